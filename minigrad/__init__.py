@@ -1,0 +1,1 @@
+"""minigrad: a deep-learning framework small enough to read."""

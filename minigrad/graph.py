@@ -1,0 +1,232 @@
+"""The recorded graph and the walk that differentiates it.
+
+The forward pass makes a `Node` for each application of a primitive to something that requires a gradient. The
+walk goes over the nodes from the last one recorded to the first, runs the gradient rules, adds up what arrives at
+each place, and drops every node it has passed. It knows arrays and primitives, not tensors: the caller says how
+a value is wrapped when the walk itself has to be recorded.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from .ops.elementwise import add
+from .ops.primitive import ALL_SHAPES, ALL_VALUES, Primitive, Recipe
+from .ops.reduction import sum_to_shape
+
+# One clock for recording and for changes in place: a value is stale for a node when it changed at a later tick.
+tick = itertools.count(1).__next__
+
+
+# A place where gradients arrive: a node, or a leaf, which is a tensor that requires a gradient and was not computed.
+# Both have a shape, a dtype and ``_hooks``: functions by number, run on the complete gradient, or None.
+Edge = Any
+Hook = Callable[[Any], Any]
+
+
+class Node:
+    """One recorded application of a primitive.
+
+    Attributes:
+        primitive: the op.
+        recipe: which values were saved and which gradient rules will run.
+        settings: the keywords of the call.
+        edges: for each input the node that made it, the leaf itself, or ``None`` where no gradient is wanted.
+        saved: the values that the rules asked for; ``None`` once the walk has passed and freed them.
+        versions: the version cell of each saved value, a one-element list with the tick of its last change.
+        order: the tick of recording; inputs always have a smaller one.
+        shape, dtype: those of the output.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_hooks",
+        "dtype",
+        "edges",
+        "order",
+        "primitive",
+        "recipe",
+        "saved",
+        "settings",
+        "shape",
+        "versions",
+    )
+
+    def __init__(
+        self,
+        primitive: Primitive,
+        recipe: Recipe,
+        settings: dict[str, Any],
+        edges: Sequence[Edge],
+        out: Any,
+    ) -> None:
+        self.primitive = primitive
+        self.recipe = recipe
+        self.settings = settings
+        self.edges = edges
+        self.saved: list[Any] | None = None
+        self.versions: list[list[int]] = []
+        self.order = tick()
+        self.shape: tuple[int, ...] = out.shape
+        self.dtype = out.dtype
+        self._hooks: dict[int, Hook] | None = None
+
+    def __repr__(self) -> str:
+        return f"<node {self.primitive.name} {self.dtype} {self.shape}>"
+
+    def check(self) -> None:
+        """Raise RuntimeError if the node was used up, or if a value it saved was changed since."""
+        if self.saved is None:
+            raise RuntimeError(
+                f"{self.primitive.name}: this graph was already walked and its saved values freed; "
+                "pass retain_graph=True to the first backward() or grad() to walk it twice"
+            )
+        for version in self.versions:
+            if version[0] > self.order:
+                raise RuntimeError(
+                    f"{self.primitive.name}: a value that its gradient needs was changed in place after the "
+                    f"forward pass (output shape {self.shape}); run the forward pass again, or make the change "
+                    "on a copy or after backward()"
+                )
+
+    def release(self) -> None:
+        """Let go of the saved values and of the nodes before this one."""
+        self.saved = None
+        self.versions = []
+        self.edges = ()
+
+    def traced_saved(self, wrap: Callable[[Any, Edge], Any]) -> list[Any]:
+        """The saved values with their history, so that rules applied to them are recorded in turn."""
+        assert self.saved is not None
+        arity, traced = self.recipe.arity, []
+        for source, value in zip(self.recipe.sources, self.saved, strict=True):
+            if source == ALL_VALUES:
+                value = tuple(v if e is None else wrap(v, e) for v, e in zip(value, self.edges, strict=True))
+            elif source == arity:
+                value = wrap(value, self)
+            elif source != ALL_SHAPES and source < arity and self.edges[source] is not None:
+                value = wrap(value, self.edges[source])
+            traced.append(value)
+        return traced
+
+
+def collect(roots: Iterable[Edge]) -> list[Node]:
+    """All nodes that the roots depend on, inputs before outputs, each checked to be usable."""
+    found: list[Node] = []
+    seen: set[Node] = set()
+    stack = [edge for edge in roots if type(edge) is Node]
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        node.check()
+        found.append(node)
+        stack.extend(edge for edge in node.edges if type(edge) is Node)
+    found.sort(key=lambda node: node.order)
+    return found
+
+
+def _leading_to(nodes: Iterable[Node], wanted: set[Edge]) -> set[Edge]:
+    """The wanted places and the nodes from which one of them can be reached."""
+    useful = set(wanted)
+    for node in nodes:
+        if any(edge in useful for edge in node.edges if edge is not None):
+            useful.add(node)
+    return useful
+
+
+def walk(
+    seeds: Sequence[tuple[Edge, Any]],
+    wanted: set[Edge] | None,
+    retain: bool,
+    wrap: Callable[[Any, Edge], Any] | None,
+    run_hooks: Callable[[Edge, Any], Any],
+) -> dict[Edge, Any]:
+    """Differentiate: carry the seeds' gradients back through the graph.
+
+    Args:
+        seeds: pairs of a place (node or leaf) and the gradient that arrives there.
+        wanted: the places whose gradient is returned, and only rules that lead to one of them run; ``None``
+            means every leaf.
+        retain: keep the saved values for another walk.
+        wrap: given when the walk itself is to be recorded: makes a tensor of a value and its place.
+        run_hooks: called with a place that has hooks and its complete gradient; returns the gradient to go on with.
+
+    Returns:
+        The gradient of each wanted place that one arrived at.
+
+    Raises:
+        RuntimeError: if part of the graph was freed, or a saved value changed; then nothing has been computed.
+        ValueError: if a gradient rule returns a gradient of the wrong shape.
+    """
+    nodes = collect(edge for edge, _ in seeds)
+    useful = None if wanted is None else _leading_to(nodes, wanted)
+    gradients: dict[Edge, Any] = {}
+    result: dict[Edge, Any] = {}
+    for edge, g in seeds:
+        gradients[edge] = add(gradients[edge], g) if edge in gradients else g
+    while nodes:
+        node = nodes.pop()
+        g = gradients.pop(node, None)
+        if g is None:
+            continue
+        if node._hooks:
+            g = run_hooks(node, g)
+        if wanted is not None and node in wanted:
+            result[node] = g
+        if useful is None or node in useful:
+            _run_rules(node, g, gradients, useful, wrap)
+        if not retain:
+            node.release()
+    for leaf, g in gradients.items():
+        if wanted is None or leaf in wanted:
+            result[leaf] = run_hooks(leaf, g) if leaf._hooks else g
+    return result
+
+
+def _run_rules(
+    node: Node,
+    g: Any,
+    gradients: dict[Edge, Any],
+    useful: set[Edge] | None,
+    wrap: Callable[[Any, Edge], Any] | None,
+) -> None:
+    """Run the gradient rules of one node and add what they return to the gradients of its inputs."""
+    assert node.saved is not None
+    saved = node.saved if wrap is None else node.traced_saved(wrap)
+    settings, edges = node.settings, node.edges
+    for position, rule, places, names in node.recipe.rules:
+        edge = edges[position]
+        if useful is not None and edge not in useful:
+            continue
+        try:
+            if names:
+                keywords = {name: settings[name] for name in names}
+                arrived = rule(g, *[saved[place] for place in places], **keywords)
+            else:
+                arrived = rule(g, *[saved[place] for place in places])
+        except Exception as error:
+            error.add_note(f"while running the gradient rule of {node.primitive.name} for input {position}")
+            raise
+        if arrived.shape != edge.shape:
+            arrived = _fit(node, position, arrived, edge.shape)
+        if arrived.dtype != edge.dtype:
+            arrived = arrived.astype(edge.dtype)
+        earlier = gradients.get(edge)
+        gradients[edge] = arrived if earlier is None else add(earlier, arrived)
+
+
+def _fit(node: Node, position: int, g: Any, shape: tuple[int, ...]) -> Any:
+    """Undo broadcasting, or report a rule that returned a gradient of an impossible shape."""
+    broadcasts = len(g.shape) >= len(shape) and all(
+        n in (1, m) for n, m in zip(reversed(shape), reversed(g.shape), strict=False)
+    )
+    if not broadcasts:
+        raise ValueError(
+            f"{node.primitive.name}: the gradient rule for input {position} returned shape {g.shape}, "
+            f"but the input has shape {shape}; check the rule"
+        )
+    return sum_to_shape(g, shape)

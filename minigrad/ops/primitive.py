@@ -1,0 +1,215 @@
+"""The op table: what a primitive is.
+
+A primitive is one entry: a name, a forward function on arrays, and one gradient rule per input. A rule is
+written in terms of operators and other primitives, so the same text runs on raw arrays (the fast path of
+``backward``), on tensors (gradients of gradients), and on anything else that derives from `Traced`.
+
+A rule names what it needs, and the engine keeps nothing else alive::
+
+    multiply = primitive(
+        "multiply", np.multiply, inputs="a b",
+        vjps=(lambda g, b: g * b, lambda g, a: g * a),
+    )
+
+The first argument is the gradient that arrives at the output (the cotangent). The others are
+
+- an input's name: its value;
+- an input's name followed by ``_shape``: only its shape, so the value itself can be freed;
+- ``out``: the value that forward returned;
+- the name of a setting (a keyword of forward, such as ``axis``), as a keyword-only argument.
+
+Positional arguments of a primitive are arrays; keywords are settings. Where an output was broadcast, a rule
+returns a gradient of the output's shape and the engine sums it back, once for all ops.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+Rule = Callable[..., Any]
+PRIMITIVES: dict[str, Primitive] = {}
+
+
+class Traced:
+    """Base of whatever a primitive hands over to instead of computing at once."""
+
+    __slots__ = ()
+
+    def apply_primitive(self, primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+        """Apply ``primitive`` to ``args``, of which ``self`` is the first that is traced."""
+        raise NotImplementedError
+
+
+ALL_VALUES = -1
+ALL_SHAPES = -2
+
+
+class BoundRule(NamedTuple):
+    """One gradient rule, with the places of its arguments among the values that a node saved."""
+
+    position: int
+    rule: Rule
+    places: tuple[int, ...]
+    settings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a node saves, and which rules it runs, when a given set of inputs requires a gradient.
+
+    ``sources`` says where each saved value comes from: ``i`` is the value of input ``i``, ``arity`` the output,
+    ``arity + 1 + i`` the shape of input ``i``; `ALL_VALUES` and `ALL_SHAPES` are the tuples over all inputs.
+    """
+
+    arity: int
+    sources: tuple[int, ...]
+    rules: tuple[BoundRule, ...]
+
+
+class Primitive:
+    """A differentiable operation. Call it on arrays and it computes; on tensors, and it is recorded.
+
+    Attributes:
+        name: the op's name, as errors and drawings show it.
+        forward: the function on arrays (NumPy's, or any library's that follows NumPy's protocols).
+        inputs: the names of the positional inputs. A variadic primitive has one name for all of them.
+        vjps: a gradient rule per input, ``None`` for an input that has no gradient (labels, indices, masks).
+        variadic: takes any number of inputs. Its single rule is ``rule(index, g, ...)`` with the input's position
+            in front, and may ask for ``values`` or ``shapes``, the tuples over all inputs.
+        to_float: integer inputs are computed in float32, as for ``exp`` or ``divide``.
+        view: the output may share the input's memory.
+        analytic: complex differentiable, so a gradient can be checked by a complex step.
+        hint: the remedy that an error about the inputs ends with.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        forward: Callable[..., Any],
+        inputs: str,
+        vjps: Sequence[Rule | None],
+        *,
+        variadic: bool = False,
+        to_float: bool = False,
+        view: bool = False,
+        analytic: bool = True,
+        hint: str = "",
+        doc: str | None = None,
+    ) -> None:
+        self.name = self.__name__ = self.__qualname__ = name
+        self.forward = forward
+        self.inputs = tuple(inputs.split())
+        self.vjps = tuple(vjps) or (None,) * len(self.inputs)
+        self.variadic = variadic
+        self.to_float = to_float
+        self.view = view
+        self.analytic = analytic
+        self.hint = hint
+        self.__doc__ = doc or forward.__doc__
+        self.differentiable = any(rule is not None for rule in self.vjps)
+        # Inputs that are never promoted together with the others: labels, indices and masks.
+        self.discrete = tuple(rule is None and self.differentiable for rule in self.vjps)
+        self.defaults = _defaults(forward)
+        self._recipes: dict[tuple[int, int], Recipe] = {}
+        if len(self.vjps) != (1 if variadic else len(self.inputs)) and self.differentiable:
+            raise ValueError(f"{name}: {len(self.inputs)} inputs need as many gradient rules, not {len(self.vjps)}")
+
+    def __call__(self, *args: Any, **settings: Any) -> Any:
+        """Compute on arrays; hand over to the first argument that is traced, if any is."""
+        for arg in args:
+            if isinstance(arg, Traced):
+                return arg.apply_primitive(self, args, settings)
+        return self.forward(*args, **settings)
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}({', '.join(self.inputs)})>"
+
+    def recipe(self, arity: int, required: int) -> Recipe:
+        """The recipe for ``arity`` inputs of which those in the bit set ``required`` need a gradient.
+
+        Raises:
+            TypeError: if one of them has no gradient rule.
+        """
+        key = (arity, required)
+        found = self._recipes.get(key)
+        if found is None:
+            found = self._recipes[key] = self._make_recipe(arity, required)
+        return found
+
+    def _make_recipe(self, arity: int, required: int) -> Recipe:
+        sources: list[int] = []
+        rules: list[BoundRule] = []
+        for index in (i for i in range(arity) if required >> i & 1):
+            rule = self.vjps[0 if self.variadic else index]
+            if rule is None:
+                raise TypeError(f"{self.name}: no gradient with respect to input {self.inputs[index]!r}")
+            if self.variadic:
+                rule = functools.partial(rule, index)
+            places, settings = [], []
+            for argument in list(inspect.signature(rule).parameters.values())[1:]:
+                if argument.kind is argument.KEYWORD_ONLY:
+                    settings.append(argument.name)
+                    continue
+                source = self._source(argument.name, arity)
+                if source not in sources:
+                    sources.append(source)
+                places.append(sources.index(source))
+            rules.append(BoundRule(index, rule, tuple(places), tuple(settings)))
+        return Recipe(arity, tuple(sources), tuple(rules))
+
+    def _source(self, name: str, arity: int) -> int:
+        """Where the rule argument ``name`` comes from, in the numbering of `Recipe`."""
+        if name == "out":
+            return arity
+        if self.variadic and name in ("values", "shapes"):
+            return ALL_VALUES if name == "values" else ALL_SHAPES
+        if name in self.inputs:
+            return self.inputs.index(name)
+        base = name.removesuffix("_shape")
+        if base in self.inputs:
+            return arity + 1 + self.inputs.index(base)
+        raise TypeError(
+            f"{self.name}: a gradient rule asks for {name!r}, which is no input ({', '.join(self.inputs)}), no "
+            "input's shape, nor 'out'; settings must be keyword-only"
+        )
+
+
+def _defaults(forward: Callable[..., Any]) -> Mapping[str, Any]:
+    """The keyword-only settings of ``forward`` with their defaults. Ufuncs have none that rules read."""
+    try:
+        parameters = inspect.signature(forward).parameters.values()
+    except ValueError:
+        return {}
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
+
+
+def primitive(
+    name: str,
+    forward: Callable[..., Any],
+    inputs: str,
+    vjps: Sequence[Rule | None] = (),
+    **options: Any,
+) -> Primitive:
+    """Make a primitive and enter it in the op table.
+
+    Without ``vjps`` the op is not differentiable (comparisons, ``argmax``): its output never requires a gradient.
+
+    Raises:
+        ValueError: if the name is taken, or the number of rules is not the number of inputs.
+    """
+    if name in PRIMITIVES:
+        raise ValueError(f"a primitive named {name!r} exists already")
+    entry = PRIMITIVES[name] = Primitive(name, forward, inputs, vjps, **options)
+    # A rule that asks for something unknown is refused now, not when somebody first needs it.
+    try:
+        for index, rule in enumerate(entry.vjps):
+            if rule is not None:
+                entry.recipe(index + 1 if entry.variadic else len(entry.inputs), 1 << index)
+    except TypeError:
+        del PRIMITIVES[name]
+        raise
+    return entry

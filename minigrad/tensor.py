@@ -1,0 +1,595 @@
+"""Tensor: an array, maybe a gradient, maybe the node that made it. Recording happens here."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from .graph import Edge, Node, tick, walk
+from .modes import enable_grad, is_grad_enabled, mode
+from .operators import Operators
+from .ops.primitive import ALL_SHAPES, ALL_VALUES, Primitive
+
+Array = npt.NDArray[Any]
+
+DEFAULT_DTYPE = np.dtype(np.float32)
+_SUPPORTED = "float32, float64, integers and bool"
+# Retained gradients are stored after every hook has run, so they sort behind all ticks.
+_LAST = 1 << 62
+
+
+class Tensor(Operators):
+    """A multi-dimensional array that can record what is computed from it.
+
+    Args:
+        data: numbers, nested lists, an array or a tensor. An array of the right dtype is shared, not copied; use
+            `minigrad.tensor` for a copy.
+        dtype: float32, float64, an integer type or bool. By default that of an array; Python's floats become
+            float32 and its integers int64.
+        requires_grad: whether gradients with respect to this tensor are wanted.
+
+    Raises:
+        TypeError: for data that is not numeric, or an integer tensor with ``requires_grad=True``.
+    """
+
+    __slots__ = ("__weakref__", "_data", "_grad", "_hooks", "_node", "_requires_grad", "_version")
+
+    # NumPy leaves ``array + tensor`` to the tensor.
+    __array_ufunc__ = None
+
+    def __init__(self, data: Any, dtype: npt.DTypeLike | None = None, requires_grad: bool = False) -> None:
+        self._data = as_array(data, dtype)
+        self._grad: Tensor | None = None
+        self._hooks: dict[int, Callable[[Tensor], Tensor | None]] | None = None
+        self._node: Node | None = None
+        self._requires_grad = False
+        self._version = [0]
+        if requires_grad:
+            self.requires_grad = True
+
+    @staticmethod
+    def _make(data: Array, node: Node | None = None) -> Tensor:
+        """A tensor around ``data``, which must be an array; the fast way that every operation takes."""
+        self = Tensor.__new__(Tensor)
+        self._data = data
+        self._grad = None
+        self._hooks = None
+        self._node = node
+        self._requires_grad = node is not None
+        self._version = [0]
+        return self
+
+    def apply_primitive(self, primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]) -> Tensor:
+        """Record ``primitive``; called by the primitive itself."""
+        return record(primitive, args, settings)
+
+    # --- the array -----------------------------------------------------------------------------------------------
+
+    @property
+    def data(self) -> Array:
+        """The array itself, without history. Assigning copies the values in; the shape must fit."""
+        return self._data
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        if value is not self._data:
+            array = value._data if isinstance(value, Tensor) else np.asarray(value)
+            if array.shape != self._data.shape:
+                raise ValueError(f"data: cannot assign shape {array.shape} to a tensor of shape {self.shape}")
+            self._data[...] = array
+        self._version[0] = tick()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The size along each axis."""
+        return self._data.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the elements, as NumPy names it."""
+        return self._data.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self._data.size
+
+    @property
+    def device(self) -> str:
+        """Where the array lives."""
+        return "cpu"
+
+    def numel(self) -> int:
+        """The number of elements, under PyTorch's name."""
+        return self._data.size
+
+    def numpy(self) -> Array:
+        """The array, sharing memory. A tensor that requires a gradient must be detached first."""
+        if self._requires_grad:
+            raise RuntimeError("numpy: this tensor requires a gradient; use .detach().numpy() or .data")
+        return self._data
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def item(self) -> Any:
+        """The only element, as a Python number."""
+        if self._data.size != 1:
+            raise ValueError(f"item: needs a tensor of one element, not of shape {self.shape}")
+        return self._data.item()
+
+    def tolist(self) -> Any:
+        """The elements as (nested lists of) Python numbers."""
+        return self._data.tolist()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self._data.dtype.kind not in "iub":
+            raise TypeError(f"only integer tensors can be used as an index, not {self.dtype}")
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if self._data.size != 1:
+            raise ValueError(f"the truth value of a tensor of shape {self.shape} is ambiguous; use .any() or .all()")
+        return bool(self._data.item())
+
+    def __len__(self) -> int:
+        if not self._data.ndim:
+            raise TypeError("len() of a tensor without dimensions")
+        return len(self._data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __contains__(self, value: Any) -> bool:
+        return bool((self._data == (value._data if isinstance(value, Tensor) else value)).any())
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        text = np.array2string(self._data, separator=", ", prefix="tensor(")
+        dtype = "" if self.dtype in (DEFAULT_DTYPE, np.int64, np.bool_) else f", dtype={self.dtype}"
+        if self._node is not None:
+            return f"tensor({text}{dtype}, made by {self._node.primitive.name})"
+        return f"tensor({text}{dtype}{', requires_grad=True' if self._requires_grad else ''})"
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else repr(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        if self._node is not None:
+            raise RuntimeError("deepcopy: only a leaf tensor can be copied with its gradient; use .detach() first")
+        new = type(self).__new__(type(self))
+        memo[id(self)] = new
+        new._data = self._data.copy()
+        new._grad = None if self._grad is None else self._grad.detach().clone()
+        new._hooks = None
+        new._node = None
+        new._requires_grad = self._requires_grad
+        new._version = [0]
+        return new
+
+    # --- gradients -----------------------------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients are wanted: set on a leaf, inherited by whatever is computed from it."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if self._node is not None and not value:
+            raise RuntimeError("requires_grad: this tensor was computed from others; use .detach() to cut it off")
+        if value and self._data.dtype.kind not in "fc":
+            raise TypeError(
+                f"requires_grad: a tensor of {self.dtype} has no gradient; make it float32 with .float() first"
+            )
+        self._requires_grad = bool(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Set `requires_grad` and return the tensor."""
+        self.requires_grad = requires_grad
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether this tensor was made by the user, not by a recorded operation."""
+        return self._node is None
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that `backward` accumulated, or ``None``."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(f"grad: must be a Tensor or None, not {type(value).__name__}")
+            if value.shape != self.shape or value.dtype != self.dtype:
+                raise ValueError(
+                    f"grad: {value.dtype} {value.shape} is no gradient for a tensor of {self.dtype} {self.shape}"
+                )
+        self._grad = value
+
+    def _accumulate(self, g: Any) -> None:
+        """Add ``g``, an array or (when the walk is recorded) a tensor, to the gradient of this leaf."""
+        if isinstance(g, Tensor):
+            self._grad = g if self._grad is None else self._grad + g
+        elif self._grad is None:
+            self._grad = Tensor._make(np.array(g))
+        else:
+            earlier = self._grad
+            if earlier._node is not None:
+                self._grad = Tensor._make(np.asarray(earlier._data + g))
+            else:
+                np.add(earlier._data, g, out=earlier._data)
+                earlier._version[0] = tick()
+
+    def detach(self) -> Tensor:
+        """The same array without history: no gradient flows through the result. Shares memory."""
+        new = Tensor._make(self._data)
+        new._version = self._version
+        return new
+
+    def clone(self) -> Tensor:
+        """A copy through which gradients flow."""
+        return self + 0.0 if self._requires_grad and is_grad_enabled() else Tensor._make(self._data.copy())
+
+    def backward(
+        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False
+    ) -> None:
+        """Add the gradient of this tensor to the ``grad`` of every leaf that it depends on.
+
+        Args:
+            gradient: the gradient that arrives here, of this tensor's shape; 1 by default for a single number.
+            retain_graph: keep what the graph saved, to walk it again; by default as ``create_graph``.
+            create_graph: record the walk itself, so that the gradients can be differentiated in turn.
+
+        Raises:
+            RuntimeError: if nothing requires a gradient, if a gradient is needed and missing, if the graph was
+                freed by an earlier walk, or if a value it needs was changed in place. No ``grad`` has changed then.
+        """
+        if not self._requires_grad:
+            raise RuntimeError(
+                "backward: this tensor does not depend on any tensor with requires_grad=True, or it was computed "
+                "under no_grad()"
+            )
+        seed = seed_gradient("backward", self, gradient, create_graph)
+        retain = create_graph if retain_graph is None else retain_graph
+        for leaf, g in differentiate([(edge_of(self), seed)], None, retain, create_graph).items():
+            leaf._accumulate(g)
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+        """Call ``hook`` with this tensor's complete gradient during a walk; a tensor it returns replaces it."""
+        if not self._requires_grad:
+            raise RuntimeError("register_hook: this tensor requires no gradient, so none will arrive")
+        if not callable(hook):
+            raise TypeError(f"register_hook: needs a function, not {type(hook).__name__}")
+        place: Any = self if self._node is None else self._node
+        if place._hooks is None:
+            place._hooks = {}
+        return RemovableHandle(place._hooks, hook)
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of a tensor that is not a leaf in its ``grad`` too."""
+        if not self._requires_grad:
+            raise RuntimeError("retain_grad: this tensor requires no gradient, so none will arrive")
+        if self._node is None:
+            return
+        reference = weakref.ref(self)
+
+        def keep(g: Tensor) -> None:
+            tensor = reference()
+            if tensor is not None:
+                tensor._accumulate(g if g._node is not None else g._data)
+
+        if self._node._hooks is None:
+            self._node._hooks = {}
+        self._node._hooks[_LAST] = keep
+
+    # --- changes in place ------------------------------------------------------------------------------------------
+
+    def _refuse_recorded(self, op: str, *others: Any) -> None:
+        if is_grad_enabled() and (
+            self._requires_grad or any(isinstance(o, Tensor) and o._requires_grad for o in others)
+        ):
+            raise RuntimeError(
+                f"{op}: cannot change a tensor in place while its gradient is being recorded; do it under "
+                "no_grad(), or compute a new tensor instead, for instance with where()"
+            )
+
+    def _change(self, op: str, primitive: Primitive, other: Any) -> Tensor:
+        """``self op= other``: in place where nothing is recorded; on a recorded result, a new tensor."""
+        if self._node is not None and is_grad_enabled():
+            return primitive(self, other)
+        self._refuse_recorded(op, other)
+        return self.copy_(primitive(self, other))
+
+    def copy_(self, source: Any) -> Self:
+        """Copy values in, broadcast to this shape; not recorded."""
+        self._refuse_recorded("copy_", source)
+        self._data[...] = source._data if isinstance(source, Tensor) else source
+        self._version[0] = tick()
+        return self
+
+    def fill_(self, value: float) -> Self:
+        """Set every element; not recorded."""
+        return self.copy_(value)
+
+    def zero_(self) -> Self:
+        """Set every element to 0; not recorded."""
+        return self.copy_(0)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._refuse_recorded("assignment to an element", value)
+        self._data[plain_key(key)] = value._data if isinstance(value, Tensor) else value
+        self._version[0] = tick()
+
+
+class RemovableHandle:
+    """What registering a hook returns: ``remove()`` takes the hook off, as does leaving a ``with`` block."""
+
+    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
+        self._hooks, self._key = hooks, tick()
+        hooks[self._key] = hook
+
+    def remove(self) -> None:
+        """Take the hook off; doing so twice is harmless."""
+        self._hooks.pop(self._key, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.remove()
+
+
+# --- making tensors --------------------------------------------------------------------------------------------------
+
+
+def as_array(data: Any, dtype: npt.DTypeLike | None = None) -> Array:
+    """``data`` as an array of a dtype that tensors can have; shared where it is one already."""
+    if isinstance(data, Tensor):
+        data = data._data
+    if dtype is None and not isinstance(data, np.ndarray | np.generic):
+        data = _python_array(data)
+        if data.dtype == np.float64:
+            dtype = DEFAULT_DTYPE
+    array = np.asarray(data, dtype=dtype)
+    if array.dtype.kind not in "fiubc" or array.dtype in (np.float16, np.longdouble):
+        raise TypeError(f"tensor: cannot hold {array.dtype}; supported are {_SUPPORTED}")
+    return array
+
+
+def _python_array(data: Any) -> Array:
+    if isinstance(data, list | tuple) and any(isinstance(item, Tensor) for item in data):
+        data = [item.data if isinstance(item, Tensor) else item for item in data]
+    try:
+        return np.asarray(data)
+    except ValueError as error:
+        raise ValueError(f"tensor: nested lists of different lengths make no array ({error})") from None
+
+
+def tensor(
+    data: Any, dtype: npt.DTypeLike | None = None, device: str | None = None, requires_grad: bool = False
+) -> Tensor:
+    """A new tensor with a copy of ``data``.
+
+    Args:
+        data: numbers, nested lists, an array or a tensor.
+        dtype: float32, float64, an integer type or bool. By default that of an array; Python's floats become
+            float32 and its integers int64.
+        device: ``"cpu"``.
+        requires_grad: whether gradients with respect to this tensor are wanted.
+
+    >>> tensor([[1.0, 2.0], [3.0, 4.0]]).sum(axis=0)
+    tensor([4., 6.])
+    """
+    if device not in (None, "cpu"):
+        raise ValueError(f"tensor: unknown device {device!r}; available is 'cpu'")
+    return Tensor(np.array(as_array(data, dtype)), requires_grad=requires_grad)
+
+
+def plain_key(key: Any) -> Any:
+    """An index with tensors replaced by their arrays."""
+    if isinstance(key, Tensor):
+        return key._data
+    if isinstance(key, tuple):
+        return tuple(k._data if isinstance(k, Tensor) else k for k in key)
+    return key
+
+
+# --- recording -------------------------------------------------------------------------------------------------------
+
+
+def edge_of(tensor: Tensor) -> Edge:
+    """The place in the graph whose gradient is this tensor's: its node, or for a leaf the tensor itself."""
+    return tensor if tensor._node is None else tensor._node
+
+
+def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]) -> Tensor:
+    """Compute a primitive on tensors, and make the node that its gradient needs."""
+    arrays: list[Any] = []
+    required, bit, dtype, uniform = 0, 1, None, True
+    for arg in args:
+        if isinstance(arg, Tensor):
+            data = arg._data
+            arrays.append(data)
+            if arg._requires_grad:
+                required |= bit
+            if data.dtype is not dtype:
+                uniform = uniform and dtype is None
+                dtype = data.dtype
+        else:
+            arrays.append(arg)
+            kind = type(arg)
+            uniform = uniform and (kind is float or kind is int)
+        bit <<= 1
+    try:
+        if not uniform or dtype.kind != "f":  # type: ignore[union-attr]  # one of the arguments is a tensor
+            arrays = _promote(primitive, args, arrays)
+        out = primitive.forward(*arrays, **settings)
+    except (TypeError, ValueError, IndexError) as error:
+        raise _explained(primitive, arrays, settings, error) from error
+    if type(out) is not np.ndarray:
+        out = np.asarray(out)
+    if not required or not mode.enabled or not primitive.differentiable:
+        result = Tensor._make(out)
+        node = None
+    else:
+        recipe = primitive.recipe(len(args), required)
+        if primitive.defaults:
+            settings = {**primitive.defaults, **settings}
+        edges = [
+            (arg if arg._node is None else arg._node) if isinstance(arg, Tensor) and arg._requires_grad else None
+            for arg in args
+        ]
+        node = Node(primitive, recipe, settings, edges, out)
+        result = Tensor._make(out, node)
+        _save(node, recipe.sources, args, arrays, result)
+    if primitive.view and out.base is not None and isinstance(args[0], Tensor):
+        result._version = args[0]._version
+    return result
+
+
+def _save(node: Node, sources: tuple[int, ...], args: tuple[Any, ...], arrays: list[Any], result: Tensor) -> None:
+    """Keep in ``node`` the values that its gradient rules asked for, and the cells that tell when they change."""
+    arity = len(args)
+    saved: list[Any] = []
+    versions = node.versions
+    for source in sources:
+        if source >= 0:
+            if source < arity:
+                saved.append(arrays[source])
+                arg = args[source]
+                if isinstance(arg, Tensor):
+                    versions.append(arg._version)
+            elif source == arity:
+                saved.append(result._data)
+                versions.append(result._version)
+            else:
+                saved.append(np.shape(arrays[source - arity - 1]))
+        elif source == ALL_VALUES:
+            saved.append(tuple(arrays))
+            versions.extend(arg._version for arg in args if isinstance(arg, Tensor))
+        elif source == ALL_SHAPES:
+            saved.append(tuple(np.shape(array) for array in arrays))
+    node.saved = saved
+
+
+def _promote(primitive: Primitive, args: tuple[Any, ...], arrays: list[Any]) -> list[Any]:
+    """Bring mixed inputs to one dtype: that of the floating tensors; numbers and bare arrays adopt it."""
+    discrete = [False] * len(args) if primitive.variadic else primitive.discrete
+    joined = [i for i, arg in enumerate(args) if not discrete[i] and arg is not None]
+    dtypes = {arrays[i].dtype for i in joined if isinstance(args[i], Tensor) and arrays[i].dtype.kind in "fc"}
+    if len(dtypes) > 1:
+        raise TypeError(
+            f"{' and '.join(sorted(map(str, dtypes)))} tensors do not mix; convert one with .astype(), .float() "
+            "or .double()"
+        )
+    dtype = dtypes.pop() if dtypes else None
+    if dtype is None and (primitive.to_float or any(_is_floating(arrays[i]) for i in joined)):
+        dtype = DEFAULT_DTYPE
+    promoted = list(arrays)
+    for i, arg in enumerate(args):
+        if i in joined and dtype is not None:
+            if not isinstance(arg, int | float | complex) or isinstance(arg, np.generic):
+                promoted[i] = np.asarray(arrays[i], dtype)
+        elif isinstance(arg, list | tuple):
+            promoted[i] = np.asarray(arg)
+    return promoted
+
+
+def _is_floating(value: Any) -> bool:
+    return isinstance(value, float | np.floating) or (
+        isinstance(value, np.ndarray | list | tuple) and np.asarray(value).dtype.kind == "f"
+    )
+
+
+def _explained(primitive: Primitive, arrays: list[Any], settings: dict[str, Any], error: Exception) -> Exception:
+    """The error of a forward function, with the op, its inputs and the remedy in front."""
+    text = str(error)
+    if not text.startswith(primitive.name + ":"):
+        described = ", ".join(_describe(a) for a in arrays)
+        with_settings = "".join(f", {k}={v!r}" for k, v in settings.items())
+        text = f"{primitive.name}: cannot be applied to {described}{with_settings}: {text}"
+    if primitive.hint and not isinstance(error, TypeError):
+        text = f"{text}; {primitive.hint}"
+    for kind in (IndexError, TypeError, ValueError):
+        if isinstance(error, kind):
+            return kind(text)
+    return error
+
+
+def _describe(value: Any) -> str:
+    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else repr(value)[:60]
+
+
+# --- differentiating -------------------------------------------------------------------------------------------------
+
+
+def seed_gradient(op: str, output: Tensor, gradient: Any, traced: bool) -> Any:
+    """The gradient that a walk starts with at ``output``: checked, as a tensor if the walk is recorded."""
+    if gradient is None:
+        if output.size != 1:
+            raise RuntimeError(
+                f"{op}: a tensor of shape {output.shape} needs a gradient of that shape; pass one, or reduce it to a "
+                "single number first, for instance with .sum() or .mean()"
+            )
+        array = np.ones(output.shape, output.dtype)
+        return Tensor._make(array) if traced else array
+    array = np.asarray(gradient._data if isinstance(gradient, Tensor) else gradient, dtype=output.dtype)
+    if array.shape != output.shape:
+        raise ValueError(f"{op}: the gradient has shape {array.shape}, the output {output.shape}; they must be equal")
+    if traced:
+        return gradient if isinstance(gradient, Tensor) and gradient.dtype == output.dtype else Tensor._make(array)
+    return array
+
+
+def differentiate(
+    seeds: list[tuple[Edge, Any]], wanted: set[Edge] | None, retain: bool, traced: bool
+) -> dict[Edge, Any]:
+    """`minigrad.graph.walk` with tensors: on arrays, or recorded (``traced``) on tensors."""
+    if not traced:
+        return walk(seeds, wanted, retain, None, _run_hooks)
+    with enable_grad():
+        return walk(seeds, wanted, retain, _with_history, _run_hooks)
+
+
+def _with_history(value: Array, edge: Edge) -> Tensor:
+    return Tensor._make(value, edge) if isinstance(edge, Node) else edge
+
+
+def _run_hooks(place: Edge, g: Any) -> Any:
+    """Run the hooks of a node or leaf in the order of registration."""
+    traced = isinstance(g, Tensor)
+    given = g if traced else Tensor._make(np.asarray(g))
+    for key in sorted(place._hooks):
+        replaced = place._hooks[key](given)
+        if replaced is None:
+            continue
+        if not isinstance(replaced, Tensor) or replaced.shape != place.shape or replaced.dtype != place.dtype:
+            raise ValueError(
+                f"a hook must return None or a gradient of {place.dtype} {place.shape}, not {_kind(replaced)}"
+            )
+        given = replaced
+    return given if traced else given._data
+
+
+def _kind(value: Any) -> str:
+    return f"{value.dtype} {value.shape}" if isinstance(value, Tensor) else type(value).__name__
