@@ -1,0 +1,139 @@
+"""DataLoader: a dataset in batches of tensors, in an order that can be saved and resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..tensor import Tensor
+from .dataset import Dataset
+
+
+class DataLoader:
+    """Batches of a dataset, as pairs of tensors (features, labels).
+
+    The order of an epoch is a function of the seed and the epoch's number alone, so the state of a loader is a
+    handful of numbers. A loop that starts anew begins a new epoch, also when the loop before it was left early;
+    after `load_state_dict` the next loop goes on with the batch after the last one that had been given out.
+
+    Args:
+        dataset: what to draw from.
+        batch_size: rows per batch. The last batch of an epoch may be smaller.
+        shuffle: a new random order in every epoch; otherwise the order of the rows.
+        drop_last: leave out a last batch that is smaller.
+        seed: decides the orders; by default drawn from minigrad's generator, so `minigrad.manual_seed` decides.
+
+    Raises:
+        TypeError: if ``dataset`` is not a `Dataset`.
+        ValueError: if the dataset is empty, the batch size not positive, or every batch would be dropped.
+
+    >>> for features, labels in DataLoader(load_digits(), batch_size=32, shuffle=True, seed=0):
+    ...     pass
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int = 1,
+        shuffle: bool = False,
+        *,
+        drop_last: bool = False,
+        seed: int | None = None,
+    ) -> None:
+        if not isinstance(dataset, Dataset):
+            raise TypeError(
+                f"DataLoader: needs a Dataset, not {type(dataset).__name__}; wrap arrays as Dataset(features, labels)"
+            )
+        if not len(dataset):
+            raise ValueError(f"DataLoader: {dataset.name} is empty")
+        if not _is_count(batch_size) or batch_size < 1:
+            raise ValueError(f"DataLoader: batch_size must be a whole number of at least 1, not {batch_size!r}")
+        if seed is not None and not _is_count(seed):
+            raise ValueError(f"DataLoader: seed must be a whole number, 0 or more, not {seed!r}")
+        self.dataset = dataset
+        self.batch_size = int(batch_size)
+        self.shuffle = bool(shuffle)
+        self.drop_last = bool(drop_last)
+        if not len(self):
+            raise ValueError(
+                f"DataLoader: drop_last would drop every batch of {dataset.name}: {len(dataset)} rows do not fill "
+                f"one batch of {batch_size}"
+            )
+        self._seed = int(generator().integers(2**32)) if seed is None else int(seed)
+        self._epoch = 0
+        self._batch = 0
+        self._resuming = False
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch."""
+        full, rest = divmod(len(self.dataset), self.batch_size)
+        return full + (rest > 0 and not self.drop_last)
+
+    @property
+    def epoch(self) -> int:
+        """The number of the epoch that is under way, from 0; between two epochs, of the next."""
+        return self._epoch
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        if self._batch and not self._resuming:
+            self._epoch, self._batch = self._epoch + 1, 0
+        self._resuming = False
+        epoch, first = self._epoch, self._batch
+        order = self._order(epoch)
+        for batch in range(first, len(self)):
+            rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            features, labels = self.dataset[rows]
+            self._epoch, self._batch = epoch, batch + 1
+            yield Tensor(features), Tensor(labels)
+        self._epoch, self._batch = epoch + 1, 0
+
+    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
+        """The rows in the order of an epoch."""
+        if not self.shuffle:
+            return np.arange(len(self.dataset))
+        rng = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(epoch,)))
+        return rng.permutation(len(self.dataset))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the loader is, as a dictionary of plain numbers that JSON can hold."""
+        return {**self._settings(), "seed": self._seed, "epoch": self._epoch, "batch": self._batch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state: the next loop yields what the saved loader would have yielded next.
+
+        Raises:
+            ValueError: if ``state`` has missing or unknown keys, or comes from a loader with another number of
+                rows, batch size, ``shuffle`` or ``drop_last``. The loader is unchanged then.
+        """
+        mine = self.state_dict()
+        if state.keys() != mine.keys():
+            raise ValueError(
+                f"DataLoader: a state has the keys {', '.join(mine)}; missing: {sorted(mine.keys() - state.keys())}, "
+                f"unknown: {sorted(state.keys() - mine.keys())}"
+            )
+        for key, value in self._settings().items():
+            if state[key] != value:
+                raise ValueError(
+                    f"DataLoader: the state was saved with {key}={state[key]!r}, this loader has {value!r}; "
+                    "its batches would be others"
+                )
+        for key in ("seed", "epoch", "batch"):
+            if not _is_count(state[key]) or (key == "batch" and state[key] > len(self)):
+                raise ValueError(f"DataLoader: {state[key]!r} is no {key} of a loader with {len(self)} batches")
+        self._seed, self._epoch, self._batch = state["seed"], state["epoch"], state["batch"]
+        self._resuming = True
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "rows": len(self.dataset),
+            "batch_size": self.batch_size,
+            "shuffle": self.shuffle,
+            "drop_last": self.drop_last,
+        }
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 0
