@@ -21,6 +21,9 @@ def load_digits() -> Dataset:
         A dataset with float32 features of shape (1797, 64), the pixels row by row from 0 (paper) to 1 (ink), and
         int64 labels of shape (1797,).
     """
-    with resources.files(__package__).joinpath("digits.npz").open("rb") as file, np.load(file, allow_pickle=False) as npz:
+    with (
+        resources.files(__package__).joinpath("digits.npz").open("rb") as file,
+        np.load(file, allow_pickle=False) as npz,
+    ):
         pixels, labels = npz["pixels"], npz["labels"]
     return Dataset(pixels / np.float32(16), labels.astype(np.int64), "digits")

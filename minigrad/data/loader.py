@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import random
 from ..tensor import Tensor
 from .dataset import Dataset
 
@@ -62,7 +63,7 @@ class DataLoader:
                 f"DataLoader: drop_last would drop every batch of {dataset.name}: {len(dataset)} rows do not fill "
                 f"one batch of {batch_size}"
             )
-        self._seed = int(generator().integers(2**32)) if seed is None else int(seed)
+        self._seed = int(random.generator().integers(2**32)) if seed is None else int(seed)
         self._epoch = 0
         self._batch = 0
         self._resuming = False
@@ -136,4 +137,4 @@ class DataLoader:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= 0

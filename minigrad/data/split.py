@@ -20,8 +20,8 @@ def stratified_split(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> 
         The training part and the held-out part.
 
     Raises:
-        ValueError: if the fraction is not between 0 and 1, if the dataset is empty, if the labels are no class numbers, or if a class would
-            be missing from one of the parts.
+        ValueError: if the fraction is not between 0 and 1, if the dataset is empty, if its labels are no class
+            numbers, or if a class would be missing from one of the parts.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"stratified_split: fraction must be between 0 and 1, not {fraction}")
