@@ -1,12 +1,22 @@
-"""Element-wise primitives. Binary ones broadcast as NumPy does; the engine sums the gradients back."""
+"""Element-wise primitives. Binary ones broadcast as NumPy does; the engine sums the gradients back.
+
+A number whose sign or kink decides a gradient is treated as PyTorch does: ties of `maximum` and `minimum` share
+evenly, `clip` passes the gradient at its bounds, ``abs`` has slope 0 at 0, and ``power`` is constant in an exponent
+of 0.
+"""
 
 from __future__ import annotations
 
+import operator
+from typing import Any
+
 import numpy as np
 
-from .primitive import primitive
+from .primitive import Primitive, primitive
 
 BROADCAST_HINT = "sizes must be equal or 1, counted from the last axis; reshape() or unsqueeze() one of them"
+
+# --- arithmetic ------------------------------------------------------------------------------------------------------
 
 add = primitive("add", np.add, "a b", (lambda g: g, lambda g: g), hint=BROADCAST_HINT)
 subtract = primitive("subtract", np.subtract, "a b", (lambda g: g, lambda g: -g), hint=BROADCAST_HINT)
@@ -20,8 +30,139 @@ divide = primitive(
     hint=BROADCAST_HINT,
 )
 negative = primitive("negative", np.negative, "x", (lambda g: -g,))
+floor_divide = primitive("floor_divide", np.floor_divide, "a b", hint=BROADCAST_HINT)
+remainder = primitive(
+    "remainder",
+    np.remainder,
+    "a b",
+    (lambda g: g, lambda g, a, b: -g * floor_divide(a, b)),
+    analytic=False,
+    hint=BROADCAST_HINT,
+)
+
+
+def _power_base(g: Any, a: Any, b: Any) -> Any:
+    if isinstance(b, int | float):
+        return g * (b * a ** (b - 1)) if b else g * 0
+    # A constant, also at base 0, where a ** -1 would give inf.
+    return g * (b * power(a, b + equal(b, 0) - 1))
+
+
+def _power_exponent(g: Any, a: Any, b: Any, out: Any) -> Any:
+    base = np.asarray(a, g.dtype) if isinstance(a, int | float) else a
+    flat = logical_and(equal(base, 0), greater_equal(b, 0))
+    return where(flat, 0.0, g * out * log(where(flat, 1.0, base)))
+
+
+# The operator rather than np.power: arrays know fast ways to square and to take a root.
+power: Primitive = primitive("power", operator.pow, "a b", (_power_base, _power_exponent), hint=BROADCAST_HINT)
+
+# --- functions of one number -----------------------------------------------------------------------------------------
 
 exp = primitive("exp", np.exp, "x", (lambda g, out: g * out,), to_float=True)
+expm1 = primitive("expm1", np.expm1, "x", (lambda g, out: g * (out + 1),), to_float=True)
 log = primitive("log", np.log, "x", (lambda g, x: g / x,), to_float=True)
+log1p = primitive("log1p", np.log1p, "x", (lambda g, x: g / (x + 1),), to_float=True)
+sqrt = primitive("sqrt", np.sqrt, "x", (lambda g, out: g / (out * 2),), to_float=True)
+sin: Primitive = primitive("sin", np.sin, "x", (lambda g, x: g * cos(x),), to_float=True)
+cos: Primitive = primitive("cos", np.cos, "x", (lambda g, x: -g * sin(x),), to_float=True)
+tanh = primitive("tanh", np.tanh, "x", (lambda g, out: g * (1 - out * out),), to_float=True)
+abs = primitive("abs", np.absolute, "x", (lambda g, x: g * sign(x),), analytic=False)
 
-greater = primitive("greater", np.greater, "a b", hint=BROADCAST_HINT)
+sign: Primitive = primitive("sign", np.sign, "x")
+floor: Primitive = primitive("floor", np.floor, "x")
+ceil = primitive("ceil", np.ceil, "x")
+round = primitive("round", np.round, "x")
+
+# --- choosing --------------------------------------------------------------------------------------------------------
+
+# Half of (a >= b) + (a > b): 1 where a wins, 1/2 at a tie.
+maximum = primitive(
+    "maximum",
+    np.maximum,
+    "a b",
+    (
+        lambda g, a, b: (g * greater_equal(a, b) + g * greater(a, b)) * 0.5,
+        lambda g, a, b: (g * greater_equal(b, a) + g * greater(b, a)) * 0.5,
+    ),
+    analytic=False,
+    hint=BROADCAST_HINT,
+)
+minimum = primitive(
+    "minimum",
+    np.minimum,
+    "a b",
+    (
+        lambda g, a, b: (g * less_equal(a, b) + g * less(a, b)) * 0.5,
+        lambda g, a, b: (g * less_equal(b, a) + g * less(b, a)) * 0.5,
+    ),
+    analytic=False,
+    hint=BROADCAST_HINT,
+)
+
+
+def _clip(x: Any, low: Any, high: Any) -> Any:
+    if low is None and high is None:
+        raise ValueError("needs a lower or an upper bound")
+    bounded = x if low is None else np.maximum(x, low)
+    return bounded if high is None else np.minimum(bounded, high)
+
+
+def _clip_x(g: Any, x: Any, low: Any, high: Any) -> Any:
+    if low is not None:
+        g = g * greater_equal(x, low)
+    return g if high is None else g * less_equal(x, high)
+
+
+def _clip_min(g: Any, x: Any, low: Any, high: Any) -> Any:
+    g = g * less(x, low)
+    return g if high is None else g * less(low, high)
+
+
+def _clip_max(g: Any, x: Any, low: Any, high: Any) -> Any:
+    above = greater(x, high)
+    return g * (above if low is None else logical_or(above, greater(low, high)))
+
+
+clip = primitive("clip", _clip, "x low high", (_clip_x, _clip_min, _clip_max), analytic=False, hint=BROADCAST_HINT)
+
+where: Primitive = primitive(
+    "where",
+    np.where,
+    "condition a b",
+    # Not a product with the mask: that would turn an infinity of the branch not taken into NaN.
+    (None, lambda g, condition: where(condition, g, 0.0), lambda g, condition: where(condition, 0.0, g)),
+    hint=BROADCAST_HINT,
+)
+
+# --- comparisons and logic: results are bool, without gradients ----------------------------------------------------
+
+equal: Primitive = primitive("equal", np.equal, "a b", hint=BROADCAST_HINT)
+not_equal = primitive("not_equal", np.not_equal, "a b", hint=BROADCAST_HINT)
+greater: Primitive = primitive("greater", np.greater, "a b", hint=BROADCAST_HINT)
+greater_equal: Primitive = primitive("greater_equal", np.greater_equal, "a b", hint=BROADCAST_HINT)
+less: Primitive = primitive("less", np.less, "a b", hint=BROADCAST_HINT)
+less_equal: Primitive = primitive("less_equal", np.less_equal, "a b", hint=BROADCAST_HINT)
+logical_and: Primitive = primitive("logical_and", np.logical_and, "a b", hint=BROADCAST_HINT)
+logical_or: Primitive = primitive("logical_or", np.logical_or, "a b", hint=BROADCAST_HINT)
+logical_xor = primitive("logical_xor", np.logical_xor, "a b", hint=BROADCAST_HINT)
+logical_not = primitive("logical_not", np.logical_not, "x")
+isnan = primitive("isnan", np.isnan, "x")
+isinf = primitive("isinf", np.isinf, "x")
+isfinite = primitive("isfinite", np.isfinite, "x")
+
+
+# --- copies ----------------------------------------------------------------------------------------------------------
+
+
+def _clone(x: Any) -> Any:
+    return x.copy()
+
+
+def _astype(x: Any, *, dtype: Any) -> Any:
+    return x.astype(dtype)
+
+
+clone = primitive("clone", _clone, "x", (lambda g: g,))
+# The engine casts every gradient to the dtype of its input, so here nothing is left to do.
+astype = primitive("astype", _astype, "x", (lambda g: g,))

@@ -1,40 +1,282 @@
-"""Reductions over any axes, and their inverse: summing a broadcast gradient back to its input's shape."""
+"""Reductions over any axes, and their inverse: summing a broadcast gradient back to its input's shape.
+
+``axis`` is a number, a tuple of numbers, or None for all axes; ``keepdims`` keeps the reduced axes at size 1.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from .primitive import primitive
-from .shape import expand, reshape
+from .elementwise import equal, exp, where
+from .primitive import Primitive, primitive
+from .shape import concatenate, expand, flip, permute, reshape, stack
 
 Axis = int | tuple[int, ...] | None
+
+# NumPy's types do not allow for a keepdims that is only known when running.
+_add_up: Any = np.add.reduce
+_multiply_up: Any = np.multiply.reduce
+_largest: Any = np.maximum.reduce
+_smallest: Any = np.minimum.reduce
+_or_up: Any = np.logical_or.reduce
+_and_up: Any = np.logical_and.reduce
+
+
+def _axes(ndim: int, axis: Axis) -> tuple[int, ...]:
+    """The reduced axes, counted from the front."""
+    if axis is None:
+        return tuple(range(ndim))
+    return tuple(a % max(ndim, 1) for a in ((axis,) if isinstance(axis, int) else axis))
 
 
 def _kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
     """``shape`` with the reduced axes kept at size 1."""
-    axes = range(len(shape)) if axis is None else (axis,) if isinstance(axis, int) else axis
-    reduced = {a % len(shape) for a in axes}
+    reduced = _axes(len(shape), axis)
     return tuple(1 if i in reduced else n for i, n in enumerate(shape))
 
 
+def _keep(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
+    """Give a reduced gradient (or output) back the reduced axes, at size 1."""
+    return g if not g.shape else reshape(g, shape=_kept(shape, axis))
+
+
 def _spread(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
-    """Give a reduced gradient (or output) back the reduced axes, at full size."""
-    return expand(reshape(g, shape=_kept(shape, axis)), shape=shape)
+    """Give a reduced gradient back the reduced axes, at full size."""
+    return expand(_keep(g, shape, axis), shape=shape)
+
+
+def _count(shape: tuple[int, ...], axis: Axis) -> int:
+    """How many elements each result is made of."""
+    return math.prod(shape) if axis is None else math.prod(shape[a] for a in _axes(len(shape), axis))
+
+
+# --- sums and means --------------------------------------------------------------------------------------------------
+
+
+def _sum(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    return _add_up(x, axis=axis, keepdims=keepdims)
+
+
+sum = primitive("sum", _sum, "x", (lambda g, x_shape, *, axis: _spread(g, x_shape, axis),), doc="The sum.")
 
 
 def sum_to_shape(g: Any, shape: tuple[int, ...]) -> Any:
     """Sum ``g`` over the axes along which an array of ``shape`` was broadcast to ``g.shape``."""
     extra = len(g.shape) - len(shape)
-    axes = tuple(range(extra)) + tuple(
-        i + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + extra] != 1
+    axes = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + extra] != 1)
+    summed = sum(g, axis=axes)
+    return summed if summed.shape == shape else reshape(summed, shape=shape)
+
+
+def _mean(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    total = _add_up(x, axis=axis, keepdims=keepdims)
+    count = _count(x.shape, axis)
+    if not count:
+        raise ValueError("mean: of no elements; the tensor is empty")
+    return total / count
+
+
+mean: Primitive = primitive(
+    "mean",
+    _mean,
+    "x",
+    (lambda g, x_shape, *, axis: _spread(g / _count(x_shape, axis), x_shape, axis),),
+    to_float=True,
+    doc="The arithmetic mean.",
+)
+
+
+def _centred(x: Any, axis: Axis) -> Any:
+    return x - _mean(x, axis=axis, keepdims=True)
+
+
+def _degrees(name: str, shape: tuple[int, ...], axis: Axis, correction: float) -> float:
+    degrees = _count(shape, axis) - correction
+    if degrees <= 0:
+        raise ValueError(
+            f"{name}: {_count(shape, axis)} elements with correction={correction} leave no degree of freedom; "
+            "reduce over more elements, or pass correction=0"
+        )
+    return degrees
+
+
+def _var(x: Any, *, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Any:
+    degrees = _degrees("var", x.shape, axis, correction)
+    centred = _centred(x, axis)
+    return _add_up(centred * centred, axis=axis, keepdims=keepdims) / degrees
+
+
+def _var_rule(g: Any, x: Any, *, axis: Axis, correction: float) -> Any:
+    factor = 2 / (_count(x.shape, axis) - correction)
+    return _keep(g, x.shape, axis) * ((x - mean(x, axis=axis, keepdims=True)) * factor)
+
+
+_CORRECTION = "The divisor is the number of elements minus ``correction``: 1 by default, as in PyTorch (NumPy's is 0)."
+var = primitive("var", _var, "x", (_var_rule,), to_float=True, doc=f"The variance. {_CORRECTION}")
+
+
+def _std(x: Any, *, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Any:
+    return np.sqrt(_var(x, axis=axis, correction=correction, keepdims=keepdims))
+
+
+def _std_rule(g: Any, x: Any, out: Any, *, axis: Axis, correction: float) -> Any:
+    flat = equal(out, 0)
+    half = where(flat, 0.0, g / (where(flat, 1.0, out) * 2))
+    return _var_rule(half, x, axis=axis, correction=correction)
+
+
+std = primitive(
+    "std",
+    _std,
+    "x",
+    (_std_rule,),
+    to_float=True,
+    doc=f"The standard deviation; its gradient where it is 0 is 0. {_CORRECTION}",
+)
+
+
+def _norm(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    return np.sqrt(_add_up(x * x, axis=axis, keepdims=keepdims))
+
+
+def _norm_rule(g: Any, x: Any, out: Any, *, axis: Axis) -> Any:
+    out, g = _keep(out, x.shape, axis), _keep(g, x.shape, axis)
+    return x * (g / where(equal(out, 0), 1.0, out))
+
+
+norm = primitive(
+    "norm",
+    _norm,
+    "x",
+    (_norm_rule,),
+    to_float=True,
+    doc="The Euclidean norm, the root of the sum of squares; its gradient where it is 0 is 0.",
+)
+
+# --- extremes --------------------------------------------------------------------------------------------------------
+
+
+def _max(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    return _largest(x, axis=axis, keepdims=keepdims)
+
+
+def _min(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    return _smallest(x, axis=axis, keepdims=keepdims)
+
+
+def _extreme_rule(g: Any, x: Any, out: Any, *, axis: Axis) -> Any:
+    ties = equal(x, _keep(out, x.shape, axis))
+    return _keep(g, x.shape, axis) * ties / sum(ties, axis=axis, keepdims=True)
+
+
+_TIES = "The gradient is shared evenly among ties (``torch.amax``)."
+max = primitive("max", _max, "x", (_extreme_rule,), analytic=False, doc=f"The largest element. {_TIES}")
+min = primitive("min", _min, "x", (_extreme_rule,), analytic=False, doc=f"The smallest element. {_TIES}")
+
+
+def _argmax(x: Any, *, axis: int | None = None, keepdims: bool = False) -> Any:
+    return np.argmax(x, axis, keepdims=keepdims)
+
+
+def _argmin(x: Any, *, axis: int | None = None, keepdims: bool = False) -> Any:
+    return np.argmin(x, axis, keepdims=keepdims)
+
+
+argmax = primitive("argmax", _argmax, "x", doc="The index of the largest element, the first of equals.")
+argmin = primitive("argmin", _argmin, "x", doc="The index of the smallest element, the first of equals.")
+
+
+def _any(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    return _or_up(x, axis=axis, keepdims=keepdims)
+
+
+def _all(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    return _and_up(x, axis=axis, keepdims=keepdims)
+
+
+any = primitive("any", _any, "x", doc="Whether any element is true.")
+all = primitive("all", _all, "x", doc="Whether all elements are true.")
+
+# --- others ----------------------------------------------------------------------------------------------------------
+
+
+def finite_max(x: Any, axis: Axis) -> Any:
+    """The shift that keeps exp(x - shift) from overflowing; 0 for a row of -inf, where inf - inf would be NaN."""
+    shift = np.maximum.reduce(x.real, axis=axis, keepdims=True)
+    return np.where(np.isfinite(shift), shift, 0)
+
+
+def _logsumexp(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    shift = finite_max(x, axis)
+    total = _add_up(np.exp(x - shift), axis=axis, keepdims=True)
+    with np.errstate(divide="ignore"):
+        out = np.log(total) + shift
+    return out if keepdims else np.squeeze(out, axis)
+
+
+def _logsumexp_rule(g: Any, x: Any, out: Any, *, axis: Axis) -> Any:
+    return _keep(g, x.shape, axis) * exp(x - _keep(out, x.shape, axis))
+
+
+logsumexp = primitive(
+    "logsumexp",
+    _logsumexp,
+    "x",
+    (_logsumexp_rule,),
+    to_float=True,
+    doc="log(sum(exp(x))) without overflow; -inf for a row of -inf.",
+)
+
+
+def _cumsum(x: Any, *, axis: int) -> Any:
+    return np.cumsum(x, axis)
+
+
+cumsum: Primitive = primitive(
+    "cumsum",
+    _cumsum,
+    "x",
+    (lambda g, *, axis: flip(cumsum(flip(g, axis=axis), axis=axis), axis=axis),),
+    doc="The running sum along ``axis``.",
+)
+
+
+def _prod(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    return _multiply_up(x, axis=axis, keepdims=keepdims)
+
+
+def _products_of_others(x: Any) -> Any:
+    """For each element along the last axis the product of all others, exact also where some are 0.
+
+    Neighbours are multiplied in pairs up to the top of a binary tree; on the way down, an element's others are its
+    neighbour times the others of the pair. No division, and n elements take 3n products.
+    """
+    n = x.shape[-1]
+    if n == 1:
+        return x * 0 + 1
+    if n % 2:
+        x = concatenate(x, x[..., :1] * 0 + 1, axis=-1)
+    left, right = x[..., 0::2], x[..., 1::2]
+    outside = _products_of_others(left * right)
+    pairs = stack(outside * right, outside * left, axis=-1)
+    return reshape(pairs, shape=x.shape)[..., :n]
+
+
+def _prod_rule(g: Any, x: Any, *, axis: Axis) -> Any:
+    if not math.prod(x.shape):
+        return x
+    shape, reduced = x.shape, _axes(len(x.shape), axis)
+    order = tuple(i for i in range(len(shape)) if i not in reduced) + reduced
+    rows = permute(x, axes=order)
+    others = reshape(
+        _products_of_others(reshape(rows, shape=(*(shape[i] for i in order[: -len(reduced) or None]), -1))),
+        shape=rows.shape,
     )
-    return reshape(sum(g, axis=axes), shape=shape)
+    back = tuple(order.index(i) for i in range(len(shape)))
+    return _keep(g, shape, axis) * permute(others, axes=back)
 
 
-def _sum(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    return np.sum(x, axis=axis, keepdims=keepdims)
-
-
-sum = primitive("sum", _sum, "x", (lambda g, x_shape, *, axis: _spread(g, x_shape, axis),))
+prod = primitive("prod", _prod, "x", (_prod_rule,), doc="The product; its gradient is exact also at zeros.")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from .indexing import getitem
 from .primitive import Primitive, primitive
+
+# --- views -----------------------------------------------------------------------------------------------------------
 
 
 def _reshape(x: Any, *, shape: tuple[int, ...]) -> Any:
@@ -21,6 +25,28 @@ def _transpose(x: Any, *, axis0: int = -2, axis1: int = -1) -> Any:
     return np.swapaxes(x, axis0, axis1)
 
 
+def _permute(x: Any, *, axes: Sequence[int]) -> Any:
+    return np.transpose(x, axes)
+
+
+def _squeeze(x: Any, *, axis: int | tuple[int, ...] | None = None) -> Any:
+    return np.squeeze(x, axis)
+
+
+def _unsqueeze(x: Any, *, axis: int | tuple[int, ...]) -> Any:
+    return np.expand_dims(x, axis)
+
+
+def _flip(x: Any, *, axis: int | tuple[int, ...] | None = None) -> Any:
+    return np.flip(x, axis)
+
+
+def _inverse(axes: Sequence[int]) -> tuple[int, ...]:
+    ndim = len(axes)
+    order = [a % ndim for a in axes]
+    return tuple(order.index(i) for i in range(ndim))
+
+
 reshape: Primitive = primitive("reshape", _reshape, "x", (lambda g, x_shape: reshape(g, shape=x_shape),), view=True)
 # Summing back is what the engine does for every broadcast input.
 expand: Primitive = primitive("expand", _expand, "x", (lambda g: g,), view=True)
@@ -31,3 +57,81 @@ transpose: Primitive = primitive(
     (lambda g, *, axis0, axis1: transpose(g, axis0=axis0, axis1=axis1),),
     view=True,
 )
+permute: Primitive = primitive(
+    "permute", _permute, "x", (lambda g, *, axes: permute(g, axes=_inverse(axes)),), view=True
+)
+squeeze = primitive("squeeze", _squeeze, "x", (lambda g, x_shape: reshape(g, shape=x_shape),), view=True)
+unsqueeze = primitive("unsqueeze", _unsqueeze, "x", (lambda g, x_shape: reshape(g, shape=x_shape),), view=True)
+flip: Primitive = primitive("flip", _flip, "x", (lambda g, *, axis: flip(g, axis=axis),), view=True)
+
+# --- joining and padding -------------------------------------------------------------------------------------------
+
+
+def _concatenate(*values: Any, axis: int = 0) -> Any:
+    return np.concatenate(values, axis)
+
+
+def _concatenate_rule(index: int, g: Any, shapes: Sequence[tuple[int, ...]], *, axis: int) -> Any:
+    axis %= len(shapes[0])
+    start = sum(shape[axis] for shape in shapes[:index])
+    return getitem(g, key=(slice(None),) * axis + (slice(start, start + shapes[index][axis]),))
+
+
+def _stack(*values: Any, axis: int = 0) -> Any:
+    return np.stack(values, axis)
+
+
+def _stack_rule(index: int, g: Any, *, axis: int) -> Any:
+    return getitem(g, key=(slice(None),) * (axis % len(g.shape)) + (index,))
+
+
+def _pad(x: Any, *, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Any:
+    return np.pad(x, widths, constant_values=value)
+
+
+def _pad_rule(g: Any, x_shape: tuple[int, ...], *, widths: Sequence[tuple[int, int]]) -> Any:
+    return getitem(g, key=tuple(slice(before, before + n) for n, (before, _) in zip(x_shape, widths, strict=True)))
+
+
+concatenate = primitive(
+    "concatenate",
+    _concatenate,
+    "values",
+    (_concatenate_rule,),
+    variadic=True,
+    hint="sizes must agree on every axis but the one that is joined",
+    doc="Join along an existing axis.",
+)
+stack = primitive(
+    "stack", _stack, "values", (_stack_rule,), variadic=True, hint="shapes must be equal", doc="Join along a new axis."
+)
+pad = primitive(
+    "pad",
+    _pad,
+    "x",
+    (_pad_rule,),
+    doc="Surround with ``value``; ``widths`` has a pair (before, after) for each axis.",
+)
+
+
+def split(x: Any, sizes: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
+    """Cut along ``axis`` into parts of the given sizes, or of one size (the last part may be smaller).
+
+    Raises:
+        ValueError: if the sizes do not add up to that of the axis.
+    """
+    if not -len(x.shape) <= axis < len(x.shape):
+        raise ValueError(f"split: axis {axis} is out of range for shape {x.shape}")
+    axis %= len(x.shape)
+    total = x.shape[axis]
+    if isinstance(sizes, int):
+        if sizes <= 0:
+            raise ValueError(f"split: the size of a part must be positive, not {sizes}")
+        sizes = [min(sizes, total - start) for start in range(0, total, sizes)]
+    if sum(sizes) != total or any(size < 0 for size in sizes):
+        raise ValueError(f"split: sizes {tuple(sizes)} do not add up to {total}, the size of axis {axis}")
+    parts, start = [], 0
+    for size in sizes:
+        parts.append(getitem(x, key=(slice(None),) * axis + (slice(start, start + size),)))
+        start += size
+    return tuple(parts)

@@ -1,0 +1,116 @@
+"""Primitives that select elements, and their one common adjoint: adding gradients back where they came from."""
+
+from __future__ import annotations
+
+from types import EllipsisType
+from typing import Any
+
+import numpy as np
+
+from .primitive import Primitive, primitive
+
+Key = Any
+
+
+def _getitem(x: Any, *, key: Key) -> Any:
+    return x[key]
+
+
+def _selects_once(key: Key) -> bool:
+    """Whether a key can select no element twice: slices and numbers, or a single mask."""
+    items = key if isinstance(key, tuple) else (key,)
+    if all(item is None or isinstance(item, int | np.integer | slice | EllipsisType) for item in items):
+        return True
+    return len(items) == 1 and getattr(items[0], "dtype", None) == np.bool_
+
+
+def _place(g: Any, *, key: Key, shape: tuple[int, ...]) -> Any:
+    """Zeros of ``shape``, with ``g`` added at ``key``; what is selected twice receives both."""
+    out = np.zeros_like(g, shape=shape)
+    if _selects_once(key):
+        out[key] = g
+    else:
+        # Through flat positions, as np.add.at is fast in one dimension only.
+        positions = np.arange(out.size).reshape(shape)[key]
+        np.add.at(out.reshape(-1), positions.reshape(-1), g.reshape(-1))
+    return out
+
+
+getitem: Primitive = primitive(
+    "getitem",
+    _getitem,
+    "x",
+    (lambda g, x_shape, *, key: place(g, key=key, shape=x_shape),),
+    view=True,
+    doc="Basic and advanced indexing, ``x[key]``.",
+)
+place: Primitive = primitive("place", _place, "g", (lambda g, *, key: getitem(g, key=key),), doc=_place.__doc__)
+
+
+def _take(x: Any, indices: Any, *, axis: int | None = None) -> Any:
+    return np.take(x, indices, axis)
+
+
+def _take_rule(g: Any, x_shape: tuple[int, ...], indices: Any, *, axis: int | None) -> Any:
+    if axis is None:
+        key: Key = np.unravel_index(np.asarray(indices) % max(1, int(np.prod(x_shape))), x_shape)
+    else:
+        key = (slice(None),) * (axis % len(x_shape)) + (np.asarray(indices),)
+    return place(g, key=key, shape=x_shape)
+
+
+take = primitive(
+    "take",
+    _take,
+    "x indices",
+    (_take_rule, None),
+    doc="The slices of ``x`` at ``indices`` along ``axis``, or elements of the flattened ``x`` if it is None.",
+)
+
+
+def _along(indices: Any, axis: int) -> tuple[Any, ...]:
+    """The key that looks up ``indices`` along ``axis`` and keeps the position on all other axes."""
+    axis %= indices.ndim
+    grid = np.ogrid[tuple(slice(n) for n in indices.shape)]
+    return tuple(indices if i == axis else grid[i] for i in range(indices.ndim))
+
+
+def _gather(x: Any, indices: Any, *, axis: int) -> Any:
+    if x.ndim != indices.ndim or any(
+        n < m for i, (n, m) in enumerate(zip(x.shape, indices.shape, strict=True)) if i != axis % x.ndim
+    ):
+        raise ValueError("indices must have as many axes, and be no larger on any axis but the one looked up")
+    return x[_along(indices, axis)]
+
+
+gather = primitive(
+    "gather",
+    _gather,
+    "x indices",
+    (lambda g, x_shape, indices, *, axis: place(g, key=_along(indices, axis), shape=x_shape), None),
+    doc="out[i, j, ...] = x[indices[i, j, ...], j, ...] for axis 0, and so on (``torch.gather``).",
+)
+
+
+def _embedding(indices: Any, weight: Any, *, padding_idx: int | None = None) -> Any:
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"embedding: indices must be integers, not {indices.dtype}")
+    if indices.size and (indices.min() < 0 or indices.max() >= len(weight)):
+        wrong = int(indices[(indices < 0) | (indices >= len(weight))].flat[0])
+        raise IndexError(f"embedding: index {wrong} is out of range for a table of {len(weight)} rows")
+    return weight[indices]
+
+
+def _embedding_rule(g: Any, indices: Any, weight_shape: tuple[int, ...], *, padding_idx: int | None) -> Any:
+    if padding_idx is not None:
+        g = g * (indices != padding_idx % weight_shape[0])[..., None]
+    return place(g, key=indices, shape=weight_shape)
+
+
+embedding = primitive(
+    "embedding",
+    _embedding,
+    "indices weight",
+    (None, _embedding_rule),
+    doc="The rows of ``weight`` at ``indices``; the row ``padding_idx`` receives no gradient.",
+)

@@ -1,0 +1,179 @@
+"""Products of vectors and matrices. Matrices are the last two axes; the axes in front of them broadcast."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .indexing import getitem
+from .primitive import Primitive, primitive
+from .shape import expand, permute, reshape, transpose
+
+MATMUL_HINT = "the last axis of the first must equal the last but one of the second (its only one if a vector)"
+
+
+def _matmul(a: Any, b: Any) -> Any:
+    return np.matmul(a, b)
+
+
+# A vector stands for a matrix of one row (in front) or one column (behind); so does its gradient.
+def _matmul_a(g: Any, a_shape: tuple[int, ...], b: Any) -> Any:
+    if len(b.shape) == 1:
+        g, b = g[..., None], b[:, None]
+    if len(a_shape) > 1:
+        return matmul(g, transpose(b))
+    return matmul(g[..., None, :], transpose(b))[..., 0, :]
+
+
+def _matmul_b(g: Any, a: Any, b_shape: tuple[int, ...]) -> Any:
+    if len(a.shape) == 1:
+        a, g = a[None, :], (g[..., None, :] if len(b_shape) > 1 else g[..., None])
+    if len(b_shape) > 1:
+        return matmul(transpose(a), g)
+    return matmul(transpose(a), g[..., None])[..., 0]
+
+
+matmul: Primitive = primitive(
+    "matmul",
+    _matmul,
+    "a b",
+    (_matmul_a, _matmul_b),
+    hint=MATMUL_HINT,
+    doc="The matrix product ``a @ b`` with all of NumPy's ranks: vectors, matrices, and stacks of matrices.",
+)
+
+
+def _dot(a: Any, b: Any) -> Any:
+    if a.ndim != 1 or b.ndim != 1:
+        raise ValueError("needs two vectors; use matmul() for matrices")
+    return np.matmul(a, b)
+
+
+def _outer(a: Any, b: Any) -> Any:
+    if a.ndim != 1 or b.ndim != 1:
+        raise ValueError("needs two vectors")
+    return np.multiply(a[:, None], b)
+
+
+dot = primitive("dot", _dot, "a b", (lambda g, b: g * b, lambda g, a: g * a), doc="The inner product of two vectors.")
+outer = primitive(
+    "outer",
+    _outer,
+    "a b",
+    (lambda g, b: matmul(g, b), lambda g, a: matmul(a, g)),
+    doc="out[i, j] = a[i] * b[j] for two vectors.",
+)
+
+# --- einsum ----------------------------------------------------------------------------------------------------------
+
+
+def _contract(*operands: Any, subscripts: str) -> Any:
+    return np.einsum(subscripts, *operands)
+
+
+def _contract_rule(
+    index: int, g: Any, values: Sequence[Any], shapes: Sequence[tuple[int, ...]], *, subscripts: str
+) -> Any:
+    inputs, output = subscripts.split("->")
+    labels = inputs.split(",")
+    mine = labels[index]
+    others = [v for i, v in enumerate(values) if i != index]
+    sources = [output, *(s for i, s in enumerate(labels) if i != index)]
+    # A label that no other operand and no output has was summed out: the gradient is the same all along it.
+    found = "".join(c for c in mine if any(c in s for s in sources))
+    g = einsum_primitive(g, *others, subscripts=f"{','.join(sources)}->{found}")
+    if found != mine:
+        g = g[tuple(slice(None) if c in found else None for c in mine)]
+        g = expand(g, shape=tuple(m if c in found else n for c, n, m in zip(mine, shapes[index], g.shape, strict=True)))
+    return g
+
+
+einsum_primitive: Primitive = primitive(
+    "einsum",
+    _contract,
+    "operands",
+    (_contract_rule,),
+    variadic=True,
+    doc="A sum of products over labelled axes. Each operand has every label once; see `einsum` for the rest.",
+)
+
+
+def einsum(subscripts: str, *operands: Any) -> Any:
+    """Sum of products over labelled axes, in Einstein's notation as in ``np.einsum``.
+
+    A label that the output lacks is summed over; one that an operand repeats takes its diagonal; ``...`` stands for
+    axes that broadcast. Without ``->`` the output has the labels that occur once, in alphabetical order.
+
+    >>> einsum("ij,jk->ik", a, b)  # doctest: +SKIP
+
+    Raises:
+        ValueError: if the subscripts do not fit the operands.
+    """
+    text = subscripts.replace(" ", "")
+    if not re.fullmatch(r"[A-Za-z.,]*(->[A-Za-z.]*)?", text) or "." in text.replace("...", ""):
+        raise ValueError(f"einsum: cannot read subscripts {subscripts!r}")
+    inputs, arrow, output = text.partition("->")
+    labels = inputs.split(",")
+    if len(labels) != len(operands):
+        raise ValueError(f"einsum: subscripts {subscripts!r} name {len(labels)} operands, given are {len(operands)}")
+    free = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in text]
+    ranks = [len(x.shape) - len(s.replace("...", "")) for s, x in zip(labels, operands, strict=True)]
+    for s, x, rank in zip(labels, operands, ranks, strict=True):
+        if rank < 0 or (rank and "..." not in s):
+            raise ValueError(f"einsum: subscripts {s!r} do not fit an operand of shape {x.shape}")
+    widest = "".join(free[: max(ranks, default=0)])
+    labels = [s.replace("...", widest[len(widest) - rank :]) for s, rank in zip(labels, ranks, strict=True)]
+    if not arrow:
+        joined = "".join(labels)
+        output = "..." + "".join(sorted(c for c in set(joined) if joined.count(c) == 1 and c not in widest))
+    output = output.replace("...", widest)
+    once = [_diagonal(x, s) for x, s in zip(operands, labels, strict=True)]
+    return einsum_primitive(*(x for x, _ in once), subscripts=f"{','.join(s for _, s in once)}->{output}")
+
+
+def _diagonal(x: Any, labels: str) -> tuple[Any, str]:
+    """Take diagonals until every label occurs once."""
+    for label in dict.fromkeys(labels):
+        places = [i for i, c in enumerate(labels) if c == label]
+        if len(places) == 1:
+            continue
+        sizes = {x.shape[i] for i in places}
+        if len(sizes) > 1:
+            raise ValueError(f"einsum: label {label!r} has sizes {sorted(sizes)} in an operand of shape {x.shape}")
+        rest = [i for i in range(len(labels)) if i not in places]
+        x = permute(x, axes=(*places, *rest))
+        x = getitem(x, key=(np.arange(sizes.pop()),) * len(places))
+        labels = label + "".join(labels[i] for i in rest)
+    return x, labels
+
+
+# --- linear ----------------------------------------------------------------------------------------------------------
+
+
+def _linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    out = np.matmul(x, weight.T)
+    if bias is not None:
+        out += bias
+    return out
+
+
+def _rows(x: Any) -> Any:
+    """All leading axes as one."""
+    return x if len(x.shape) == 2 else reshape(x, shape=(-1, x.shape[-1]))
+
+
+linear = primitive(
+    "linear",
+    _linear,
+    "x weight bias",
+    (
+        lambda g, weight: matmul(g, weight),
+        lambda g, x: matmul(transpose(_rows(g)), _rows(x)),
+        lambda g: g,
+    ),
+    hint="x needs shape (..., in_features), weight (out_features, in_features) and bias (out_features,)",
+    doc="x @ weight.T + bias as one node; ``bias`` may be None.",
+)

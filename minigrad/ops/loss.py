@@ -1,0 +1,263 @@
+"""Losses. ``reduction`` is ``"mean"``, ``"sum"`` or ``"none"``, as in PyTorch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .activation import sigmoid, softplus
+from .elementwise import clip, sign
+from .indexing import place
+from .neural import softmax
+from .primitive import primitive
+from .shape import expand, unsqueeze
+
+EQUAL_HINT = "reshape() one of them; a loss does not broadcast, as (n, 1) against (n,) would compare all with all"
+
+
+def _reduce(losses: Any, reduction: str) -> Any:
+    if reduction == "mean":
+        if not losses.size:
+            raise ValueError("the mean of an empty batch is undefined")
+        return np.add.reduce(losses, axis=None) / losses.size
+    if reduction == "sum":
+        return np.add.reduce(losses, axis=None)
+    if reduction == "none":
+        return losses
+    raise ValueError(f"reduction must be 'mean', 'sum' or 'none', not {reduction!r}")
+
+
+def _share(g: Any, shape: tuple[int, ...], reduction: str) -> Any:
+    """What arrives at each element's loss; a single number stands for all of them."""
+    return g / math.prod(shape) if reduction == "mean" else g
+
+
+def _same_shape(x: Any, target: Any) -> None:
+    if x.shape != target.shape:
+        raise ValueError(f"shapes {x.shape} and {target.shape} differ")
+
+
+# --- regression ------------------------------------------------------------------------------------------------------
+
+
+def _mse(x: Any, target: Any, *, reduction: str = "mean") -> Any:
+    _same_shape(x, target)
+    difference = x - target
+    return _reduce(difference * difference, reduction)
+
+
+def _mse_rule(g: Any, x: Any, target: Any, *, reduction: str) -> Any:
+    return (_share(g, x.shape, reduction) * 2) * (x - target)
+
+
+def _l1(x: Any, target: Any, *, reduction: str = "mean") -> Any:
+    _same_shape(x, target)
+    return _reduce(np.absolute(x - target), reduction)
+
+
+def _l1_rule(g: Any, x: Any, target: Any, *, reduction: str) -> Any:
+    return _share(g, x.shape, reduction) * sign(x - target)
+
+
+def _huber(x: Any, target: Any, *, delta: float = 1.0, reduction: str = "mean") -> Any:
+    _same_shape(x, target)
+    if delta <= 0:
+        raise ValueError(f"delta must be positive, not {delta}")
+    size = np.absolute(x - target)
+    quadratic = np.minimum(size, delta)
+    return _reduce(quadratic * (size - 0.5 * quadratic), reduction)
+
+
+def _huber_rule(g: Any, x: Any, target: Any, *, delta: float, reduction: str) -> Any:
+    return _share(g, x.shape, reduction) * clip(x - target, -delta, delta)
+
+
+mse_loss = primitive(
+    "mse_loss",
+    _mse,
+    "x target",
+    (_mse_rule, lambda g, x, target, *, reduction: -_mse_rule(g, x, target, reduction=reduction)),
+    to_float=True,
+    hint=EQUAL_HINT,
+    doc="The squared difference.",
+)
+l1_loss = primitive(
+    "l1_loss",
+    _l1,
+    "x target",
+    (_l1_rule, lambda g, x, target, *, reduction: -_l1_rule(g, x, target, reduction=reduction)),
+    to_float=True,
+    analytic=False,
+    hint=EQUAL_HINT,
+    doc="The absolute difference.",
+)
+huber_loss = primitive(
+    "huber_loss",
+    _huber,
+    "x target",
+    (
+        _huber_rule,
+        lambda g, x, target, *, delta, reduction: -_huber_rule(g, x, target, delta=delta, reduction=reduction),
+    ),
+    to_float=True,
+    analytic=False,
+    hint=EQUAL_HINT,
+    doc="d²/2 for a difference d of size up to ``delta``, delta (|d| - delta/2) beyond (Huber 1964).",
+)
+
+
+def smooth_l1_loss(x: Any, target: Any, *, beta: float = 1.0, reduction: str = "mean") -> Any:
+    """`huber_loss` divided by its ``delta``, here named ``beta``; with ``beta`` 0 it is `l1_loss`."""
+    if beta == 0:
+        return l1_loss(x, target, reduction=reduction)
+    return huber_loss(x, target, delta=beta, reduction=reduction) / beta
+
+
+# --- classification into two -----------------------------------------------------------------------------------------
+
+
+def _positive_weight(target: Any, pos_weight: Any) -> Any:
+    return 1 if pos_weight is None else 1 + (pos_weight - 1) * target
+
+
+def _bce_with_logits(
+    x: Any, target: Any, weight: Any = None, pos_weight: Any = None, *, reduction: str = "mean"
+) -> Any:
+    _same_shape(x, target)
+    losses = x * (1 - target) + np.logaddexp(-x, 0) * _positive_weight(target, pos_weight)
+    return _reduce(losses if weight is None else losses * weight, reduction)
+
+
+def _bce_share(g: Any, x: Any, weight: Any, reduction: str) -> Any:
+    share = _share(g, x.shape, reduction)
+    return share if weight is None else share * weight
+
+
+def _bce_x(g: Any, x: Any, target: Any, weight: Any, pos_weight: Any, *, reduction: str) -> Any:
+    slope = 1 - target - sigmoid(-x) * _positive_weight(target, pos_weight)
+    return _bce_share(g, x, weight, reduction) * slope
+
+
+def _bce_target(g: Any, x: Any, weight: Any, pos_weight: Any, *, reduction: str) -> Any:
+    slope = -x if pos_weight is None else softplus(-x) * (pos_weight - 1) - x
+    return _bce_share(g, x, weight, reduction) * slope
+
+
+binary_cross_entropy_with_logits = primitive(
+    "binary_cross_entropy_with_logits",
+    _bce_with_logits,
+    "x target weight pos_weight",
+    (_bce_x, _bce_target, None, None),
+    to_float=True,
+    analytic=False,
+    hint=EQUAL_HINT,
+    doc="-(pos_weight * target * log(p) + (1 - target) * log(1 - p)) * weight with p = sigmoid(x), stable for any x.",
+)
+
+# --- classification into many ----------------------------------------------------------------------------------------
+
+
+def _pick(labels: Any) -> tuple[Any, ...]:
+    """The key of each label's element: classes are on axis 1, or on axis 0 of a single example."""
+    if labels.ndim == 1:
+        return (np.arange(len(labels)), labels)
+    grid = np.ogrid[tuple(slice(n) for n in labels.shape)]
+    return (*grid[:1], labels, *grid[1:])
+
+
+def _check_labels(name: str, x: Any, labels: Any, ignore_index: int) -> Any:
+    """The labels, with those to ignore replaced by 0; raises for one that is no class."""
+    axis = 1 if x.ndim > 1 else 0
+    if x.ndim == 0 or labels.shape != x.shape[:axis] + x.shape[axis + 1 :]:
+        raise ValueError(
+            f"{name}: labels of shape {labels.shape} do not fit scores of shape {x.shape}; scores are (classes,), "
+            "(batch, classes) or (batch, classes, ...), and labels the same without the classes"
+        )
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"{name}: labels must be integers, not {labels.dtype}; convert them with .long()")
+    if not labels.size:
+        raise ValueError(f"{name}: an empty batch (scores of shape {x.shape})")
+    classes = x.shape[axis]
+    low, high = labels.min(), labels.max()
+    if low >= 0 and high < classes and not low <= ignore_index <= high:
+        return labels
+    ignored = labels == ignore_index
+    wrong = labels[~ignored & ((labels < 0) | (labels >= classes))]
+    if wrong.size:
+        raise IndexError(
+            f"{name}: label {int(wrong.flat[0])} is out of range for {classes} classes (labels are 0 to {classes - 1})"
+        )
+    return np.where(ignored, 0, labels)
+
+
+def _coefficients(x: Any, labels: Any, weight: Any, ignore_index: int, reduction: str) -> Any:
+    """The factor of each example's loss in the result: an array, or one number for all."""
+    ignored = labels == ignore_index
+    if weight is None and not ignored.any():
+        return 1 / labels.size if reduction == "mean" else 1.0
+    factors = (~ignored).astype(x.dtype)
+    if weight is not None:
+        factors *= weight[np.where(ignored, 0, labels)]
+    return factors / np.add.reduce(factors, axis=None) if reduction == "mean" else factors
+
+
+def _total(losses: Any, x: Any, labels: Any, weight: Any, ignore_index: int, reduction: str) -> Any:
+    losses = losses * _coefficients(x, labels, weight, ignore_index, reduction)
+    return _reduce(losses, "none" if reduction == "none" else "sum")
+
+
+def _label_shares(g: Any, x: Any, labels: Any, weight: Any, ignore_index: int, reduction: str) -> Any:
+    """What arrives at each label's element of ``x``."""
+    return g * _coefficients(x, labels, weight, ignore_index, reduction)
+
+
+def _nll_loss(x: Any, labels: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> Any:
+    classes = _check_labels("nll_loss", x, labels, ignore_index)
+    return _total(-x[_pick(classes)], x, labels, weight, ignore_index, reduction)
+
+
+def _nll_rule(g: Any, x: Any, labels: Any, weight: Any, *, ignore_index: int, reduction: str) -> Any:
+    classes = np.where(labels == ignore_index, 0, labels)
+    shares = _label_shares(g, x, labels, weight, ignore_index, reduction)
+    return place(expand(-shares, shape=labels.shape), key=_pick(classes), shape=x.shape)
+
+
+nll_loss = primitive(
+    "nll_loss",
+    _nll_loss,
+    "x labels weight",
+    (_nll_rule, None, None),
+    doc="-weight[label] * x[label] for log-probabilities x; the mean divides by the sum of the weights. "
+    "Examples labelled ``ignore_index`` do not count.",
+)
+
+
+def _cross_entropy(
+    x: Any, labels: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"
+) -> Any:
+    classes = _check_labels("cross_entropy", x, labels, ignore_index)
+    axis = 1 if x.ndim > 1 else 0
+    shifted = x - np.maximum.reduce(x.real, axis=axis, keepdims=True)
+    losses = np.log(np.add.reduce(np.exp(shifted), axis=axis)) - shifted[_pick(classes)]
+    return _total(losses, x, labels, weight, ignore_index, reduction)
+
+
+def _cross_entropy_rule(g: Any, x: Any, labels: Any, weight: Any, *, ignore_index: int, reduction: str) -> Any:
+    axis = 1 if len(x.shape) > 1 else 0
+    classes = np.where(labels == ignore_index, 0, labels)
+    one_hot = np.zeros(x.shape, x.dtype)
+    one_hot[_pick(classes)] = 1
+    shares = _label_shares(g, x, labels, weight, ignore_index, reduction)
+    return (softmax(x, axis=axis) - one_hot) * (unsqueeze(shares, axis=axis) if shares.shape else shares)
+
+
+cross_entropy = primitive(
+    "cross_entropy",
+    _cross_entropy,
+    "x labels weight",
+    (_cross_entropy_rule, None, None),
+    to_float=True,
+    doc="`nll_loss` of `log_softmax`, as one node: x are scores (logits), labels are class numbers.",
+)

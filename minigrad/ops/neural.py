@@ -1,0 +1,161 @@
+"""Primitives of neural networks: softmax, normalisation, dropout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .elementwise import exp, sqrt
+from .primitive import Primitive, primitive
+from .reduction import Axis, mean, sum
+
+# --- softmax ---------------------------------------------------------------------------------------------------------
+
+
+def _softmax(x: Any, *, axis: int = -1) -> Any:
+    # The shift is real, so that the complex step of a gradient check passes through.
+    out = np.exp(x - np.maximum.reduce(x.real, axis=axis, keepdims=True))
+    out /= np.add.reduce(out, axis=axis, keepdims=True)
+    return out
+
+
+def _softmax_rule(g: Any, out: Any, *, axis: int) -> Any:
+    weighted = g * out
+    return weighted - out * sum(weighted, axis=axis, keepdims=True)
+
+
+def _log_softmax(x: Any, *, axis: int = -1) -> Any:
+    out = x - np.maximum.reduce(x.real, axis=axis, keepdims=True)
+    out -= np.log(np.add.reduce(np.exp(out), axis=axis, keepdims=True))
+    return out
+
+
+softmax = primitive(
+    "softmax",
+    _softmax,
+    "x",
+    (_softmax_rule,),
+    to_float=True,
+    doc="exp(x) / sum(exp(x)) along ``axis``, without overflow. Masked elements (-inf) get 0, a row of them NaN.",
+)
+log_softmax = primitive(
+    "log_softmax",
+    _log_softmax,
+    "x",
+    (lambda g, out, *, axis: g - exp(out) * sum(g, axis=axis, keepdims=True),),
+    to_float=True,
+    doc="log(softmax(x)) along ``axis``, without underflow.",
+)
+
+# --- dropout ---------------------------------------------------------------------------------------------------------
+
+
+def _dropout(x: Any, keep: Any, *, p: float) -> Any:
+    return x * keep * _survivors(p)
+
+
+def _survivors(p: float) -> float:
+    return 1 / (1 - p) if p < 1 else 0.0
+
+
+dropout = primitive(
+    "dropout",
+    _dropout,
+    "x keep",
+    (lambda g, keep, *, p: g * keep * _survivors(p), None),
+    doc="x * keep / (1 - p): zero where the mask ``keep`` is false, and the rest scaled to the same expectation.",
+)
+
+# --- normalisation ---------------------------------------------------------------------------------------------------
+
+
+def _standardize(x: Any, *, axis: Axis, eps: float = 1e-5) -> Any:
+    out = x - np.add.reduce(x, axis=axis, keepdims=True) / _size(x.shape, axis)
+    out *= 1 / np.sqrt(np.add.reduce(out * out, axis=axis, keepdims=True) / _size(x.shape, axis) + eps)
+    return out
+
+
+def _size(shape: tuple[int, ...], axis: Axis) -> int:
+    n = 1
+    for a in range(len(shape)) if axis is None else (axis,) if isinstance(axis, int) else axis:
+        n *= shape[a]
+    return n
+
+
+def _standardize_rule(g: Any, x: Any, *, axis: Axis, eps: float) -> Any:
+    centred = x - mean(x, axis=axis, keepdims=True)
+    scale = 1 / sqrt(mean(centred * centred, axis=axis, keepdims=True) + eps)
+    out = centred * scale
+    return scale * (g - mean(g, axis=axis, keepdims=True) - out * mean(g * out, axis=axis, keepdims=True))
+
+
+standardize: Primitive = primitive(
+    "standardize",
+    _standardize,
+    "x",
+    (_standardize_rule,),
+    to_float=True,
+    doc="(x - mean) / sqrt(variance + eps) over ``axis``, with the variance that divides by the number of elements.",
+)
+
+
+def _trailing(ndim: int) -> tuple[int, ...]:
+    return tuple(range(-ndim, 0))
+
+
+def _affine(out: Any, weight: Any, bias: Any) -> Any:
+    if weight is not None:
+        out *= weight
+    if bias is not None:
+        out += bias
+    return out
+
+
+def _layer_norm(x: Any, weight: Any = None, bias: Any = None, *, ndim: int = 1, eps: float = 1e-5) -> Any:
+    return _affine(_standardize(x, axis=_trailing(ndim), eps=eps), weight, bias)
+
+
+layer_norm = primitive(
+    "layer_norm",
+    _layer_norm,
+    "x weight bias",
+    (
+        lambda g, x, weight, *, ndim, eps: _standardize_rule(
+            g if weight is None else g * weight, x, axis=_trailing(ndim), eps=eps
+        ),
+        lambda g, x, *, ndim, eps: g * standardize(x, axis=_trailing(ndim), eps=eps),
+        lambda g: g,
+    ),
+    to_float=True,
+    doc="Standardize over the last ``ndim`` axes, then times ``weight`` plus ``bias``, each of which may be None "
+    "(Ba, Kiros and Hinton 2016, arXiv:1607.06450).",
+)
+
+
+def _rms_norm(x: Any, weight: Any = None, *, ndim: int = 1, eps: float | None = None) -> Any:
+    axis = _trailing(ndim)
+    return _affine(x * _inverse_rms(x, axis, eps), weight, None)
+
+
+def _inverse_rms(x: Any, axis: Axis, eps: float | None) -> Any:
+    eps = float(np.finfo(x.dtype).eps) if eps is None else eps
+    return 1 / sqrt(mean(x * x, axis=axis, keepdims=True) + eps)
+
+
+def _rms_norm_rule(g: Any, x: Any, weight: Any, *, ndim: int, eps: float | None) -> Any:
+    axis = _trailing(ndim)
+    scale = _inverse_rms(x, axis, eps)
+    g, out = g if weight is None else g * weight, x * scale
+    return scale * (g - out * mean(g * out, axis=axis, keepdims=True))
+
+
+rms_norm = primitive(
+    "rms_norm",
+    _rms_norm,
+    "x weight",
+    (_rms_norm_rule, lambda g, x, *, ndim, eps: g * (x * _inverse_rms(x, _trailing(ndim), eps))),
+    to_float=True,
+    doc="x / sqrt(mean(x²) + eps) over the last ``ndim`` axes, times ``weight`` or None; ``eps`` is by default the "
+    "resolution of the dtype (Zhang and Sennrich 2019, arXiv:1910.07467).",
+)
