@@ -1,0 +1,151 @@
+"""Activations as modules. They apply to any shape; the formulas are with the functions in `minigrad.nn.functional`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..tensor import Tensor
+from . import functional
+from .checks import check_approximate, check_positive
+from .module import Module
+
+
+class Identity(Module):
+    """Returns its input."""
+
+    def forward(self, x: Any) -> Any:
+        """Return ``x``."""
+        return x
+
+
+class ReLU(Module):
+    """max(x, 0); the gradient at 0 is 0."""
+
+    def forward(self, x: Any) -> Tensor:
+        """Apply the function."""
+        return functional.relu(x)
+
+
+class ReLU6(Module):
+    """min(max(x, 0), 6); the gradient at 0 and 6 is 0, as in PyTorch."""
+
+    def forward(self, x: Any) -> Tensor:
+        """Apply the function."""
+        return functional.relu6(x)
+
+
+class LeakyReLU(Module):
+    """x where it is positive, ``negative_slope`` · x elsewhere."""
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        self.negative_slope = float(negative_slope)
+
+    def forward(self, x: Any) -> Tensor:
+        """Apply the function."""
+        return functional.leaky_relu(x, self.negative_slope)
+
+    def extra_repr(self) -> str:
+        """The slope."""
+        return f"negative_slope={self.negative_slope}"
+
+
+class ELU(Module):
+    """x where it is positive, ``alpha`` · (eˣ − 1) elsewhere: Clevert et al. 2015, arXiv 1511.07289."""
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = float(alpha)
+
+    def forward(self, x: Any) -> Tensor:
+        """Apply the function."""
+        return functional.elu(x, self.alpha)
+
+    def extra_repr(self) -> str:
+        """The scale."""
+        return f"alpha={self.alpha}"
+
+
+class GELU(Module):
+    """x · Φ(x), exactly (``approximate="none"``) or with the ``"tanh"`` form: Hendrycks and Gimpel, arXiv 1606.08415."""
+
+    def __init__(self, approximate: str = "none") -> None:
+        check_approximate("GELU", approximate)
+        self.approximate = approximate
+
+    def forward(self, x: Any) -> Tensor:
+        """Apply the function."""
+        return functional.gelu(x, self.approximate)
+
+    def extra_repr(self) -> str:
+        """The form."""
+        return f"approximate={self.approximate!r}"
+
+
+class SiLU(Module):
+    """x · σ(x), also called swish."""
+
+    def forward(self, x: Any) -> Tensor:
+        """Apply the function."""
+        return functional.silu(x)
+
+
+class Sigmoid(Module):
+    """σ(x) = 1 / (1 + e⁻ˣ)."""
+
+    def forward(self, x: Any) -> Tensor:
+        """Apply the function."""
+        return functional.sigmoid(x)
+
+
+class Tanh(Module):
+    """tanh(x)."""
+
+    def forward(self, x: Any) -> Tensor:
+        """Apply the function."""
+        return functional.tanh(x)
+
+
+class Softplus(Module):
+    """log(1 + exp(β x)) / β, and x itself where β x is above ``threshold``."""
+
+    def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
+        check_positive("Softplus", beta=beta)
+        self.beta = float(beta)
+        self.threshold = float(threshold)
+
+    def forward(self, x: Any) -> Tensor:
+        """Apply the function."""
+        return functional.softplus(x, self.beta, self.threshold)
+
+    def extra_repr(self) -> str:
+        """The settings."""
+        return f"beta={self.beta}, threshold={self.threshold}"
+
+
+class Softmax(Module):
+    """exp(xᵢ) / Σⱼ exp(xⱼ) along ``axis`` (NumPy's word for PyTorch's ``dim``)."""
+
+    def __init__(self, axis: int = -1) -> None:
+        self.axis = axis
+
+    def forward(self, x: Any) -> Tensor:
+        """Apply the function."""
+        return functional.softmax(x, self.axis)
+
+    def extra_repr(self) -> str:
+        """The axis."""
+        return f"axis={self.axis}"
+
+
+class LogSoftmax(Module):
+    """xᵢ − log Σⱼ exp(xⱼ) along ``axis`` (NumPy's word for PyTorch's ``dim``)."""
+
+    def __init__(self, axis: int = -1) -> None:
+        self.axis = axis
+
+    def forward(self, x: Any) -> Tensor:
+        """Apply the function."""
+        return functional.log_softmax(x, self.axis)
+
+    def extra_repr(self) -> str:
+        """The axis."""
+        return f"axis={self.axis}"

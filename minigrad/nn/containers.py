@@ -1,0 +1,181 @@
+"""Modules made of other modules: Sequential, ModuleList, and the MLP helper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Self
+
+from ..suggest import unknown
+from .activation import ELU, GELU, Identity, LeakyReLU, ReLU, ReLU6, Sigmoid, SiLU, Softplus, Tanh
+from .dropout import Dropout
+from .linear import Linear
+from .module import Module
+from .normalization import BatchNorm1d, LayerNorm, RMSNorm
+
+
+class _Numbered(Module):
+    """A list of modules under the names ``"0"``, ``"1"``, …"""
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(list(self._modules.values()))
+
+    def __getitem__(self, index: int | slice) -> Any:
+        """One module, or for a slice a container of some; the modules in it keep the names they have here."""
+        if not isinstance(index, slice):
+            return self._modules[self._name(index)]
+        part = self._empty()
+        for number, module in enumerate(list(self._modules.values())[index]):
+            # Not through __setattr__, which would rename the parameters of the model that is sliced.
+            part._modules[str(number)] = vars(part)[str(number)] = module
+        part.training = self.training
+        return part
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        self.add_module(self._name(index), module)
+
+    def __delitem__(self, index: int) -> None:
+        modules = list(self)
+        del modules[list(self._modules).index(self._name(index))]
+        self._replace(modules)
+
+    def append(self, module: Module) -> Self:
+        """Add a module at the end."""
+        self.add_module(str(len(self)), module)
+        return self
+
+    def extend(self, modules: Iterable[Module]) -> Self:
+        """Add modules at the end."""
+        for module in list(modules):
+            self.append(module)
+        return self
+
+    def insert(self, index: int, module: Module) -> None:
+        """Put a module in front of position ``index``; all are numbered anew."""
+        if not isinstance(module, Module):
+            raise TypeError(f"{type(self).__name__}.insert: needs a Module, not {type(module).__name__}")
+        modules = list(self)
+        modules.insert(index, module)
+        self._replace(modules)
+
+    def _replace(self, modules: list[Module]) -> None:
+        for name in list(self._modules):
+            delattr(self, name)
+        self.extend(modules)
+
+    def _empty(self) -> _Numbered:
+        raise NotImplementedError
+
+    def _name(self, index: int) -> str:
+        names = list(self._modules)
+        try:
+            return names[index]
+        except IndexError:
+            raise IndexError(f"{type(self).__name__}: index {index} is out of range for {len(names)} modules") from None
+
+
+class Sequential(_Numbered):
+    """Modules applied one after another: the output of each is the input of the next.
+
+    >>> Sequential(Linear(4, 3), ReLU())
+    Sequential(
+      (0): Linear(in_features=4, out_features=3, bias=True)
+      (1): ReLU()
+    )
+
+    A mapping from names to modules, as the only argument, gives them other names than ``"0"``, ``"1"``, …
+    """
+
+    def __init__(self, *modules: Any) -> None:
+        if len(modules) == 1 and isinstance(modules[0], Mapping):
+            for name, module in modules[0].items():
+                self.add_module(name, module)
+        elif len(modules) == 1 and isinstance(modules[0], list | tuple):
+            raise TypeError("Sequential: takes modules, not a list of them; unpack it with Sequential(*modules)")
+        else:
+            self.extend(modules)
+
+    def forward(self, x: Any) -> Any:
+        """Apply the modules in order."""
+        for module in self._modules.values():
+            x = module(x)
+        return x
+
+    def _empty(self) -> Sequential:
+        return Sequential()
+
+
+class ModuleList(_Numbered):
+    """A list of modules, registered under their numbers. It computes nothing itself."""
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        self.extend(modules)
+
+    def __iadd__(self, modules: Iterable[Module]) -> Self:
+        return self.extend(modules)
+
+    def _empty(self) -> ModuleList:
+        return ModuleList()
+
+
+ACTIVATIONS: dict[str, Callable[[], Module]] = {
+    "relu": ReLU,
+    "relu6": ReLU6,
+    "leaky_relu": LeakyReLU,
+    "elu": ELU,
+    "gelu": GELU,
+    "silu": SiLU,
+    "sigmoid": Sigmoid,
+    "softplus": Softplus,
+    "tanh": Tanh,
+    "identity": Identity,
+}
+NORMS: dict[str, Callable[[int], Module]] = {"batch": BatchNorm1d, "layer": LayerNorm, "rms": RMSNorm}
+
+
+class MLP(Sequential):
+    """A multi-layer perceptron: Linear, norm, activation and dropout for each hidden layer, and a last Linear.
+
+    It is a `Sequential` and holds only the parts asked for, so ``MLP([64, 32, 10])`` has the names
+    ``0.weight``, ``0.bias``, ``2.weight`` and ``2.bias``.
+
+    Args:
+        sizes: the number of inputs, of units in each hidden layer, and of outputs; at least two numbers.
+        activation: a name such as ``"relu"``, ``"tanh"`` or ``"gelu"``, or a function that makes a module.
+        dropout: the probability of zeroing an activation of a hidden layer.
+        norm: ``"batch"``, ``"layer"``, ``"rms"`` or ``None``, between each hidden Linear and its activation.
+        bias: whether the Linear layers add a bias.
+
+    Raises:
+        ValueError: for fewer than two sizes, sizes that are not positive, or an unknown name.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: str | Callable[[], Module] = "relu",
+        dropout: float = 0.0,
+        norm: str | None = None,
+        bias: bool = True,
+    ) -> None:
+        sizes = list(sizes)
+        if len(sizes) < 2:
+            raise ValueError(f"MLP: needs the sizes of input and output at least, got {sizes}")
+        if isinstance(activation, str):
+            if activation not in ACTIVATIONS:
+                raise ValueError(f"MLP: {unknown('activation', activation, ACTIVATIONS)}")
+            activation = ACTIVATIONS[activation]
+        if norm is not None and norm not in NORMS:
+            raise ValueError(f"MLP: {unknown('norm', norm, NORMS)}")
+        parts: list[Module] = []
+        for inputs, units in zip(sizes[:-2], sizes[1:-1], strict=True):
+            parts.append(Linear(inputs, units, bias=bias))
+            if norm is not None:
+                parts.append(NORMS[norm](units))
+            parts.append(activation())
+            if dropout:
+                parts.append(Dropout(dropout))
+        parts.append(Linear(sizes[-2], sizes[-1], bias=bias))
+        super().__init__(*parts)

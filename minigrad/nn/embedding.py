@@ -1,0 +1,76 @@
+"""Embedding: a table of vectors, looked up by number."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ..tensor import DEFAULT_DTYPE, Tensor, as_array
+from . import functional, init
+from .checks import check_row, check_sizes
+from .module import Module
+from .parameter import Parameter
+
+
+class Embedding(Module):
+    """Row ``i`` of the weight for every index ``i``: input ``(*)`` becomes ``(*, embedding_dim)``.
+
+    The weight, ``(num_embeddings, embedding_dim)``, starts from N(0, 1), as in PyTorch.
+
+    Args:
+        num_embeddings: the number of rows; indices are in [0, num_embeddings).
+        embedding_dim: the size of a row.
+        padding_idx: a row that starts at 0 and gets no gradient; a negative one counts from the end.
+        dtype: float32 by default.
+
+    Raises:
+        ValueError: for sizes that are not positive, or a ``padding_idx`` that is no row.
+        TypeError: for an input that is not integer.
+        IndexError: for an index that is no row.
+    """
+
+    weight: Parameter
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        dtype: npt.DTypeLike = DEFAULT_DTYPE,
+    ) -> None:
+        check_sizes("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
+        self.num_embeddings = num_embeddings
+        self.embedding_dim = embedding_dim
+        self.padding_idx = check_row("Embedding", padding_idx, num_embeddings)
+        self.weight = Parameter(np.empty((num_embeddings, embedding_dim), dtype))
+        self.reset_parameters()
+
+    @classmethod
+    def from_pretrained(cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None) -> Self:
+        """An embedding whose weight is a copy of ``embeddings``, by default not trained."""
+        rows = as_array(embeddings)
+        if rows.ndim != 2:
+            raise ValueError(f"Embedding.from_pretrained: needs a matrix, one row per embedding, not {rows.shape}")
+        layer = cls(rows.shape[0], rows.shape[1], padding_idx, dtype=rows.dtype)
+        layer.weight.data = rows
+        layer.weight.requires_grad = not freeze
+        return layer
+
+    def reset_parameters(self) -> None:
+        """Draw the initial weight anew."""
+        init.normal_(self.weight)
+        if self.padding_idx is not None:
+            rows = self.weight.data.copy()
+            rows[self.padding_idx] = 0.0
+            self.weight.data = rows
+
+    def forward(self, indices: Any) -> Tensor:
+        """Look up the rows."""
+        return functional.embedding(indices, self.weight, self.padding_idx)
+
+    def extra_repr(self) -> str:
+        """The sizes."""
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"

@@ -1,0 +1,204 @@
+"""The functions behind the layers: what has no parameters of its own. Losses are in `minigrad.nn.loss`.
+
+Each works on tensors and records, and on plain arrays and returns an array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import random
+from ..ops import activation, indexing, neural, shape
+from ..ops.activation import relu, relu6, sigmoid, silu
+from ..ops.elementwise import tanh, where
+from ..ops.linalg import linear
+from ..tensor import Tensor
+from .checks import (
+    check_approximate,
+    check_batch,
+    check_features,
+    check_input,
+    check_positive,
+    check_probability,
+    check_row,
+)
+from .loss import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    smooth_l1_loss,
+)
+
+__all__ = [
+    "batch_norm",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "dropout",
+    "elu",
+    "embedding",
+    "flatten",
+    "gelu",
+    "huber_loss",
+    "l1_loss",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "mse_loss",
+    "nll_loss",
+    "relu",
+    "relu6",
+    "rms_norm",
+    "sigmoid",
+    "silu",
+    "smooth_l1_loss",
+    "softmax",
+    "softplus",
+    "tanh",
+]
+
+
+# --- activations ---------------------------------------------------------------------------------------------------
+
+
+def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
+    """x where it is positive, ``negative_slope`` · x elsewhere."""
+    return activation.leaky_relu(x, negative_slope=negative_slope)
+
+
+def elu(x: Any, alpha: float = 1.0) -> Any:
+    """x where it is positive, ``alpha`` · (eˣ − 1) elsewhere."""
+    return activation.elu(x, alpha=alpha)
+
+
+def gelu(x: Any, approximate: str = "none") -> Any:
+    """x · Φ(x), exactly (``"none"``) or with the ``"tanh"`` form."""
+    check_approximate("gelu", approximate)
+    return activation.gelu(x, approximate=approximate)
+
+
+def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
+    """log(1 + exp(β x)) / β, and x itself where β x is above ``threshold``, as in PyTorch."""
+    check_positive("softplus", beta=beta)
+    scaled = x if beta == 1.0 else x * beta
+    out = activation.softplus(scaled)
+    return where(scaled > threshold, x, out if beta == 1.0 else out / beta)
+
+
+def softmax(x: Any, axis: int = -1) -> Any:
+    """exp(xᵢ) / Σⱼ exp(xⱼ) along ``axis``."""
+    return neural.softmax(x, axis=axis)
+
+
+def log_softmax(x: Any, axis: int = -1) -> Any:
+    """xᵢ − log Σⱼ exp(xⱼ) along ``axis``."""
+    return neural.log_softmax(x, axis=axis)
+
+
+# --- layers without parameters of their own --------------------------------------------------------------------------
+
+
+def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+    """The axes from ``start_dim`` to ``end_dim``, both included, as one.
+
+    Raises:
+        ValueError: for an axis that is out of range, or a start behind the end.
+    """
+    ndim = max(len(x.shape), 1)
+    for name, axis in (("start_dim", start_dim), ("end_dim", end_dim)):
+        if not -ndim <= axis < ndim:
+            raise ValueError(f"flatten: {name} {axis} is out of range for input of shape {x.shape}")
+    start, end = start_dim % ndim, end_dim % ndim
+    if start > end:
+        raise ValueError(f"flatten: start_dim {start_dim} is behind end_dim {end_dim} in shape {x.shape}")
+    size = int(np.prod(x.shape[start : end + 1]))
+    return shape.reshape(x, shape=(*x.shape[:start], size, *x.shape[end + 1 :]))
+
+
+def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
+    """Zero each element with probability ``p`` and scale the others by 1/(1−p); x itself if not ``training``.
+
+    Raises:
+        ValueError: for ``p`` outside [0, 1].
+    """
+    check_probability("dropout", p)
+    if not training or p == 0:
+        return x
+    check_input("dropout", x)
+    keep = random.generator().random(x.shape) >= p
+    return neural.dropout(x, keep, p=float(p))
+
+
+def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Any:
+    """The rows of ``weight`` at integer ``indices``; the row ``padding_idx`` gets no gradient.
+
+    Raises:
+        TypeError: for indices that are not integers.
+        IndexError: for an index that is no row.
+    """
+    if not isinstance(indices, Tensor):
+        indices = np.asarray(indices)
+    return indexing.embedding(indices, weight, padding_idx=check_row("embedding", padding_idx, weight.shape[0]))
+
+
+# --- normalisation ---------------------------------------------------------------------------------------------------
+
+
+def layer_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """(x − mean) / √(var + eps) · weight + bias over the last axes, of sizes ``normalized_shape``."""
+    check_features("layer_norm", x, tuple(normalized_shape))
+    return neural.layer_norm(x, weight, bias, ndim=len(normalized_shape), eps=eps)
+
+
+def rms_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
+    """x / √(mean(x²) + eps) · weight over the last axes; ``eps`` is by default the machine epsilon of the dtype."""
+    check_features("rms_norm", x, tuple(normalized_shape))
+    return neural.rms_norm(x, weight, ndim=len(normalized_shape), eps=eps)
+
+
+def batch_norm(
+    x: Any,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    """(x − mean) / √(var + eps) · weight + bias per feature: axis 1 of ``(N, C)`` or ``(N, C, L)``.
+
+    In ``training`` the statistics are those of the batch, and the running ones, where there are any, are updated in
+    place: running ← (1 − momentum) · running + momentum · batch, with the unbiased variance.
+
+    Raises:
+        ValueError: in training for a batch of one value per feature, otherwise if there are no running statistics.
+    """
+    check_input("batch_norm", x)
+    axes = (0, *range(2, len(x.shape)))
+    column = (1, -1) + (1,) * (len(x.shape) - 2)
+    if training:
+        check_batch("batch_norm", x.shape)
+        out = neural.standardize(x, axis=axes, eps=eps)
+    elif running_mean is None or running_var is None:
+        raise ValueError("batch_norm: outside of training it needs running_mean and running_var")
+    else:
+        inverse = 1.0 / np.sqrt(running_var.data + running_var.dtype.type(eps))
+        out = (x - running_mean.data.reshape(column)) * inverse.reshape(column)
+    if weight is not None:
+        out = out * shape.reshape(weight, shape=column)
+    if bias is not None:
+        out = out + shape.reshape(bias, shape=column)
+    if training and running_mean is not None and running_var is not None:
+        values = x.data if isinstance(x, Tensor) else x
+        for running, batch in ((running_mean, values.mean(axis=axes)), (running_var, values.var(axis=axes, ddof=1))):
+            running.data = (1 - momentum) * running.data + momentum * batch
+    return out

@@ -1,0 +1,255 @@
+"""Initialisers: functions that fill a tensor in place with a distribution's values, and return it.
+
+A weight of shape ``(out, in, *window)`` has ``fan_in = in · |window|`` inputs per output and ``fan_out = out ·
+|window|`` outputs per input. Each function draws from `minigrad.random`'s generator, which `manual_seed` sets, or
+from the ``generator`` it is given; values are drawn in float64 and rounded to the tensor's dtype.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import random
+from ..suggest import unknown
+from ..tensor import Tensor
+
+Generator = np.random.Generator
+
+_GAINS = {
+    "linear": 1.0,
+    "identity": 1.0,
+    "sigmoid": 1.0,
+    "tanh": 5.0 / 3.0,
+    "relu": math.sqrt(2.0),
+    "selu": 0.75,
+}
+
+
+# --- the measures that scale a distribution ------------------------------------------------------------------------
+
+
+def fan_in(tensor: Tensor) -> int:
+    """The number of inputs that each output of a weight sums over; needs at least two axes."""
+    return _fans(tensor)[0]
+
+
+def fan_out(tensor: Tensor) -> int:
+    """The number of outputs that each input of a weight feeds; needs at least two axes."""
+    return _fans(tensor)[1]
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """The factor that keeps the scale of activations through ``nonlinearity``, as PyTorch recommends it.
+
+    ``"linear"``, ``"identity"`` and ``"sigmoid"`` 1, ``"tanh"`` 5/3, ``"relu"`` √2, ``"leaky_relu"``
+    √(2 / (1 + slope²)) with ``param`` as slope (0.01 by default), ``"selu"`` 3/4.
+
+    Raises:
+        ValueError: for an unknown name, a ``param`` that the function has no use for or that is not finite.
+    """
+    if nonlinearity == "leaky_relu":
+        slope = 0.01 if param is None else _finite("calculate_gain", param=param)[0]
+        return math.sqrt(2.0 / (1.0 + slope**2))
+    if nonlinearity not in _GAINS:
+        raise ValueError(f"calculate_gain: {unknown('nonlinearity', nonlinearity, [*_GAINS, 'leaky_relu'])}")
+    if param is not None:
+        raise ValueError(f"calculate_gain: {nonlinearity!r} has no parameter, got {param!r}")
+    return _GAINS[nonlinearity]
+
+
+def _fans(tensor: Tensor) -> tuple[int, int]:
+    if tensor.ndim < 2:
+        raise ValueError(
+            f"fan_in and fan_out need a weight of at least 2 axes (out, in), not shape {tensor.shape}; "
+            "fill a bias with zeros_() or uniform_()"
+        )
+    window = math.prod(tensor.shape[2:])
+    fans = tensor.shape[1] * window, tensor.shape[0] * window
+    if 0 in fans:
+        raise ValueError(f"fan_in and fan_out of an empty weight of shape {tensor.shape} are 0")
+    return fans
+
+
+# --- plain distributions -------------------------------------------------------------------------------------------
+
+
+def constant_(tensor: Tensor, val: float) -> Tensor:
+    """Fill with ``val``."""
+    return _fill(tensor, np.broadcast_to(np.float64(val), tensor.shape))
+
+
+def zeros_(tensor: Tensor) -> Tensor:
+    """Fill with 0."""
+    return constant_(tensor, 0.0)
+
+
+def ones_(tensor: Tensor) -> Tensor:
+    """Fill with 1."""
+    return constant_(tensor, 1.0)
+
+
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Fill from the uniform distribution on [a, b)."""
+    a, b = _finite("uniform_", a=a, b=b)
+    if a > b:
+        raise ValueError(f"uniform_: the interval [a, b) = [{a}, {b}) is empty; swap a and b")
+    return _fill(tensor, _source(generator).uniform(a, b, tensor.shape))
+
+
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Fill from the normal distribution N(mean, std²)."""
+    mean, std = _finite("normal_", mean=mean, std=std)
+    if std < 0:
+        raise ValueError(f"normal_: std must not be negative, got {std}")
+    return _fill(tensor, mean + std * _source(generator).standard_normal(tensor.shape))
+
+
+def trunc_normal_(
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Fill from N(mean, std²) restricted to [a, b]; a and b are values, not multiples of std, as in PyTorch.
+
+    Values are drawn by rejection: from the normal distribution itself, or for a narrow interval from the uniform
+    one on it, whichever is accepted more often.
+
+    Raises:
+        ValueError: for a > b, std ≤ 0, or an interval so far out that less than one draw in 1,000 falls into it.
+    """
+    mean, std = _finite("trunc_normal_", mean=mean, std=std)
+    if std <= 0 or not a < b:
+        raise ValueError(f"trunc_normal_: needs std > 0 and a < b, got std={std}, a={a}, b={b}")
+    low, high = (a - mean) / std, (b - mean) / std
+    mass = 0.5 * (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2)))
+    mode = min(max(0.0, low), high)
+    accepted = mass * math.sqrt(2 * math.pi) * math.exp(0.5 * mode**2) / (high - low)
+    if max(mass, accepted) < 1e-3:
+        raise ValueError(
+            f"trunc_normal_: [{a}, {b}] is too far out in the tail of N({mean}, {std}²); move or narrow it"
+        )
+    source = _source(generator)
+    count = tensor.size
+    chosen = np.empty(0)
+    while chosen.size < count:
+        wanted = int((count - chosen.size) / max(mass, accepted) * 1.1) + 16
+        if mass >= accepted:
+            drawn = source.standard_normal(wanted)
+            kept = drawn[(low <= drawn) & (drawn <= high)]
+        else:
+            drawn = source.uniform(low, high, wanted)
+            kept = drawn[source.random(wanted) < np.exp(0.5 * (mode**2 - drawn**2))]
+        chosen = np.concatenate([chosen, kept])
+    values = np.clip(mean + std * chosen[:count].reshape(tensor.shape), a, b)
+    return _fill(tensor, values)
+
+
+# --- distributions scaled by fan -----------------------------------------------------------------------------------
+
+
+def kaiming_uniform_(
+    tensor: Tensor,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
+) -> Tensor:
+    """Fill from U(−bound, bound) with bound = gain · √(3 / fan): He et al. 2015, arXiv 1502.01852.
+
+    Args:
+        tensor: a weight of at least two axes.
+        a: the negative slope of a leaky ReLU; other nonlinearities have no use for it.
+        mode: ``"fan_in"`` keeps the scale of the forward pass, ``"fan_out"`` that of the backward pass.
+        nonlinearity: what `calculate_gain` knows.
+        generator: the source of randomness.
+    """
+    bound = math.sqrt(3.0) * _kaiming_std(tensor, a, mode, nonlinearity)
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def kaiming_normal_(
+    tensor: Tensor,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
+) -> Tensor:
+    """Fill from N(0, gain² / fan), with the arguments of `kaiming_uniform_`."""
+    return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
+
+
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Fill from U(−bound, bound), bound = gain · √(6 / (fan_in + fan_out)): Glorot and Bengio 2010."""
+    bound = math.sqrt(3.0) * _xavier_std(tensor, gain)
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Fill from N(0, gain² · 2 / (fan_in + fan_out)): Glorot and Bengio 2010."""
+    return normal_(tensor, 0.0, _xavier_std(tensor, gain), generator)
+
+
+def lecun_uniform_(tensor: Tensor, generator: Generator | None = None) -> Tensor:
+    """Fill from U(−bound, bound) with bound = √(3 / fan_in): LeCun et al. 1998, Efficient BackProp."""
+    bound = math.sqrt(3.0 / fan_in(tensor))
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def lecun_normal_(tensor: Tensor, generator: Generator | None = None) -> Tensor:
+    """Fill from N(0, 1 / fan_in): LeCun et al. 1998, Efficient BackProp."""
+    return normal_(tensor, 0.0, math.sqrt(1.0 / fan_in(tensor)), generator)
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Fill with gain times a random matrix with orthonormal rows or columns, whichever are fewer.
+
+    Axes after the first are taken as one. The matrix is the Q of a QR decomposition of a normal matrix, with the
+    signs that make it uniformly distributed: Saxe et al. 2013, arXiv 1312.6120.
+    """
+    (gain,) = _finite("orthogonal_", gain=gain)
+    if tensor.ndim < 2:
+        raise ValueError(f"orthogonal_: needs at least 2 axes, not shape {tensor.shape}")
+    if not tensor.size:
+        return tensor
+    rows, columns = tensor.shape[0], tensor.size // tensor.shape[0]
+    normal = _source(generator).standard_normal((max(rows, columns), min(rows, columns)))
+    q, r = np.linalg.qr(normal)
+    q *= np.sign(np.diagonal(r))
+    return _fill(tensor, gain * (q if rows >= columns else q.T).reshape(tensor.shape))
+
+
+def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f"kaiming: {unknown('mode', mode, ['fan_in', 'fan_out'])}")
+    fan = fan_in(tensor) if mode == "fan_in" else fan_out(tensor)
+    return calculate_gain(nonlinearity, a if nonlinearity == "leaky_relu" or a else None) / math.sqrt(fan)
+
+
+def _xavier_std(tensor: Tensor, gain: float) -> float:
+    (gain,) = _finite("xavier", gain=gain)
+    return gain * math.sqrt(2.0 / (fan_in(tensor) + fan_out(tensor)))
+
+
+def _source(generator: Generator | None) -> Generator:
+    return random.generator() if generator is None else generator
+
+
+def _finite(function: str, **values: float) -> list[float]:
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise ValueError(f"{function}: {name} must be finite, got {value}")
+    return [float(value) for value in values.values()]
+
+
+def _fill(tensor: Tensor, values: npt.NDArray[Any]) -> Tensor:
+    if tensor.dtype.kind != "f":
+        raise TypeError(f"initialisers fill floating-point tensors, not {tensor.dtype}")
+    tensor.data = values
+    return tensor

@@ -1,0 +1,305 @@
+"""Losses, as functions and as modules. ``reduction`` is ``"mean"``, ``"sum"`` or ``"none"`` everywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..ops import loss as primitives
+from ..ops.elementwise import where
+from ..ops.neural import log_softmax
+from ..ops.shape import reshape
+from ..tensor import Tensor, as_array
+from .checks import check_input, check_positive, check_reduction
+from .module import Module
+
+# --- functions -----------------------------------------------------------------------------------------------------
+
+
+def cross_entropy(
+    x: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Any:
+    """−Σ_c t_c log softmax(x)_c · weight_c, for scores (logits) ``x``.
+
+    Args:
+        x: scores of shape ``(C,)``, ``(N, C)`` or ``(N, C, …)``.
+        target: class numbers, of that shape without C; or class probabilities t, of the very same shape.
+        weight: a factor per class, of shape ``(C,)``. The mean over class numbers is the weighted mean.
+        ignore_index: a class number whose examples do not count.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        label_smoothing: the part ε of each target that is spread over all classes: t (1−ε) + ε/C.
+
+    Raises:
+        ValueError: if the shapes do not fit, or the mean of nothing is asked for (an empty batch, all ignored).
+        IndexError: for a class number out of range.
+        TypeError: for scores that are not floating.
+    """
+    check_input("cross_entropy", x)
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
+    target = _as_operand(target)
+    weight = _class_weight("cross_entropy", weight, x)
+    if target.dtype.kind == "f":
+        return _soft_cross_entropy(x, target, weight, ignore_index, reduction, label_smoothing)
+    if not label_smoothing:
+        out = primitives.cross_entropy(x, target, weight, ignore_index=ignore_index, reduction=reduction)
+        return _refuse_nothing("cross_entropy", out, target, ignore_index, reduction)
+    axis = min(len(x.shape), 2) - 1
+    scores = log_softmax(x, axis=axis)
+    hard = nll_loss(scores, target, weight, ignore_index, reduction)
+    labels = np.asarray(target.data if isinstance(target, Tensor) else target)
+    counted = labels != ignore_index
+    spread = scores if weight is None else scores * reshape(weight, shape=(-1,) + (1,) * (len(x.shape) - 1 - axis))
+    smooth = where(counted, -spread.sum(axis=axis), 0.0)
+    if reduction != "none":
+        smooth = smooth.sum()
+    if reduction == "mean":
+        factors = counted.astype(x.dtype)
+        if weight is not None:
+            factors = factors * np.asarray(weight.data if isinstance(weight, Tensor) else weight)[labels * counted]
+        smooth = smooth / float(factors.sum())
+    return hard * (1.0 - label_smoothing) + smooth * (label_smoothing / x.shape[axis])
+
+
+def _soft_cross_entropy(
+    x: Any, target: Any, weight: Any, ignore_index: int, reduction: str, label_smoothing: float
+) -> Any:
+    """Cross entropy with class probabilities as targets."""
+    check_reduction("cross_entropy", reduction)
+    if target.shape != x.shape or not x.shape:
+        raise ValueError(
+            f"cross_entropy: class probabilities of shape {target.shape} do not fit scores of shape {x.shape}; "
+            "give the same shape, or class numbers as integers"
+        )
+    if ignore_index >= 0:
+        raise ValueError("cross_entropy: ignore_index is for class numbers, not for class probabilities")
+    axis = min(len(x.shape), 2) - 1
+    classes = x.shape[axis]
+    if label_smoothing:
+        target = target * (1.0 - label_smoothing) + label_smoothing / classes
+    scores = log_softmax(x, axis=axis)
+    if weight is not None:
+        scores = scores * reshape(weight, shape=(-1,) + (1,) * (len(x.shape) - 1 - axis))
+    losses = -(scores * target).sum(axis=axis)
+    if reduction == "none":
+        return losses
+    if reduction == "mean" and not losses.size:
+        raise ValueError(f"cross_entropy: the mean of an empty batch (scores of shape {x.shape}) is undefined")
+    return losses.sum() / losses.size if reduction == "mean" else losses.sum()
+
+
+def nll_loss(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
+    """−weight_t · x_t for log-probabilities ``x`` and class numbers t; arguments as for `cross_entropy`."""
+    check_input("nll_loss", x)
+    target = _as_operand(target)
+    weight = _class_weight("nll_loss", weight, x)
+    out = primitives.nll_loss(x, target, weight, ignore_index=ignore_index, reduction=reduction)
+    return _refuse_nothing("nll_loss", out, target, ignore_index, reduction)
+
+
+def binary_cross_entropy_with_logits(
+    x: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+) -> Any:
+    """−(pos_weight · t · log σ(x) + (1−t) · log(1−σ(x))) · weight, stable for any ``x``.
+
+    Args:
+        x: scores (logits) of any shape.
+        target: probabilities t of the same shape.
+        weight: a factor per element, broadcast to that shape.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        pos_weight: a factor of the positive term, broadcast to that shape.
+    """
+    check_input("binary_cross_entropy_with_logits", x)
+    return primitives.binary_cross_entropy_with_logits(
+        x, _as_operand(target), _as_operand(weight), _as_operand(pos_weight), reduction=reduction
+    )
+
+
+def binary_cross_entropy(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
+    """−(t · log x + (1−t) · log(1−x)) · weight for probabilities ``x``, each logarithm at least −100, as in PyTorch.
+
+    Raises:
+        ValueError: for ``x`` outside [0, 1]; logits belong to `binary_cross_entropy_with_logits`.
+    """
+    check_input("binary_cross_entropy", x)
+    return primitives.binary_cross_entropy(x, _as_operand(target), _as_operand(weight), reduction=reduction)
+
+
+def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
+    """(x − t)²; shapes must be equal."""
+    return primitives.mse_loss(x, _as_operand(target), reduction=reduction)
+
+
+def l1_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
+    """|x − t|; shapes must be equal."""
+    return primitives.l1_loss(x, _as_operand(target), reduction=reduction)
+
+
+def huber_loss(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
+    """½ (x − t)² where |x − t| ≤ ``delta``, ``delta`` (|x − t| − ½ delta) elsewhere; shapes must be equal."""
+    return primitives.huber_loss(x, _as_operand(target), delta=delta, reduction=reduction)
+
+
+def smooth_l1_loss(x: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
+    """½ (x − t)² / ``beta`` where |x − t| < ``beta``, |x − t| − ½ beta elsewhere; shapes must be equal."""
+    if beta < 0:
+        raise ValueError(f"smooth_l1_loss: beta must not be negative, got {beta}")
+    return primitives.smooth_l1_loss(x, _as_operand(target), beta=beta, reduction=reduction)
+
+
+def _as_operand(value: Any) -> Any:
+    """Tensors and None as they are; lists and numbers as arrays."""
+    return value if value is None or isinstance(value, Tensor | np.ndarray) else as_array(value)
+
+
+def _class_weight(name: str, weight: Any, x: Any) -> Any:
+    """A class weight as a tensor or as an array of the scores' dtype; raises if it is not one number per class."""
+    if weight is None:
+        return None
+    if not isinstance(weight, Tensor):
+        weight = np.asarray(weight, x.dtype)
+    classes = x.shape[min(len(x.shape), 2) - 1] if x.shape else 0
+    if weight.shape != (classes,):
+        raise ValueError(f"{name}: weight of shape {weight.shape} must be one number for each of {classes} classes")
+    return weight
+
+
+def _refuse_nothing(name: str, out: Any, target: Any, ignore_index: int, reduction: str) -> Any:
+    """``out``, unless it is NaN because every example is ignored."""
+    if reduction == "mean" and out.item() != out.item():
+        labels = np.asarray(target.data if isinstance(target, Tensor) else target)
+        if (labels == ignore_index).all():
+            raise ValueError(
+                f"{name}: every label is ignore_index ({ignore_index}), so there is nothing to average; skip such a "
+                "batch, or use reduction='sum'"
+            )
+    return out
+
+
+# --- modules -------------------------------------------------------------------------------------------------------
+
+
+class _Loss(Module):
+    """A loss with a reduction."""
+
+    def __init__(self, reduction: str = "mean") -> None:
+        check_reduction(type(self).__name__, reduction)
+        self.reduction = reduction
+
+    def _set_factor(self, name: str, value: Any) -> None:
+        """Keep a weight as a buffer; a copy, as a tensor of its own dtype."""
+        self.register_buffer(name, None if value is None else Tensor(np.array(as_array(value))))
+
+
+class CrossEntropyLoss(_Loss):
+    """`minigrad.nn.functional.cross_entropy` as a module; ``weight`` is a buffer."""
+
+    weight: Tensor | None
+
+    def __init__(
+        self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
+    ) -> None:
+        super().__init__(reduction)
+        if not 0.0 <= label_smoothing <= 1.0:
+            raise ValueError(f"CrossEntropyLoss: label_smoothing must be in [0, 1], got {label_smoothing}")
+        self._set_factor("weight", weight)
+        self.ignore_index = ignore_index
+        self.label_smoothing = label_smoothing
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        """The loss of scores ``x`` against class numbers or probabilities."""
+        return cross_entropy(x, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing)
+
+
+class NLLLoss(_Loss):
+    """`minigrad.nn.functional.nll_loss` as a module; ``weight`` is a buffer."""
+
+    weight: Tensor | None
+
+    def __init__(self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self._set_factor("weight", weight)
+        self.ignore_index = ignore_index
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        """The loss of log-probabilities ``x`` against class numbers."""
+        return nll_loss(x, target, self.weight, self.ignore_index, self.reduction)
+
+
+class BCEWithLogitsLoss(_Loss):
+    """`minigrad.nn.functional.binary_cross_entropy_with_logits` as a module; its weights are buffers."""
+
+    weight: Tensor | None
+    pos_weight: Tensor | None
+
+    def __init__(self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> None:
+        super().__init__(reduction)
+        self._set_factor("weight", weight)
+        self._set_factor("pos_weight", pos_weight)
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        """The loss of scores ``x`` against probabilities."""
+        return binary_cross_entropy_with_logits(x, target, self.weight, self.reduction, self.pos_weight)
+
+
+class BCELoss(_Loss):
+    """`minigrad.nn.functional.binary_cross_entropy` as a module; ``weight`` is a buffer."""
+
+    weight: Tensor | None
+
+    def __init__(self, weight: Any = None, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self._set_factor("weight", weight)
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        """The loss of probabilities ``x`` against probabilities."""
+        return binary_cross_entropy(x, target, self.weight, self.reduction)
+
+
+class MSELoss(_Loss):
+    """`minigrad.nn.functional.mse_loss` as a module."""
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        """The squared difference."""
+        return mse_loss(x, target, self.reduction)
+
+
+class L1Loss(_Loss):
+    """`minigrad.nn.functional.l1_loss` as a module."""
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        """The absolute difference."""
+        return l1_loss(x, target, self.reduction)
+
+
+class HuberLoss(_Loss):
+    """`minigrad.nn.functional.huber_loss` as a module."""
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__(reduction)
+        check_positive("HuberLoss", delta=delta)
+        self.delta = delta
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        """The loss of ``x`` against ``target``."""
+        return huber_loss(x, target, self.reduction, self.delta)
+
+
+class SmoothL1Loss(_Loss):
+    """`minigrad.nn.functional.smooth_l1_loss` as a module."""
+
+    def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
+        super().__init__(reduction)
+        if beta < 0:
+            raise ValueError(f"SmoothL1Loss: beta must not be negative, got {beta}")
+        self.beta = beta
+
+    def forward(self, x: Any, target: Any) -> Tensor:
+        """The loss of ``x`` against ``target``."""
+        return smooth_l1_loss(x, target, self.reduction, self.beta)

@@ -1,0 +1,212 @@
+"""LayerNorm, RMSNorm and BatchNorm1d."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..tensor import DEFAULT_DTYPE, Tensor
+from . import functional, init
+from .checks import check_batch, check_features, check_input, check_positive, check_sizes
+from .module import Module
+from .parameter import Parameter
+
+
+def _shape(layer: str, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
+    shape = (normalized_shape,) if isinstance(normalized_shape, int | np.integer) else tuple(normalized_shape)
+    if not shape:
+        raise ValueError(f"{layer}: normalized_shape must name at least one axis")
+    check_sizes(layer, **{f"normalized_shape[{i}]": size for i, size in enumerate(shape)})
+    return shape
+
+
+class LayerNorm(Module):
+    """(x − mean) / √(var + eps) · weight + bias, over the last axes of each example: Ba et al., arXiv 1607.06450.
+
+    Args:
+        normalized_shape: the sizes of the last axes, over which mean and (biased) variance are taken.
+        eps: added to the variance.
+        elementwise_affine: whether there are a weight (a gain, from 1) and a bias (from 0).
+        bias: whether there is a bias too.
+        dtype: float32 by default.
+
+    Raises:
+        ValueError: for sizes that are not positive, or input whose last axes differ from ``normalized_shape``.
+    """
+
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        dtype: npt.DTypeLike = DEFAULT_DTYPE,
+    ) -> None:
+        self.normalized_shape = _shape("LayerNorm", normalized_shape)
+        check_positive("LayerNorm", eps=eps)
+        self.eps = eps
+        self.elementwise_affine = elementwise_affine
+        self.weight = Parameter(np.ones(self.normalized_shape, dtype), role="gain") if elementwise_affine else None
+        self.bias = Parameter(np.zeros(self.normalized_shape, dtype)) if elementwise_affine and bias else None
+
+    def reset_parameters(self) -> None:
+        """Set the weight to 1 and the bias to 0."""
+        _reset(self.weight, self.bias)
+
+    def forward(self, x: Any) -> Tensor:
+        """Normalise ``(*, *normalized_shape)``."""
+        check_features(f"LayerNorm({self.normalized_shape})", x, self.normalized_shape)
+        return functional.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        """The settings."""
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+class RMSNorm(Module):
+    """x / √(mean(x²) + eps) · weight, over the last axes of each example: Zhang and Sennrich, arXiv 1910.07467.
+
+    Args:
+        normalized_shape: the sizes of the last axes, over which the mean square is taken.
+        eps: added to the mean square; by default the machine epsilon of the input's dtype.
+        elementwise_affine: whether there is a weight (a gain, from 1).
+        dtype: float32 by default.
+
+    Raises:
+        ValueError: for sizes that are not positive, or input whose last axes differ from ``normalized_shape``.
+    """
+
+    weight: Parameter | None
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        dtype: npt.DTypeLike = DEFAULT_DTYPE,
+    ) -> None:
+        self.normalized_shape = _shape("RMSNorm", normalized_shape)
+        if eps is not None:
+            check_positive("RMSNorm", eps=eps)
+        self.eps = eps
+        self.elementwise_affine = elementwise_affine
+        self.weight = Parameter(np.ones(self.normalized_shape, dtype), role="gain") if elementwise_affine else None
+
+    def reset_parameters(self) -> None:
+        """Set the weight to 1."""
+        _reset(self.weight, None)
+
+    def forward(self, x: Any) -> Tensor:
+        """Normalise ``(*, *normalized_shape)``."""
+        check_features(f"RMSNorm({self.normalized_shape})", x, self.normalized_shape)
+        return functional.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self) -> str:
+        """The settings."""
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+class BatchNorm1d(Module):
+    """(x − mean) / √(var + eps) · weight + bias, per feature over the batch: Ioffe and Szegedy, arXiv 1502.03167.
+
+    Input is ``(N, C)`` or ``(N, C, L)``. In training the statistics are those of the batch (with the biased
+    variance), and the running ones follow: running ← (1 − momentum) · running + momentum · batch, with the unbiased
+    variance. In evaluation the running ones are used.
+
+    Args:
+        num_features: C.
+        eps: added to the variance.
+        momentum: the weight of the newest batch; ``None`` makes the running statistics plain averages.
+        affine: whether there are a weight (a gain, from 1) and a bias (from 0).
+        track_running_stats: without them, the batch's statistics are used in evaluation too.
+        dtype: float32 by default.
+
+    Buffers: ``running_mean``, ``running_var``, and ``num_batches_tracked`` (int64).
+
+    Raises:
+        ValueError: for another shape, or in training for a batch of one value per feature, which has no variance.
+    """
+
+    weight: Parameter | None
+    bias: Parameter | None
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor | None
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        dtype: npt.DTypeLike = DEFAULT_DTYPE,
+    ) -> None:
+        check_sizes("BatchNorm1d", num_features=num_features)
+        check_positive("BatchNorm1d", eps=eps)
+        if momentum is not None and not 0 <= momentum <= 1:
+            raise ValueError(f"BatchNorm1d: momentum must be in [0, 1] or None, got {momentum}")
+        self.num_features = num_features
+        self.eps = eps
+        self.momentum = momentum
+        self.affine = affine
+        self.track_running_stats = track_running_stats
+        self.weight = Parameter(np.ones(num_features, dtype), role="gain") if affine else None
+        self.bias = Parameter(np.zeros(num_features, dtype)) if affine else None
+        tracked = track_running_stats
+        self.register_buffer("running_mean", Tensor(np.zeros(num_features, dtype)) if tracked else None)
+        self.register_buffer("running_var", Tensor(np.ones(num_features, dtype)) if tracked else None)
+        self.register_buffer("num_batches_tracked", Tensor(np.zeros((), np.int64)) if tracked else None)
+
+    def reset_running_stats(self) -> None:
+        """Set the running mean to 0, the running variance to 1 and the count to 0."""
+        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
+            self.running_mean.zero_()
+            self.running_var.fill_(1.0)
+            self.num_batches_tracked.zero_()
+
+    def reset_parameters(self) -> None:
+        """Reset the running statistics, the weight to 1 and the bias to 0."""
+        self.reset_running_stats()
+        _reset(self.weight, self.bias)
+
+    def forward(self, x: Any) -> Tensor:
+        """Normalise ``(N, C)`` or ``(N, C, L)``."""
+        layer = f"BatchNorm1d({self.num_features})"
+        check_input(layer, x)
+        if x.ndim not in (2, 3) or x.shape[1] != self.num_features:
+            raise ValueError(
+                f"{layer}: got input of shape {x.shape}; it needs (N, {self.num_features}) or (N, {self.num_features}, L)"
+            )
+        use_batch = self.training or self.running_mean is None
+        if use_batch:
+            check_batch(layer, x.shape)
+        momentum = self.momentum
+        if momentum is None and self.num_batches_tracked is not None:
+            momentum = 1.0 / (self.num_batches_tracked.item() + 1)
+        out = functional.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, use_batch, momentum or 0.0, self.eps
+        )
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.data = self.num_batches_tracked.data + 1
+        return out
+
+    def extra_repr(self) -> str:
+        """The settings."""
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"track_running_stats={self.track_running_stats}"
+        )
+
+
+def _reset(gain: Parameter | None, bias: Parameter | None) -> None:
+    if gain is not None:
+        init.ones_(gain)
+    if bias is not None:
+        init.zeros_(bias)

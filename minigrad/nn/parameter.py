@@ -1,0 +1,93 @@
+"""Parameter: a leaf tensor that knows its name, its layer and its role."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ..graph import tick
+from ..tensor import Tensor
+
+ROLES = ("weight", "bias", "gain")
+
+
+class Parameter(Tensor):
+    """A tensor that a module learns.
+
+    A parameter is named when it is set on a `Module`, and named anew when that module becomes part of another,
+    so its name is always the one from the top of the model: ``"2.weight"``, in the layer ``"2"``. What is
+    computed from a parameter is a plain `Tensor`.
+
+    Args:
+        data: numbers, an array or a tensor. An array of the right dtype is shared, not copied.
+        requires_grad: whether the parameter is trained.
+        role: ``"weight"``, ``"bias"`` or ``"gain"`` (the scale of a normalisation layer). By default ``"bias"`` if
+            the attribute it is set to begins with ``bias``, and ``"weight"`` otherwise.
+
+    Raises:
+        TypeError: for integer data with ``requires_grad=True``.
+        ValueError: for an unknown role.
+    """
+
+    __slots__ = ("_layer", "_name", "_role")
+
+    def __init__(self, data: Any, requires_grad: bool = True, role: str | None = None) -> None:
+        if role is not None and role not in ROLES:
+            raise ValueError(f"Parameter: unknown role {role!r}; choose one of {', '.join(ROLES)}")
+        super().__init__(data, requires_grad=requires_grad)
+        self._name = ""
+        self._layer = ""
+        self._role = role
+
+    @property
+    def name(self) -> str:
+        """The full name, such as ``"2.weight"``; empty before the parameter is part of a module."""
+        return self._name
+
+    @property
+    def layer(self) -> str:
+        """The path of the module that owns the parameter, such as ``"2"``; empty at the top of the model."""
+        return self._layer
+
+    @property
+    def role(self) -> str:
+        """``"weight"``, ``"bias"`` or ``"gain"``."""
+        return self._role or "weight"
+
+    def _label(self, layer: str, attribute: str) -> None:
+        """Take the name that comes from being ``attribute`` of the module at path ``layer``."""
+        self._name = join(layer, attribute)
+        self._layer = layer
+        if self._role is None and attribute:
+            self._role = "bias" if attribute.startswith("bias") else "weight"
+
+    def _rebind(self, array: npt.NDArray[Any]) -> None:
+        """Let the parameter be ``array`` from now on; its gradient is converted to the same dtype.
+
+        The one place where the array itself is exchanged, for a conversion to another dtype; everything else
+        copies values into the array that is there. It leaves the `ParameterStore` that the parameter was in.
+        """
+        if array.shape != self.shape:
+            raise ValueError(f"{self._name or 'Parameter'}: cannot become {array.shape}, it is {self.shape}")
+        gradient = self._grad
+        self._data = array
+        self._grad_view = None
+        self._grad = None if gradient is None else Tensor(gradient._data.astype(array.dtype))
+        self._version[0] = tick()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        new = super().__deepcopy__(memo)
+        new._name, new._layer, new._role = self._name, self._layer, self._role
+        return new
+
+    def __repr__(self) -> str:
+        title = f"Parameter {self._name}" if self._name else "Parameter"
+        frozen = "" if self.requires_grad else ", frozen"
+        return f"{title} ({self.role}{frozen}):\n{np.array2string(self._data, separator=', ')}"
+
+
+def join(path: str, name: str) -> str:
+    """``name`` inside the module at ``path``: ``join("2", "weight")`` is ``"2.weight"``."""
+    return f"{path}.{name}" if path else name

@@ -1,0 +1,163 @@
+"""The table of a model: its layers, the shapes they give, their parameters and the spread of their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..modes import no_grad
+from ..tensor import DEFAULT_DTYPE, Tensor
+from .module import Module
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer.
+
+    Attributes:
+        name: its path in the model, such as ``"2"`` or ``"encoder.0"``; empty for the model itself.
+        kind: the name of its class.
+        output_shapes: the shapes of what it returned for the example; empty if there was none.
+        parameters: how many numbers it learns, without those that an earlier layer shares with it.
+        std: the standard deviation of its weights (without biases and gains), ``None`` if it has none.
+    """
+
+    name: str
+    kind: str
+    output_shapes: tuple[Shape, ...]
+    parameters: int
+    std: float | None
+
+    def cells(self) -> tuple[str, str, str, str, str]:
+        """The row as text."""
+        shapes = ", ".join("×".join(map(str, shape)) or "scalar" for shape in self.output_shapes)
+        std = "" if self.std is None else f"{self.std:.4f}"
+        return self.name, self.kind, shapes, f"{self.parameters:,}" if self.parameters else "", std
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `summary` returns: the rows and the totals. ``print`` shows it; rich renders it as a table.
+
+    Attributes:
+        rows: one `Row` per layer, in order.
+        parameters: how many numbers the model has to learn, shared ones counted once.
+        trainable: how many of them require a gradient.
+    """
+
+    rows: tuple[Row, ...]
+    parameters: int
+    trainable: int
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The titles; there is no output shape without an example."""
+        return ("layer", "kind", "output shape", "parameters", "weight std")
+
+    @property
+    def footer(self) -> str:
+        """The totals in words."""
+        frozen = self.parameters - self.trainable
+        return f"{self.parameters:,} parameters" + (f", {frozen:,} of them frozen" if frozen else "")
+
+    def __str__(self) -> str:
+        table = [self.columns, *(row.cells() for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = []
+        for cells in table:
+            left = [cell.ljust(width) for cell, width in zip(cells[:3], widths[:3], strict=True)]
+            right = [cell.rjust(width) for cell, width in zip(cells[3:], widths[3:], strict=True)]
+            lines.append("  ".join(left + right).rstrip())
+        lines.insert(1, "─" * (sum(widths) + 2 * (len(widths) - 1)))
+        return "\n".join([*lines, self.footer])
+
+    def __rich__(self) -> Table:
+        from rich.table import Table
+
+        table = Table(caption=self.footer)
+        for number, title in enumerate(self.columns):
+            table.add_column(title, justify="left" if number < 3 else "right")
+        for row in self.rows:
+            table.add_row(*row.cells())
+        return table
+
+
+def summary(model: Module, example: Any = None) -> Summary:
+    """Summarise ``model``: a row for every module that owns parameters or contains no others.
+
+    Before training, the standard deviations are those of the initial weights.
+
+    Args:
+        model: any module.
+        example: an input, as a Tensor or array, or its shape as a tuple (then zeros of the model's dtype). With it
+            the model runs once, in evaluation mode and without recording, to find the output shapes; afterwards
+            its modes and hooks are as before.
+
+    Raises:
+        TypeError: for an example that is neither.
+    """
+    shapes = {} if example is None else _output_shapes(model, _as_input(model, example))
+    rows = []
+    counted: set[int] = set()
+    for name, module in model.named_modules():
+        if module._modules and not module._parameters:
+            continue
+        own = [p for p in module._parameters.values() if id(p) not in counted]
+        counted.update(map(id, own))
+        weights = [p.data.ravel() for p in module._parameters.values() if p.role == "weight" and p.size]
+        std = float(np.std(np.concatenate(weights), dtype=np.float64)) if weights else None
+        rows.append(Row(name, type(module).__name__, shapes.get(id(module), ()), sum(p.size for p in own), std))
+    parameters = list(model.parameters())
+    return Summary(tuple(rows), sum(p.size for p in parameters), sum(p.size for p in parameters if p.requires_grad))
+
+
+def _as_input(model: Module, example: Any) -> Any:
+    if isinstance(example, Tensor | np.ndarray):
+        return example
+    if not isinstance(example, tuple) or not all(isinstance(n, int) for n in example):
+        raise TypeError(
+            f"summary: the example must be a Tensor, an array, or a shape such as (1, 64), not {example!r:.60}"
+        )
+    dtype = next((p.dtype for p in model.parameters() if p.dtype.kind == "f"), DEFAULT_DTYPE)
+    return Tensor(np.zeros(example, dtype))
+
+
+def _output_shapes(model: Module, example: Any) -> dict[int, tuple[Shape, ...]]:
+    """The shapes that each module returns for an example, by the module's id."""
+    shapes: dict[int, tuple[Shape, ...]] = {}
+
+    def note(module: Module, args: tuple[Any, ...], output: Any) -> None:
+        shapes[id(module)] = tuple(_shapes(output))
+
+    modes = [(module, module.training) for module in model.modules()]
+    handles = [module.register_forward_hook(note) for module in model.modules()]
+    try:
+        for module, _ in modes:
+            module.training = False
+        with no_grad():
+            model(example)
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, training in modes:
+            module.training = training
+    return shapes
+
+
+def _shapes(output: Any) -> Iterator[Shape]:
+    if isinstance(output, Tensor | np.ndarray):
+        yield output.shape
+    elif isinstance(output, tuple | list):
+        for item in output:
+            yield from _shapes(item)
+    elif isinstance(output, dict):
+        for item in output.values():
+            yield from _shapes(item)
