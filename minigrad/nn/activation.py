@@ -65,7 +65,7 @@ class ELU(Module):
 
 
 class GELU(Module):
-    """x · Φ(x), exactly (``approximate="none"``) or with the ``"tanh"`` form: Hendrycks and Gimpel, arXiv 1606.08415."""
+    """x · Φ(x), exactly (``approximate="none"``) or with the ``"tanh"`` form: Hendrycks et al., arXiv 1606.08415."""
 
     def __init__(self, approximate: str = "none") -> None:
         check_approximate("GELU", approximate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
@@ -170,7 +171,7 @@ class MLP(Sequential):
         if norm is not None and norm not in NORMS:
             raise ValueError(f"MLP: {unknown('norm', norm, NORMS)}")
         parts: list[Module] = []
-        for inputs, units in zip(sizes[:-2], sizes[1:-1], strict=True):
+        for inputs, units in itertools.pairwise(sizes[:-1]):
             parts.append(Linear(inputs, units, bias=bias))
             if norm is not None:
                 parts.append(NORMS[norm](units))

@@ -1,16 +1,16 @@
-"""Module: a part of a model that owns parameters, buffers and other modules."""
+"""Module: a part of a model, with its parameters, its mode, its hooks and its state."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ..tensor import RemovableHandle, Tensor
-from .parameter import Parameter, join
+from .parameter import join
+from .registry import Registry
 from .state import read_state
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class LoadResult(NamedTuple):
     unexpected_keys: list[str]
 
 
-class Module:
+class Module(Registry):
     """Base of every layer and model. Derive from it, set parameters and modules as attributes, write ``forward``.
 
     ::
@@ -46,28 +46,6 @@ class Module:
         training: whether the module is in training mode; dropout and batch normalisation depend on it.
     """
 
-    training: bool
-    _path: str
-    _parameters: dict[str, Parameter]
-    _modules: dict[str, Module]
-    _buffers: dict[str, bool]
-    _forward_hooks: dict[int, Hook]
-    _forward_pre_hooks: dict[int, PreHook]
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        # The registries are made here, so that a subclass need not call super().__init__() first.
-        self = super().__new__(cls)
-        vars(self).update(
-            training=True,
-            _path="",
-            _parameters={},
-            _modules={},
-            _buffers={},  # name to whether it is persistent; the value is the attribute
-            _forward_hooks={},
-            _forward_pre_hooks={},
-        )
-        return self
-
     def __init__(self) -> None:
         """Nothing to do; refuses arguments that a subclass does not know."""
 
@@ -75,185 +53,10 @@ class Module:
         """What the module computes. A subclass defines it; call the module itself, which also runs its hooks."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: D102 - forward says it
         if self._forward_hooks or self._forward_pre_hooks:
             return self._call_with_hooks(args, kwargs)
         return self.forward(*args, **kwargs)
-
-    # --- registering ---------------------------------------------------------------------------------------------
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        attributes = vars(self)
-        registered = name in self._parameters or name in self._modules or name in self._buffers
-        if isinstance(value, Parameter | Module):
-            self._register(name, value)
-        elif registered and value is not None and not (name in self._buffers and isinstance(value, Tensor)):
-            kind = "parameter" if name in self._parameters else "module" if name in self._modules else "buffer"
-            needed = {"parameter": "a Parameter", "module": "a Module", "buffer": "a Tensor"}[kind]
-            raise TypeError(
-                f"{type(self).__name__}.{name} is a {kind}: it can be set to {needed} or None, not to "
-                f"{type(value).__name__}; del it first to reuse the name"
-            )
-        elif registered and name not in self._buffers:
-            self._forget(name)
-            attributes[name] = None
-        else:
-            object.__setattr__(self, name, value)
-
-    def __delattr__(self, name: str) -> None:
-        self._forget(name)
-        object.__delattr__(self, name)
-
-    def _register(self, name: str, value: Parameter | Module) -> None:
-        """Enter a parameter or module under ``name`` and tell it its place."""
-        if not name or "." in name:
-            raise ValueError(f"{type(self).__name__}: {name!r} is no name for a parameter or module (no dots)")
-        if hasattr(Module, name):
-            raise ValueError(f"{type(self).__name__}.{name}: every Module has {name!r}; choose another name")
-        if isinstance(value, Module) and any(part is self for part in value.modules()):
-            raise ValueError(f"{type(self).__name__}.{name}: a module cannot contain itself")
-        if vars(self).get(name) is not value:
-            self._forget(name, keep_place=True)
-        object.__setattr__(self, name, value)
-        if isinstance(value, Module):
-            self._parameters.pop(name, None)
-            self._modules[name] = value
-            value._move(join(self._path, name))
-        else:
-            self._modules.pop(name, None)
-            self._parameters[name] = value
-            # A parameter shared with another module keeps the name it got first.
-            if not value.name:
-                value._label(self._path, name)
-        self._buffers.pop(name, None)
-
-    def _forget(self, name: str, keep_place: bool = False) -> None:
-        """Take ``name`` out of the registries; what had its own name from here loses it."""
-        value = vars(self).get(name)
-        path = join(self._path, name)
-        if isinstance(value, Parameter) and value.name == path:
-            value._label("", "")
-        elif isinstance(value, Module) and value._path == path:
-            value._move("")
-        if not keep_place:
-            for registry in (self._parameters, self._modules, self._buffers):
-                registry.pop(name, None)  # type: ignore[attr-defined]  # three dicts of different values
-
-    def _move(self, path: str) -> None:
-        """Rename the parameters of this module and of all in it: the module is now at ``path``."""
-        for name, parameter in self._parameters.items():
-            if parameter.name == join(self._path, name):
-                parameter._label(path, name)
-        vars(self)["_path"] = path
-        for name, module in self._modules.items():
-            module._move(join(path, name))
-
-    def _check_free(self, method: str, name: str) -> None:
-        if name in vars(self) and name not in {*self._parameters, *self._modules, *self._buffers}:
-            raise ValueError(f"{type(self).__name__}.{method}: the attribute {name!r} exists already")
-        if hasattr(type(self), name):
-            raise ValueError(f"{type(self).__name__}.{method}: {name!r} is part of the class; choose another name")
-
-    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
-        """Set a parameter by name, as ``setattr`` does; ``None`` is an attribute without a parameter."""
-        self._check_free("register_parameter", name)
-        if parameter is not None and not isinstance(parameter, Parameter):
-            raise TypeError(f"register_parameter: {name!r} must be a Parameter, not {type(parameter).__name__}")
-        setattr(self, name, parameter)
-
-    def add_module(self, name: str, module: Module) -> None:
-        """Set a module by name, as ``setattr`` does."""
-        self._check_free("add_module", name)
-        if not isinstance(module, Module):
-            raise TypeError(f"{type(self).__name__}: {name!r} must be a Module, not {type(module).__name__}")
-        setattr(self, name, module)
-
-    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-        """Set a tensor that belongs to the module's state but is not learned.
-
-        Args:
-            name: the attribute.
-            tensor: the value; ``None`` is a buffer that is switched off.
-            persistent: whether it is part of the state dict.
-        """
-        self._check_free("register_buffer", name)
-        if isinstance(tensor, Parameter) or not isinstance(tensor, Tensor | None):
-            raise TypeError(f"register_buffer: {name!r} must be a Tensor or None, not {type(tensor).__name__}")
-        if not name or "." in name:
-            raise ValueError(f"register_buffer: {name!r} is no name for a buffer (no dots)")
-        self._forget(name)
-        self._buffers[name] = persistent
-        vars(self)[name] = tensor
-
-    if not TYPE_CHECKING:  # a type checker should report an unknown attribute itself
-
-        def __getattr__(self, name: str) -> Any:
-            message = f"{type(self).__name__} has no attribute {name!r}"
-            if not name.startswith("__"):
-                close = difflib.get_close_matches(name, [*vars(self), *dir(type(self))], n=1)
-                message += f"; did you mean {close[0]!r}?" if close else ""
-            raise AttributeError(message)
-
-    # --- looking around ------------------------------------------------------------------------------------------
-
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all in it, each once, with its path; outer ones first."""
-        seen: set[int] = set()
-        stack: list[tuple[str, Module]] = [(prefix, self)]
-        while stack:
-            path, module = stack.pop()
-            if id(module) in seen:
-                continue
-            seen.add(id(module))
-            yield path, module
-            stack.extend((join(path, name), child) for name, child in reversed(module._modules.items()))
-
-    def modules(self) -> Iterator[Module]:
-        """This module and all in it, each once."""
-        return (module for _, module in self.named_modules())
-
-    def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The modules directly in this one, each once, with their names."""
-        seen: set[int] = set()
-        for name, module in self._modules.items():
-            if id(module) not in seen:
-                seen.add(id(module))
-                yield name, module
-
-    def children(self) -> Iterator[Module]:
-        """The modules directly in this one, each once."""
-        return (module for _, module in self.named_children())
-
-    def named_layers(self) -> Iterator[tuple[str, Module]]:
-        """The modules that own parameters themselves, with their paths, in order."""
-        return ((path, module) for path, module in self.named_modules() if module._parameters)
-
-    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
-        """The parameters with their names, each once: a shared one comes under the first name met."""
-        seen: set[int] = set()
-        for path, module in self.named_modules(prefix) if recurse else [(prefix, self)]:
-            for name, parameter in module._parameters.items():
-                if id(parameter) not in seen:
-                    seen.add(id(parameter))
-                    yield join(path, name), parameter
-
-    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
-        """The parameters, each once."""
-        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
-
-    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
-        """The buffers with their names, each once."""
-        seen: set[int] = set()
-        for path, module in self.named_modules(prefix) if recurse else [(prefix, self)]:
-            for name in module._buffers:
-                buffer = vars(module)[name]
-                if buffer is not None and id(buffer) not in seen:
-                    seen.add(id(buffer))
-                    yield join(path, name), buffer
-
-    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
-        """The buffers, each once."""
-        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
     # --- changing all parts at once --------------------------------------------------------------------------------
 

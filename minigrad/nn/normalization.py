@@ -182,7 +182,7 @@ class BatchNorm1d(Module):
         check_input(layer, x)
         if x.ndim not in (2, 3) or x.shape[1] != self.num_features:
             raise ValueError(
-                f"{layer}: got input of shape {x.shape}; it needs (N, {self.num_features}) or (N, {self.num_features}, L)"
+                f"{layer}: got input of shape {x.shape}; it needs (N, C) or (N, C, L) with C = {self.num_features}"
             )
         use_batch = self.training or self.running_mean is None
         if use_batch:

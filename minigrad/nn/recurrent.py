@@ -112,7 +112,7 @@ class _Recurrent(Module):
                     getattr(self, kind + suffix) for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
                 )
                 for step in ordered:
-                    state = self.step(step, state, weights)  # type: ignore[arg-type]  # a tuple of those four
+                    state = self.step(step, state, weights)
                     hidden.append(state[0])
                 outputs.append(hidden if direction == 0 else hidden[::-1])
                 final.append(state)

@@ -38,7 +38,7 @@ class Row:
 
     def cells(self) -> tuple[str, str, str, str, str]:
         """The row as text."""
-        shapes = ", ".join("×".join(map(str, shape)) or "scalar" for shape in self.output_shapes)
+        shapes = ", ".join(str(shape) for shape in self.output_shapes)
         std = "" if self.std is None else f"{self.std:.4f}"
         return self.name, self.kind, shapes, f"{self.parameters:,}" if self.parameters else "", std
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .activation import sigmoid, softplus
-from .elementwise import clip, sign
+from .elementwise import clip, log, maximum, sign
 from .indexing import place
 from .neural import softmax
 from .primitive import primitive
@@ -154,6 +154,36 @@ binary_cross_entropy_with_logits = primitive(
     analytic=False,
     hint=EQUAL_HINT,
     doc="-(pos_weight * target * log(p) + (1 - target) * log(1 - p)) * weight with p = sigmoid(x), stable for any x.",
+)
+
+def _bce(x: Any, target: Any, weight: Any = None, *, reduction: str = "mean") -> Any:
+    _same_shape(x, target)
+    if not ((x >= 0) & (x <= 1)).all():
+        raise ValueError("x must be probabilities in [0, 1]; for scores there is binary_cross_entropy_with_logits")
+    with np.errstate(divide="ignore"):
+        losses = (target - 1) * np.maximum(np.log1p(-x), -100) - target * np.maximum(np.log(x), -100)
+    return _reduce(losses if weight is None else losses * weight, reduction)
+
+
+def _probability_x(g: Any, x: Any, target: Any, weight: Any, *, reduction: str) -> Any:
+    return _bce_share(g, x, weight, reduction) * (x - target) / maximum(x * (1 - x), 1e-12)
+
+
+def _probability_target(g: Any, x: Any, weight: Any, *, reduction: str) -> Any:
+    least = math.exp(-100)
+    return _bce_share(g, x, weight, reduction) * (log(maximum(1 - x, least)) - log(maximum(x, least)))
+
+
+binary_cross_entropy = primitive(
+    "binary_cross_entropy",
+    _bce,
+    "x target weight",
+    (_probability_x, _probability_target, None),
+    to_float=True,
+    analytic=False,
+    hint=EQUAL_HINT,
+    doc="-(target * log(x) + (1 - target) * log(1 - x)) * weight for probabilities x. As in PyTorch a logarithm is at "
+    "least -100, and the gradient's denominator x (1 - x) at least 1e-12.",
 )
 
 # --- classification into many ----------------------------------------------------------------------------------------

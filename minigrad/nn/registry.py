@@ -1,0 +1,223 @@
+"""Registry: what makes an object with attributes a tree of named parameters, buffers and modules."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Self
+
+from ..tensor import Tensor
+from .parameter import Parameter, join
+
+if TYPE_CHECKING:
+    from .module import Module
+
+
+class Registry:
+    """The part of `Module` that knows what belongs to it, under which name.
+
+    Setting an attribute to a `Parameter` or a `Module` registers it; every parameter learns its full name then,
+    and again when the module that owns it is set as an attribute of another.
+    """
+
+    training: bool
+    _path: str
+    _parameters: dict[str, Parameter]
+    _modules: dict[str, Module]
+    _buffers: dict[str, bool]
+    _forward_hooks: dict[int, Any]
+    _forward_pre_hooks: dict[int, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102 - the class says what it is
+        # The registries are made here, so that a subclass need not call super().__init__() first.
+        self = super().__new__(cls)
+        vars(self).update(
+            training=True,
+            _path="",
+            _parameters={},
+            _modules={},
+            _buffers={},  # name to whether it is persistent; the value is the attribute
+            _forward_hooks={},
+            _forward_pre_hooks={},
+        )
+        return self
+
+    # --- registering ---------------------------------------------------------------------------------------------
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Parameter | Registry):
+            self._register(name, value)
+            return
+        kind = self._kind(name)
+        if kind and value is not None and not (kind == "a Tensor" and isinstance(value, Tensor)):
+            raise TypeError(
+                f"{type(self).__name__}.{name} must be {kind} or None, not {type(value).__name__}; "
+                "del it first to reuse the name"
+            )
+        if kind and kind != "a Tensor":
+            self._forget(name)
+        object.__setattr__(self, name, value)
+
+    def _kind(self, name: str) -> str:
+        """What is registered under ``name``; empty if nothing is."""
+        if name in self._parameters:
+            return "a Parameter"
+        if name in self._modules:
+            return "a Module"
+        return "a Tensor" if name in self._buffers else ""
+
+    def __delattr__(self, name: str) -> None:
+        self._forget(name)
+        object.__delattr__(self, name)
+
+    def _register(self, name: str, value: Any) -> None:
+        """Enter a parameter or module under ``name`` and tell it its place."""
+        if not name or "." in name:
+            raise ValueError(f"{type(self).__name__}: {name!r} is no name for a parameter or module (no dots)")
+        if callable(getattr(type(self), name, None)):
+            raise ValueError(f"{type(self).__name__}.{name} is a method; choose another name")
+        if isinstance(value, Registry) and any(part is self for part in value.modules()):
+            raise ValueError(f"{type(self).__name__}.{name}: a module cannot contain itself")
+        if vars(self).get(name) is not value:
+            self._release(name)
+        object.__setattr__(self, name, value)
+        if isinstance(value, Parameter):
+            self._modules.pop(name, None)
+            self._parameters[name] = value
+            # A parameter shared with another module keeps the name it got first.
+            if not value.name:
+                value._label(self._path, name)
+        else:
+            self._parameters.pop(name, None)
+            self._modules[name] = value
+            value._move(join(self._path, name))
+        self._buffers.pop(name, None)
+
+    def _release(self, name: str) -> None:
+        """Let what is registered under ``name`` be the top of its own tree again."""
+        value, path = vars(self).get(name), join(self._path, name)
+        if isinstance(value, Parameter) and value.name == path:
+            value._label("", "")
+        elif isinstance(value, Registry) and value._path == path:
+            value._move("")
+
+    def _forget(self, name: str) -> None:
+        """Take ``name`` out of the registries."""
+        self._release(name)
+        self._parameters.pop(name, None)
+        self._modules.pop(name, None)
+        self._buffers.pop(name, None)
+
+    def _move(self, path: str) -> None:
+        """Rename the parameters of this module and of all in it: the module is now at ``path``."""
+        for name, parameter in self._parameters.items():
+            if parameter.name == join(self._path, name):
+                parameter._label(path, name)
+        vars(self)["_path"] = path
+        for name, module in self._modules.items():
+            module._move(join(path, name))
+
+    def _check_free(self, method: str, name: str) -> None:
+        if not self._kind(name) and getattr(self, name, None) is not None:
+            raise ValueError(f"{type(self).__name__}.{method}: the attribute {name!r} exists already")
+
+    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+        """Set a parameter by name, as ``setattr`` does; ``None`` is an attribute without a parameter."""
+        self._check_free("register_parameter", name)
+        if parameter is not None and not isinstance(parameter, Parameter):
+            raise TypeError(f"register_parameter: {name!r} must be a Parameter, not {type(parameter).__name__}")
+        setattr(self, name, parameter)
+
+    def add_module(self, name: str, module: Module) -> None:
+        """Set a module by name, as ``setattr`` does."""
+        self._check_free("add_module", name)
+        if not isinstance(module, Registry):
+            raise TypeError(f"{type(self).__name__}: {name!r} must be a Module, not {type(module).__name__}")
+        setattr(self, name, module)
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Set a tensor that belongs to the module's state but is not learned.
+
+        Args:
+            name: the attribute.
+            tensor: the value; ``None`` is a buffer that is switched off.
+            persistent: whether it is part of the state dict.
+        """
+        self._check_free("register_buffer", name)
+        if isinstance(tensor, Parameter) or not isinstance(tensor, Tensor | None):
+            raise TypeError(f"register_buffer: {name!r} must be a Tensor or None, not {type(tensor).__name__}")
+        if not name or "." in name:
+            raise ValueError(f"register_buffer: {name!r} is no name for a buffer (no dots)")
+        self._forget(name)
+        self._buffers[name] = persistent
+        vars(self)[name] = tensor
+
+    if not TYPE_CHECKING:  # a type checker should report an unknown attribute itself
+
+        def __getattr__(self, name: str) -> Any:
+            message = f"{type(self).__name__} has no attribute {name!r}"
+            if not name.startswith("__"):
+                close = difflib.get_close_matches(name, [*vars(self), *dir(type(self))], n=1)
+                message += f"; did you mean {close[0]!r}?" if close else ""
+            raise AttributeError(message)
+
+    # --- looking around ------------------------------------------------------------------------------------------
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and all in it, each once, with its path; outer ones first."""
+        seen: set[int] = set()
+        stack: list[tuple[str, Any]] = [(prefix, self)]
+        while stack:
+            path, module = stack.pop()
+            if id(module) in seen:
+                continue
+            seen.add(id(module))
+            yield path, module
+            stack.extend((join(path, name), child) for name, child in reversed(module._modules.items()))
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all in it, each once."""
+        return (module for _, module in self.named_modules())
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The modules directly in this one, each once, with their names."""
+        seen: set[int] = set()
+        for name, module in self._modules.items():
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield name, module
+
+    def children(self) -> Iterator[Module]:
+        """The modules directly in this one, each once."""
+        return (module for _, module in self.named_children())
+
+    def named_layers(self) -> Iterator[tuple[str, Module]]:
+        """The modules that own parameters themselves, with their paths, in order."""
+        return ((path, module) for path, module in self.named_modules() if module._parameters)
+
+    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
+        """The parameters with their names, each once: a shared one comes under the first name met."""
+        seen: set[int] = set()
+        for path, module in self.named_modules(prefix) if recurse else [(prefix, self)]:
+            for name, parameter in module._parameters.items():
+                if id(parameter) not in seen:
+                    seen.add(id(parameter))
+                    yield join(path, name), parameter
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """The parameters, each once."""
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
+
+    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
+        """The buffers with their names, each once."""
+        seen: set[int] = set()
+        for path, module in self.named_modules(prefix) if recurse else [(prefix, self)]:
+            for name in module._buffers:
+                buffer = vars(module)[name]
+                if buffer is not None and id(buffer) not in seen:
+                    seen.add(id(buffer))
+                    yield join(path, name), buffer
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """The buffers, each once."""
+        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
