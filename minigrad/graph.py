@@ -20,6 +20,9 @@ from .ops.reduction import sum_to_shape
 tick = itertools.count(1).__next__
 
 
+# The key among a node's hooks that holds a weak reference to its tensor, whose gradient `backward` is to keep.
+RETAIN = -1
+
 # A place where gradients arrive: a node, or a leaf, which is a tensor that requires a gradient and was not computed.
 # Both have a shape, a dtype and ``_hooks``: functions by number, run on the complete gradient, or None.
 Edge = Any
@@ -113,7 +116,7 @@ class Node:
 
 
 def collect(roots: Iterable[Edge]) -> list[Node]:
-    """All nodes that the roots depend on, inputs before outputs, each checked to be usable."""
+    """All nodes that the roots depend on, inputs before outputs."""
     found: list[Node] = []
     seen: set[Node] = set()
     stack = [edge for edge in roots if type(edge) is Node]
@@ -122,20 +125,22 @@ def collect(roots: Iterable[Edge]) -> list[Node]:
         if node in seen:
             continue
         seen.add(node)
-        node.check()
         found.append(node)
         stack.extend(edge for edge in node.edges if type(edge) is Node)
     found.sort(key=lambda node: node.order)
     return found
 
 
-def _leading_to(nodes: Iterable[Node], wanted: set[Edge]) -> set[Edge]:
-    """The wanted places and the nodes from which one of them can be reached."""
+def _leading_to(nodes: Iterable[Node], wanted: set[Edge]) -> tuple[list[Node], set[Edge]]:
+    """The nodes from which a wanted place can be reached, and the set of both; one that was freed counts too."""
+    path: list[Node] = []
     useful = set(wanted)
     for node in nodes:
-        if any(edge in useful for edge in node.edges if edge is not None):
+        freed = node.saved is None and node not in wanted
+        if freed or any(edge in useful for edge in node.edges if edge is not None):
+            path.append(node)
             useful.add(node)
-    return useful
+    return path, useful
 
 
 def walk(
@@ -162,8 +167,11 @@ def walk(
         RuntimeError: if part of the graph was freed, or a saved value changed; then nothing has been computed.
         ValueError: if a gradient rule returns a gradient of the wrong shape.
     """
-    nodes = collect(edge for edge, _ in seeds)
-    useful = None if wanted is None else _leading_to(nodes, wanted)
+    nodes, useful = collect(edge for edge, _ in seeds), None
+    if wanted is not None:
+        nodes, useful = _leading_to(nodes, wanted)
+    for node in nodes:
+        node.check()
     gradients: dict[Edge, Any] = {}
     result: dict[Edge, Any] = {}
     for edge, g in seeds:
@@ -175,15 +183,17 @@ def walk(
             continue
         if node._hooks:
             g = run_hooks(node, g)
+            if wanted is None and RETAIN in node._hooks:
+                result[node] = g
         if wanted is not None and node in wanted:
             result[node] = g
-        if useful is None or node in useful:
-            _run_rules(node, g, gradients, useful, wrap)
+        _run_rules(node, g, gradients, useful, wrap)
         if not retain:
             node.release()
-    for leaf, g in gradients.items():
-        if wanted is None or leaf in wanted:
-            result[leaf] = run_hooks(leaf, g) if leaf._hooks else g
+    # What is left arrived at leaves, or at wanted nodes that lead no further.
+    for edge, g in gradients.items():
+        if wanted is None or edge in wanted:
+            result[edge] = run_hooks(edge, g) if edge._hooks else g
     return result
 
 

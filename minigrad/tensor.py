@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from .graph import Edge, Node, tick, walk
+from .graph import RETAIN, Edge, Node, tick, walk
 from .modes import enable_grad, is_grad_enabled, mode
 from .operators import Operators
 from .ops.primitive import ALL_SHAPES, ALL_VALUES, Primitive
@@ -18,8 +18,6 @@ Array = npt.NDArray[Any]
 
 DEFAULT_DTYPE = np.dtype(np.float32)
 _SUPPORTED = "float32, float64, integers and bool"
-# Retained gradients are stored after every hook has run, so they sort behind all ticks.
-_LAST = 1 << 62
 
 
 class Tensor(Operators):
@@ -36,7 +34,7 @@ class Tensor(Operators):
         TypeError: for data that is not numeric, or an integer tensor with ``requires_grad=True``.
     """
 
-    __slots__ = ("__weakref__", "_data", "_grad", "_hooks", "_node", "_requires_grad", "_version")
+    __slots__ = ("__weakref__", "_data", "_grad", "_grad_view", "_hooks", "_node", "_requires_grad", "_version")
 
     # NumPy leaves ``array + tensor`` to the tensor.
     __array_ufunc__ = None
@@ -44,6 +42,7 @@ class Tensor(Operators):
     def __init__(self, data: Any, dtype: npt.DTypeLike | None = None, requires_grad: bool = False) -> None:
         self._data = as_array(data, dtype)
         self._grad: Tensor | None = None
+        self._grad_view: Tensor | None = None  # where a ParameterStore wants the gradient
         self._hooks: dict[int, Callable[[Tensor], Tensor | None]] | None = None
         self._node: Node | None = None
         self._requires_grad = False
@@ -57,6 +56,7 @@ class Tensor(Operators):
         self = Tensor.__new__(Tensor)
         self._data = data
         self._grad = None
+        self._grad_view = None
         self._hooks = None
         self._node = node
         self._requires_grad = node is not None
@@ -177,6 +177,7 @@ class Tensor(Operators):
         memo[id(self)] = new
         new._data = self._data.copy()
         new._grad = None if self._grad is None else self._grad.detach().clone()
+        new._grad_view = None
         new._hooks = None
         new._node = None
         new._requires_grad = self._requires_grad
@@ -229,9 +230,13 @@ class Tensor(Operators):
     def _accumulate(self, g: Any) -> None:
         """Add ``g``, an array or (when the walk is recorded) a tensor, to the gradient of this leaf."""
         if isinstance(g, Tensor):
-            self._grad = g if self._grad is None else self._grad + g
+            self._grad = g.clone() if self._grad is None else self._grad + g
         elif self._grad is None:
-            self._grad = Tensor._make(np.array(g))
+            if self._grad_view is None:
+                self._grad = Tensor._make(np.array(g))
+            else:
+                self._grad_view._data[...] = g
+                self._grad = self._grad_view
         else:
             earlier = self._grad
             if earlier._node is not None:
@@ -240,15 +245,20 @@ class Tensor(Operators):
                 np.add(earlier._data, g, out=earlier._data)
                 earlier._version[0] = tick()
 
+    def _bind(self, data: Array, grad_view: Tensor) -> None:
+        """Move into a `ParameterStore`: the values into ``data``, gradients from now on into ``grad_view``."""
+        data[...] = self._data
+        self._data = data
+        self._grad_view = grad_view
+        if self._grad is not None and self._grad._node is None:
+            grad_view._data[...] = self._grad._data
+            self._grad = grad_view
+
     def detach(self) -> Tensor:
         """The same array without history: no gradient flows through the result. Shares memory."""
         new = Tensor._make(self._data)
         new._version = self._version
         return new
-
-    def clone(self) -> Tensor:
-        """A copy through which gradients flow."""
-        return self + 0.0 if self._requires_grad and is_grad_enabled() else Tensor._make(self._data.copy())
 
     def backward(
         self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False
@@ -271,8 +281,10 @@ class Tensor(Operators):
             )
         seed = seed_gradient("backward", self, gradient, create_graph)
         retain = create_graph if retain_graph is None else retain_graph
-        for leaf, g in differentiate([(edge_of(self), seed)], None, retain, create_graph).items():
-            leaf._accumulate(g)
+        for place, g in differentiate([(edge_of(self), seed)], None, retain, create_graph).items():
+            tensor = place._hooks[RETAIN]() if isinstance(place, Node) else place
+            if tensor is not None:
+                tensor._accumulate(g)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
         """Call ``hook`` with this tensor's complete gradient during a walk; a tensor it returns replaces it."""
@@ -291,16 +303,9 @@ class Tensor(Operators):
             raise RuntimeError("retain_grad: this tensor requires no gradient, so none will arrive")
         if self._node is None:
             return
-        reference = weakref.ref(self)
-
-        def keep(g: Tensor) -> None:
-            tensor = reference()
-            if tensor is not None:
-                tensor._accumulate(g if g._node is not None else g._data)
-
         if self._node._hooks is None:
             self._node._hooks = {}
-        self._node._hooks[_LAST] = keep
+        self._node._hooks[RETAIN] = weakref.ref(self)
 
     # --- changes in place ------------------------------------------------------------------------------------------
 
@@ -424,6 +429,8 @@ def edge_of(tensor: Tensor) -> Edge:
 
 def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]) -> Tensor:
     """Compute a primitive on tensors, and make the node that its gradient needs."""
+    if len(args) < len(primitive.inputs) and not primitive.variadic:
+        args += (None,) * (len(primitive.inputs) - len(args))
     arrays: list[Any] = []
     required, bit, dtype, uniform = 0, 1, None, True
     for arg in args:
@@ -497,6 +504,8 @@ def _promote(primitive: Primitive, args: tuple[Any, ...], arrays: list[Any]) -> 
     discrete = [False] * len(args) if primitive.variadic else primitive.discrete
     joined = [i for i, arg in enumerate(args) if not discrete[i] and arg is not None]
     dtypes = {arrays[i].dtype for i in joined if isinstance(args[i], Tensor) and arrays[i].dtype.kind in "fc"}
+    if np.dtype(np.complex128) in dtypes:  # only in the complex step of check_gradients
+        dtypes.discard(np.dtype(np.float64))
     if len(dtypes) > 1:
         raise TypeError(
             f"{' and '.join(sorted(map(str, dtypes)))} tensors do not mix; convert one with .astype(), .float() "
@@ -579,7 +588,7 @@ def _run_hooks(place: Edge, g: Any) -> Any:
     """Run the hooks of a node or leaf in the order of registration."""
     traced = isinstance(g, Tensor)
     given = g if traced else Tensor._make(np.asarray(g))
-    for key in sorted(place._hooks):
+    for key in sorted(place._hooks.keys() - {RETAIN}):
         replaced = place._hooks[key](given)
         if replaced is None:
             continue

@@ -1,0 +1,55 @@
+"""The one source of random numbers: a NumPy generator that can be seeded, saved and restored.
+
+>>> manual_seed(0)
+>>> before = get_state()
+>>> first = generator().standard_normal()
+>>> set_state(before)
+>>> bool(generator().standard_normal() == first)
+True
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+_generator = np.random.default_rng()
+
+
+def generator() -> np.random.Generator:
+    """The generator that initialisers, dropout and `minigrad.randn` draw from."""
+    return _generator
+
+
+def manual_seed(seed: int) -> None:
+    """Start the sequence of random numbers that belongs to ``seed``.
+
+    Raises:
+        TypeError, ValueError: if it is not a whole number, or negative.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        raise TypeError(f"manual_seed: the seed must be an integer, not {seed!r}")
+    if seed < 0:
+        raise ValueError(f"manual_seed: the seed must not be negative, as {seed} is")
+    _generator.bit_generator.state = np.random.default_rng(int(seed)).bit_generator.state
+
+
+def get_state() -> dict[str, Any]:
+    """Where the sequence stands: a dictionary of names, numbers and dictionaries that JSON can hold."""
+    return copy.deepcopy(dict(_generator.bit_generator.state))
+
+
+def set_state(state: dict[str, Any]) -> None:
+    """Continue from a state that `get_state` returned.
+
+    Raises:
+        ValueError: if it is no such state; then nothing has changed.
+    """
+    trial = np.random.default_rng(0)
+    try:
+        trial.bit_generator.state = state
+    except (TypeError, ValueError, KeyError) as error:
+        raise ValueError(f"set_state: not a state of {type(trial.bit_generator).__name__}: {error}") from error
+    _generator.bit_generator.state = trial.bit_generator.state
