@@ -1,0 +1,244 @@
+"""The command line: what it prints, how it fails, and that the default recipe learns."""
+
+import gzip
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from minigrad import cli, data, optim
+
+
+def run(capsys, *arguments):
+    """Exit status, standard output and standard error of the command."""
+    status = cli.main(arguments)
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def rows(out):
+    """The rows of the epochs."""
+    return [line.split() for line in out.splitlines() if re.match(r" *\d+  +\d", line) and "%" in line]
+
+
+def best(out):
+    return float(re.search(r"best ([\d.]+)%", out).group(1))
+
+
+def test_train_prints_the_model_the_optimizer_and_a_row_per_epoch(capsys):
+    status, out, err = run(capsys, "train", "--epochs", "3")
+    assert (status, err) == (0, "")
+    assert "4,810 parameters" in out
+    assert "SGD(lr=0.2, momentum=0.9" in out
+    assert "1438 rows of digits to train, 359 held out" in out
+    assert [row[0] for row in rows(out)] == ["1", "2", "3"]
+    assert "\x1b" not in out
+
+
+def test_losses_fall_and_the_summary_line_repeats_the_best_and_the_last_row(capsys):
+    _, out, _ = run(capsys, "train", "--epochs", "4")
+    losses = [float(row[1]) for row in rows(out)]
+    held_out = [row[3] for row in rows(out)]
+    assert losses[-1] < losses[0] / 5
+    top = max(held_out, key=lambda text: float(text[:-1]))
+    assert f"best {top} after epoch {held_out.index(top) + 1}, last {held_out[-1]}" in out
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_default_recipe_reaches_96_5_percent_of_the_held_out_digits_within_30_epochs(capsys, seed):
+    status, out, _ = run(capsys, "train", "--seed", str(seed))
+    assert status == 0
+    assert len(rows(out)) == 30
+    assert best(out) >= 96.5
+
+
+def test_the_seed_decides_the_whole_run(capsys):
+    def without_times(out):
+        return [row[:4] for row in rows(out)]
+
+    first, again, other = (
+        without_times(run(capsys, "train", "--epochs", "2", "--seed", seed)[1]) for seed in ("1", "1", "2")
+    )
+    assert first == again != other
+
+
+@pytest.mark.parametrize("name", cli.OPTIMIZERS)
+def test_every_optimizer_of_the_table_reaches_96_5_percent_at_its_default_rate(capsys, name):
+    status, out, _ = run(capsys, "train", "--optimizer", name.lower())
+    assert status == 0
+    assert f"{name}(lr={cli.OPTIMIZERS[name]['lr']:g}" in out
+    assert best(out) >= 96.5
+
+
+def test_the_table_holds_every_optimizer_of_the_package():
+    wrappers = {"Optimizer", "Lookahead"}
+    classes = {name for name in optim.__all__ if isinstance(getattr(optim, name), type)}
+    optimizers = {name for name in classes if issubclass(getattr(optim, name), optim.Optimizer)}
+    assert set(cli.OPTIMIZERS) == optimizers - wrappers
+
+
+def test_options_change_the_model_the_rate_and_the_batches(capsys):
+    _, out, _ = run(capsys, "train", "--model", "64-16-8-10", "--lr", "0.05", "--batch-size", "1438", "--epochs", "1")
+    assert f"{64 * 16 + 16 + 16 * 8 + 8 + 8 * 10 + 10:,} parameters" in out
+    assert "SGD(lr=0.05, " in out
+
+
+def test_a_toy_dataset_gets_a_model_that_fits_it(capsys):
+    status, out, _ = run(capsys, "train", "--data", "moons", "--epochs", "40")
+    assert status == 0
+    assert f"{2 * 64 + 64 + 64 * 2 + 2:,} parameters" in out
+    assert best(out) >= 95
+
+
+def test_a_folder_of_idx_files_trains_on_one_part_and_tests_on_the_other(capsys, tmp_path):
+    digits = data.load_digits()
+    for part, chosen in (("train", slice(0, 300)), ("t10k", slice(300, 400))):
+        pixels = (digits.features[chosen] * 255).astype(np.uint8)
+        labels = digits.labels[chosen].astype(np.uint8)
+        images_header = struct.pack(">4B3I", 0, 0, 8, 3, len(pixels), 8, 8)
+        (tmp_path / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images_header + pixels.tobytes()))
+        (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(
+            struct.pack(">4BI", 0, 0, 8, 1, len(labels)) + labels.tobytes()
+        )
+    status, out, _ = run(capsys, "train", "--data", str(tmp_path), "--epochs", "8")
+    assert status == 0
+    assert "300 rows" in out
+    assert "100 held out" in out
+    assert best(out) > 60
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "minigrad: the following arguments are required: command"),
+        (("trian",), "minigrad: argument command: invalid choice: 'trian'"),
+        (("train", "--optimizer", "sdg"), "argument --optimizer: unknown optimizer 'sdg'; did you mean 'SGD'?"),
+        (("train", "--data", "digit"), "unknown dataset 'digit'; did you mean 'digits'?"),
+        (("train", "--optimiser", "SGD"), "unknown argument '--optimiser'; did you mean '--optimizer'?"),
+        (("train", "--epoch=3"), "unknown argument '--epoch'; did you mean '--epochs'?"),
+        (("train", "--lr", "-1"), "argument --lr: must be a positive number, not '-1'"),
+        (("train", "--lr", "nan"), "argument --lr: must be a positive number, not 'nan'"),
+        (("train", "--lr", "fast"), "argument --lr: must be a positive number, not 'fast'"),
+        (("train", "--lr"), "argument --lr: expected one argument"),
+        (("train", "--epochs", "0"), "argument --epochs: must be a whole number of at least 1, not '0'"),
+        (("train", "--batch-size", "2.5"), "argument --batch-size: must be a whole number of at least 1, not '2.5'"),
+        (("train", "--seed", "-1"), "argument --seed: must be a whole number of at least 0, not '-1'"),
+        (("train", "--model", "64"), "argument --model: must be sizes joined by dashes"),
+        (("train", "--model", "64-0-10"), "argument --model: must be sizes joined by dashes"),
+        (("train", "--model", "60-10"), "digits has 64 features and 10 classes, so the sizes must start with 64"),
+        (("train", "--model", "64-99999999999999-10"), "minigrad train: "),
+        (("train", "--data", "sine"), "needs class numbers"),
+        (("train", "--data", "/no/such/folder"), "/no/such/folder: no such folder"),
+    ],
+)
+def test_wrong_usage_gives_one_line_that_says_what_is_wrong_and_status_2(capsys, arguments, message):
+    status, out, err = run(capsys, *arguments)
+    assert status == 2
+    assert out == ""
+    assert err.count("\n") == 1
+    assert message in err
+
+
+def test_a_rate_that_diverges_ends_with_a_message_and_status_1(capsys):
+    status, _, err = run(capsys, "train", "--lr", "1e30", "--epochs", "5")
+    assert status == 1
+    assert re.search(r"the loss is (nan|inf) in epoch \d; try a smaller --lr", err)
+    assert err.count("\n") == 1
+
+
+def test_an_interrupt_ends_with_status_130_and_without_a_traceback(capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_train_epoch", interrupted)
+    status, _, err = run(capsys, "train")
+    assert status == 130
+    assert err.strip() == "interrupted"
+
+
+def test_help_names_every_option_and_every_optimizer(capsys):
+    status, out, _ = run(capsys, "train", "--help")
+    assert status == 0
+    for word in ("--data", "--model", "--optimizer", "--lr", "--epochs", "--batch-size", "--seed", *cli.OPTIMIZERS):
+        assert word in out
+
+
+def test_on_a_terminal_there_is_a_line_of_progress_above_which_the_rows_stay(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    status, out, _ = run(capsys, "train", "--epochs", "2")
+    assert status == 0
+    assert "epoch 2/2" in out
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out).replace("\r", "\n")
+    assert [row[0] for row in rows(plain)] == ["1", "2"]
+
+
+# --- in a process of its own -----------------------------------------------------------------------------------------
+
+
+def test_python_m_minigrad_is_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "minigrad", "train", "--epochs", "1"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(rows(done.stdout)) == 1
+
+
+def test_output_that_cannot_hold_the_tables_lines_is_no_error():
+    done = subprocess.run(
+        [sys.executable, "-m", "minigrad", "train", "--epochs", "1"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_ctrl_c_in_the_middle_of_training_is_clean():
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "minigrad", "train", "--epochs", "1000000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if rows(line):
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip() == "interrupted"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes a pipe")
+def test_a_reader_that_leaves_early_causes_no_traceback():
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "minigrad", "train", "--epochs", "1000000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    err = process.stderr.read()
+    assert process.wait(timeout=60) == 1
+    assert err == ""
+
+
+def test_a_wrong_command_line_is_answered_without_loading_anything_heavy():
+    code = (
+        "import sys; from minigrad import cli; status = cli.main(['train', '--lr', '0']); "
+        "sys.exit(3 if 'rich' in sys.modules or 'matplotlib' in sys.modules or 'numba' in sys.modules else status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr

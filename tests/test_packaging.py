@@ -1,0 +1,78 @@
+"""What installing gives: the files in the wheel, the command, an import that stays light."""
+
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "minigrad"
+
+
+@pytest.mark.parametrize("heavy", ["matplotlib", "numba", "rich", "torch"])
+def test_importing_minigrad_does_not_import(heavy):
+    code = f"import sys, minigrad; sys.exit({heavy!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_installed_package_holds_its_data():
+    files = resources.files("minigrad")
+    assert files.joinpath("py.typed").is_file()
+    assert files.joinpath("data", "digits.npz").is_file()
+    assert "CC BY 4.0" in files.joinpath("data", "LICENSE-digits.txt").read_text()
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The names in the wheel that this tree builds, and its entry points. Built without a network."""
+    pytest.importorskip("setuptools", minversion="77")
+    folder = tmp_path_factory.mktemp("wheel")
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(PACKAGE, folder / "minigrad", ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder / name)
+    code = "from setuptools import build_meta; build_meta.build_wheel('.')"
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True)
+    with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive:
+        entry_points = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
+        return set(archive.namelist()), archive.read(entry_points).decode()
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_its_licences(wheel):
+    names, _ = wheel
+    expected = {
+        path.relative_to(ROOT).as_posix()
+        for path in PACKAGE.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {"minigrad/py.typed", "minigrad/data/digits.npz", "minigrad/data/LICENSE-digits.txt"} <= expected
+    assert expected <= names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_the_wheel_holds_nothing_but_the_package(wheel):
+    names, _ = wheel
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"minigrad"}
+
+
+def test_the_wheel_installs_the_command(wheel):
+    _, entry_points = wheel
+    assert "minigrad = minigrad.cli:main" in entry_points
+
+
+def test_run_time_dependencies_are_the_four_announced():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {requirement.split(">")[0] for requirement in project["dependencies"]}
+    assert names == {"numpy", "numba", "matplotlib", "rich"}
+    assert project["requires-python"] == ">=3.11"
+
+
+@pytest.mark.parametrize("name", ["train", "test"])
+def test_the_readme_marks_its_commands_for_the_checks_to_run(name):
+    text = (ROOT / "README.md").read_text()
+    assert text.count(f"<!-- command: {name} -->\n```bash\n") == 1
