@@ -29,7 +29,7 @@ def _axes(ndim: int, axis: Axis) -> tuple[int, ...]:
     """The reduced axes, counted from the front."""
     if axis is None:
         return tuple(range(ndim))
-    return tuple(a % max(ndim, 1) for a in ((axis,) if isinstance(axis, int) else axis))
+    return tuple(a % (ndim or 1) for a in ((axis,) if isinstance(axis, int) else axis))
 
 
 def _kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
