@@ -7,6 +7,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from minigrad.data import load_idx, read_idx
 
@@ -148,6 +150,22 @@ def test_a_gzip_file_with_a_flipped_bit_is_refused(tmp_path):
         (tmp_path / "flipped.gz").write_bytes(damaged)
         with pytest.raises(ValueError, match=r"flipped.gz: damaged gzip file"):
             read_idx(tmp_path / "flipped.gz")
+
+
+@given(
+    place=st.integers(0, len(GOOD) - 1), value=st.integers(0, 255), end=st.integers(0, len(GOOD)), packed=st.booleans()
+)
+@settings(max_examples=300, deadline=None)
+def test_no_damage_to_a_byte_or_the_end_causes_anything_but_a_clear_error(tmp_path_factory, place, value, end, packed):
+    path = tmp_path_factory.getbasetemp() / "fuzzed-idx"
+    content = bytearray(gzip.compress(GOOD) if packed else GOOD)
+    content[place % len(content)] = value
+    path.write_bytes(content[:end] if end % 2 else content)
+    try:
+        message, size = "", read_idx(path).nbytes
+    except ValueError as error:
+        message, size = str(error), 0
+    assert size == IMAGES.size or message.startswith(f"{path}: ")
 
 
 def test_what_is_no_file_is_refused_without_waiting_for_it(tmp_path):
