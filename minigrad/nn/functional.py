@@ -198,7 +198,7 @@ def batch_norm(
     if bias is not None:
         out = out + shape.reshape(bias, shape=column)
     if training and running_mean is not None and running_var is not None:
-        values = x.data if isinstance(x, Tensor) else x
+        values = (x.data if isinstance(x, Tensor) else x).real  # a gradient check steps into the complex plane
         for running, batch in ((running_mean, values.mean(axis=axes)), (running_var, values.var(axis=axes, ddof=1))):
             running.data = (1 - momentum) * running.data + momentum * batch
     return out

@@ -45,7 +45,7 @@ def cross_entropy(
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
     target = _as_operand(target)
     weight = _class_weight("cross_entropy", weight, x)
-    if target.dtype.kind == "f":
+    if target.dtype.kind in "fc":
         return _soft_cross_entropy(x, target, weight, ignore_index, reduction, label_smoothing)
     if not label_smoothing:
         out = primitives.cross_entropy(x, target, weight, ignore_index=ignore_index, reduction=reduction)
@@ -60,7 +60,7 @@ def cross_entropy(
     if reduction != "none":
         smooth = smooth.sum()
     if reduction == "mean":
-        factors = counted.astype(x.dtype)
+        factors = counted.astype(np.float64)
         if weight is not None:
             factors = factors * np.asarray(weight.data if isinstance(weight, Tensor) else weight)[labels * counted]
         smooth = smooth / float(factors.sum())

@@ -19,7 +19,7 @@ from .checks import check_input, check_probability, check_sizes
 from .module import Module
 from .parameter import Parameter
 
-State = tuple[Tensor, ...]
+State = tuple[Any, ...]  # tensors, or arrays of zeros to begin with
 Weights = tuple[Parameter, Parameter, Parameter | None, Parameter | None]
 
 
@@ -102,8 +102,7 @@ class _Recurrent(Module):
             for direction, suffix in enumerate(self._suffixes(layer)):
                 index = layer * self._directions + direction
                 if initial is None:
-                    zeros = Tensor(np.zeros((x.shape[1], self.hidden_size), self.weight_dtype))
-                    state: State = (zeros,) * self.states
+                    state: State = (np.zeros((x.shape[1], self.hidden_size), self.weight_dtype),) * self.states
                 else:
                     state = tuple(s[index] for s in initial)
                 ordered = steps if direction == 0 else steps[::-1]
