@@ -124,13 +124,14 @@ def check_gradients(
     if not checked:
         raise ValueError("check_gradients: no input is of a float dtype, so there is nothing to check")
 
-    def function(tensors: list[Tensor]) -> Outputs:
+    def values(tensors: list[Tensor]) -> Outputs:
         arguments: list[Any] = list(given)
         for i, tensor in zip(checked, tensors, strict=True):
             arguments[i] = tensor
         result = f(*arguments)
         return [result] if isinstance(result, Tensor) else list(result)
 
+    function: Function = values
     points = [arrays[i].astype(np.float64) for i in checked]
     rng = np.random.default_rng(seed)
     entries, analytic = [], True
@@ -244,9 +245,13 @@ class _Line:
         """The slopes on both sides if they explain an error of this size.
 
         The slopes of a smooth function differ in proportion to the step; across a kink they differ by the same
-        whatever the step, or not at all once the step is too small to reach it.
+        whatever the step, or not at all once the step is too small to reach it. Across a jump, as a gradient makes
+        at a kink, they grow as the step shrinks, so that they say nothing.
         """
         wide, narrow = self._slopes(self._step), self._slopes(self._step / 8)
+        steepest = max(map(abs, wide))
+        if steepest > 0.1 * error and max(map(abs, narrow)) > 4 * steepest:
+            return -np.inf, np.inf
         gap = abs(wide[1] - wide[0])
         shrunk = abs(narrow[1] - narrow[0]) / gap if gap else 0.125
         return wide if gap > 0.1 * error and not 0.06 < shrunk < 0.25 else None

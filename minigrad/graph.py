@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from .ops.elementwise import add
 from .ops.primitive import ALL_SHAPES, ALL_VALUES, Primitive, Recipe
-from .ops.reduction import sum_to_shape
+from .ops.reduction import sum, sum_to_shape
 
 # One clock for recording and for changes in place: a value is stale for a node when it changed at a later tick.
 tick = itertools.count(1).__next__
@@ -74,7 +75,7 @@ class Node:
         self.order = tick()
         self.shape: tuple[int, ...] = out.shape
         self.dtype = out.dtype
-        self._hooks: dict[int, Hook] | None = None
+        self._hooks: dict[int, Any] | None = None
 
     def __repr__(self) -> str:
         return f"<node {self.primitive.name} {self.dtype} {self.shape}>"
@@ -93,6 +94,10 @@ class Node:
                     f"forward pass (output shape {self.shape}); run the forward pass again, or make the change "
                     "on a copy or after backward()"
                 )
+
+    def tensor(self) -> Any:
+        """The tensor whose gradient `backward` is to keep, if it is still there."""
+        return None if self._hooks is None else self._hooks[RETAIN]()
 
     def release(self) -> None:
         """Let go of the saved values and of the nodes before this one."""
@@ -117,18 +122,16 @@ class Node:
 
 def collect(roots: Iterable[Edge]) -> list[Node]:
     """All nodes that the roots depend on, inputs before outputs."""
-    found: list[Node] = []
     seen: set[Node] = set()
     stack = [edge for edge in roots if type(edge) is Node]
     while stack:
         node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        found.append(node)
-        stack.extend(edge for edge in node.edges if type(edge) is Node)
-    found.sort(key=lambda node: node.order)
-    return found
+        if node not in seen:
+            seen.add(node)
+            for edge in node.edges:
+                if type(edge) is Node:
+                    stack.append(edge)  # noqa: PERF401 - a comprehension costs more for the one or two of a node
+    return sorted(seen, key=attrgetter("order"))
 
 
 def _leading_to(nodes: Iterable[Node], wanted: set[Edge]) -> tuple[list[Node], set[Edge]]:
@@ -212,18 +215,16 @@ def _run_rules(
         edge = edges[position]
         if useful is not None and edge not in useful:
             continue
+        arguments = [saved[place] for place in places]
         try:
-            if names:
-                keywords = {name: settings[name] for name in names}
-                arrived = rule(g, *[saved[place] for place in places], **keywords)
-            else:
-                arrived = rule(g, *[saved[place] for place in places])
+            arrived = rule(g, *arguments, **{name: settings[name] for name in names}) if names else rule(g, *arguments)
         except Exception as error:
             error.add_note(f"while running the gradient rule of {node.primitive.name} for input {position}")
             raise
-        if arrived.shape != edge.shape:
-            arrived = _fit(node, position, arrived, edge.shape)
-        if arrived.dtype != edge.dtype:
+        shape = edge.shape
+        if arrived.shape != shape:
+            arrived = _fit(node, position, arrived, shape)
+        if arrived.dtype is not edge.dtype and arrived.dtype != edge.dtype:
             arrived = arrived.astype(edge.dtype)
         earlier = gradients.get(edge)
         gradients[edge] = arrived if earlier is None else add(earlier, arrived)
@@ -231,10 +232,10 @@ def _run_rules(
 
 def _fit(node: Node, position: int, g: Any, shape: tuple[int, ...]) -> Any:
     """Undo broadcasting, or report a rule that returned a gradient of an impossible shape."""
-    broadcasts = len(g.shape) >= len(shape) and all(
-        n in (1, m) for n, m in zip(reversed(shape), reversed(g.shape), strict=False)
-    )
-    if not broadcasts:
+    extra = len(g.shape) - len(shape)
+    if extra >= 0 and g.shape[extra:] == shape:
+        return sum(g, axis=tuple(range(extra)))
+    if extra < 0 or any(n not in (1, m) for n, m in zip(shape, g.shape[extra:], strict=True)):
         raise ValueError(
             f"{node.primitive.name}: the gradient rule for input {position} returned shape {g.shape}, "
             f"but the input has shape {shape}; check the rule"

@@ -260,9 +260,7 @@ class Tensor(Operators):
         new._version = self._version
         return new
 
-    def backward(
-        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False
-    ) -> None:
+    def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
         """Add the gradient of this tensor to the ``grad`` of every leaf that it depends on.
 
         Args:
@@ -282,7 +280,7 @@ class Tensor(Operators):
         seed = seed_gradient("backward", self, gradient, create_graph)
         retain = create_graph if retain_graph is None else retain_graph
         for place, g in differentiate([(edge_of(self), seed)], None, retain, create_graph).items():
-            tensor = place._hooks[RETAIN]() if isinstance(place, Node) else place
+            tensor = place.tensor() if type(place) is Node else place
             if tensor is not None:
                 tensor._accumulate(g)
 
@@ -429,73 +427,74 @@ def edge_of(tensor: Tensor) -> Edge:
 
 def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]) -> Tensor:
     """Compute a primitive on tensors, and make the node that its gradient needs."""
-    if len(args) < len(primitive.inputs) and not primitive.variadic:
-        args += (None,) * (len(primitive.inputs) - len(args))
+    discrete = primitive.discrete
+    if len(args) != len(discrete):
+        if primitive.variadic:
+            discrete = (False,) * len(args)
+        else:
+            args += (None,) * (len(discrete) - len(args))
     arrays: list[Any] = []
+    edges: list[Edge] = []
     required, bit, dtype, uniform = 0, 1, None, True
-    for arg in args:
+    for arg, apart in zip(args, discrete, strict=False):
+        edge = None
         if isinstance(arg, Tensor):
             data = arg._data
             arrays.append(data)
             if arg._requires_grad:
                 required |= bit
-            if data.dtype is not dtype:
+                edge = arg._node or arg
+            if data.dtype is not dtype and not apart:
                 uniform = uniform and dtype is None
                 dtype = data.dtype
         else:
             arrays.append(arg)
             kind = type(arg)
-            uniform = uniform and (kind is float or kind is int)
+            uniform = uniform and (kind is float or kind is int or arg is None)
+        edges.append(edge)
         bit <<= 1
     try:
-        if not uniform or dtype.kind != "f":  # type: ignore[union-attr]  # one of the arguments is a tensor
+        if not uniform or dtype is None or dtype.kind != "f":
             arrays = _promote(primitive, args, arrays)
         out = primitive.forward(*arrays, **settings)
     except (TypeError, ValueError, IndexError) as error:
         raise _explained(primitive, arrays, settings, error) from error
     if type(out) is not np.ndarray:
         out = np.asarray(out)
-    if not required or not mode.enabled or not primitive.differentiable:
-        result = Tensor._make(out)
-        node = None
-    else:
-        recipe = primitive.recipe(len(args), required)
+    if required and mode.enabled and primitive.differentiable and out.dtype.kind in "fc":
         if primitive.defaults:
             settings = {**primitive.defaults, **settings}
-        edges = [
-            (arg if arg._node is None else arg._node) if isinstance(arg, Tensor) and arg._requires_grad else None
-            for arg in args
-        ]
-        node = Node(primitive, recipe, settings, edges, out)
+        node = Node(primitive, primitive.recipe(len(args), required), settings, edges, out)
         result = Tensor._make(out, node)
-        _save(node, recipe.sources, args, arrays, result)
+        _save(node, args, arrays, result)
+    else:
+        result = Tensor._make(out)
     if primitive.view and out.base is not None and isinstance(args[0], Tensor):
         result._version = args[0]._version
     return result
 
 
-def _save(node: Node, sources: tuple[int, ...], args: tuple[Any, ...], arrays: list[Any], result: Tensor) -> None:
+def _save(node: Node, args: tuple[Any, ...], arrays: list[Any], result: Tensor) -> None:
     """Keep in ``node`` the values that its gradient rules asked for, and the cells that tell when they change."""
     arity = len(args)
     saved: list[Any] = []
     versions = node.versions
-    for source in sources:
-        if source >= 0:
-            if source < arity:
-                saved.append(arrays[source])
-                arg = args[source]
-                if isinstance(arg, Tensor):
-                    versions.append(arg._version)
-            elif source == arity:
-                saved.append(result._data)
-                versions.append(result._version)
-            else:
-                saved.append(np.shape(arrays[source - arity - 1]))
-        elif source == ALL_VALUES:
+    for source in node.recipe.sources:
+        if source == ALL_VALUES:
             saved.append(tuple(arrays))
             versions.extend(arg._version for arg in args if isinstance(arg, Tensor))
         elif source == ALL_SHAPES:
             saved.append(tuple(np.shape(array) for array in arrays))
+        elif source < arity:
+            saved.append(arrays[source])
+            arg = args[source]
+            if isinstance(arg, Tensor):
+                versions.append(arg._version)
+        elif source == arity:
+            saved.append(result._data)
+            versions.append(result._version)
+        else:
+            saved.append(np.shape(arrays[source - arity - 1]))
     node.saved = saved
 
 
@@ -560,7 +559,7 @@ def seed_gradient(op: str, output: Tensor, gradient: Any, traced: bool) -> Any:
                 f"{op}: a tensor of shape {output.shape} needs a gradient of that shape; pass one, or reduce it to a "
                 "single number first, for instance with .sum() or .mean()"
             )
-        array = np.ones(output.shape, output.dtype)
+        array = np.ones(output.shape, output.dtype) if output.shape or traced else output.dtype.type(1)
         return Tensor._make(array) if traced else array
     array = np.asarray(gradient._data if isinstance(gradient, Tensor) else gradient, dtype=output.dtype)
     if array.shape != output.shape:

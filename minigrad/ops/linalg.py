@@ -154,7 +154,7 @@ def _diagonal(x: Any, labels: str) -> tuple[Any, str]:
 
 
 def _linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    out = np.matmul(x, weight.T)
+    out = x @ weight.T
     if bias is not None:
         out += bias
     return out
@@ -170,8 +170,8 @@ linear = primitive(
     _linear,
     "x weight bias",
     (
-        lambda g, weight: matmul(g, weight),
-        lambda g, x: matmul(transpose(_rows(g)), _rows(x)),
+        lambda g, weight: g @ weight,
+        lambda g, x: _rows(g).T @ _rows(x),
         lambda g: g,
     ),
     hint="x needs shape (..., in_features), weight (out_features, in_features) and bias (out_features,)",

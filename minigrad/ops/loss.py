@@ -12,7 +12,7 @@ from .elementwise import clip, log, maximum, sign
 from .indexing import place
 from .neural import softmax
 from .primitive import primitive
-from .shape import expand, unsqueeze
+from .shape import unsqueeze
 
 EQUAL_HINT = "reshape() one of them; a loss does not broadcast, as (n, 1) against (n,) would compare all with all"
 
@@ -156,6 +156,7 @@ binary_cross_entropy_with_logits = primitive(
     doc="-(pos_weight * target * log(p) + (1 - target) * log(1 - p)) * weight with p = sigmoid(x), stable for any x.",
 )
 
+
 def _bce(x: Any, target: Any, weight: Any = None, *, reduction: str = "mean") -> Any:
     _same_shape(x, target)
     if not ((x >= 0) & (x <= 1)).all():
@@ -197,8 +198,8 @@ def _pick(labels: Any) -> tuple[Any, ...]:
     return (*grid[:1], labels, *grid[1:])
 
 
-def _check_labels(name: str, x: Any, labels: Any, ignore_index: int) -> Any:
-    """The labels, with those to ignore replaced by 0; raises for one that is no class."""
+def _check_labels(name: str, x: Any, labels: Any, ignore_index: int) -> None:
+    """Raise unless every label is a class or ``ignore_index``."""
     axis = 1 if x.ndim > 1 else 0
     if x.ndim == 0 or labels.shape != x.shape[:axis] + x.shape[axis + 1 :]:
         raise ValueError(
@@ -210,48 +211,49 @@ def _check_labels(name: str, x: Any, labels: Any, ignore_index: int) -> Any:
     if not labels.size:
         raise ValueError(f"{name}: an empty batch (scores of shape {x.shape})")
     classes = x.shape[axis]
-    low, high = labels.min(), labels.max()
-    if low >= 0 and high < classes and not low <= ignore_index <= high:
-        return labels
-    ignored = labels == ignore_index
-    wrong = labels[~ignored & ((labels < 0) | (labels >= classes))]
+    wrong = labels[((labels < 0) | (labels >= classes)) & (labels != ignore_index)]
     if wrong.size:
         raise IndexError(
             f"{name}: label {int(wrong.flat[0])} is out of range for {classes} classes (labels are 0 to {classes - 1})"
         )
-    return np.where(ignored, 0, labels)
 
 
-def _coefficients(x: Any, labels: Any, weight: Any, ignore_index: int, reduction: str) -> Any:
-    """The factor of each example's loss in the result: an array, or one number for all."""
-    ignored = labels == ignore_index
-    if weight is None and not ignored.any():
-        return 1 / labels.size if reduction == "mean" else 1.0
-    factors = (~ignored).astype(x.dtype)
+def _plain(x: Any, labels: Any, weight: Any, ignore_index: int) -> bool:
+    """Whether it is the common case, at the cost of one reduction: a batch of valid labels that all count the same."""
+    return (
+        weight is None
+        and ignore_index < 0
+        and labels.ndim == 1
+        and x.ndim == 2
+        and labels.dtype == np.int64
+        and 0 < len(labels) == len(x)
+        # Seen as unsigned, a negative label is larger than any class.
+        and np.maximum.reduce(labels.view(np.uint64)) < x.shape[1]
+    )
+
+
+def _classes(labels: Any, ignore_index: int) -> Any:
+    """The labels with a class in place of ``ignore_index``."""
+    return np.where(labels == ignore_index, 0, labels)
+
+
+def _factors(x: Any, labels: Any, weight: Any, ignore_index: int, reduction: str) -> Any:
+    """By what each example's loss is multiplied in the result."""
+    factors = (labels != ignore_index).astype(x.dtype)
     if weight is not None:
-        factors *= weight[np.where(ignored, 0, labels)]
+        factors *= weight[_classes(labels, ignore_index)]
     return factors / np.add.reduce(factors, axis=None) if reduction == "mean" else factors
 
 
-def _total(losses: Any, x: Any, labels: Any, weight: Any, ignore_index: int, reduction: str) -> Any:
-    losses = losses * _coefficients(x, labels, weight, ignore_index, reduction)
+def _nll_loss(x: Any, labels: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> Any:
+    _check_labels("nll_loss", x, labels, ignore_index)
+    losses = -x[_pick(_classes(labels, ignore_index))] * _factors(x, labels, weight, ignore_index, reduction)
     return _reduce(losses, "none" if reduction == "none" else "sum")
 
 
-def _label_shares(g: Any, x: Any, labels: Any, weight: Any, ignore_index: int, reduction: str) -> Any:
-    """What arrives at each label's element of ``x``."""
-    return g * _coefficients(x, labels, weight, ignore_index, reduction)
-
-
-def _nll_loss(x: Any, labels: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> Any:
-    classes = _check_labels("nll_loss", x, labels, ignore_index)
-    return _total(-x[_pick(classes)], x, labels, weight, ignore_index, reduction)
-
-
 def _nll_rule(g: Any, x: Any, labels: Any, weight: Any, *, ignore_index: int, reduction: str) -> Any:
-    classes = np.where(labels == ignore_index, 0, labels)
-    shares = _label_shares(g, x, labels, weight, ignore_index, reduction)
-    return place(expand(-shares, shape=labels.shape), key=_pick(classes), shape=x.shape)
+    shares = -g * _factors(x, labels, weight, ignore_index, reduction)
+    return place(shares, key=_pick(_classes(labels, ignore_index)), shape=x.shape)
 
 
 nll_loss = primitive(
@@ -267,19 +269,27 @@ nll_loss = primitive(
 def _cross_entropy(
     x: Any, labels: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"
 ) -> Any:
-    classes = _check_labels("cross_entropy", x, labels, ignore_index)
+    plain = _plain(x, labels, weight, ignore_index)
+    if not plain:
+        _check_labels("cross_entropy", x, labels, ignore_index)
+        weights, labels = _factors(x, labels, weight, ignore_index, reduction), _classes(labels, ignore_index)
+        if reduction == "mean":
+            reduction = "sum"
     axis = 1 if x.ndim > 1 else 0
     shifted = x - np.maximum.reduce(x.real, axis=axis, keepdims=True)
-    losses = np.log(np.add.reduce(np.exp(shifted), axis=axis)) - shifted[_pick(classes)]
-    return _total(losses, x, labels, weight, ignore_index, reduction)
+    losses = np.log(np.add.reduce(np.exp(shifted), axis=axis)) - shifted[_pick(labels)]
+    return _reduce(losses if plain else losses * weights, reduction)
 
 
 def _cross_entropy_rule(g: Any, x: Any, labels: Any, weight: Any, *, ignore_index: int, reduction: str) -> Any:
     axis = 1 if len(x.shape) > 1 else 0
-    classes = np.where(labels == ignore_index, 0, labels)
+    if _plain(x, labels, weight, ignore_index):
+        shares = _share(g, labels.shape, reduction)
+    else:
+        shares = g * _factors(x, labels, weight, ignore_index, reduction)
+        labels = _classes(labels, ignore_index)
     one_hot = np.zeros(x.shape, x.dtype)
-    one_hot[_pick(classes)] = 1
-    shares = _label_shares(g, x, labels, weight, ignore_index, reduction)
+    one_hot[_pick(labels)] = 1
     return (softmax(x, axis=axis) - one_hot) * (unsqueeze(shares, axis=axis) if shares.shape else shares)
 
 
