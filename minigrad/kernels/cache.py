@@ -1,0 +1,106 @@
+"""Where generated kernels live: source files named by their content, in a folder private to the user.
+
+Numba's disk cache needs a real file, and keeps the compiled code beside it, so the second process loads a kernel in
+a fraction of the time that the first took to compile it. A folder that others could write to is never used, because
+loading compiled code means running it. Where no private folder can be had, kernels live in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import stat
+import sys
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+_loaded: dict[str, dict[str, Any]] = {}
+
+
+def cache_folder() -> Path | None:
+    """The folder for generated kernels, made if necessary; ``None`` where there is no private, writable place.
+
+    ``MINIGRAD_CACHE_DIR`` names it, or it is ``minigrad/kernels`` in ``XDG_CACHE_HOME`` or ``~/.cache``
+    (``LOCALAPPDATA`` on Windows). Set ``MINIGRAD_CACHE_DIR`` to an empty string to keep kernels in memory.
+    """
+    chosen = os.environ.get("MINIGRAD_CACHE_DIR")
+    if chosen == "":
+        return None
+    try:
+        if chosen is not None:
+            folder = Path(chosen)
+        elif sys.platform == "win32":
+            folder = Path(os.environ.get("LOCALAPPDATA") or Path.home()) / "minigrad" / "kernels"
+        else:
+            folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minigrad" / "kernels"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder if _is_private(folder) and os.access(folder, os.W_OK | os.X_OK) else None
+    except (OSError, RuntimeError):  # RuntimeError: there is no home folder
+        return None
+
+
+def _is_private(folder: Path) -> bool:
+    if not hasattr(os, "getuid"):
+        return True  # Windows: the profile folder is the user's own
+    status = folder.stat()
+    return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def load_source(source: str) -> dict[str, Any]:
+    """Run generated source, compiling the kernels in it or loading them from the cache.
+
+    ``CACHE`` in the source becomes whether Numba may keep what it compiles.
+    """
+    key = hashlib.sha256(source.encode()).hexdigest()[:32]
+    if key not in _loaded:
+        folder = cache_folder()
+        module = _from_file(folder, key, source) if folder is not None else None
+        _loaded[key] = _from_memory(source) if module is None else vars(module)
+    return _loaded[key]
+
+
+def _from_file(folder: Path, key: str, source: str) -> ModuleType | None:
+    """Import the source as a file of the cache; ``None`` if the disk, or what lies on it, is not usable."""
+    path = folder / f"kernel_{key}.py"
+    text = source.replace("CACHE", "True")
+    try:
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            _write(path, text)
+        return _import(path)
+    except Exception:  # a full disk, a damaged cache entry: whatever it is, compiling in memory still works
+        for stale in folder.glob(f"__pycache__/kernel_{key}.*"):
+            with contextlib.suppress(OSError):
+                stale.unlink()
+        return None
+
+
+def _write(path: Path, text: str) -> None:
+    """Put a file in place in one step, so that another process sees all of it or nothing."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _import(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"minigrad.generated.{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _from_memory(source: str) -> dict[str, Any]:
+    namespace: dict[str, Any] = {"__name__": "minigrad.generated.in_memory"}
+    exec(compile(source.replace("CACHE", "False"), "<minigrad kernel>", "exec"), namespace)
+    return namespace

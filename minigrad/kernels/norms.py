@@ -1,0 +1,81 @@
+"""Norms that do not depend on the number of threads: fixed lanes, added up in a fixed order.
+
+A block is read in rows of 128. The four quarters of a row are added pairwise into 32 float64 lanes, and the lanes
+are folded in half until one is left. The order of every addition is written down, so no compiler flag that would
+reorder sums is needed for the loop to be vectorised, and the result has the same bits on every run. The text of
+these functions is copied into the generated kernels.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+LANES = 32
+
+
+def fold_sum(lanes: Any) -> float:
+    """Add up the lanes by halves."""
+    half = 16
+    while half > 0:
+        for k in range(half):
+            lanes[k] += lanes[k + half]
+        half //= 2
+    return float(lanes[0])
+
+
+def accumulate_2(x: Any, lanes: Any) -> float:
+    """The sum of squares."""
+    lanes[:] = 0.0
+    rows = x.shape[0] // 128
+    for r in range(rows):
+        y = x[r * 128 : r * 128 + 128]
+        for k in range(32):
+            a = float(y[k])
+            b = float(y[k + 32])
+            c = float(y[k + 64])
+            d = float(y[k + 96])
+            lanes[k] += (a * a + b * b) + (c * c + d * d)
+    rest = x[rows * 128 :]
+    for k in range(rest.shape[0]):
+        a = float(rest[k])
+        lanes[k % 32] += a * a
+    return fold_sum(lanes)
+
+
+def accumulate_1(x: Any, lanes: Any) -> float:
+    """The sum of absolute values."""
+    lanes[:] = 0.0
+    rows = x.shape[0] // 128
+    for r in range(rows):
+        y = x[r * 128 : r * 128 + 128]
+        for k in range(32):
+            a = abs(float(y[k]))
+            b = abs(float(y[k + 32]))
+            c = abs(float(y[k + 64]))
+            d = abs(float(y[k + 96]))
+            lanes[k] += (a + b) + (c + d)
+    rest = x[rows * 128 :]
+    for k in range(rest.shape[0]):
+        lanes[k % 32] += abs(float(rest[k]))
+    return fold_sum(lanes)
+
+
+def accumulate_inf(x: Any, lanes: Any) -> float:
+    """The largest absolute value; NaN if there is one."""
+    largest = 0.0
+    for k in range(x.shape[0]):
+        a = abs(float(x[k]))
+        if a > largest or a != a:
+            largest = a
+        if a != a:
+            break
+    return largest
+
+
+def accumulate_p(x: Any, lanes: Any, order: float) -> float:
+    """The sum of absolute values to the power ``order``."""
+    total = 0.0
+    for k in range(x.shape[0]):
+        total += math.pow(abs(float(x[k])), order)
+    return total

@@ -1,0 +1,140 @@
+"""The plan of a chain: its division into passes over memory, and what each pass moves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..rule import Norm, Rule
+from .lower import Lowered, lower
+
+Element = Rule | Norm
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One sweep over the elements: rules fused into one loop, then norms of what the loop left behind.
+
+    Attributes:
+        rules: the rules, in order.
+        norms: the norms taken at the end of the pass.
+        lowered: the statements of the loop.
+        loads, stores: the flat arrays that the loop reads and writes; ``update`` is a scratch array, which exists
+            only where a pass leaves an update to the next one.
+        normed: for each norm, the array that it sweeps.
+    """
+
+    rules: tuple[Rule, ...]
+    norms: tuple[Norm, ...]
+    lowered: Lowered
+    loads: tuple[str, ...]
+    stores: tuple[str, ...]
+    normed: tuple[str, ...]
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """Every flat array that the pass touches, each once."""
+        return tuple(dict.fromkeys((*self.loads, *self.stores, *self.normed)))
+
+    @property
+    def moved(self) -> int:
+        """How many values per parameter are read or written; a norm of an array in the loop reads it in cache."""
+        seen = {*self.loads, *self.stores}
+        return len(self.loads) + len(self.stores) + len({a for a in self.normed if a not in seen})
+
+
+class Plan:
+    """How a chain runs: passes, the hyper-parameters and norms they need, the state they keep.
+
+    Raises:
+        ValueError: if a rule reads a norm that stands nowhere before it, or two rules keep a state of one name.
+    """
+
+    def __init__(self, elements: Sequence[Element]) -> None:
+        self.elements = tuple(elements)
+        self.rules = tuple(e for e in elements if isinstance(e, Rule))
+        self.norms = tuple(e for e in elements if isinstance(e, Norm))
+        _check(self.elements)
+        self.state = tuple(name for rule in self.rules for name in rule.state)
+        self.passes = tuple(_divided(self.elements))
+        used = [name for p in self.passes for name in p.lowered.hypers]
+        used += [norm.where for norm in self.norms if norm.where is not None]
+        self.hypers = tuple(dict.fromkeys(used))
+        self.arrays = tuple(dict.fromkeys(name for p in self.passes for name in p.arrays))
+        self.scopes = tuple(dict.fromkeys(norm.scope for norm in self.norms))
+
+    def bytes_per_parameter(self, itemsize: int = 4) -> int:
+        """The bytes that one step moves between memory and processor, per parameter."""
+        return itemsize * sum(p.moved for p in self.passes)
+
+    def __str__(self) -> str:
+        lines = []
+        for number, p in enumerate(self.passes, 1):
+            lines.append(f"pass {number}: {4 * p.moved} bytes per float32 parameter")
+            if p.rules:
+                lines.append(f"  rules   {', '.join(rule.name for rule in p.rules)}")
+                lines.append(f"  reads   {', '.join(p.loads)}")
+                lines.append(f"  writes  {', '.join(p.stores)}")
+            for norm, array in zip(p.norms, p.normed, strict=True):
+                lines.append(f"  norm    {norm.name}: order {norm.order:g} of {array} per {norm.scope}")
+        lines.append(f"in all: {self.bytes_per_parameter()} bytes per float32 parameter")
+        return "\n".join(lines)
+
+
+def _check(elements: Sequence[Element]) -> None:
+    known: set[str] = set()
+    owners: dict[str, str] = {}
+    for element in elements:
+        if isinstance(element, Norm):
+            if element.name in known:
+                raise ValueError(f"chain: two norms are named {element.name!r}; give one another name")
+            known.add(element.name)
+            continue
+        for name in element.norms:
+            if name not in known:
+                raise ValueError(
+                    f"chain: rule {element.name!r} reads {name!r}, but no norm of that name stands before it; "
+                    f"add norm('{name.removesuffix('_norm')}', scope=...)"
+                )
+        for name in element.state:
+            if name in owners:
+                raise ValueError(f"chain: the rules {owners[name]!r} and {element.name!r} both keep {name!r}")
+            owners[name] = element.name
+    if not any("param" in e.outputs for e in elements if isinstance(e, Rule)):
+        raise ValueError("chain: no rule returns param, so nothing would change; end it with apply_update")
+
+
+def _divided(elements: Sequence[Element]) -> list[Pass]:
+    """Rules up to the next norms make a pass: a later rule may change what the norm was taken of, or read it."""
+    groups: list[tuple[list[Rule], list[Norm]]] = [([], [])]
+    for element in elements:
+        rules, norms = groups[-1]
+        if isinstance(element, Norm):
+            norms.append(element)
+        elif norms:
+            groups.append(([element], []))
+        else:
+            rules.append(element)
+    passes = []
+    stored = False  # whether the running update stands in the scratch array
+    for number, (rules, norms) in enumerate(groups):
+        lowered = lower(rules)
+        changed = "update" in lowered.writes
+        kept = changed and (any(n.of == "update" for n in norms) or _wanted_later(groups[number + 1 :]))
+        loads = tuple(_array(name, stored) for name in lowered.reads)
+        stores = tuple(name for name in lowered.writes if name != "update" or kept)
+        stored = stored or kept
+        normed = tuple(_array(norm.of, stored) for norm in norms)
+        passes.append(Pass(tuple(rules), tuple(norms), lowered, tuple(dict.fromkeys(loads)), stores, normed))
+    return passes
+
+
+def _wanted_later(groups: Sequence[tuple[list[Rule], list[Norm]]]) -> bool:
+    return any("update" in rule.inputs for rules, _ in groups for rule in rules) or any(
+        norm.of == "update" for _, norms in groups for norm in norms
+    )
+
+
+def _array(name: str, stored: bool) -> str:
+    """The flat array behind a quantity: the running update is the gradient until a pass has stored it."""
+    return "grad" if name == "update" and not stored else name

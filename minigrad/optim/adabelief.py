@@ -1,0 +1,60 @@
+"""AdaBelief: steps by how far the gradient is from its own average."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..kernels.plan import Element
+from ..rule import rule, sqrt
+from .common import apply_update, debias, decay_either_way
+from .optimizer import Optimizer
+
+
+@rule(state=("exp_avg", "exp_avg_var"), scalars=debias)
+def scale_by_belief(update, exp_avg, exp_avg_var, *, beta1, beta2, eps, debias1, debias2):
+    """Divide the average by the gradient's deviation from it."""
+    exp_avg = beta1 * exp_avg + (1 - beta1) * update
+    surprise = update - exp_avg
+    exp_avg_var = beta2 * exp_avg_var + (1 - beta2) * surprise * surprise + eps
+    update = debias1 * exp_avg / (sqrt(debias2 * exp_avg_var) + eps)
+    return update, exp_avg, exp_avg_var
+
+
+class AdaBelief(Optimizer):
+    """AdaBelief: `Adam` with the second moment taken about the average::
+
+        m ← β₁m + (1 - β₁)g
+        s ← β₂s + (1 - β₂)(g - m)² + ε
+        θ ← θ - η m̂ / (√ŝ + ε)
+
+    Args:
+        params: parameters or param groups.
+        lr: η.
+        betas: (β₁, β₂).
+        eps: ε, added to s at every step, where it adds up, and again to the root.
+        weight_decay: λ, an L2 penalty.
+        decoupled_weight_decay: shrink θ by 1 - ηλ instead.
+        maximize: climb instead of descend.
+
+    Reference: Zhuang et al., "AdaBelief optimizer: adapting stepsizes by the belief in observed gradients", NeurIPS
+    2020, algorithm 2.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-16,
+        weight_decay: float = 0.0,
+        *,
+        decoupled_weight_decay: bool = False,
+        maximize: bool = False,
+    ) -> None:
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, {**defaults, "decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize})
+
+    def chain(self) -> list[Element]:
+        """Decay of either kind, scaling, step."""
+        return [*([decay_either_way] if self.uses("weight_decay") else []), scale_by_belief, apply_update]

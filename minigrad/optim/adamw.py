@@ -1,0 +1,80 @@
+"""AdamW: Adam with decoupled weight decay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..kernels.plan import Element
+from ..rule import rule
+from .adam import scale_by_adam, scale_by_amsgrad
+from .common import apply_update, decay_weights
+from .optimizer import Optimizer
+
+
+def _schedule_factor(step: int, lr: float, initial_lr: float) -> dict[str, float]:
+    return {"schedule_factor": lr / initial_lr if initial_lr else 0.0}
+
+
+@rule(scalars=_schedule_factor)
+def decay_weights_by_schedule(param, *, weight_decay, schedule_factor):
+    """Decoupled decay by the schedule's factor, not by the rate."""
+    param = (1 - schedule_factor * weight_decay) * param
+    return param
+
+
+class AdamW(Optimizer):
+    """AdamW::
+
+        θ ← (1 - ηλ)θ
+        θ ← θ - η m̂ / (√v̂ + ε)             with the moments of `Adam`
+
+    Args:
+        params: parameters or param groups.
+        lr: η.
+        betas: (β₁, β₂).
+        eps: ε.
+        weight_decay: λ.
+        amsgrad: divide by the largest second moment.
+        maximize: climb instead of descend.
+        decay_coupling: ``"lr"`` decays by ηλ as PyTorch does. ``"schedule"`` decays by λ times the schedule's factor
+            alone, η over the rate at the start, as the paper has it: then λ need not change with the rate.
+
+    Reference: Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        decay_coupling: str = "lr",
+    ) -> None:
+        if decay_coupling not in ("lr", "schedule"):
+            raise ValueError(f"AdamW: decay_coupling must be 'lr' or 'schedule', not {decay_coupling!r}")
+        self._coupling = decay_coupling
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad}
+        super().__init__(params, {**defaults, "maximize": maximize})
+
+        self._remember_rates()
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        """Add parameters with options of their own."""
+        super().add_param_group(group)
+        self._remember_rates()
+
+    def _remember_rates(self) -> None:
+        if self._coupling == "schedule":
+            for group in self.param_groups:
+                group.setdefault("initial_lr", group["lr"])
+
+    def chain(self) -> list[Element]:
+        """Decay, the moments, the step."""
+        decay = decay_weights if self._coupling == "lr" else decay_weights_by_schedule
+        moments = scale_by_amsgrad if self.uses("amsgrad") else scale_by_adam
+        return [*([decay] if self.uses("weight_decay") else []), moments, apply_update]

@@ -1,0 +1,53 @@
+"""Lion: the sign of an interpolated momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..kernels.plan import Element
+from ..rule import rule, sign
+from .common import apply_update, decay_weights
+from .optimizer import Optimizer
+
+
+@rule(state=("exp_avg",))
+def take_sign_of_momentum(update, exp_avg, *, beta1, beta2):
+    """The sign of one average, while another is kept."""
+    direction = beta1 * exp_avg + (1 - beta1) * update
+    exp_avg = beta2 * exp_avg + (1 - beta2) * update
+    update = sign(direction)
+    return update, exp_avg
+
+
+class Lion(Optimizer):
+    """Lion::
+
+        θ ← (1 - ηλ)θ
+        θ ← θ - η sign(β₁m + (1 - β₁)g)
+        m ← β₂m + (1 - β₂)g
+
+    Args:
+        params: parameters or param groups.
+        lr: η, about a tenth of Adam's.
+        betas: (β₁, β₂).
+        weight_decay: λ, decoupled.
+        maximize: climb instead of descend.
+
+    Reference: Chen et al., "Symbolic discovery of optimization algorithms", 2023.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-4,
+        betas: tuple[float, float] = (0.9, 0.99),
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize})
+
+    def chain(self) -> list[Element]:
+        """Decay, the sign of the momentum, the step."""
+        return [*([decay_weights] if self.uses("weight_decay") else []), take_sign_of_momentum, apply_update]

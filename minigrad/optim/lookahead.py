@@ -1,0 +1,168 @@
+"""Lookahead: slow weights that follow any optimizer's fast ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..graph import tick
+from ..kernels.plan import Element, Plan
+from ..rule import rule
+from ..store import ParameterStore
+from .optimizer import Optimizer
+from .program import Cohort, Layout, Program
+from .state import export_state, import_state, same_keys
+
+
+@rule(state=("slow",))
+def look_ahead(param, slow, *, slow_step):
+    """The slow weights go part of the way; the fast ones begin anew from there."""
+    slow = slow + slow_step * (param - slow)
+    param = slow
+    return param, slow
+
+
+@rule(state=("momentum",))
+def reset_momentum(momentum):
+    """Forget the first moment."""
+    momentum = 0.0
+    return momentum
+
+
+@rule(state=("momentum", "slow_momentum"))
+def pull_back_momentum(momentum, slow_momentum, *, slow_step):
+    """The same interpolation, of the first moment."""
+    slow_momentum = slow_momentum + slow_step * (momentum - slow_momentum)
+    momentum = slow_momentum
+    return momentum, slow_momentum
+
+
+class Lookahead(Optimizer):
+    """Lookahead around another optimizer, which moves the fast weights θ; every k steps::
+
+        s ← s + α(θ - s)
+        θ ← s
+
+    The slow weights s are the parameters as they are when this object is made. Steps are counted here, whatever the
+    gradients; at a synchronisation a parameter without a gradient is left alone.
+
+    Args:
+        optimizer: the one that moves the fast weights. Its param groups, hooks and options are this one's.
+        k: how many fast steps there are to a slow one.
+        alpha: α, the length of the slow step.
+        momentum: what becomes of the first moment (``momentum_buffer`` or ``exp_avg``) at a slow step: ``"keep"``,
+            ``"reset"`` to 0, or ``"pullback"``, the same interpolation with a slow momentum that begins at 0.
+
+    Reference: Zhang, Lucas, Hinton and Ba, "Lookahead optimizer: k steps forward, 1 step back", NeurIPS 2019.
+    """
+
+    def __init__(self, optimizer: Optimizer, k: int = 5, alpha: float = 0.5, momentum: str = "keep") -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"Lookahead: needs an optimizer, not {type(optimizer).__name__}")
+        if isinstance(optimizer, Lookahead):
+            raise TypeError("Lookahead: the optimizer looks ahead already")
+        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
+            raise ValueError(f"Lookahead: k must be a whole number of 1 or more, not {k!r}")
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"Lookahead: alpha must be in [0, 1], not {alpha!r}")
+        if momentum not in ("keep", "reset", "pullback"):
+            raise ValueError(f"Lookahead: momentum must be 'keep', 'reset' or 'pullback', not {momentum!r}")
+        self.base, self.k, self.alpha, self.momentum = optimizer, k, alpha, momentum
+        self.counter = 0
+        self.param_groups, self.defaults = optimizer.param_groups, optimizer.defaults
+        self._pre_hooks, self._post_hooks = {}, {}
+        self._slow: Layout | None = None
+        optimizer.extra_slots = ("slow", *(["slow_momentum"] if momentum == "pullback" else []))
+        for slot in optimizer.extra_slots:
+            optimizer._make_slot(slot, 0.0)
+        self._start_slow(optimizer.store.entries)
+
+    def _start_slow(self, names: Iterable[str]) -> None:
+        slow = self.base._by_name("slow")
+        for name in names:
+            slow[name][...] = self.store.entries[name].parameter._data
+
+    @property
+    def store(self) -> ParameterStore:  # type: ignore[override]  # the one of the optimizer inside
+        """The parameters of the optimizer inside."""
+        return self.base.store
+
+    @property
+    def state(self) -> dict[str, dict[str, Any]]:
+        """The state of the optimizer inside, with the slow weights as ``slow``."""
+        return self.base.state
+
+    def chain(self) -> list[Element]:
+        """The chain of the optimizer inside; the slow step is a plan of its own."""
+        return self.base.chain()
+
+    def prepare(self) -> Program:
+        """Compile the kernels of the optimizer inside and that of the slow step."""
+        self._slow_program()
+        return self.base.prepare()
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        """Add parameters to the optimizer inside; their slow weights begin here."""
+        before = set(self.store.entries)
+        self.base.add_param_group(group)
+        self._start_slow(name for name in self.store.entries if name not in before)
+        self._slow = None
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients."""
+        self.base.zero_grad(set_to_none)
+
+    def _update(self) -> None:
+        self.base.step()
+        self.counter += 1
+        if self.counter % self.k == 0:
+            layout = self._slow_layout()
+            layout.run()
+            now = tick()
+            for version in layout.versions:
+                version[0] = now
+
+    def _slow_program(self) -> Program:
+        slot = next((s for s in ("momentum_buffer", "exp_avg") if s in self.base.prepare().plan.state), None)
+        rules = [look_ahead]
+        if slot is not None and self.momentum != "keep":
+            rules.append(reset_momentum if self.momentum == "reset" else pull_back_momentum)
+        return Program(Plan(rules), self.store)
+
+    def _slow_layout(self) -> Layout:
+        """The tables of the slow step, for the parameters that the fast step has just moved."""
+        fast = self.base._layout
+        assert fast is not None
+        if self._slow is None or self._slow.missing != fast.missing or self._slow.program.store is not self.store:
+            program = self._slow_program()
+            entries = [e for e in self.store.entries.values() if e not in fast.missing]
+            cohort = Cohort(0, {"slow_step": self.alpha}, 0, entries)
+            states = []
+            for number in range(len(self.store.buffers)):
+                state = {slot: arrays[number] for slot, arrays in self.base._state.items()}
+                first = state.get("momentum_buffer", state.get("exp_avg"))
+                states.append(state if first is None else {**state, "momentum": first})
+            self._slow = Layout(program, [cohort], fast.missing, states)
+            program.bind_options(cohort, {}, self._slow.scalars[0])
+        return self._slow
+
+    def state_dict(self) -> dict[str, Any]:
+        """That of the optimizer inside with the slow weights, and where in the cycle of k steps the run stands."""
+        slow = {"k": self.k, "alpha": self.alpha, "momentum": self.momentum, "counter": self.counter}
+        return {**export_state(self.base), "lookahead": slow}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over a state dict of the same optimizer inside, with the same k, alpha and momentum."""
+        slow = state_dict.get("lookahead")
+        if not isinstance(slow, Mapping):
+            raise ValueError("Lookahead: the state dict has no slow weights; it is of the optimizer without Lookahead")
+        same_keys("state of Lookahead", slow, ("k", "alpha", "momentum", "counter"))
+        for name in ("k", "alpha", "momentum"):
+            if slow[name] != getattr(self, name):
+                raise ValueError(f"Lookahead: {name} was {slow[name]!r} and is {getattr(self, name)!r} here")
+        import_state(self.base, {k: v for k, v in state_dict.items() if k != "lookahead"})
+        self.counter = int(slow["counter"])
+        self._slow = None
+
+    def __repr__(self) -> str:
+        return f"Lookahead(k={self.k}, alpha={self.alpha}, momentum={self.momentum!r}, {self.base!r})"

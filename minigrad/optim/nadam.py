@@ -1,0 +1,87 @@
+"""NAdam: Adam with Nesterov momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+from ..kernels.plan import Element
+from ..rule import rule, sqrt
+from .common import apply_update, decay_either_way
+from .optimizer import Optimizer
+
+
+def _mu(step: int, beta1: float, momentum_decay: float) -> float:
+    return beta1 * (1 - 0.5 * 0.96 ** (step * momentum_decay))
+
+
+@lru_cache(maxsize=4096)
+def _mu_product(step: int, beta1: float, momentum_decay: float) -> float:
+    """μ₁μ₂…μ_t; after a resume the first call starts at 1, every later one continues from the step before."""
+    below = max(0, step - 200)
+    product = _mu_product(below, beta1, momentum_decay) if below else 1.0
+    for i in range(below + 1, step + 1):
+        product *= _mu(i, beta1, momentum_decay)
+    return product
+
+
+def _nesterov_scalars(step: int, beta1: float, beta2: float, momentum_decay: float) -> dict[str, float]:
+    mu, mu_next = _mu(step, beta1, momentum_decay), _mu(step + 1, beta1, momentum_decay)
+    product = _mu_product(step, beta1, momentum_decay)
+    return {
+        "from_average": mu_next / (1 - product * mu_next),
+        "from_gradient": (1 - mu) / (1 - product),
+        "debias2": 1 / (1 - beta2**step),
+    }
+
+
+@rule(state=("exp_avg", "exp_avg_sq"), scalars=_nesterov_scalars)
+def scale_by_nadam(update, exp_avg, exp_avg_sq, *, beta1, beta2, eps, from_average, from_gradient, debias2):
+    """Adam's direction with the momentum of the next step."""
+    exp_avg = beta1 * exp_avg + (1 - beta1) * update
+    exp_avg_sq = beta2 * exp_avg_sq + (1 - beta2) * update * update
+    update = (from_average * exp_avg + from_gradient * update) / (sqrt(debias2 * exp_avg_sq) + eps)
+    return update, exp_avg, exp_avg_sq
+
+
+class NAdam(Optimizer):
+    """NAdam: with μ_t = β₁(1 - ½·0.96^(tψ)), and the moments of `Adam`::
+
+        m̄ = μ_{t+1} m / (1 - μ₁…μ_{t+1}) + (1 - μ_t) g / (1 - μ₁…μ_t)
+        θ ← θ - η m̄ / (√v̂ + ε)
+
+    The product of the μ is that of the present β₁ and ψ; nothing is kept of earlier values of these options.
+
+    Args:
+        params: parameters or param groups.
+        lr: η.
+        betas: (β₁, β₂).
+        eps: ε.
+        weight_decay: λ, an L2 penalty.
+        momentum_decay: ψ.
+        decoupled_weight_decay: shrink θ by 1 - ηλ instead.
+        maximize: climb instead of descend.
+
+    Reference: Dozat, "Incorporating Nesterov momentum into Adam", ICLR workshop 2016.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum_decay: float = 4e-3,
+        decoupled_weight_decay: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        defaults |= {"momentum_decay": momentum_decay, "decoupled_weight_decay": decoupled_weight_decay}
+        super().__init__(params, {**defaults, "maximize": maximize})
+
+    def chain(self) -> list[Element]:
+        """Decay of either kind, the Nesterov moments, the step."""
+        return [*([decay_either_way] if self.uses("weight_decay") else []), scale_by_nadam, apply_update]

@@ -1,0 +1,319 @@
+"""Optimizer: a chain bound to a store and to param groups, with PyTorch's interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..graph import tick
+from ..kernels.cpu import kernel_source
+from ..kernels.plan import Element, Plan
+from ..modes import enable_grad
+from ..store import Entry, ParameterStore
+from ..tensor import RemovableHandle
+from .common import negate
+from .groups import ParamGroup, named_groups
+from .program import Cohort, Layout, Program
+from .state import export_state, import_state
+
+Array = npt.NDArray[Any]
+Hook = Callable[["Optimizer"], None]
+
+
+class Optimizer:
+    """Base of every optimizer. A new one states its options and its chain::
+
+        class SignDescent(optim.Optimizer):
+            def __init__(self, params, lr=1e-3, maximize=False):
+                super().__init__(params, {"lr": lr, "maximize": maximize})
+
+            def chain(self):
+                return [take_sign, optim.apply_update]
+
+    Args:
+        params: parameters, ``(name, parameter)`` pairs, or dictionaries with the key ``"params"`` and the options
+            that this group has otherwise.
+        defaults: every option with its default. ``maximize`` has the gradient negated before the chain.
+
+    The parameters move into one contiguous buffer per dtype (`ParameterStore`): their ``data`` and ``grad`` are views
+    of it from then on. A parameter whose gradient is ``None`` is skipped, and its own count of steps stands still.
+
+    Raises:
+        ValueError: for no parameters, a parameter given twice, or an option outside its range.
+        TypeError: for an unknown option, or something that is no tensor.
+    """
+
+    def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any]) -> None:
+        self.defaults = dict(defaults)
+        self.param_groups: list[ParamGroup] = []
+        self.store: ParameterStore
+        self._pre_hooks: dict[int, Hook] = {}
+        self._post_hooks: dict[int, Hook] = {}
+        # State by slot, then by buffer; ages of parameters that no cohort holds at the moment.
+        self._state: dict[str, list[Array]] = {}
+        self._ages: dict[str, int] = {}
+        # Slots that are kept beside those of the chain, by whoever wraps this optimizer.
+        self.extra_slots: tuple[str, ...] = ()
+        self._program: Program | None = None
+        self._layout: Layout | None = None
+        self._adopt(named_groups(self, params))
+
+    # --- what a subclass says ------------------------------------------------------------------------------------
+
+    def chain(self) -> list[Element]:
+        """The rules and norms of one update, in order. Asked again when an option is switched on or off."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what its chain is")
+
+    def parameter_options(self, group: Mapping[str, Any], entry: Entry) -> dict[str, float]:
+        """Numeric options that one parameter has otherwise than its group; by default none."""
+        return {}
+
+    def uses(self, option: str) -> bool:
+        """Whether an option is switched on (not 0, not False, not None) in any group."""
+        return any(group.get(option) for group in self.param_groups)
+
+    # --- param groups --------------------------------------------------------------------------------------------
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        """Add parameters with options of their own. State that was kept for the others stays.
+
+        Raises:
+            ValueError: if one of the parameters is in a group already, or an option is outside its range.
+            TypeError: for an unknown option.
+        """
+        if not isinstance(group, Mapping):
+            raise TypeError(f"add_param_group: needs a dictionary with 'params', not {type(group).__name__}")
+        self._adopt(named_groups(self, [group]))
+
+    def _adopt(self, groups: list[ParamGroup]) -> None:
+        """Take in new groups: a new store over all parameters, into which the state moves."""
+        everyone = [pair for group in (*self.param_groups, *groups) for pair in group.named]
+        store = ParameterStore(everyone)
+        self._ages = self._all_ages() | {name: 0 for group in groups for name, _ in group.named}
+        before = {slot: self._by_name(slot) for slot in self._state}
+        self.param_groups.extend(groups)
+        self.store = store
+        self._group_of = {name: i for i, group in enumerate(self.param_groups) for name, _ in group.named}
+        self._program = self._layout = None
+        self._state = {}
+        for slot, arrays in before.items():
+            self._make_slot(slot, 0.0)
+            for name, array in self._by_name(slot).items():
+                if name in arrays:
+                    array[...] = arrays[name]
+
+    # --- one step ------------------------------------------------------------------------------------------------
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient; the gradients themselves are left as they are.
+
+        Args:
+            closure: computes the loss anew (and its gradients) before the update, and is returned.
+
+        Raises:
+            TypeError: if a parameter has another dtype or shape than when the optimizer was made.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        if self._pre_hooks:
+            for hook in list(self._pre_hooks.values()):
+                hook(self)
+        self._update()
+        if self._post_hooks:
+            for hook in list(self._post_hooks.values()):
+                hook(self)
+        return loss
+
+    def _update(self) -> None:
+        layout = self._ready()
+        layout.refresh_scalars()
+        layout.run()
+        for cohort in layout.cohorts:
+            cohort.age += 1
+        now = tick()
+        for version in layout.versions:
+            version[0] = now
+
+    def _ready(self) -> Layout:
+        """The layout for the gradients that are there, with the options as they are now."""
+        layout = self._layout
+        for group in self.param_groups:
+            if group.changed:
+                layout = self._refresh_options()
+                break
+        for buffer in self.store.buffers:
+            for parameter, view in buffer.bound:
+                if parameter._grad is not view:
+                    return self._regather()
+        if layout is None or layout.missing:
+            return self._regather()
+        return layout
+
+    def _regather(self) -> Layout:
+        """Bring in gradients that stand elsewhere, and lay out anew if others are missing than before."""
+        missing = [entry for buffer in self.store.buffers for entry in buffer.gather()]
+        if self._layout is None or self._layout.missing != missing:
+            self._layout = self._make_layout(missing)
+        return self._layout
+
+    def _refresh_options(self) -> Layout | None:
+        """Read the options again; plan anew if one was switched on or off."""
+        if any(group.restructured for group in self.param_groups) and self._layout is not None:
+            plan = Plan(self._elements())
+            if plan.elements != self._layout.program.plan.elements:
+                self._ages = self._all_ages()
+                self._program = self._layout = None
+            else:
+                # An override may depend on the option.
+                self._ages = self._all_ages()
+                self._layout = None
+        if self._layout is not None:
+            self._bind_options(self._layout)
+        for group in self.param_groups:
+            group.changed = group.restructured = False
+        return self._layout
+
+    def _bind_options(self, layout: Layout) -> None:
+        options = [group.scalars() for group in self.param_groups]
+        for cohort, row in zip(layout.cohorts, layout.scalars, strict=True):
+            layout.program.bind_options(cohort, options[cohort.group], row)
+
+    def _elements(self) -> list[Element]:
+        return [*([negate] if self.uses("maximize") else []), *self.chain()]
+
+    def prepare(self) -> Program:
+        """Plan the chain and compile its kernels, or load them from the cache; the first step does it otherwise."""
+        if self._program is None:
+            program = Program(Plan(self._elements()), self.store)
+            # State that no rule reads any more is let go, so that what is kept depends on the options alone.
+            self._state = {s: a for s, a in self._state.items() if s in (*program.plan.state, *self.extra_slots)}
+            for element in program.plan.rules:
+                for slot in element.state:
+                    if slot not in self._state:
+                        self._make_slot(slot, element.init.get(slot, 0.0))
+            self._program = program
+        return self._program
+
+    def _make_layout(self, missing: list[Entry]) -> Layout:
+        program = self.prepare()
+        ages = self._all_ages()
+        cohorts: dict[tuple[Any, ...], Cohort] = {}
+        for entry in self.store.entries.values():
+            if entry in missing:
+                continue
+            number = self._group_of[entry.name]
+            overrides = self.parameter_options(self.param_groups[number], entry)
+            key = (number, ages[entry.name], tuple(sorted(overrides.items())))
+            if key not in cohorts:
+                cohorts[key] = Cohort(number, overrides, ages[entry.name], [])
+            cohorts[key].entries.append(entry)
+        states = [{slot: arrays[i] for slot, arrays in self._state.items()} for i in range(len(self.store.buffers))]
+        layout = Layout(program, list(cohorts.values()), missing, states)
+        self._bind_options(layout)
+        self._ages = ages
+        return layout
+
+    # --- state ---------------------------------------------------------------------------------------------------
+
+    def _make_slot(self, slot: str, init: float | str) -> None:
+        """A flat array per buffer, filled with a number or with an option of each parameter's group."""
+        self._state[slot] = [np.zeros(buffer.size, buffer.dtype) for buffer in self.store.buffers]
+        for name, array in self._by_name(slot).items():
+            array[...] = self.param_groups[self._group_of[name]][init] if isinstance(init, str) else init
+
+    def _by_name(self, slot: str) -> dict[str, Array]:
+        """The state of one slot as views in the parameters' shapes."""
+        return {
+            entry.name: flat[entry.start : entry.stop].reshape(entry.parameter.shape)
+            for buffer, flat in zip(self.store.buffers, self._state[slot], strict=True)
+            for entry in buffer.entries
+        }
+
+    def _all_ages(self) -> dict[str, int]:
+        """How many steps each parameter has taken."""
+        held = {} if self._layout is None else {e.name: c.age for c in self._layout.cohorts for e in c.entries}
+        return self._ages | held
+
+    def _restore(self, state: Mapping[str, Mapping[str, Any]], slots: Iterable[str]) -> None:
+        """Take over state that was checked to fit, under options that are set already."""
+        self._program = self._layout = None
+        self._ages = {name: int(values["step"]) for name, values in state.items()}
+        for slot in slots:
+            self._make_slot(slot, 0.0)
+            for name, array in self._by_name(slot).items():
+                array[...] = state[name][slot]
+
+    @property
+    def state(self) -> dict[str, dict[str, Any]]:
+        """For each parameter by name its number of steps and its state, as views of the flat arrays."""
+        slots = {slot: self._by_name(slot) for slot in self._state}
+        return {
+            name: {"step": age, **{slot: arrays[name] for slot, arrays in slots.items()}}
+            for name, age in self._all_ages().items()
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed run needs, by parameter name; a copy, which later steps do not change."""
+        return export_state(self)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over a state dict, matched by parameter name.
+
+        Raises:
+            ValueError: for another optimizer's, another model's, a missing or unknown name, or another shape; then
+                nothing has changed.
+        """
+        import_state(self, state_dict)
+
+    # --- the rest of PyTorch's interface -----------------------------------------------------------------------------
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients; with ``set_to_none=False`` make them zero, which is a gradient too."""
+        for buffer in self.store.buffers:
+            for parameter, _ in buffer.bound:
+                if set_to_none:
+                    parameter._grad = None
+                elif parameter._grad is not None:
+                    parameter._grad = parameter._grad.detach()
+                    parameter._grad.zero_()
+
+    def register_step_pre_hook(self, hook: Hook) -> RemovableHandle:
+        """Call ``hook(optimizer)`` before each update, after the closure."""
+        return RemovableHandle(self._pre_hooks, hook)
+
+    def register_step_post_hook(self, hook: Hook) -> RemovableHandle:
+        """Call ``hook(optimizer)`` after each update."""
+        return RemovableHandle(self._post_hooks, hook)
+
+    def plan(self) -> PlanText:
+        """The passes of one step, the bytes each moves, and the source of the kernels; print it."""
+        plan = Plan(self._elements())
+        return PlanText(plan, [kernel_source(plan, buffer.dtype) for buffer in self.store.buffers])
+
+    def __repr__(self) -> str:
+        groups = "\n".join(f"  {group!r}" for group in self.param_groups)
+        return f"{type(self).__name__}(\n{groups}\n)"
+
+
+class PlanText:
+    """A plan to be read: printing it shows passes, bytes per parameter and source.
+
+    Attributes:
+        plan: the `Plan`.
+        sources: the kernel source for each dtype of the model.
+    """
+
+    def __init__(self, plan: Plan, sources: list[str]) -> None:
+        self.plan, self.sources = plan, sources
+
+    def bytes_per_parameter(self, itemsize: int = 4) -> int:
+        """The bytes that one step moves, per parameter."""
+        return self.plan.bytes_per_parameter(itemsize)
+
+    def __repr__(self) -> str:
+        return "\n\n".join([str(self.plan), *self.sources])

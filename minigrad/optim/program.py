@@ -1,0 +1,213 @@
+"""A program: a plan bound to a store, the tables that its kernels read, and the run of one step."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..kernels.cpu import RANGES, Kernel, pass_arguments, step_arguments
+from ..kernels.plan import Plan
+from ..kernels.threads import PARALLEL_FROM, get_num_threads, run_blocks
+from ..store import SCOPES, Buffer, Entry, ParameterStore
+
+Array = npt.NDArray[Any]
+
+# The arrays of one block stay in the second-level cache between its loop and its norms.
+BLOCK = 32768
+
+
+class Cohort:
+    """Parameters that share every scalar of a step: one group, the same overrides, the same age.
+
+    Attributes:
+        group: the number of their param group.
+        overrides: what these parameters have otherwise than their group.
+        age: how many steps they have taken.
+        entries: the parameters.
+        options: the numeric options, by the names that rules know.
+    """
+
+    def __init__(self, group: int, overrides: Mapping[str, float], age: int, entries: list[Entry]) -> None:
+        self.group, self.overrides, self.age, self.entries = group, dict(overrides), age, entries
+        self.options: dict[str, float] = {}
+
+
+class Program:
+    """A plan and its compiled kernels, one per dtype of the store."""
+
+    def __init__(self, plan: Plan, store: ParameterStore) -> None:
+        self.plan = plan
+        self.store = store
+        self.columns = {name: column for column, name in enumerate(plan.hypers)}
+        self.kernels = [Kernel(plan, buffer.dtype) for buffer in store.buffers]
+        # What depends on the step: functions with the options that they take.
+        functions = dict.fromkeys(rule.scalars for rule in plan.rules if rule.scalars is not None)
+        self._functions = [(f, tuple(n for n in inspect.signature(f).parameters if n != "step")) for f in functions]
+
+    def bind_options(self, cohort: Cohort, options: Mapping[str, float], row: Array) -> None:
+        """Take over the options of the cohort's group, and write those that do not depend on the step.
+
+        Raises:
+            TypeError: if a rule needs an option that is not there.
+        """
+        cohort.options = {**options, **cohort.overrides}
+        produced = self.step_scalars(cohort, 1)
+        for name, column in self.columns.items():
+            if name not in cohort.options and name not in produced:
+                users = [r.name for r in self.plan.rules if name in r.hypers] or ["a norm"]
+                raise TypeError(f"rule {users[0]!r} needs {name!r}, which is no numeric option of the param group")
+            if name not in produced:
+                row[column] = cohort.options[name]
+
+    def step_scalars(self, cohort: Cohort, step: int) -> dict[str, float]:
+        """What the rules' ``scalars`` functions give for a step, in float64."""
+        values: dict[str, float] = {}
+        for function, names in self._functions:
+            missing = [name for name in names if name not in cohort.options]
+            if missing:
+                raise TypeError(f"{function.__name__}() needs {missing[0]!r}, which is no numeric option of the group")
+            values.update(function(step, *[cohort.options[name] for name in names]))
+        return values
+
+
+class Layout:
+    """Where each cohort's parameters lie: block tables and scalars for one pattern of gradients present.
+
+    Attributes:
+        cohorts: row ``i`` of the scalars belongs to ``cohorts[i]``.
+        missing: the entries without a gradient, which no block covers.
+        scalars: a float64 row per cohort, a column per hyper-parameter.
+        norms: the total of each norm over each range, as the last step left it, before the root is taken.
+    """
+
+    def __init__(
+        self, program: Program, cohorts: list[Cohort], missing: list[Entry], states: Sequence[Mapping[str, Array]]
+    ) -> None:
+        plan, store = program.plan, program.store
+        self.program, self.cohorts, self.missing = program, cohorts, missing
+        self.scalars = np.zeros((len(cohorts), len(plan.hypers)))
+        self.norms = np.zeros((len(plan.norms), max([store.counts[norm.scope] for norm in plan.norms], default=0)))
+        self.versions = [entry.parameter._version for cohort in cohorts for entry in cohort.entries]
+        rows = {entry.name: row for row, cohort in enumerate(cohorts) for entry in cohort.entries}
+        self._steps: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+        self._passes: list[list[Callable[[int, int], None]]] = [[] for _ in plan.passes]
+        self._combines: list[Callable[[int], None]] = []
+        self._blocks: list[int] = []
+        self.elements = 0
+        for kernel, buffer, state in zip(program.kernels, store.buffers, states, strict=True):
+            blocks = block_table(buffer, rows, plan.scopes)
+            if len(blocks):
+                self._add(kernel, buffer, state, blocks)
+        # A norm may cover several buffers; then each pass waits until the one before is done everywhere.
+        self._one_call = len(self._steps) <= 1 or not plan.norms
+
+    def _add(self, kernel: Kernel, buffer: Buffer, state: Mapping[str, Array], blocks: Array) -> None:
+        plan = self.program.plan
+        values: dict[str, Any] = {f"{name}_flat": array for name, array in state.items()}
+        values |= {"param_flat": buffer.data, "grad_flat": buffer.grad}
+        if "update" in plan.arrays:
+            values["update_flat"] = np.empty_like(buffer.data)
+        values |= {"blocks": blocks, "first": 0, "last": len(blocks), "spans": spans(blocks, plan)}
+        values |= {"scalars": self.scalars, "norms": self.norms, "partials": np.zeros((len(plan.norms), len(blocks)))}
+        self._steps.append((kernel.step, tuple(values[name] for name in step_arguments(plan))))
+        for number, function in enumerate(kernel.passes):
+            arguments = [values[name] for name in pass_arguments(plan, plan.passes[number])]
+            place = pass_arguments(plan, plan.passes[number]).index("first")
+            self._passes[number].append(_ranged(function, arguments, place))
+        if kernel.combine is not None:
+            self._combines.append(_combiner(kernel.combine, blocks, self.norms, values["partials"]))
+        self._blocks.append(len(blocks))
+        self.elements += int((blocks[:, 1] - blocks[:, 0]).sum())
+
+    def refresh_scalars(self) -> None:
+        """Write what depends on the step that the cohorts are about to take."""
+        columns = self.program.columns
+        if not self.program._functions:
+            return
+        for row, cohort in zip(self.scalars, self.cohorts, strict=True):
+            for name, value in self.program.step_scalars(cohort, cohort.age + 1).items():
+                if name in columns:
+                    row[columns[name]] = value
+
+    def run(self) -> None:
+        """Run every pass once over every block."""
+        if self._one_call and (self.elements < PARALLEL_FROM or get_num_threads() == 1):
+            for function, arguments in self._steps:
+                function(*arguments)
+            return
+        self.norms[:] = 0.0
+        for number, p in enumerate(self.program.plan.passes):
+            for function, blocks in zip(self._passes[number], self._blocks, strict=True):
+                run_blocks(function, blocks, self.elements)
+            for norm in p.norms:
+                for combine in self._combines:
+                    combine(self.program.plan.norms.index(norm))
+
+
+def _ranged(function: Callable[..., None], arguments: list[Any], place: int) -> Callable[[int, int], None]:
+    before, after = arguments[:place], arguments[place + 2 :]
+    return lambda first, last: function(*before, first, last, *after)
+
+
+def _combiner(function: Callable[..., None], blocks: Array, norms: Array, partials: Array) -> Callable[[int], None]:
+    return lambda index: function(index, blocks, 0, len(blocks), norms, partials)
+
+
+def block_table(buffer: Buffer, rows: Mapping[str, int], scopes: Sequence[str]) -> Array:
+    """Rows of start, stop, row of scalars, and the number of the range at each of ``scopes``.
+
+    Neighbours are joined where all of these but the position agree, and cut into pieces of at most `BLOCK`.
+    """
+    pieces = []
+    for entry in buffer.entries:
+        if entry.name not in rows or entry.start == entry.stop:
+            continue
+        parts = entry.units if "unit" in scopes else 1
+        number = np.arange(parts)
+        size = (entry.stop - entry.start) // parts
+        piece = np.empty((parts, RANGES + len(scopes)), np.int64)
+        piece[:, 0] = entry.start + number * size
+        piece[:, 1] = piece[:, 0] + size
+        piece[:, 2] = rows[entry.name]
+        for column, scope in enumerate(scopes, RANGES):
+            piece[:, column] = entry.ids[scope] + (number if scope == "unit" else 0)
+        pieces.append(piece)
+    if not pieces:
+        return np.empty((0, RANGES + len(scopes)), np.int64)
+    table = np.concatenate(pieces)
+    joins = (table[1:, 0] == table[:-1, 1]) & (table[1:, 2:] == table[:-1, 2:]).all(axis=1)
+    first = np.flatnonzero(np.append(True, ~joins))
+    last = np.append(first[1:], len(table)) - 1
+    joined = table[first]
+    joined[:, 1] = table[last, 1]
+    counts = -(-(joined[:, 1] - joined[:, 0]) // BLOCK)
+    cut = np.repeat(joined, counts, axis=0)
+    offset = np.arange(len(cut)) - np.repeat(np.cumsum(counts) - counts, counts)
+    cut[:, 0] += offset * BLOCK
+    cut[:, 1] = np.minimum(cut[:, 0] + BLOCK, cut[:, 1])
+    return np.ascontiguousarray(cut)
+
+
+def spans(blocks: Array, plan: Plan) -> Array:
+    """Ranges of blocks that can run through all passes one after the other, each at least `BLOCK` elements.
+
+    A norm over everything makes one span. Otherwise a span is some whole ranges of the widest scope, so that its
+    second pass finds in cache what the first has read.
+    """
+    widest = max(plan.scopes, key=SCOPES.index, default="global")
+    if widest == "global":
+        return np.array([[0, len(blocks)]], np.int64)
+    numbers = blocks[:, RANGES + plan.scopes.index(widest)]
+    ends = np.append(np.flatnonzero(np.diff(numbers)) + 1, len(blocks))
+    found, first, elements = [], 0, 0
+    done = np.concatenate(([0], np.cumsum(blocks[:, 1] - blocks[:, 0])))
+    for end in ends.tolist():
+        elements = done[end] - done[first]
+        if elements >= BLOCK or end == len(blocks):
+            found.append((first, end))
+            first = end
+    return np.array(found, np.int64).reshape(-1, 2)

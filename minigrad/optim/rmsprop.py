@@ -1,0 +1,86 @@
+"""RMSprop: a rate per parameter, from a running average of its squared gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..kernels.plan import Element
+from ..rule import maximum, rule, sqrt
+from .common import add_decayed_weights, apply_update, place_eps
+from .optimizer import Optimizer
+
+
+@rule(state=("square_avg",), scalars=place_eps)
+def scale_by_rms(update, square_avg, *, alpha, eps_inside, eps_outside):
+    """Divide by the root of the average square."""
+    square_avg = alpha * square_avg + (1 - alpha) * update * update
+    update = update / (sqrt(square_avg + eps_inside) + eps_outside)
+    return update, square_avg
+
+
+@rule(state=("square_avg", "grad_avg"), scalars=place_eps)
+def scale_by_centered_rms(update, square_avg, grad_avg, *, alpha, centered, eps_inside, eps_outside):
+    """Divide by the standard deviation, or the root mean square in groups that are not centered."""
+    square_avg = alpha * square_avg + (1 - alpha) * update * update
+    grad_avg = alpha * grad_avg + (1 - alpha) * update
+    # Under a constant gradient rounding makes the difference negative, and its root NaN.
+    variance = maximum(square_avg - centered * grad_avg * grad_avg, 0.0)
+    update = update / (sqrt(variance + eps_inside) + eps_outside)
+    return update, square_avg, grad_avg
+
+
+@rule(state=("momentum_buffer",))
+def add_momentum(update, momentum_buffer, *, momentum):
+    """Accumulate updates."""
+    momentum_buffer = momentum * momentum_buffer + update
+    update = momentum_buffer
+    return update, momentum_buffer
+
+
+class RMSprop(Optimizer):
+    """RMSprop::
+
+        s ← αs + (1 - α)g²
+        u ← g / (√s + ε)
+        b ← μb + u              (with momentum)
+        θ ← θ - η b
+
+    Centered, the running mean ā of g is taken off: √(s - ā²), clamped at 0.
+
+    Args:
+        params: parameters or param groups.
+        lr: η, outside the momentum.
+        alpha: α.
+        eps: ε, outside the root.
+        weight_decay: an L2 penalty.
+        momentum: μ; 0 keeps no buffer.
+        centered: divide by the standard deviation of the gradient instead of its root mean square.
+        eps_in_sqrt: the textbook's √(s + ε) instead.
+        maximize: climb instead of descend.
+
+    References: Tieleman and Hinton, "Lecture 6.5: RMSProp", 2012; centered, Graves, "Generating sequences with
+    recurrent neural networks", 2013.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+        *,
+        eps_in_sqrt: bool = False,
+        maximize: bool = False,
+    ) -> None:
+        defaults = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay, "momentum": momentum}
+        super().__init__(params, {**defaults, "centered": centered, "eps_in_sqrt": eps_in_sqrt, "maximize": maximize})
+
+    def chain(self) -> list[Element]:
+        """L2, scaling, momentum, step."""
+        decay = [add_decayed_weights] if self.uses("weight_decay") else []
+        momentum = [add_momentum] if self.uses("momentum") else []
+        return [*decay, scale_by_centered_rms if self.uses("centered") else scale_by_rms, *momentum, apply_update]

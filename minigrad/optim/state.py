@@ -1,0 +1,111 @@
+"""Taking an optimizer's state out and putting it back, matched by parameter name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..kernels.plan import Plan
+from .groups import ParamGroup
+
+if TYPE_CHECKING:
+    from .optimizer import Optimizer
+
+
+def export_state(optimizer: Optimizer) -> dict[str, Any]:
+    """The optimizer's class, the state of each parameter, and the groups with the names of their parameters."""
+    return {
+        "optimizer": type(optimizer).__name__,
+        "state": {
+            name: {key: value.copy() if isinstance(value, np.ndarray) else value for key, value in slots.items()}
+            for name, slots in optimizer.state.items()
+        },
+        "param_groups": [_exported(group) for group in optimizer.param_groups],
+    }
+
+
+def _exported(group: ParamGroup) -> dict[str, Any]:
+    options = {name: value for name, value in group.items() if name != "params" and not callable(value)}
+    return {**options, "params": [name for name, _ in group.named]}
+
+
+def import_state(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
+    """Check a state dict against the optimizer, then take it over; nothing changes if it does not fit."""
+    kind = type(optimizer).__name__
+    same_keys("state dict", saved, ("optimizer", "state", "param_groups"))
+    if saved["optimizer"] != kind:
+        raise ValueError(f"the state dict is of {saved['optimizer']}, not of {kind}")
+    same_keys("state", saved["state"], optimizer.store.entries)
+    matched = _matched_groups(optimizer, saved["param_groups"])
+    before = [dict(group) for group, _ in matched]
+    for group, options in matched:
+        _set_options(group, options)
+    try:
+        # The options decide which state is kept.
+        slots = (*Plan(optimizer._elements()).state, *optimizer.extra_slots)
+        for name, values in saved["state"].items():
+            _check_slots(name, values, optimizer, slots)
+    except Exception:
+        for (group, _), options in zip(matched, before, strict=True):
+            _set_options(group, options)
+        raise
+    optimizer._restore({name: dict(values) for name, values in saved["state"].items()}, slots)
+
+
+def _set_options(group: ParamGroup, options: Mapping[str, Any]) -> None:
+    for name in [name for name in group if name not in options and name not in group.known]:
+        del group[name]
+    for name, value in options.items():
+        if name != "params":
+            group[name] = value
+
+
+def _check_slots(name: str, slots: Mapping[str, Any], optimizer: Optimizer, expected: Iterable[str]) -> None:
+    same_keys(f"state of {name!r}", slots, ("step", *expected))
+    step = slots["step"]
+    if isinstance(step, bool) or not isinstance(step, int | np.integer) or step < 0:
+        raise ValueError(f"state of {name!r}: step must be a whole number of 0 or more, not {step!r}")
+    parameter = optimizer.store.entries[name].parameter
+    for slot, value in slots.items():
+        if slot == "step":
+            continue
+        array = np.asarray(value)
+        if array.shape != parameter.shape or array.dtype != parameter.dtype:
+            raise ValueError(
+                f"state of {name!r}: {slot} is {array.dtype} {array.shape}, but the parameter is {parameter.dtype} "
+                f"{parameter.shape}"
+            )
+
+
+def _matched_groups(
+    optimizer: Optimizer, saved: Iterable[Mapping[str, Any]]
+) -> list[tuple[ParamGroup, dict[str, Any]]]:
+    """Pairs of a group and the options saved for the same set of parameters, in whatever order they come."""
+    by_names = {frozenset(options["params"]): options for options in saved}
+    matched = []
+    for number, group in enumerate(optimizer.param_groups):
+        names = frozenset(name for name, _ in group.named)
+        if names not in by_names:
+            raise ValueError(
+                f"param group {number} ({', '.join(sorted(names)[:3])}, ...) is not in the state dict: its parameters "
+                "were grouped otherwise"
+            )
+        options = {name: value for name, value in by_names[names].items() if name != "params"}
+        trial = ParamGroup(type(optimizer).__name__, {k: v for k, v in group.items() if k != "params"}, [])
+        for name, value in options.items():
+            trial[name] = value
+        matched.append((group, options))
+    return matched
+
+
+def same_keys(what: str, found: Mapping[str, Any], expected: Iterable[str]) -> None:
+    """Raise ValueError naming the keys of ``found`` that are missing or unexpected."""
+    wanted = list(expected)
+    missing = [name for name in wanted if name not in found]
+    unexpected = [name for name in found if name not in wanted]
+    if missing or unexpected:
+        parts = [f"missing {', '.join(map(repr, missing))}"] if missing else []
+        parts += [f"unexpected {', '.join(map(repr, unexpected))}"] if unexpected else []
+        raise ValueError(f"{what}: {'; '.join(parts)}")

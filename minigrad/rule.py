@@ -1,0 +1,390 @@
+"""Rules and norms: the two things that a chain is made of.
+
+A rule is an update written once, on scalars, in the notation of its paper. It is parsed, never guessed at: the
+text that a reader sees is what the kernels are generated from, and what runs as plain Python.
+
+    @rule(state=("momentum_buffer",))
+    def heavy_ball(update, momentum_buffer, *, momentum):
+        momentum_buffer = momentum * momentum_buffer + update
+        update = momentum_buffer
+        return update, momentum_buffer
+
+Positional arguments are scalars of the parameter's dtype: ``update`` (the running update, at first the gradient),
+``param``, ``grad``, the rule's state, and norms that stand earlier in the chain (``param_norm``). Keyword-only
+arguments are Python floats: options of the param group, or what ``scalars`` computes from the step. What depends
+on these alone is computed in float64 and rounded once, so ``1 - beta2`` keeps its digits in a float32 model.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import math
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .store import SCOPES
+from .trace import traced_source
+
+VALUES = ("update", "param", "grad")
+_OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.USub, ast.UAdd, ast.Not)
+_COMPARISONS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
+
+
+class RuleError(TypeError):
+    """A rule that cannot be compiled, with the place in its source."""
+
+
+# --- functions for rules ----------------------------------------------------------------------------------------
+
+
+def sqrt(x: Any) -> Any:
+    """Square root of a scalar, in its own precision."""
+    return math.sqrt(x) if isinstance(x, float | int) and not isinstance(x, np.generic) else np.sqrt(x)
+
+
+def exp(x: Any) -> Any:
+    """e to the power of a scalar, in its own precision."""
+    return math.exp(x) if isinstance(x, float | int) and not isinstance(x, np.generic) else np.exp(x)
+
+
+def log(x: Any) -> Any:
+    """Natural logarithm of a scalar, in its own precision."""
+    return math.log(x) if isinstance(x, float | int) and not isinstance(x, np.generic) else np.log(x)
+
+
+def sign(x: Any) -> Any:
+    """1 for a positive scalar, -1 for a negative one, otherwise the scalar itself (0 or NaN)."""
+    return type(x)(1) if x > 0 else type(x)(-1) if x < 0 else x
+
+
+def maximum(a: Any, b: Any) -> Any:
+    """The larger of two scalars; NaN if either is."""
+    return a if a > b or a != a else b
+
+
+def minimum(a: Any, b: Any) -> Any:
+    """The smaller of two scalars; NaN if either is."""
+    return a if a < b or a != a else b
+
+
+# What a rule may call, under the name that kernels know it by.
+_FUNCTIONS: dict[Any, str] = {
+    **dict.fromkeys((sqrt, math.sqrt, np.sqrt), "sqrt"),
+    **dict.fromkeys((exp, math.exp, np.exp), "exp"),
+    **dict.fromkeys((log, math.log, np.log), "log"),
+    **dict.fromkeys((sign, np.sign), "sign"),
+    **dict.fromkeys((builtins.abs, np.abs, math.fabs), "abs"),
+    **dict.fromkeys((maximum, np.maximum, builtins.max), "maximum"),
+    **dict.fromkeys((minimum, np.minimum, builtins.min), "minimum"),
+}
+MATH = {"sqrt": sqrt, "exp": exp, "log": log, "sign": sign, "abs": builtins.abs, "maximum": maximum, "minimum": minimum}
+
+
+# --- what a chain is made of ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One statement of a rule: a name, and the expression that is computed for it."""
+
+    target: str
+    value: ast.expr
+    line: int
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """An element-wise update, parsed and checked. Made by `rule`.
+
+    Attributes:
+        name: the function's name.
+        function: the function itself; calling the rule calls it.
+        source: its text.
+        inputs: the positional arguments, in order.
+        state: the names of its state slots, one value per parameter element each.
+        hypers: the keyword-only arguments.
+        body: its statements.
+        outputs: the names it returns, a subset of ``update``, ``param`` and the state.
+        scalars: computes step-dependent hyper-parameters, or ``None``.
+        init: the value that a state slot starts with, a number or the name of an option; 0 where absent.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    source: str
+    inputs: tuple[str, ...]
+    state: tuple[str, ...]
+    hypers: tuple[str, ...]
+    body: tuple[Assignment, ...]
+    outputs: tuple[str, ...]
+    scalars: Callable[..., Mapping[str, float]] | None = None
+    init: Mapping[str, float | str] = field(default_factory=dict)
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        return self.function(*args, **keywords)
+
+    def __repr__(self) -> str:
+        return f"<rule {self.name}({', '.join(self.inputs)}; {', '.join(self.hypers)})>"
+
+    @property
+    def norms(self) -> tuple[str, ...]:
+        """The names of the norms that it reads."""
+        return tuple(name for name in self.inputs if name not in VALUES and name not in self.state)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The hyper-parameters that the param group must have, apart from what ``scalars`` computes."""
+        if self.scalars is None:
+            return self.hypers
+        wanted = tuple(n for n in inspect.signature(self.scalars).parameters if n != "step")
+        return (*self.hypers, *(n for n in wanted if n not in self.hypers))
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A norm over a range, which later rules read by name. Made by `norm`.
+
+    Attributes:
+        of: ``"param"``, ``"grad"`` or ``"update"`` as it stands at this place of the chain.
+        scope: over which range: ``"unit"``, ``"tensor"``, ``"layer"`` or ``"global"``.
+        order: 1, 2, any positive number or infinity.
+        name: the name by which rules read it.
+        where: an option; parameters for which it is 0 are left out of the norm.
+    """
+
+    of: str
+    scope: str
+    order: float
+    name: str
+    where: str | None = None
+
+
+def norm(of: str, scope: str, order: float = 2, name: str | None = None, where: str | None = None) -> Norm:
+    """A norm of ``"param"``, ``"grad"`` or ``"update"`` over each unit, tensor, layer, or over everything (global).
+
+    Rules that stand later in the chain read it under ``name``, by default ``of`` followed by ``_norm``. It is
+    accumulated in float64, over fixed blocks combined in a fixed order, so that the number of threads does not
+    show in the result.
+
+    Raises:
+        ValueError: for an unknown quantity or scope, or an order that is not positive.
+    """
+    if of not in VALUES:
+        raise ValueError(f"norm: of must be one of {', '.join(VALUES)}, not {of!r}")
+    if scope not in SCOPES:
+        raise ValueError(f"norm: scope must be one of {', '.join(SCOPES)}, not {scope!r}")
+    if not order > 0:
+        raise ValueError(f"norm: the order must be positive, not {order!r}")
+    return Norm(of, scope, float(order), name or f"{of}_norm", where)
+
+
+def rule(
+    function: Callable[..., Any] | None = None,
+    *,
+    state: Sequence[str] = (),
+    scalars: Callable[..., Mapping[str, float]] | None = None,
+    init: Mapping[str, float | str] | None = None,
+) -> Any:
+    """Make a rule of a scalar function; used as ``@rule`` or ``@rule(state=("momentum_buffer",))``.
+
+    Args:
+        function: the update. Its body is assignments (with ``+ - * /``, powers, comparisons, ``a if c else b`` and
+            the functions sqrt, exp, log, abs, sign, minimum, maximum) and, last, a ``return`` of the names it sets.
+        state: names of values kept per element from step to step; each is an argument and is returned.
+        scalars: a function of ``step`` (from 1, the parameter's own count) and options by name, which returns
+            hyper-parameters by name. It runs once a step, in float64, outside the kernel.
+        init: for a state slot that does not start at 0, its first value or the option that holds it.
+
+    Raises:
+        RuleError: with the line, for anything that cannot be compiled.
+    """
+
+    def make(f: Callable[..., Any]) -> Rule:
+        return _Parser(f, tuple(state), scalars, dict(init or {})).rule()
+
+    return make if function is None else make(function)
+
+
+# --- parsing ----------------------------------------------------------------------------------------------------
+
+
+class _Parser:
+    """Reads a rule's source and refuses, with the line, what a kernel could not do."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        state: tuple[str, ...],
+        scalars: Callable[..., Mapping[str, float]] | None,
+        init: dict[str, float | str],
+    ) -> None:
+        self.function, self.state, self.scalars, self.init = function, state, scalars, init
+        self.name = getattr(function, "__name__", repr(function))
+        try:
+            lines, self.first = inspect.getsourcelines(function)
+            self.source = textwrap.dedent("".join(lines))
+            self.file = inspect.getsourcefile(function) or "?"
+        except (OSError, TypeError):
+            # At the plain prompt Python keeps no source; running the function on symbols gives an equivalent one.
+            try:
+                self.source, self.file, self.first = traced_source(function), "<prompt>", 1
+            except Exception as error:
+                raise RuleError(f"rule {self.name!r}: {error}") from error
+        tree = ast.parse(self.source).body[0]
+        if not isinstance(tree, ast.FunctionDef):
+            raise RuleError(f"rule {self.name!r}: must be a function written with def, not {type(tree).__name__}")
+        self.tree = tree
+        self.globals = inspect.getclosurevars(function)
+
+    def fail(self, node: ast.AST, problem: str) -> RuleError:
+        number = getattr(node, "lineno", 1)
+        text = self.source.splitlines()[number - 1].strip()
+        return RuleError(f"rule {self.name!r}, line {self.first + number - 1} of {self.file}: {problem}\n    {text}")
+
+    def rule(self) -> Rule:
+        arguments = self.tree.args
+        if arguments.vararg or arguments.kwarg or arguments.defaults or any(arguments.kw_defaults):
+            raise self.fail(self.tree, "arguments have no defaults, and there is no *args or **kwargs")
+        self.inputs = tuple(a.arg for a in (*arguments.posonlyargs, *arguments.args))
+        self.hypers = tuple(a.arg for a in arguments.kwonlyargs)
+        self._check_arguments()
+        self.known = {*self.inputs, *self.hypers}
+        body: list[Assignment] = []
+        outputs: tuple[str, ...] | None = None
+        for statement in self.tree.body:
+            if outputs is not None:
+                raise self.fail(statement, "nothing can follow the return")
+            if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+                continue  # the docstring
+            if isinstance(statement, ast.Return):
+                outputs = self._outputs(statement)
+            else:
+                body.append(self._assignment(statement))
+        if outputs is None:
+            raise self.fail(self.tree.body[-1], "the return is missing; return the names that the rule sets")
+        self._check_outputs(outputs)
+        return Rule(
+            self.name,
+            self.function,
+            self.source,
+            self.inputs,
+            self.state,
+            self.hypers,
+            tuple(body),
+            outputs,
+            self.scalars,
+            self.init,
+        )
+
+    def _check_arguments(self) -> None:
+        for name in self.state:
+            if name not in self.inputs:
+                raise self.fail(self.tree, f"state {name!r} is not among the arguments ({', '.join(self.inputs)})")
+        for name in self.inputs:
+            if name not in VALUES and name not in self.state and not name.endswith("_norm"):
+                raise self.fail(
+                    self.tree,
+                    f"the argument {name!r} is neither update, param or grad, nor declared as state, nor a norm; "
+                    "options of the param group stand behind the *",
+                )
+        for name in self.init:
+            if name not in self.state:
+                raise self.fail(self.tree, f"init names {name!r}, which is no state of this rule")
+
+    def _outputs(self, statement: ast.Return) -> tuple[str, ...]:
+        value = statement.value
+        items = value.elts if isinstance(value, ast.Tuple) else [value]
+        names = []
+        for item in items:
+            if not isinstance(item, ast.Name):
+                raise self.fail(statement, "return plain names: assign the expression to update, param or state first")
+            if item.id not in (*self.state, "update", "param"):
+                raise self.fail(statement, f"{item.id!r} cannot be returned: it is neither update, param nor state")
+            if item.id not in self.known:
+                raise self.fail(statement, f"{item.id!r} is returned but never set")
+            names.append(item.id)
+        return tuple(names)
+
+    def _check_outputs(self, outputs: tuple[str, ...]) -> None:
+        missing = [name for name in self.state if name not in outputs]
+        if missing:
+            raise self.fail(self.tree.body[-1], f"state {missing[0]!r} is not returned, so it would never change")
+        if len(set(outputs)) != len(outputs):
+            raise self.fail(self.tree.body[-1], "a name is returned twice")
+
+    def _assignment(self, statement: ast.stmt) -> Assignment:
+        if isinstance(statement, ast.AugAssign) and isinstance(statement.target, ast.Name):
+            target = statement.target.id
+            before = ast.copy_location(ast.Name(target, ast.Load()), statement)
+            value: ast.expr = ast.copy_location(ast.BinOp(before, statement.op, statement.value), statement)
+        elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+            if not isinstance(statement.targets[0], ast.Name):
+                raise self.fail(statement, "assign to one name at a time")
+            target, value = statement.targets[0].id, statement.value
+        elif isinstance(statement, ast.If):
+            raise self.fail(statement, "write a choice as an expression: name = a if condition else b")
+        else:
+            raise self.fail(statement, f"a rule is made of assignments and a return, not {_kind(statement)}")
+        checked = self._expression(value)
+        self.known.add(target)
+        return Assignment(target, checked, self.first + statement.lineno - 1)
+
+    def _expression(self, node: ast.expr) -> ast.expr:
+        """The expression with functions under their own names and outer constants as numbers."""
+        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+            return node
+        if isinstance(node, ast.Name):
+            return node if node.id in self.known else self._constant(node)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, _OPERATORS):
+            return ast.BinOp(self._expression(node.left), node.op, self._expression(node.right))
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, _OPERATORS):
+            return ast.UnaryOp(node.op, self._expression(node.operand))
+        if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], _COMPARISONS):
+            return ast.Compare(self._expression(node.left), node.ops, [self._expression(node.comparators[0])])
+        if isinstance(node, ast.BoolOp):
+            return ast.BoolOp(node.op, [self._expression(value) for value in node.values])
+        if isinstance(node, ast.IfExp):
+            return ast.IfExp(*(self._expression(part) for part in (node.test, node.body, node.orelse)))
+        if isinstance(node, ast.Call):
+            return self._call(node)
+        raise self.fail(node, f"{_kind(node)} cannot be used in a rule")
+
+    def _call(self, node: ast.Call) -> ast.expr:
+        called = self._resolve(node.func)
+        name = _FUNCTIONS.get(called) if callable(called) else None
+        if name is None:
+            raise self.fail(
+                node, f"{ast.unparse(node.func)}() cannot be called in a rule; there are {', '.join(sorted(MATH))}"
+            )
+        arity = 2 if name in ("minimum", "maximum") else 1
+        if node.keywords or len(node.args) != arity:
+            raise self.fail(node, f"{ast.unparse(node.func)}() takes {arity} argument{'s'[: arity - 1]} here")
+        return ast.Call(ast.Name(name, ast.Load()), [self._expression(arg) for arg in node.args], [])
+
+    def _resolve(self, node: ast.expr) -> Any:
+        """The object that a name or a dotted name in the rule stands for, or ``None``."""
+        if isinstance(node, ast.Attribute):
+            return getattr(self._resolve(node.value), node.attr, None)
+        if isinstance(node, ast.Name):
+            for scope in (self.globals.nonlocals, self.globals.globals, self.globals.builtins):
+                if node.id in scope:
+                    return scope[node.id]
+            return MATH.get(node.id) if self.file == "<prompt>" else None
+        return None
+
+    def _constant(self, node: ast.Name) -> ast.expr:
+        value = self._resolve(node)
+        if type(value) in (int, float):
+            return ast.Constant(value)
+        raise self.fail(node, f"{node.id!r} is not defined here: it is no argument, and no number outside the rule")
+
+
+def _kind(node: ast.AST) -> str:
+    names = {"Constant": "this literal", "Compare": "a chain of comparisons", "Attribute": "an attribute"}
+    return names.get(type(node).__name__, f"{type(node).__name__.lower()!r}")
