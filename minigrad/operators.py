@@ -216,7 +216,7 @@ class Operators(Traced):
         """The smaller of two, element by element; ties share the gradient evenly."""
         return ops.minimum(self, other)
 
-    def clip(self, min: Any = None, max: Any = None) -> Tensor:  # noqa: A002 - named as in PyTorch
+    def clip(self, min: Any = None, max: Any = None) -> Tensor:
         """Limit to the range from ``min`` to ``max``: numbers, tensors or None. At a bound the gradient passes."""
         return ops.clip(self, min, max)
 

@@ -444,7 +444,7 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
             if arg._requires_grad:
                 required |= bit
                 edge = arg._node or arg
-            if data.dtype is not dtype and not apart:
+            if data.dtype is not dtype and not (apart and data.dtype.kind in "iub"):
                 uniform = uniform and dtype is None
                 dtype = data.dtype
         else:
@@ -501,7 +501,7 @@ def _save(node: Node, args: tuple[Any, ...], arrays: list[Any], result: Tensor) 
 def _promote(primitive: Primitive, args: tuple[Any, ...], arrays: list[Any]) -> list[Any]:
     """Bring mixed inputs to one dtype: that of the floating tensors; numbers and bare arrays adopt it."""
     discrete = [False] * len(args) if primitive.variadic else primitive.discrete
-    joined = [i for i, arg in enumerate(args) if not discrete[i] and arg is not None]
+    joined = [i for i, arg in enumerate(args) if arg is not None and not (discrete[i] and not _is_floating(arrays[i]))]
     dtypes = {arrays[i].dtype for i in joined if isinstance(args[i], Tensor) and arrays[i].dtype.kind in "fc"}
     if np.dtype(np.complex128) in dtypes:  # only in the complex step of check_gradients
         dtypes.discard(np.dtype(np.float64))

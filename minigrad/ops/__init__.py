@@ -56,6 +56,7 @@ from .elementwise import (
 from .indexing import embedding, gather, getitem, place, take
 from .linalg import dot, einsum, linear, matmul, outer
 from .loss import (
+    binary_cross_entropy,
     binary_cross_entropy_with_logits,
     cross_entropy,
     huber_loss,
@@ -107,6 +108,7 @@ __all__ = [
     "argmax",
     "argmin",
     "astype",
+    "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "ceil",
     "clip",

@@ -86,11 +86,18 @@ def _stack_rule(index: int, g: Any, *, axis: int) -> Any:
 
 
 def _pad(x: Any, *, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Any:
-    return np.pad(x, widths, constant_values=value)
+    if len(widths) != x.ndim or any(w < 0 for pair in widths for w in pair):
+        raise ValueError("widths must have a pair (before, after) of sizes for each axis")
+    out = np.full_like(
+        x, value, shape=tuple(before + n + after for n, (before, after) in zip(x.shape, widths, strict=True))
+    )
+    out[_inside(x.shape, widths)] = x
+    return out
 
 
-def _pad_rule(g: Any, x_shape: tuple[int, ...], *, widths: Sequence[tuple[int, int]]) -> Any:
-    return getitem(g, key=tuple(slice(before, before + n) for n, (before, _) in zip(x_shape, widths, strict=True)))
+def _inside(shape: tuple[int, ...], widths: Sequence[tuple[int, int]]) -> tuple[slice, ...]:
+    """The key of the original among its padding."""
+    return tuple(slice(before, before + n) for n, (before, _) in zip(shape, widths, strict=True))
 
 
 concatenate = primitive(
@@ -109,7 +116,7 @@ pad = primitive(
     "pad",
     _pad,
     "x",
-    (_pad_rule,),
+    (lambda g, x_shape, *, widths: getitem(g, key=_inside(x_shape, widths)),),
     doc="Surround with ``value``; ``widths`` has a pair (before, after) for each axis.",
 )
 

@@ -1,0 +1,156 @@
+"""Every primitive: gradients against differences, dtypes, and nobody's memory touched."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from op_cases import CASES
+
+from minigrad import ops
+from minigrad.autograd import grad
+from minigrad.gradcheck import GradientError, check_gradients
+from minigrad.ops import PRIMITIVES, primitive
+from minigrad.tensor import Tensor
+
+FEW = settings(max_examples=10, deadline=None, derandomize=True)
+TESTED = sorted(name for name in PRIMITIVES if not name.startswith("test_"))
+DIFFERENTIABLE = [name for name in TESTED if PRIMITIVES[name].differentiable]
+
+
+def test_every_primitive_has_a_case_and_every_case_a_primitive() -> None:
+    assert set(TESTED) == set(CASES)
+
+
+@pytest.mark.parametrize("name", TESTED)
+@given(data=st.data())
+@settings(FEW, max_examples=3)
+def test_a_case_runs_the_primitive_it_is_named_after(name: str, data: st.DataObject) -> None:
+    f, arrays = CASES[name](data.draw)
+    calls = []
+    entry = PRIMITIVES[name]
+    forward = entry.forward
+    entry.forward = lambda *args, **kwargs: (calls.append(name), forward(*args, **kwargs))[1]
+    try:
+        f(*map(Tensor, arrays))
+    finally:
+        entry.forward = forward
+    assert calls
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+@given(data=st.data())
+@FEW
+def test_gradients_are_those_of_the_values_in_first_and_second_order(name: str, data: st.DataObject) -> None:
+    f, arrays = CASES[name](data.draw)
+    check_gradients(f, [Tensor(a) for a in arrays], seed=data.draw(st.integers(0, 1000)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+@given(data=st.data())
+@FEW
+def test_dtypes_are_kept_and_no_memory_is_changed_or_shared(name: str, dtype: type, data: st.DataObject) -> None:
+    f, arrays = CASES[name](data.draw)
+    arrays = [a.astype(dtype) if a.dtype.kind == "f" else a for a in arrays]
+    before = [a.copy() for a in arrays]
+    inputs = [Tensor(a, requires_grad=a.dtype.kind == "f") for a in arrays]
+    out = f(*inputs)
+    incoming = np.random.default_rng(0).standard_normal(out.shape).astype(dtype)
+    given_gradient = incoming.copy()
+    wanted = [x for x in inputs if x.requires_grad]
+    found = grad(out, wanted, Tensor(incoming))
+
+    assert out.dtype == dtype
+    assert [g.dtype for g in found] == [dtype] * len(found)
+    assert [g.shape for g in found] == [x.shape for x in wanted]
+    np.testing.assert_array_equal(incoming, given_gradient)
+    for array, copy in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+    everything = [incoming, *arrays, *(g.data for g in found)]
+    for g in found:
+        assert sum(np.shares_memory(g.data, other) for other in everything) == 1 or not g.size
+
+
+@pytest.mark.parametrize("name", sorted(set(TESTED) - set(DIFFERENTIABLE)))
+@given(data=st.data())
+@FEW
+def test_results_without_gradient_require_none(name: str, data: st.DataObject) -> None:
+    f, arrays = CASES[name](data.draw)
+    out = f(*(Tensor(a, requires_grad=a.dtype.kind == "f") for a in arrays))
+    assert not out.requires_grad
+    assert out.dtype.kind in "bi" or out.dtype == arrays[0].dtype
+
+
+# --- the checks themselves can fail ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def wrong_rule():
+    """Makes primitives with a wrong rule, and takes them out of the table again."""
+    made = []
+
+    def make(name, forward, rules, inputs="x", **options):
+        made.append(f"test_{name}")
+        return primitive(f"test_{name}", forward, inputs, rules, **options)
+
+    yield make
+    for name in made:
+        del PRIMITIVES[name]
+
+
+def test_a_wrong_factor_fails_the_check_by_complex_step(wrong_rule) -> None:
+    cube = wrong_rule("cube", lambda x: x * x * x, (lambda g, x: g * 2.99 * x * x,))
+    with pytest.raises(GradientError, match=r"WRONG input 0, order 1.*complex step"):
+        check_gradients(cube, Tensor(np.array([0.5, -1.0, 2.0])))
+
+
+def test_a_wrong_factor_fails_the_check_by_differences(wrong_rule) -> None:
+    ramp = wrong_rule("ramp", lambda x: np.maximum(x, 0), (lambda g, x: g * (x > 0) * 1.01,), analytic=False)
+    with pytest.raises(GradientError, match=r"WRONG input 0, order 1.*central difference"):
+        check_gradients(ramp, Tensor(np.array([0.5, -1.0, 2.0])))
+
+
+def test_a_rule_right_only_in_first_order_fails_in_second(wrong_rule) -> None:
+    def rule(g, x):
+        return g * Tensor(3 * np.square(getattr(x, "data", x))) if isinstance(g, Tensor) else g * 3 * x * x
+
+    cube = wrong_rule("cube", lambda x: x * x * x, (rule,))
+    inputs = Tensor(np.array([0.5, -1.0, 2.0]))
+    assert check_gradients(cube, inputs, order=1)
+    with pytest.raises(GradientError, match="order 2"):
+        check_gradients(cube, inputs)
+
+
+def test_an_error_that_cancels_in_a_plain_sum_is_seen(wrong_rule) -> None:
+    reverse = wrong_rule("reverse", lambda x: x[::-1], (lambda g: g,))
+    with pytest.raises(GradientError):
+        check_gradients(reverse, Tensor(np.array([0.5, -1.0, 2.0])))
+
+
+def test_a_rule_that_returns_an_impossible_shape_is_reported_with_the_op(wrong_rule) -> None:
+    broken = wrong_rule("broken", lambda x: x * 2, (lambda g: ops.concatenate(g, g) * 2,))
+    x = Tensor(np.ones(3, np.float32), requires_grad=True)
+    with pytest.raises(ValueError, match=r"test_broken: the gradient rule for input 0 returned shape \(6,\)"):
+        broken(x).sum().backward()
+    assert x.grad is None
+
+
+def test_an_exception_in_a_rule_names_the_op(wrong_rule) -> None:
+    broken = wrong_rule("raising", lambda x: x * 2, (lambda g: g.no_such_method(),))
+    x = Tensor(np.ones(3, np.float32), requires_grad=True)
+    with pytest.raises(AttributeError) as caught:
+        broken(x).sum().backward()
+    assert "test_raising" in caught.value.__notes__[0]
+
+
+def test_a_rule_that_asks_for_something_unknown_is_refused_when_it_is_written() -> None:
+    with pytest.raises(TypeError, match="test_unknown: a gradient rule asks for 'y'"):
+        primitive("test_unknown", np.negative, "x", (lambda g, y: g,))
+    assert "test_unknown" not in PRIMITIVES
+
+
+def test_a_name_is_taken_once() -> None:
+    with pytest.raises(ValueError, match="'exp' exists already"):
+        primitive("exp", np.exp, "x")
