@@ -1,4 +1,4 @@
-"""Every layer and loss: values and gradients against PyTorch's, gradients against differences, float32 stays float32."""
+"""Every layer and loss: values and gradients against PyTorch's and against differences; float32 stays float32."""
 
 import importlib.util
 from pathlib import Path

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from ..suggest import unknown
 from .activation import ELU, GELU, Identity, LeakyReLU, ReLU, ReLU6, Sigmoid, SiLU, Softplus, Tanh
+from .checks import check_probability
 from .dropout import Dropout
 from .linear import Linear
 from .module import Module
@@ -164,6 +165,7 @@ class MLP(Sequential):
         sizes = list(sizes)
         if len(sizes) < 2:
             raise ValueError(f"MLP: needs the sizes of input and output at least, got {sizes}")
+        check_probability("MLP: dropout", dropout)
         if isinstance(activation, str):
             if activation not in ACTIVATIONS:
                 raise ValueError(f"MLP: {unknown('activation', activation, ACTIVATIONS)}")

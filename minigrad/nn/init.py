@@ -128,9 +128,10 @@ def trunc_normal_(
     if std <= 0 or not a < b:
         raise ValueError(f"trunc_normal_: needs std > 0 and a < b, got std={std}, a={a}, b={b}")
     low, high = (a - mean) / std, (b - mean) / std
-    mass = 0.5 * (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2)))
+    mass = _mass(low, high)
     mode = min(max(0.0, low), high)
-    accepted = mass * math.sqrt(2 * math.pi) * math.exp(0.5 * mode**2) / (high - low)
+    # Beyond 37 the peak underflows, and so does the mass.
+    accepted = mass * math.sqrt(2 * math.pi) * math.exp(0.5 * mode**2) / (high - low) if abs(mode) < 37 else 0.0
     if max(mass, accepted) < 1e-3:
         raise ValueError(
             f"trunc_normal_: [{a}, {b}] is too far out in the tail of N({mean}, {std}²); move or narrow it"
@@ -149,6 +150,14 @@ def trunc_normal_(
         chosen = np.concatenate([chosen, kept])
     values = np.clip(mean + std * chosen[:count].reshape(tensor.shape), a, b)
     return _fill(tensor, values)
+
+
+def _mass(low: float, high: float) -> float:
+    """The probability that a standard normal number falls into [low, high], also far out."""
+    if low < 0 < high:
+        return 0.5 * (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2)))
+    near, far = sorted((abs(low), abs(high)))
+    return 0.5 * (math.erfc(near / math.sqrt(2)) - math.erfc(far / math.sqrt(2)))
 
 
 # --- distributions scaled by fan -----------------------------------------------------------------------------------

@@ -1,0 +1,133 @@
+"""Sequential, ModuleList and MLP."""
+
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+
+from minigrad import nn
+from minigrad.tensor import Tensor
+
+
+def x(*shape):
+    return Tensor(np.random.default_rng(0).standard_normal(shape).astype(np.float32))
+
+
+def names(module):
+    return [name for name, _ in module.named_children()]
+
+
+# --- Sequential ----------------------------------------------------------------------------------------------------
+
+
+def test_sequential_applies_its_modules_in_order():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    np.testing.assert_array_equal(model(x(5, 3)).data, model[2](model[1](model[0](x(5, 3)))).data)
+    assert nn.Sequential()(3) == 3
+
+
+def test_sequential_takes_names():
+    model = nn.Sequential(OrderedDict(hidden=nn.Linear(3, 4), act=nn.ReLU()))
+    assert names(model) == ["hidden", "act"]
+    assert model[0] is model.hidden is model[-2]
+    assert model(x(2, 3)).shape == (2, 4)
+
+
+def test_sequential_behaves_as_a_list():
+    first, second, third = nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2)
+    model = nn.Sequential(first, third)
+    model.insert(1, second)
+    assert list(model) == [first, second, third]
+    assert (len(model), names(model), model[-1]) == (3, ["0", "1", "2"], third)
+    model[1] = fourth = nn.Tanh()
+    assert model[1] is fourth
+    del model[0]
+    assert list(model) == [fourth, third]
+    assert names(model) == ["0", "1"]
+    assert [p.name for p in model.parameters()] == ["1.weight", "1.bias"]
+    model.append(first).extend([second])
+    assert list(model) == [fourth, third, first, second]
+
+
+def test_a_slice_holds_the_same_modules_and_leaves_their_names():
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)).eval()
+    part = model[1:]
+    assert isinstance(part, nn.Sequential)
+    assert not part.training
+    assert list(part) == [model[1], model[2]]
+    assert model[2].weight.name == "2.weight"
+    np.testing.assert_array_equal(part(x(1, 2)).data, model[2](model[1](x(1, 2))).data)
+    assert isinstance(nn.MLP([2, 3, 4])[:1], nn.Sequential)
+
+
+@pytest.mark.parametrize("index", [3, -4])
+def test_an_index_out_of_range(index):
+    with pytest.raises(IndexError, match=f"Sequential: index {index} is out of range for 3 modules"):
+        nn.Sequential(nn.ReLU(), nn.ReLU(), nn.ReLU())[index]
+
+
+def test_sequential_takes_modules_only():
+    with pytest.raises(TypeError, match=r"unpack it with Sequential\(\*modules\)"):
+        nn.Sequential([nn.ReLU()])
+    with pytest.raises(TypeError, match="'1' must be a Module, not type"):
+        nn.Sequential(nn.ReLU(), nn.ReLU)
+    model = nn.Sequential(nn.ReLU())
+    with pytest.raises(TypeError, match="insert: needs a Module, not int"):
+        model.insert(0, 3)
+    assert len(model) == 1
+
+
+# --- ModuleList ----------------------------------------------------------------------------------------------------
+
+
+def test_a_module_list_registers_what_it_holds():
+    net = nn.Module()
+    net.layers = nn.ModuleList(nn.Linear(2, 2) for _ in range(2))
+    net.layers += [nn.Linear(2, 3)]
+    assert [p.name for p in net.parameters()][-1] == "layers.2.bias"
+    assert len(net.layers) == 3
+    assert isinstance(net.layers[:2], nn.ModuleList)
+    with pytest.raises(NotImplementedError):
+        net.layers(x(2, 2))
+
+
+# --- MLP -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_mlp_is_a_sequential_with_the_names_of_one():
+    model = nn.MLP([64, 32, 10])
+    assert [name for name, _ in model.named_parameters()] == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    assert [type(module).__name__ for module in model] == ["Linear", "ReLU", "Linear"]
+    assert model(x(5, 64)).shape == (5, 10)
+
+
+def test_an_mlp_with_everything():
+    model = nn.MLP([8, 6, 4, 2], activation="gelu", dropout=0.1, norm="layer", bias=False)
+    block = ["Linear", "LayerNorm", "GELU", "Dropout"]
+    assert [type(module).__name__ for module in model] == [*block, *block, "Linear"]
+    assert all(module.bias is None for module in model if isinstance(module, nn.Linear))
+    assert model(x(3, 8)).shape == (3, 2)
+
+
+def test_an_mlp_takes_any_activation():
+    model = nn.MLP([2, 3, 1], activation=lambda: nn.LeakyReLU(0.3))
+    assert model[1].negative_slope == 0.3
+
+
+def test_an_mlp_without_hidden_layers_is_linear():
+    assert [type(module).__name__ for module in nn.MLP([3, 2])] == ["Linear"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sizes": [3]}, r"sizes of input and output at least, got \[3\]"),
+        ({"sizes": [3, 0, 2]}, "Linear: out_features must be positive, got 0"),
+        ({"sizes": [3, 2, 1], "activation": "rleu"}, "unknown activation 'rleu'; did you mean 'relu'"),
+        ({"sizes": [3, 2, 1], "norm": "group"}, "unknown norm 'group'"),
+        ({"sizes": [3, 2, 1], "dropout": -0.1}, "probability"),
+    ],
+)
+def test_an_mlp_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        nn.MLP(**arguments)
