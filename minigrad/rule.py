@@ -127,6 +127,7 @@ class Rule:
     init: Mapping[str, float | str] = field(default_factory=dict)
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
+        """Run the rule as plain Python, on scalars."""
         return self.function(*args, **keywords)
 
     def __repr__(self) -> str:

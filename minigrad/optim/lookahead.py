@@ -143,7 +143,7 @@ class Lookahead(Optimizer):
                 first = state.get("momentum_buffer", state.get("exp_avg"))
                 states.append(state if first is None else {**state, "momentum": first})
             self._slow = Layout(program, [cohort], fast.missing, states)
-            program.bind_options(cohort, {}, self._slow.scalars[0])
+            program.bind_options(cohort, {})
         return self._slow
 
     def state_dict(self) -> dict[str, Any]:

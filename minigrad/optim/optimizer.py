@@ -180,8 +180,8 @@ class Optimizer:
 
     def _bind_options(self, layout: Layout) -> None:
         options = [group.scalars() for group in self.param_groups]
-        for cohort, row in zip(layout.cohorts, layout.scalars, strict=True):
-            layout.program.bind_options(cohort, options[cohort.group], row)
+        for cohort in layout.cohorts:
+            layout.program.bind_options(cohort, options[cohort.group])
 
     def _elements(self) -> list[Element]:
         return [*([negate] if self.uses("maximize") else []), *self.chain()]

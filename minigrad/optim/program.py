@@ -16,6 +16,8 @@ from ..store import SCOPES, Buffer, Entry, ParameterStore
 
 Array = npt.NDArray[Any]
 
+StepFunction = Callable[..., Mapping[str, float]]
+
 # The arrays of one block stay in the second-level cache between its loop and its norms.
 BLOCK = 32768
 
@@ -28,12 +30,14 @@ class Cohort:
         overrides: what these parameters have otherwise than their group.
         age: how many steps they have taken.
         entries: the parameters.
-        options: the numeric options, by the names that rules know.
+        row: its row of scalars.
+        bound: the functions of the step, with the options that they take.
     """
 
     def __init__(self, group: int, overrides: Mapping[str, float], age: int, entries: list[Entry]) -> None:
         self.group, self.overrides, self.age, self.entries = group, dict(overrides), age, entries
-        self.options: dict[str, float] = {}
+        self.row: Array = np.empty(0)
+        self.bound: list[tuple[StepFunction, tuple[float, ...]]] = []
 
 
 class Program:
@@ -48,30 +52,25 @@ class Program:
         functions = dict.fromkeys(rule.scalars for rule in plan.rules if rule.scalars is not None)
         self._functions = [(f, tuple(n for n in inspect.signature(f).parameters if n != "step")) for f in functions]
 
-    def bind_options(self, cohort: Cohort, options: Mapping[str, float], row: Array) -> None:
+    def bind_options(self, cohort: Cohort, options: Mapping[str, float]) -> None:
         """Take over the options of the cohort's group, and write those that do not depend on the step.
 
         Raises:
             TypeError: if a rule needs an option that is not there.
         """
-        cohort.options = {**options, **cohort.overrides}
-        produced = self.step_scalars(cohort, 1)
-        for name, column in self.columns.items():
-            if name not in cohort.options and name not in produced:
-                users = [r.name for r in self.plan.rules if name in r.hypers] or ["a norm"]
-                raise TypeError(f"rule {users[0]!r} needs {name!r}, which is no numeric option of the param group")
-            if name not in produced:
-                row[column] = cohort.options[name]
-
-    def step_scalars(self, cohort: Cohort, step: int) -> dict[str, float]:
-        """What the rules' ``scalars`` functions give for a step, in float64."""
-        values: dict[str, float] = {}
+        known = {**options, **cohort.overrides}
         for function, names in self._functions:
-            missing = [name for name in names if name not in cohort.options]
-            if missing:
-                raise TypeError(f"{function.__name__}() needs {missing[0]!r}, which is no numeric option of the group")
-            values.update(function(step, *[cohort.options[name] for name in names]))
-        return values
+            for name in names:
+                if name not in known:
+                    raise TypeError(f"{function.__name__}() needs {name!r}, which is no numeric option of the group")
+        cohort.bound = [(function, tuple(known[name] for name in names)) for function, names in self._functions]
+        for function, arguments in cohort.bound:
+            known.update(function(1, *arguments))
+        for name, column in self.columns.items():
+            if name not in known:
+                users = [rule.name for rule in self.plan.rules if name in rule.hypers] or ["a norm"]
+                raise TypeError(f"rule {users[0]!r} needs {name!r}, which is no numeric option of the param group")
+            cohort.row[column] = known[name]
 
 
 class Layout:
@@ -90,6 +89,8 @@ class Layout:
         plan, store = program.plan, program.store
         self.program, self.cohorts, self.missing = program, cohorts, missing
         self.scalars = np.zeros((len(cohorts), len(plan.hypers)))
+        for cohort, row in zip(cohorts, self.scalars, strict=True):
+            cohort.row = row
         self.norms = np.zeros((len(plan.norms), max([store.counts[norm.scope] for norm in plan.norms], default=0)))
         self.versions = [entry.parameter._version for cohort in cohorts for entry in cohort.entries]
         rows = {entry.name: row for row, cohort in enumerate(cohorts) for entry in cohort.entries}
@@ -126,12 +127,12 @@ class Layout:
     def refresh_scalars(self) -> None:
         """Write what depends on the step that the cohorts are about to take."""
         columns = self.program.columns
-        if not self.program._functions:
-            return
-        for row, cohort in zip(self.scalars, self.cohorts, strict=True):
-            for name, value in self.program.step_scalars(cohort, cohort.age + 1).items():
-                if name in columns:
-                    row[columns[name]] = value
+        for cohort in self.cohorts:
+            step = cohort.age + 1
+            for function, arguments in cohort.bound:
+                for name, value in function(step, *arguments).items():
+                    if name in columns:
+                        cohort.row[columns[name]] = value
 
     def run(self) -> None:
         """Run every pass once over every block."""
