@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minigrad.data import DataLoader, Dataset
+from minigrad.random import manual_seed
 from minigrad.tensor import Tensor
 
 
@@ -62,11 +63,9 @@ def test_epochs_differ_and_the_seed_decides_them_all():
 
 
 def test_without_a_seed_the_order_follows_manual_seed():
-    import minigrad
-
     orders = []
     for seed in (5, 5, 6):
-        minigrad.manual_seed(seed)
+        manual_seed(seed)
         orders.append(batches(DataLoader(numbered(20), 4, shuffle=True)))
     assert orders[0] == orders[1] != orders[2]
 
