@@ -1,5 +1,6 @@
 """What installing gives: the files in the wheel, the command, an import that stays light."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -76,3 +77,10 @@ def test_run_time_dependencies_are_the_four_announced():
 def test_the_readme_marks_its_commands_for_the_checks_to_run(name):
     text = (ROOT / "README.md").read_text()
     assert text.count(f"<!-- command: {name} -->\n```bash\n") == 1
+
+
+def test_the_readmes_program_runs_and_learns():
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    names = {}
+    exec(program, names)
+    assert names["loss"].item() < 1
