@@ -113,6 +113,27 @@ def test_targets_may_be_lists_and_arrays():
     assert nn.L1Loss()(tensor([1.0, 3.0]), np.zeros(2)).dtype == np.float32
 
 
+@pytest.mark.parametrize("as_given", [np.asarray, Tensor, list])
+def test_a_weight_of_another_dtype_does_not_change_that_of_the_loss(as_given):
+    scores, weight = Tensor(LOGITS.astype(np.float32), requires_grad=True), as_given(np.array([0.5, 2.0, 1.0, 3.0]))
+    for loss in (
+        F.cross_entropy(scores, LABELS, weight),
+        F.cross_entropy(scores, LABELS, weight, label_smoothing=0.1),
+        F.nll_loss(scores, LABELS, weight),
+        F.binary_cross_entropy(F.sigmoid(scores), np.ones((6, 4)), weight),
+        F.binary_cross_entropy_with_logits(scores, np.ones((6, 4)), weight, pos_weight=weight),
+    ):
+        scores.grad = None
+        loss.backward()
+        assert loss.dtype == scores.grad.dtype == np.float32
+
+
+def test_a_weight_that_asks_for_a_gradient_is_refused():
+    weight = Tensor(np.ones(4), requires_grad=True)
+    with pytest.raises(TypeError, match="no gradient with respect to input 'weight'"):
+        F.cross_entropy(tensor(LOGITS), LABELS, weight)
+
+
 def test_weights_are_buffers_of_their_modules():
     loss = nn.CrossEntropyLoss(weight=[1.0, 2.0])
     assert list(loss.state_dict()) == ["weight"]

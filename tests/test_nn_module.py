@@ -88,6 +88,12 @@ def test_one_name_is_one_thing():
     assert "norm" not in dict(net.named_parameters())
 
 
+def test_setting_the_same_thing_again_changes_nothing():
+    net = Net()
+    net.body, net.scale = net.body, net.scale
+    assert all(p.name == name for name, p in net.named_parameters())
+
+
 def test_a_plain_tensor_cannot_take_the_place_of_a_parameter_or_module():
     net = Net()
     with pytest.raises(TypeError, match=r"Net\.scale must be a Parameter or None, not Tensor"):
@@ -218,6 +224,9 @@ def test_a_shared_module_comes_once_and_the_last_place_names_it():
     layer = nn.Linear(2, 2)
     model = nn.Sequential(layer, nn.ReLU(), layer)
     assert [name for name, _ in model.named_parameters()] == ["0.weight", "0.bias"]
+    assert [path for path, _ in model.named_modules()] == ["", "0", "1"]
+    assert [path for path, _ in model.named_layers()] == ["0"]
+    assert list(model.children()) == [layer, model[1]]
     assert layer.weight.name == "2.weight"
 
 
@@ -339,6 +348,14 @@ def test_converting_keeps_the_parameters_and_converts_gradients_and_buffers():
         np.testing.assert_array_equal(parameter.data, value)
     with pytest.raises(TypeError, match="float32 or float64, not int64"):
         net.astype(int)
+
+
+def test_converting_is_a_change_that_an_earlier_graph_notices():
+    layer = nn.Linear(3, 2)
+    loss = layer(Tensor(np.ones((1, 3), np.float32), requires_grad=True)).sum()
+    layer.double()
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
 
 
 def test_layers_can_be_made_in_float64():

@@ -42,6 +42,14 @@ def test_the_model_is_left_as_it_was_when_the_example_does_not_fit():
     assert all(module.training and not module._forward_hooks for module in model.modules())
 
 
+def test_the_example_is_not_recorded():
+    model = nn.Linear(3, 2)
+    recorded = []
+    model.register_forward_hook(lambda module, args, output: recorded.append(output.requires_grad))
+    model.summary((1, 3))
+    assert recorded == [False]
+
+
 def test_without_an_example_there_are_no_shapes():
     table = nn.Linear(3, 2).summary()
     assert [(row.name, row.output_shapes, row.parameters) for row in table.rows] == [("", (), 8)]

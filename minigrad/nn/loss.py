@@ -62,8 +62,8 @@ def cross_entropy(
     if reduction == "mean":
         factors = counted.astype(np.float64)
         if weight is not None:
-            factors = factors * np.asarray(weight.data if isinstance(weight, Tensor) else weight)[labels * counted]
-        smooth = smooth / float(factors.sum())
+            factors = factors * weight[labels * counted]
+        smooth = smooth / float(factors.sum().real)  # complex only in a gradient check
     return hard * (1.0 - label_smoothing) + smooth * (label_smoothing / x.shape[axis])
 
 
@@ -117,7 +117,7 @@ def binary_cross_entropy_with_logits(
     """
     check_input("binary_cross_entropy_with_logits", x)
     return primitives.binary_cross_entropy_with_logits(
-        x, _as_operand(target), _as_operand(weight), _as_operand(pos_weight), reduction=reduction
+        x, _as_operand(target), _as_factor(weight, x), _as_factor(pos_weight, x), reduction=reduction
     )
 
 
@@ -128,7 +128,7 @@ def binary_cross_entropy(x: Any, target: Any, weight: Any = None, reduction: str
         ValueError: for ``x`` outside [0, 1]; logits belong to `binary_cross_entropy_with_logits`.
     """
     check_input("binary_cross_entropy", x)
-    return primitives.binary_cross_entropy(x, _as_operand(target), _as_operand(weight), reduction=reduction)
+    return primitives.binary_cross_entropy(x, _as_operand(target), _as_factor(weight, x), reduction=reduction)
 
 
 def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
@@ -158,14 +158,18 @@ def _as_operand(value: Any) -> Any:
     return value if value is None or isinstance(value, Tensor | np.ndarray) else as_array(value)
 
 
+def _as_factor(weight: Any, x: Any) -> Any:
+    """A weight as an array of the scores' dtype, so that it cannot change that of the loss."""
+    if weight is None or (isinstance(weight, Tensor) and weight.requires_grad):
+        return weight  # the primitive says that a weight has no gradient
+    return np.asarray(weight.data if isinstance(weight, Tensor) else weight, x.dtype)
+
+
 def _class_weight(name: str, weight: Any, x: Any) -> Any:
-    """A class weight as a tensor or as an array of the scores' dtype; raises if it is not one number per class."""
-    if weight is None:
-        return None
-    if not isinstance(weight, Tensor):
-        weight = np.asarray(weight, x.dtype)
+    """`_as_factor`; raises if the weight is not one number per class."""
+    weight = _as_factor(weight, x)
     classes = x.shape[min(len(x.shape), 2) - 1] if x.shape else 0
-    if weight.shape != (classes,):
+    if weight is not None and weight.shape != (classes,):
         raise ValueError(f"{name}: weight of shape {weight.shape} must be one number for each of {classes} classes")
     return weight
 

@@ -98,22 +98,13 @@ class _Recurrent(Module):
         for layer in range(self.num_layers):
             if layer:
                 steps = [F.dropout(s, self.dropout, self.training) for s in steps]
-            outputs: list[list[Tensor]] = []
-            for direction, suffix in enumerate(self._suffixes(layer)):
-                index = layer * self._directions + direction
-                if initial is None:
-                    state: State = (np.zeros((x.shape[1], self.hidden_size), self.weight_dtype),) * self.states
-                else:
-                    state = tuple(s[index] for s in initial)
-                ordered = steps if direction == 0 else steps[::-1]
-                hidden = []
-                weights = tuple(
-                    getattr(self, kind + suffix) for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-                )
-                for step in ordered:
-                    state = self.step(step, state, weights)
-                    hidden.append(state[0])
-                outputs.append(hidden if direction == 0 else hidden[::-1])
+            outputs = []
+            for suffix in self._suffixes(layer):
+                state: State = (np.zeros((x.shape[1], self.hidden_size), self.weight_dtype),) * self.states
+                if initial is not None:
+                    state = tuple(s[len(final)] for s in initial)
+                hidden, state = self._scan(steps, state, suffix)
+                outputs.append(hidden)
                 final.append(state)
             steps = outputs[0] if len(outputs) == 1 else [concatenate(*p, axis=-1) for p in zip(*outputs, strict=True)]
         output = stack(*steps, axis=1 if batched and self.batch_first else 0)
@@ -121,6 +112,21 @@ class _Recurrent(Module):
         if not batched:
             return output[:, 0], [f[:, 0] for f in finals]
         return output, finals
+
+    def _scan(self, steps: list[Any], state: State, suffix: str) -> tuple[list[Any], State]:
+        """One cell over all steps, in its own direction: the outputs in the order of ``steps``, and the last state."""
+        backwards = suffix.endswith("reverse")
+        weights: Weights = (
+            getattr(self, "weight_ih" + suffix),
+            getattr(self, "weight_hh" + suffix),
+            getattr(self, "bias_ih" + suffix),
+            getattr(self, "bias_hh" + suffix),
+        )
+        hidden = []
+        for step in reversed(steps) if backwards else steps:
+            state = self.step(step, state, weights)
+            hidden.append(state[0])
+        return hidden[::-1] if backwards else hidden, state
 
     @property
     def weight_dtype(self) -> np.dtype[Any]:

@@ -78,8 +78,7 @@ class Registry:
             raise ValueError(f"{type(self).__name__}.{name} is a method; choose another name")
         if isinstance(value, Registry) and any(part is self for part in value.modules()):
             raise ValueError(f"{type(self).__name__}.{name}: a module cannot contain itself")
-        if vars(self).get(name) is not value:
-            self._release(name)
+        self._release(name)
         object.__setattr__(self, name, value)
         if isinstance(value, Parameter):
             self._modules.pop(name, None)
