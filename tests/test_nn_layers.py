@@ -109,37 +109,83 @@ def test_first_and_second_gradients_agree_with_differences(name):
     check_gradients(function, points)
 
 
-@settings(max_examples=15, deadline=None)
+@pytest.mark.parametrize("name", CASES)
+def test_nothing_given_is_changed_or_shared(name):
+    case = CASES[name]
+    module, arrays = build(case), draw_inputs(case)
+    inputs = [Tensor(x.copy()).requires_grad_(x.dtype.kind == "f") for x in arrays]
+    output = call(case, module, inputs)[0]
+    if not output.requires_grad:
+        output = output + module.weight.sum()
+    upstream = draw_upstream(case, [output.data])[0]
+    given = Tensor(np.array(upstream))
+    output.backward(given)
+    np.testing.assert_array_equal(given.data, upstream)
+    for x, array in zip(inputs, arrays, strict=True):
+        np.testing.assert_array_equal(x.data, array)
+    gradients = [x.grad.data for x in [*inputs, *module.parameters()] if x.grad is not None]
+    held = [given.data, output.data, *(x.data for x in inputs), *(p.data for p in module.parameters())]
+    for i, gradient in enumerate(gradients):
+        assert not any(np.shares_memory(gradient, other) for other in [*gradients[:i], *held])
+
+
+def random_layer(kind, n, a, b):
+    """A layer and its input, for random sizes."""
+    rng = np.random.default_rng(n + 10 * a + 100 * b)
+    if kind == "Embedding":
+        return nn.Embedding(a, b), rng.integers(a, size=(n, 2))
+    if kind == "BatchNorm1d":
+        return nn.BatchNorm1d(a), rng.standard_normal((n + 1, a, b) if b > 1 else (n + 1, a))
+    if kind in ("LayerNorm", "RMSNorm"):
+        return getattr(nn, kind)((a, b) if n > 1 else b, eps=0.01), rng.standard_normal((n, a, b))
+    if kind == "Linear":
+        return nn.Linear(a, b, bias=n > 1), rng.standard_normal(((), (n,), (n, 2))[n - 1] + (a,))
+    if kind in ("RNN", "GRU", "LSTM"):
+        layer = getattr(nn, kind)(a, b, bidirectional=n == 2, bias=a > 1, batch_first=b > 1)
+        return layer, rng.standard_normal((n, 2, a))
+    return nn.MLP([a, b, n], activation="tanh", norm="layer"), rng.standard_normal((3, a))
+
+
+@settings(max_examples=40, deadline=None)
 @given(
-    leading=st.lists(st.integers(1, 3), max_size=2),
-    features=st.integers(1, 4),
-    outputs=st.integers(1, 3),
+    kind=st.sampled_from(["Linear", "Embedding", "BatchNorm1d", "LayerNorm", "RMSNorm", "RNN", "GRU", "LSTM", "MLP"]),
+    n=st.integers(1, 3),
+    a=st.integers(1, 3),
+    b=st.integers(1, 3),
+)
+def test_gradients_at_random_sizes(kind, n, a, b):
+    layer, x = random_layer(kind, n, a, b)
+    owners = [(module, name) for module in layer.modules() for name in module._parameters]
+    points = [x, *(vars(module)[name].data.astype(np.float64) for module, name in owners)]
+    layer.double()
+
+    def function(x, *parameters):
+        for (module, name), value in zip(owners, parameters, strict=True):
+            vars(module)[name] = value
+        return tuple(flat(layer(x)))
+
+    check_gradients(function, points)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    leading=st.lists(st.integers(0, 4), max_size=3),
+    features=st.integers(1, 5),
+    outputs=st.integers(1, 5),
     bias=st.booleans(),
 )
-def test_linear_at_any_shape(leading, features, outputs, bias):
-    rng = np.random.default_rng(0)
+def test_linear_is_the_matrix_product_at_any_shape(leading, features, outputs, bias):
     layer = nn.Linear(features, outputs, bias=bias).double()
-    x = rng.standard_normal((*leading, features))
+    x = np.random.default_rng(0).standard_normal((*leading, features))
     expected = x @ layer.weight.data.T + (layer.bias.data if bias else 0)
-    np.testing.assert_allclose(layer(x).data, expected, rtol=1e-12)
-
-    def function(x, weight):
-        vars(layer)["weight"] = weight
-        return layer(x)
-
-    check_gradients(function, [x, layer.weight.data.copy()])
+    np.testing.assert_allclose(layer(x).data, expected, rtol=1e-12, atol=1e-14)
 
 
-@settings(max_examples=15, deadline=None)
-@given(kind=st.sampled_from([nn.LayerNorm, nn.RMSNorm]), leading=st.lists(st.integers(1, 3), max_size=2))
-def test_normalisation_at_any_shape(kind, leading):
-    x = np.random.default_rng(1).standard_normal((*leading, 3))
-    layer = kind(3, eps=1e-3).double()
-    check_gradients(layer, [x])
-    if kind is nn.LayerNorm:
-        np.testing.assert_allclose(layer(x).data.mean(axis=-1), 0, atol=1e-12)
-    else:
-        np.testing.assert_allclose((layer(x).data ** 2).mean(axis=-1), 1, rtol=0.05)
+def test_normalised_values_have_mean_0_and_mean_square_1():
+    x = np.random.default_rng(1).standard_normal((4, 6)) * 3 + 5
+    np.testing.assert_allclose(nn.LayerNorm(6).double()(x).data.mean(axis=-1), 0, atol=1e-12)
+    np.testing.assert_allclose((nn.RMSNorm(6).double()(x).data ** 2).mean(axis=-1), 1, rtol=1e-12)
+    np.testing.assert_allclose(nn.BatchNorm1d(6).double()(x).data.var(axis=0), 1, rtol=1e-4)
 
 
 # --- training and evaluation ---------------------------------------------------------------------------------------
