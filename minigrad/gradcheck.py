@@ -1,12 +1,13 @@
 """`check_gradients`: are the gradients of a function those that its values imply?
 
 The gradient rules are compared with numbers that need no rule. Where everything that was recorded is complex
-differentiable, that is the complex step, Im f(x + ih)/h with h = 1e-20, which has no cancellation (Squire and Trapp
-1998); elsewhere the central difference (f(x + h) - f(x - h))/2h.
+differentiable and takes complex numbers, that is the complex step, Im f(x + ih)/h with h = 1e-20, which has no
+cancellation (Squire and Trapp 1998); elsewhere the central difference (f(x + h) - f(x - h))/2h.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -183,13 +184,14 @@ def _compare(
     again = function(_leaves(points))
     if not all(np.array_equal(y.data, z.data, equal_nan=True) for y, z in zip(outputs, again, strict=True)):
         raise ValueError("check_gradients: the function gave other values when called again; seed it inside")
-    method = "complex step" if analytic else "central difference"
     gradients = [g.data for g in _differentiate(outputs, tensors, weights, create_graph=False)]
 
     def value(changed: list[Array]) -> Any:
         total = sum(np.sum(y.data * w) for y, w in zip(function(_leaves(changed)), weights, strict=True))
         return total if np.iscomplexobj(total) else float(total)
 
+    analytic = analytic and _takes_complex(value, points)
+    method = "complex step" if analytic else "central difference"
     limits = _TOLERANCES[method]
     rtol, atol = limits[0] if rtol is None else rtol, limits[1] if atol is None else atol
     entries = []
@@ -211,6 +213,16 @@ def _compare(
         if worst is not None:
             entries.append(worst)
     return entries
+
+
+def _takes_complex(value: Callable[[list[Array]], Any], points: list[Array]) -> bool:
+    """Whether the function carries complex numbers through; one that makes real copies of its own does not."""
+    try:
+        with warnings.catch_warnings(action="error", category=np.exceptions.ComplexWarning):
+            value([point.astype(np.complex128) for point in points])
+    except (TypeError, np.exceptions.ComplexWarning):
+        return False
+    return True
 
 
 class _Line:
