@@ -16,7 +16,11 @@ MATMUL_HINT = "the last axis of the first must equal the last but one of the sec
 
 
 def _matmul(a: Any, b: Any) -> Any:
-    return np.matmul(a, b)
+    try:
+        return np.matmul(a, b)
+    except ValueError:
+        # NumPy's own text speaks of core dimensions.
+        raise ValueError("the sizes do not fit") from None
 
 
 # A vector stands for a matrix of one row (in front) or one column (behind); so does its gradient.

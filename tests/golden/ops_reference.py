@@ -264,9 +264,16 @@ for reduction in ("mean", "sum", "none"):
     for op in ("nll_loss", "cross_entropy"):
         functional(op, A, LABELS, label=reduction, reduction=reduction)
         functional(op, A, [2, -100, 3], label=f"ignored {reduction}", reduction=reduction)
-        add(op, lambda ops, x, y, op=op, r=reduction: getattr(ops, op)(x, y, WEIGHT, reduction=r),
+        add(
+            op,
+            lambda ops, x, y, op=op, r=reduction: getattr(ops, op)(x, y, WEIGHT, reduction=r),
             lambda t, x, y, op=op, r=reduction: getattr(t.nn.functional, op)(
-                x, y, t.tensor(WEIGHT, dtype=x.dtype), reduction=r), A, LABELS, label=f"weighted {reduction}")  # fmt: skip
+                x, y, t.tensor(WEIGHT, dtype=x.dtype), reduction=r
+            ),
+            A,
+            LABELS,
+            label=f"weighted {reduction}",
+        )
         functional(op, CUBE, [[0, 2, 1, 1], [2, 2, 0, 1]], label=f"many axes {reduction}", reduction=reduction)
 for op in ("nll_loss", "cross_entropy"):
     functional(op, A[0], np.array(2), label="single example")
