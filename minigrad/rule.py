@@ -19,11 +19,12 @@ from __future__ import annotations
 
 import ast
 import builtins
+import copy
 import inspect
 import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,7 @@ class Rule:
         state: the names of its state slots, one value per parameter element each.
         hypers: the keyword-only arguments.
         body: its statements.
-        outputs: the names it returns, a subset of ``update``, ``param`` and the state.
+        outputs: the names it returns: its state, and what it changes of ``update``, ``param`` and ``grad``.
         scalars: computes step-dependent hyper-parameters, or ``None``.
         init: the value that a state slot starts with, a number or the name of an option; 0 where absent.
     """
@@ -132,6 +133,18 @@ class Rule:
 
     def __repr__(self) -> str:
         return f"<rule {self.name}({', '.join(self.inputs)}; {', '.join(self.hypers)})>"
+
+    def renamed(self, names: Mapping[str, str]) -> Rule:
+        """The same rule with some norms and hyper-parameters under other names, to stand in a chain twice."""
+
+        class Renaming(ast.NodeTransformer):
+            def visit_Name(self, node: ast.Name) -> ast.Name:
+                return ast.Name(names.get(node.id, node.id), node.ctx)
+
+        body = tuple(replace(a, value=Renaming().visit(copy.deepcopy(a.value))) for a in self.body)
+        inputs = tuple(names.get(name, name) for name in self.inputs)
+        hypers = tuple(names.get(name, name) for name in self.hypers)
+        return replace(self, inputs=inputs, hypers=hypers, body=body)
 
     @property
     def norms(self) -> tuple[str, ...]:
@@ -157,6 +170,8 @@ class Norm:
         order: 1, 2, any positive number or infinity.
         name: the name by which rules read it.
         where: an option; parameters for which it is 0 are left out of the norm.
+        nonfinite: what happens where it is NaN or infinite: ``"propagate"`` goes on, ``"raise"`` and ``"skip"`` stop
+            the step before anything is changed.
     """
 
     of: str
@@ -164,9 +179,17 @@ class Norm:
     order: float
     name: str
     where: str | None = None
+    nonfinite: str = "propagate"
 
 
-def norm(of: str, scope: str, order: float = 2, name: str | None = None, where: str | None = None) -> Norm:
+def norm(
+    of: str,
+    scope: str,
+    order: float = 2,
+    name: str | None = None,
+    where: str | None = None,
+    nonfinite: str = "propagate",
+) -> Norm:
     """A norm of ``"param"``, ``"grad"`` or ``"update"`` over each unit, tensor, layer, or over everything (global).
 
     Rules that stand later in the chain read it under ``name``, by default ``of`` followed by ``_norm``. It is
@@ -182,7 +205,9 @@ def norm(of: str, scope: str, order: float = 2, name: str | None = None, where: 
         raise ValueError(f"norm: scope must be one of {', '.join(SCOPES)}, not {scope!r}")
     if not order > 0:
         raise ValueError(f"norm: the order must be positive, not {order!r}")
-    return Norm(of, scope, float(order), name or f"{of}_norm", where)
+    if nonfinite not in ("raise", "skip", "propagate"):
+        raise ValueError(f"norm: nonfinite must be 'raise', 'skip' or 'propagate', not {nonfinite!r}")
+    return Norm(of, scope, float(order), name or f"{of}_norm", where, nonfinite)
 
 
 def rule(
@@ -305,8 +330,8 @@ class _Parser:
         for item in items:
             if not isinstance(item, ast.Name):
                 raise self.fail(statement, "return plain names: assign the expression to update, param or state first")
-            if item.id not in (*self.state, "update", "param"):
-                raise self.fail(statement, f"{item.id!r} cannot be returned: it is neither update, param nor state")
+            if item.id not in (*self.state, *VALUES):
+                raise self.fail(statement, f"{item.id!r} cannot be returned: it is no state, nor update, param or grad")
             if item.id not in self.known:
                 raise self.fail(statement, f"{item.id!r} is returned but never set")
             names.append(item.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -128,6 +129,11 @@ class ParameterStore:
         self.counts = {"unit": unit_id, "tensor": tensor_id, "layer": len(layers), "global": 1}
         self.buffers = tuple(Buffer(dtype, entries) for dtype, entries in by_dtype.items())
         self.entries = {entry.name: entry for buffer in self.buffers for entry in buffer.entries}
+        # The tables of the last clip_grad_ call on these gradients: what it was, on which entries, and the tables.
+        self.clip_layout: tuple[Any, list[Entry], Any] | None = None
+        for buffer in self.buffers:
+            for _, view in buffer.bound:
+                _stores[id(view)] = self
 
     @property
     def size(self) -> int:
@@ -136,6 +142,21 @@ class ParameterStore:
 
     def __repr__(self) -> str:
         return f"<ParameterStore: {len(self.entries)} tensors in {len(self.layers)} layers, {self.size:,} parameters>"
+
+
+# Stores by the identity of the gradient views that they own and keep alive.
+_stores: weakref.WeakValueDictionary[int, ParameterStore] = weakref.WeakValueDictionary()
+
+
+def store_of(parameters: Sequence[Tensor]) -> ParameterStore:
+    """The store that holds all of the parameters; they move into a new one where there is none."""
+    stores = {_stores.get(id(parameter._grad_view)) for parameter in parameters}
+    store = stores.pop()
+    if stores or store is None:
+        names = [getattr(parameter, "name", "") for parameter in parameters]
+        unique = names if len({*names} - {""}) == len(names) else [f"param{i}" for i in range(len(names))]
+        store = ParameterStore(zip(unique, parameters, strict=True))
+    return store
 
 
 def _layer_of(name: str, parameter: Tensor) -> str:

@@ -40,7 +40,8 @@ class Kernel:
         plan: the plan.
         source: the generated Python source.
         passes: a compiled function per pass; see `pass_arguments`.
-        step: one compiled function that runs every pass serially, or the only pass itself.
+        step: one compiled function that runs every pass serially, or the only pass itself. With norms it returns 0,
+            or the number (from 1) of a norm that was not finite and does not let the step go on.
     """
 
     def __init__(self, plan: Plan, dtype: np.dtype[Any]) -> None:
@@ -49,7 +50,7 @@ class Kernel:
         namespace = load_source(self.source)
         self.passes: list[Callable[..., None]] = [namespace[f"pass_{i + 1}"] for i in range(len(plan.passes))]
         self.combine: Callable[..., None] | None = namespace.get("combine")
-        self.step: Callable[..., None] = namespace["step"] if plan.norms else self.passes[0]
+        self.step: Callable[..., int | None] = namespace["step"] if plan.norms else self.passes[0]
 
 
 def kernel_source(plan: Plan, dtype: np.dtype[Any]) -> str:
@@ -68,8 +69,8 @@ def _array_type(dtype: np.dtype[Any]) -> str:
     return f"{dtype.name}[::1]"
 
 
-def _decorated(signature: list[str], name: str, arguments: list[str], body: list[str]) -> str:
-    lines = ["@njit(", f'    "void({", ".join(signature)})",', f"    {_OPTIONS},", ")"]
+def _decorated(signature: list[str], name: str, arguments: list[str], body: list[str], returns: str = "void") -> str:
+    lines = ["@njit(", f'    "{returns}({", ".join(signature)})",', f"    {_OPTIONS},", ")"]
     lines.append(f"def {name}({', '.join(arguments)}):")
     return "\n".join([*lines, *(f"    {line}" for line in body), ""])
 
@@ -189,6 +190,12 @@ def _step_source(plan: Plan, dtype: np.dtype[Any]) -> str:
     body = ["norms[:, :] = 0.0", "for s in range(spans.shape[0]):", "    first, last = spans[s, 0], spans[s, 1]"]
     for number, p in enumerate(plan.passes, 1):
         body.append(f"    pass_{number}({', '.join(pass_arguments(plan, p))})")
-        body += [f"    combine({plan.norms.index(norm)}, blocks, first, last, norms, partials)" for norm in p.norms]
+        for norm in p.norms:
+            index = plan.norms.index(norm)
+            body.append(f"    combine({index}, blocks, first, last, norms, partials)")
+            if norm.nonfinite != "propagate":
+                body += [f"    for total in norms[{index}]:", "        if not math.isfinite(total):"]
+                body.append(f"            return {index + 1}")
+    body.append("return 0")
     arguments = step_arguments(plan)
-    return _decorated(_types(arguments, dtype), "step", arguments, body)
+    return _decorated(_types(arguments, dtype), "step", arguments, body, "int64")

@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 LANES = 32
 
 
@@ -21,7 +23,7 @@ def fold_sum(lanes: Any) -> float:
         for k in range(half):
             lanes[k] += lanes[k + half]
         half //= 2
-    return float(lanes[0])
+    return lanes[0]
 
 
 def accumulate_2(x: Any, lanes: Any) -> float:
@@ -31,14 +33,14 @@ def accumulate_2(x: Any, lanes: Any) -> float:
     for r in range(rows):
         y = x[r * 128 : r * 128 + 128]
         for k in range(32):
-            a = float(y[k])
-            b = float(y[k + 32])
-            c = float(y[k + 64])
-            d = float(y[k + 96])
+            a = np.float64(y[k])
+            b = np.float64(y[k + 32])
+            c = np.float64(y[k + 64])
+            d = np.float64(y[k + 96])
             lanes[k] += (a * a + b * b) + (c * c + d * d)
     rest = x[rows * 128 :]
     for k in range(rest.shape[0]):
-        a = float(rest[k])
+        a = np.float64(rest[k])
         lanes[k % 32] += a * a
     return fold_sum(lanes)
 
@@ -50,14 +52,14 @@ def accumulate_1(x: Any, lanes: Any) -> float:
     for r in range(rows):
         y = x[r * 128 : r * 128 + 128]
         for k in range(32):
-            a = abs(float(y[k]))
-            b = abs(float(y[k + 32]))
-            c = abs(float(y[k + 64]))
-            d = abs(float(y[k + 96]))
+            a = abs(np.float64(y[k]))
+            b = abs(np.float64(y[k + 32]))
+            c = abs(np.float64(y[k + 64]))
+            d = abs(np.float64(y[k + 96]))
             lanes[k] += (a + b) + (c + d)
     rest = x[rows * 128 :]
     for k in range(rest.shape[0]):
-        lanes[k % 32] += abs(float(rest[k]))
+        lanes[k % 32] += abs(np.float64(rest[k]))
     return fold_sum(lanes)
 
 
@@ -65,7 +67,7 @@ def accumulate_inf(x: Any, lanes: Any) -> float:
     """The largest absolute value; NaN if there is one."""
     largest = 0.0
     for k in range(x.shape[0]):
-        a = abs(float(x[k]))
+        a = abs(np.float64(x[k]))
         if a > largest or a != a:
             largest = a
         if a != a:
@@ -77,5 +79,5 @@ def accumulate_p(x: Any, lanes: Any, order: float) -> float:
     """The sum of absolute values to the power ``order``."""
     total = 0.0
     for k in range(x.shape[0]):
-        total += math.pow(abs(float(x[k])), order)
+        total += math.pow(abs(np.float64(x[k])), order)
     return total

@@ -100,7 +100,7 @@ def _check(elements: Sequence[Element]) -> None:
             if name in owners:
                 raise ValueError(f"chain: the rules {owners[name]!r} and {element.name!r} both keep {name!r}")
             owners[name] = element.name
-    if not any("param" in e.outputs for e in elements if isinstance(e, Rule)):
+    if not any({"param", "grad"} & {*e.outputs} for e in elements if isinstance(e, Rule)):
         raise ValueError("chain: no rule returns param, so nothing would change; end it with apply_update")
 
 

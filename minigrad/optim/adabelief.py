@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..clipping import Clips
 from ..kernels.plan import Element
 from ..rule import rule, sqrt
 from .common import apply_update, debias, decay_either_way
@@ -36,6 +37,7 @@ class AdaBelief(Optimizer):
         weight_decay: λ, an L2 penalty.
         decoupled_weight_decay: shrink θ by 1 - ηλ instead.
         maximize: climb instead of descend.
+        clip: one or more clips from `minigrad.clipping`, applied to the gradient first.
 
     Reference: Zhuang et al., "AdaBelief optimizer: adapting stepsizes by the belief in observed gradients", NeurIPS
     2020, algorithm 2.
@@ -51,9 +53,12 @@ class AdaBelief(Optimizer):
         *,
         decoupled_weight_decay: bool = False,
         maximize: bool = False,
+        clip: Clips = None,
     ) -> None:
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, {**defaults, "decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize})
+        super().__init__(
+            params, {**defaults, "decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize}, clip=clip
+        )
 
     def chain(self) -> list[Element]:
         """Decay of either kind, scaling, step."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..clipping import Clips
 from ..kernels.plan import Element
 from ..rule import rule, sqrt
 from .common import add_decayed_weights, apply_update
@@ -35,6 +36,7 @@ class Adadelta(Optimizer):
         eps: ε.
         weight_decay: an L2 penalty.
         maximize: climb instead of descend.
+        clip: one or more clips from `minigrad.clipping`, applied to the gradient first.
 
     Reference: Zeiler, "ADADELTA: an adaptive learning rate method", 2012.
     """
@@ -48,9 +50,10 @@ class Adadelta(Optimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        clip: Clips = None,
     ) -> None:
         defaults = {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
-        super().__init__(params, defaults)
+        super().__init__(params, defaults, clip=clip)
 
     def chain(self) -> list[Element]:
         """L2, scaling, step."""

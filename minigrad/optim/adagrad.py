@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..clipping import Clips
 from ..kernels.plan import Element
 from ..rule import rule, sqrt
 from .common import add_decayed_weights, place_eps
@@ -38,6 +39,7 @@ class Adagrad(Optimizer):
         eps: ε, outside the root.
         eps_in_sqrt: the textbook's √(s + ε) instead.
         maximize: climb instead of descend.
+        clip: one or more clips from `minigrad.clipping`, applied to the gradient first.
 
     Reference: Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and stochastic
     optimization", JMLR 2011.
@@ -54,10 +56,11 @@ class Adagrad(Optimizer):
         *,
         eps_in_sqrt: bool = False,
         maximize: bool = False,
+        clip: Clips = None,
     ) -> None:
         defaults = {"lr": lr, "lr_decay": lr_decay, "weight_decay": weight_decay, "eps": eps}
         defaults |= {"initial_accumulator_value": initial_accumulator_value}
-        super().__init__(params, {**defaults, "eps_in_sqrt": eps_in_sqrt, "maximize": maximize})
+        super().__init__(params, {**defaults, "eps_in_sqrt": eps_in_sqrt, "maximize": maximize}, clip=clip)
 
     def chain(self) -> list[Element]:
         """L2, then the step by the accumulated squares."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..clipping import Clips
 from ..kernels.plan import Element
 from ..rule import maximum, rule, sqrt
 from .common import apply_update, debias, decay_either_way
@@ -48,6 +49,7 @@ class Adam(Optimizer):
         weight_decay: λ, an L2 penalty: g ← g + λθ.
         amsgrad: divide by the largest second moment.
         maximize: climb instead of descend.
+        clip: one or more clips from `minigrad.clipping`, applied to the gradient first.
         decoupled_weight_decay: shrink θ by 1 - ηλ instead, as `AdamW` does.
 
     References: Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015; Reddi, Kale and Kumar, "On
@@ -64,10 +66,13 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        clip: Clips = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad}
-        super().__init__(params, {**defaults, "maximize": maximize, "decoupled_weight_decay": decoupled_weight_decay})
+        super().__init__(
+            params, {**defaults, "maximize": maximize, "decoupled_weight_decay": decoupled_weight_decay}, clip=clip
+        )
 
     def chain(self) -> list[Element]:
         """Decay of either kind, the moments, the step."""

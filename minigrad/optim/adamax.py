@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..clipping import Clips
 from ..kernels.plan import Element
 from ..rule import maximum, rule
 from .common import add_decayed_weights, apply_update
@@ -38,6 +39,7 @@ class Adamax(Optimizer):
         eps: ε, inside the maximum, as PyTorch has it.
         weight_decay: an L2 penalty.
         maximize: climb instead of descend.
+        clip: one or more clips from `minigrad.clipping`, applied to the gradient first.
 
     Reference: Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, section 7.1.
     """
@@ -51,9 +53,10 @@ class Adamax(Optimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        clip: Clips = None,
     ) -> None:
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
-        super().__init__(params, defaults)
+        super().__init__(params, defaults, clip=clip)
 
     def chain(self) -> list[Element]:
         """L2, scaling, step."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..clipping import Clips
 from ..kernels.plan import Element
 from ..rule import rule
 from .adam import scale_by_adam, scale_by_amsgrad
@@ -37,6 +38,7 @@ class AdamW(Optimizer):
         weight_decay: λ.
         amsgrad: divide by the largest second moment.
         maximize: climb instead of descend.
+        clip: one or more clips from `minigrad.clipping`, applied to the gradient first.
         decay_coupling: ``"lr"`` decays by ηλ as PyTorch does. ``"schedule"`` decays by λ times the schedule's factor
             alone, η over the rate at the start, as the paper has it: then λ need not change with the rate.
 
@@ -53,13 +55,14 @@ class AdamW(Optimizer):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        clip: Clips = None,
         decay_coupling: str = "lr",
     ) -> None:
         if decay_coupling not in ("lr", "schedule"):
             raise ValueError(f"AdamW: decay_coupling must be 'lr' or 'schedule', not {decay_coupling!r}")
         self._coupling = decay_coupling
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad}
-        super().__init__(params, {**defaults, "maximize": maximize})
+        super().__init__(params, {**defaults, "maximize": maximize}, clip=clip)
 
         self._remember_rates()
 

@@ -23,6 +23,10 @@ def _at_least_zero(value: Any) -> bool:
     return _number(value) and 0 <= value < math.inf
 
 
+def _above_zero(value: Any) -> bool:
+    return _number(value) and value > 0
+
+
 def _fraction(value: Any) -> bool:
     return _number(value) and 0 <= value < 1
 
@@ -40,6 +44,9 @@ _CHECKS: dict[str, tuple[str, Check]] = {
     "lr_decay": ("a finite number of 0 or more", _at_least_zero),
     "initial_accumulator_value": ("a finite number of 0 or more", _at_least_zero),
     "momentum_decay": ("a finite number of 0 or more", _at_least_zero),
+    "max_norm": ("a number above 0", _above_zero),
+    "clip_factor": ("a number above 0", _above_zero),
+    "clip_eps": ("a number above 0", _above_zero),
     "trust_coefficient": ("a finite number of 0 or more", _at_least_zero),
 }
 
@@ -53,7 +60,7 @@ def check_option(owner: str, name: str, value: Any) -> Any:
     """
     if isinstance(value, list):
         value = tuple(value)
-    words, test = _CHECKS.get(name, ("", lambda _: True))
+    words, test = _CHECKS.get(name.rstrip("0123456789"), ("", lambda _: True))
     if not test(value):
         raise ValueError(f"{owner}: {name} must be {words}, not {value!r}")
     if isinstance(value, float) and math.isnan(value):

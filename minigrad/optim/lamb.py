@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..clipping import Clips
 from ..kernels.plan import Element
 from ..rule import maximum, minimum, rule
 from ..store import Entry
@@ -44,6 +45,7 @@ class LAMB(Optimizer):
             dimension or none.
         exclude_from_adaptation: likewise, where the ratio is 1.
         maximize: climb instead of descend.
+        clip: one or more clips from `minigrad.clipping`, applied to the gradient first.
 
     Reference: You et al., "Large batch optimization for deep learning: training BERT in 76 minutes", ICLR 2020.
     """
@@ -61,6 +63,7 @@ class LAMB(Optimizer):
         exclude_from_decay: Predicate = vectors,
         exclude_from_adaptation: Predicate = vectors,
         maximize: bool = False,
+        clip: Clips = None,
     ) -> None:
         check_trust(
             "LAMB", scope, exclude_from_decay=exclude_from_decay, exclude_from_adaptation=exclude_from_adaptation
@@ -70,7 +73,7 @@ class LAMB(Optimizer):
         self._scope, self._phi = scope, phi or (0.0, math.inf)
         self._undecayed, self._unadapted = exclude_from_decay, exclude_from_adaptation
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
-        super().__init__(params, defaults)
+        super().__init__(params, defaults, clip=clip)
 
     def chain(self) -> list[Element]:
         """Adam's direction, decay, the ratio of norms, the step."""

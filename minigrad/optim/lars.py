@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..clipping import Clips
 from ..kernels.plan import Element
 from ..rule import rule
 from ..store import Entry
@@ -66,6 +67,7 @@ class LARS(Optimizer):
             dimension or none.
         exclude_from_adaptation: likewise, where r is 1.
         maximize: climb instead of descend.
+        clip: one or more clips from `minigrad.clipping`, applied to the gradient first.
 
     Reference: You, Gitman and Ginsburg, "Large batch training of convolutional networks", 2017.
     """
@@ -84,6 +86,7 @@ class LARS(Optimizer):
         exclude_from_decay: Predicate = vectors,
         exclude_from_adaptation: Predicate = vectors,
         maximize: bool = False,
+        clip: Clips = None,
     ) -> None:
         check_trust(
             "LARS", scope, exclude_from_decay=exclude_from_decay, exclude_from_adaptation=exclude_from_adaptation
@@ -91,11 +94,11 @@ class LARS(Optimizer):
         self._scope, self._rate_inside = scope, lr_in_momentum
         self._undecayed, self._unadapted = exclude_from_decay, exclude_from_adaptation
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "eps": eps, "maximize": maximize}
-        super().__init__(params, {**defaults, "trust_coefficient": trust_coefficient})
+        super().__init__(params, {**defaults, "trust_coefficient": trust_coefficient}, clip=clip)
 
     def chain(self) -> list[Element]:
         """The norms of gradient and parameter, decay, the local rate, momentum, the step."""
-        norms = [adapted_norm("grad", self._scope), adapted_norm("param", self._scope)]
+        norms = [adapted_norm("update", self._scope, "grad_norm"), adapted_norm("param", self._scope)]
         head = [*norms, add_decayed_weights, scale_by_local_rate]
         if self._rate_inside:
             return [*head, momentum_with_rate, subtract_update]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..clipping import Clips
 from ..kernels.plan import Element
 from ..rule import rule, sign
 from .common import apply_update, decay_weights
@@ -33,6 +34,7 @@ class Lion(Optimizer):
         betas: (β₁, β₂).
         weight_decay: λ, decoupled.
         maximize: climb instead of descend.
+        clip: one or more clips from `minigrad.clipping`, applied to the gradient first.
 
     Reference: Chen et al., "Symbolic discovery of optimization algorithms", 2023.
     """
@@ -45,8 +47,11 @@ class Lion(Optimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        clip: Clips = None,
     ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize})
+        super().__init__(
+            params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize}, clip=clip
+        )
 
     def chain(self) -> list[Element]:
         """Decay, the sign of the momentum, the step."""

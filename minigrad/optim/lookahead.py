@@ -7,10 +7,10 @@ from typing import Any
 
 from ..graph import tick
 from ..kernels.plan import Element, Plan
+from ..kernels.program import Cohort, Layout, Program
 from ..rule import rule
 from ..store import ParameterStore
 from .optimizer import Optimizer
-from .program import Cohort, Layout, Program
 from .state import export_state, import_state, same_keys
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
+from ..clipping import Clips
 from ..kernels.plan import Element
 from ..rule import rule, sqrt
 from .common import apply_update, decay_either_way
@@ -62,6 +63,7 @@ class NAdam(Optimizer):
         momentum_decay: ψ.
         decoupled_weight_decay: shrink θ by 1 - ηλ instead.
         maximize: climb instead of descend.
+        clip: one or more clips from `minigrad.clipping`, applied to the gradient first.
 
     Reference: Dozat, "Incorporating Nesterov momentum into Adam", ICLR workshop 2016.
     """
@@ -77,10 +79,11 @@ class NAdam(Optimizer):
         decoupled_weight_decay: bool = False,
         *,
         maximize: bool = False,
+        clip: Clips = None,
     ) -> None:
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         defaults |= {"momentum_decay": momentum_decay, "decoupled_weight_decay": decoupled_weight_decay}
-        super().__init__(params, {**defaults, "maximize": maximize})
+        super().__init__(params, {**defaults, "maximize": maximize}, clip=clip)
 
     def chain(self) -> list[Element]:
         """Decay of either kind, the Nesterov moments, the step."""

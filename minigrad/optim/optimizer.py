@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..clipping import Clip, ClipReport, Clips, nonfinite_error, report
 from ..graph import tick
 from ..kernels.cpu import kernel_source
 from ..kernels.plan import Element, Plan
+from ..kernels.program import Cohort, Layout, Program
 from ..modes import enable_grad
 from ..store import Entry, ParameterStore
 from ..tensor import RemovableHandle
 from .common import negate
 from .groups import ParamGroup, named_groups
-from .program import Cohort, Layout, Program
 from .state import export_state, import_state
 
 Array = npt.NDArray[Any]
@@ -37,17 +38,26 @@ class Optimizer:
         params: parameters, ``(name, parameter)`` pairs, or dictionaries with the key ``"params"`` and the options
             that this group has otherwise.
         defaults: every option with its default. ``maximize`` has the gradient negated before the chain.
+        clip: one or more clips (`minigrad.clipping`), which act on the gradient first, in this order. Their thresholds
+            become options of the groups.
 
     The parameters move into one contiguous buffer per dtype (`ParameterStore`): their ``data`` and ``grad`` are views
     of it from then on. A parameter whose gradient is ``None`` is skipped, and its own count of steps stands still.
+
+    Attributes:
+        stepped: whether the last `step` changed the parameters; a clip that skips non-finite gradients may not have.
+        skipped: how many steps were skipped.
 
     Raises:
         ValueError: for no parameters, a parameter given twice, or an option outside its range.
         TypeError: for an unknown option, or something that is no tensor.
     """
 
-    def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any]) -> None:
+    def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any], *, clip: Clips = None) -> None:
+        self.clips = _numbered(type(self).__name__, clip)
         self.defaults = dict(defaults)
+        for one in self.clips:
+            self.defaults |= one.options
         self.param_groups: list[ParamGroup] = []
         self.store: ParameterStore
         self._pre_hooks: dict[int, Hook] = {}
@@ -59,6 +69,8 @@ class Optimizer:
         self.extra_slots: tuple[str, ...] = ()
         self._program: Program | None = None
         self._layout: Layout | None = None
+        self.stepped = False
+        self.skipped = 0
         self._adopt(named_groups(self, params))
 
     # --- what a subclass says ------------------------------------------------------------------------------------
@@ -130,9 +142,16 @@ class Optimizer:
         return loss
 
     def _update(self) -> None:
+        self.stepped = False
         layout = self._ready()
         layout.refresh_scalars()
-        layout.run()
+        stopped = layout.run()
+        if stopped is not None:
+            if stopped.nonfinite == "raise":
+                raise nonfinite_error(stopped, layout)
+            self.skipped += 1
+            return
+        self.stepped = True
         for cohort in layout.cohorts:
             cohort.age += 1
         now = tick()
@@ -184,7 +203,8 @@ class Optimizer:
             layout.program.bind_options(cohort, options[cohort.group])
 
     def _elements(self) -> list[Element]:
-        return [*([negate] if self.uses("maximize") else []), *self.chain()]
+        clips = [element for clip in self.clips for element in clip.elements]
+        return [*clips, *([negate] if self.uses("maximize") else []), *self.chain()]
 
     def prepare(self) -> Program:
         """Plan the chain and compile its kernels, or load them from the cache; the first step does it otherwise."""
@@ -207,7 +227,9 @@ class Optimizer:
             if entry in missing:
                 continue
             number = self._group_of[entry.name]
-            overrides = self.parameter_options(self.param_groups[number], entry)
+            overrides = dict(self.parameter_options(self.param_groups[number], entry))
+            for clip in self.clips:
+                overrides |= clip.overrides(entry)
             key = (number, ages[entry.name], tuple(sorted(overrides.items())))
             if key not in cohorts:
                 cohorts[key] = Cohort(number, overrides, ages[entry.name], [])
@@ -290,6 +312,10 @@ class Optimizer:
         """Call ``hook(optimizer)`` after each update."""
         return RemovableHandle(self._post_hooks, hook)
 
+    def clip_reports(self) -> list[ClipReport]:
+        """What each clip did in the last step, range by range of its scope."""
+        return [] if self._layout is None else [report(clip, self._layout) for clip in self.clips]
+
     def plan(self) -> PlanText:
         """The passes of one step, the bytes each moves, and the source of the kernels; print it."""
         plan = Plan(self._elements())
@@ -298,6 +324,17 @@ class Optimizer:
     def __repr__(self) -> str:
         groups = "\n".join(f"  {group!r}" for group in self.param_groups)
         return f"{type(self).__name__}(\n{groups}\n)"
+
+
+def _numbered(owner: str, clip: Clips) -> tuple[Clip, ...]:
+    """The clips, with the options and norms of the second of a kind told from those of the first."""
+    given = [] if clip is None else [clip] if isinstance(clip, Clip) else list(clip)
+    for one in given:
+        if not isinstance(one, Clip):
+            raise TypeError(f"{owner}: clip must come from minigrad.clipping, such as by_global_norm(1.0), not {one!r}")
+    return tuple(
+        one.numbered(1 + sum(bool(one.names & earlier.names) for earlier in given[:i])) for i, one in enumerate(given)
+    )
 
 
 class PlanText:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from ..clipping import Clips
 from ..kernels.plan import Element
 from ..rule import rule, sqrt
 from .common import apply_update, decay_either_way
@@ -50,6 +51,7 @@ class RAdam(Optimizer):
         weight_decay: λ, an L2 penalty.
         decoupled_weight_decay: shrink θ by 1 - ηλ instead.
         maximize: climb instead of descend.
+        clip: one or more clips from `minigrad.clipping`, applied to the gradient first.
         threshold: of ρ_t; PyTorch's and the authors' code take 5, the paper 4.
 
     Reference: Liu et al., "On the variance of the adaptive learning rate and beyond", ICLR 2020.
@@ -65,12 +67,15 @@ class RAdam(Optimizer):
         decoupled_weight_decay: bool = False,
         *,
         maximize: bool = False,
+        clip: Clips = None,
         threshold: float = 5.0,
     ) -> None:
         if not threshold >= 4:
             raise ValueError(f"RAdam: threshold must be 4 or more, where the variance exists, not {threshold!r}")
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "threshold": threshold}
-        super().__init__(params, {**defaults, "decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize})
+        super().__init__(
+            params, {**defaults, "decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize}, clip=clip
+        )
 
     def chain(self) -> list[Element]:
         """Decay of either kind, the rectified moments, the step."""

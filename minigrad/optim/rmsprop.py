@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..clipping import Clips
 from ..kernels.plan import Element
 from ..rule import maximum, rule, sqrt
 from .common import add_decayed_weights, apply_update, place_eps
@@ -58,6 +59,7 @@ class RMSprop(Optimizer):
         centered: divide by the standard deviation of the gradient instead of its root mean square.
         eps_in_sqrt: the textbook's √(s + ε) instead.
         maximize: climb instead of descend.
+        clip: one or more clips from `minigrad.clipping`, applied to the gradient first.
 
     References: Tieleman and Hinton, "Lecture 6.5: RMSProp", 2012; centered, Graves, "Generating sequences with
     recurrent neural networks", 2013.
@@ -75,9 +77,12 @@ class RMSprop(Optimizer):
         *,
         eps_in_sqrt: bool = False,
         maximize: bool = False,
+        clip: Clips = None,
     ) -> None:
         defaults = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay, "momentum": momentum}
-        super().__init__(params, {**defaults, "centered": centered, "eps_in_sqrt": eps_in_sqrt, "maximize": maximize})
+        super().__init__(
+            params, {**defaults, "centered": centered, "eps_in_sqrt": eps_in_sqrt, "maximize": maximize}, clip=clip
+        )
 
     def chain(self) -> list[Element]:
         """L2, scaling, momentum, step."""

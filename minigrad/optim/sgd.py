@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ..clipping import Clips
 from ..kernels.plan import Element
 from ..rule import rule
 from .common import add_decayed_weights, apply_update
@@ -43,6 +44,7 @@ class SGD(Optimizer):
         weight_decay: λ, an L2 penalty.
         nesterov: look ahead along the momentum; needs momentum and no dampening.
         maximize: climb instead of descend.
+        clip: one or more clips from `minigrad.clipping`, applied to the gradient first.
 
     Reference: Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and momentum in deep
     learning", ICML 2013, in the form that PyTorch computes.
@@ -58,11 +60,12 @@ class SGD(Optimizer):
         nesterov: bool = False,
         *,
         maximize: bool = False,
+        clip: Clips = None,
     ) -> None:
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("SGD: nesterov needs a momentum above 0 and no dampening")
         defaults = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
-        super().__init__(params, {**defaults, "nesterov": nesterov, "maximize": maximize})
+        super().__init__(params, {**defaults, "nesterov": nesterov, "maximize": maximize}, clip=clip)
 
     def chain(self) -> list[Element]:
         """L2, momentum, step."""

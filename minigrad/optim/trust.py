@@ -31,6 +31,6 @@ def check_trust(owner: str, scope: str, **predicates: Any) -> None:
             raise TypeError(f"{owner}: {name} must be a function of a name and a parameter, not {predicate!r}")
 
 
-def adapted_norm(of: str, scope: str) -> Norm:
+def adapted_norm(of: str, scope: str, name: str | None = None) -> Norm:
     """A norm over the parameters of the range that are adapted."""
-    return norm(of, scope, where="adapted")
+    return norm(of, scope, name=name, where="adapted")

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..kernels.cpu import RANGES, Kernel, pass_arguments, step_arguments
-from ..kernels.plan import Plan
-from ..kernels.threads import PARALLEL_FROM, get_num_threads, run_blocks
+from ..rule import Norm
 from ..store import SCOPES, Buffer, Entry, ParameterStore
+from .cpu import RANGES, Kernel, pass_arguments, step_arguments
+from .plan import Plan
+from .threads import PARALLEL_FROM, get_num_threads, run_blocks
 
 Array = npt.NDArray[Any]
 
@@ -94,7 +95,7 @@ class Layout:
         self.norms = np.zeros((len(plan.norms), max([store.counts[norm.scope] for norm in plan.norms], default=0)))
         self.versions = [entry.parameter._version for cohort in cohorts for entry in cohort.entries]
         rows = {entry.name: row for row, cohort in enumerate(cohorts) for entry in cohort.entries}
-        self._steps: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
+        self._steps: list[tuple[Callable[..., int | None], tuple[Any, ...]]] = []
         self._passes: list[list[Callable[[int, int], None]]] = [[] for _ in plan.passes]
         self._combines: list[Callable[[int], None]] = []
         self._blocks: list[int] = []
@@ -134,19 +135,42 @@ class Layout:
                     if name in columns:
                         cohort.row[columns[name]] = value
 
-    def run(self) -> None:
-        """Run every pass once over every block."""
+    def run(self) -> Norm | None:
+        """Run every pass once over every block.
+
+        Returns:
+            A norm that was not finite, and stopped the step before it changed anything; usually ``None``.
+        """
         if self._one_call and (self.elements < PARALLEL_FROM or get_num_threads() == 1):
+            stopped: int | None = 0
             for function, arguments in self._steps:
-                function(*arguments)
-            return
+                stopped = function(*arguments)
+            return self.program.plan.norms[stopped - 1] if stopped else None
         self.norms[:] = 0.0
         for number, p in enumerate(self.program.plan.passes):
             for function, blocks in zip(self._passes[number], self._blocks, strict=True):
                 run_blocks(function, blocks, self.elements)
             for norm in p.norms:
+                index = self.program.plan.norms.index(norm)
                 for combine in self._combines:
-                    combine(self.program.plan.norms.index(norm))
+                    combine(index)
+                if norm.nonfinite != "propagate" and not np.isfinite(self.norms[index]).all():
+                    return norm
+        return None
+
+    def norm_values(self, norm: Norm) -> Array:
+        """A norm over each of its ranges, as the last step found it."""
+        totals = self.norms[self.program.plan.norms.index(norm)][: self.program.store.counts[norm.scope]]
+        return totals if norm.order in (1.0, np.inf) else totals ** (1 / norm.order)
+
+    def rows(self, scope: str) -> dict[int, int]:
+        """For each range at a scope the row of scalars that holds there; of the first parameter, if they differ."""
+        found: dict[int, int] = {}
+        for row, cohort in enumerate(self.cohorts):
+            for entry in cohort.entries:
+                for number in range(entry.units if scope == "unit" else 1):
+                    found.setdefault(entry.ids[scope] + number, row)
+        return found
 
 
 def _ranged(function: Callable[..., None], arguments: list[Any], place: int) -> Callable[[int, int], None]:
@@ -161,7 +185,8 @@ def _combiner(function: Callable[..., None], blocks: Array, norms: Array, partia
 def block_table(buffer: Buffer, rows: Mapping[str, int], scopes: Sequence[str]) -> Array:
     """Rows of start, stop, row of scalars, and the number of the range at each of ``scopes``.
 
-    Neighbours are joined where all of these but the position agree, and cut into pieces of at most `BLOCK`.
+    Without norms, neighbours with the same scalars are joined. With norms a block never spans two tensors, so that
+    the sum over a tensor does not depend on what lies beside it. All are cut into pieces of at most `BLOCK`.
     """
     pieces = []
     for entry in buffer.entries:
@@ -180,7 +205,7 @@ def block_table(buffer: Buffer, rows: Mapping[str, int], scopes: Sequence[str]) 
     if not pieces:
         return np.empty((0, RANGES + len(scopes)), np.int64)
     table = np.concatenate(pieces)
-    joins = (table[1:, 0] == table[:-1, 1]) & (table[1:, 2:] == table[:-1, 2:]).all(axis=1)
+    joins = (table[1:, 0] == table[:-1, 1]) & (table[1:, 2] == table[:-1, 2]) & (not scopes)
     first = np.flatnonzero(np.append(True, ~joins))
     last = np.append(first[1:], len(table)) - 1
     joined = table[first]
@@ -196,11 +221,11 @@ def block_table(buffer: Buffer, rows: Mapping[str, int], scopes: Sequence[str]) 
 def spans(blocks: Array, plan: Plan) -> Array:
     """Ranges of blocks that can run through all passes one after the other, each at least `BLOCK` elements.
 
-    A norm over everything makes one span. Otherwise a span is some whole ranges of the widest scope, so that its
-    second pass finds in cache what the first has read.
+    A norm over everything makes one span, and so does one that may stop the step before anything changes. Otherwise
+    a span is some whole ranges of the widest scope, so that its second pass finds in cache what the first has read.
     """
     widest = max(plan.scopes, key=SCOPES.index, default="global")
-    if widest == "global":
+    if widest == "global" or any(norm.nonfinite != "propagate" for norm in plan.norms):
         return np.array([[0, len(blocks)]], np.int64)
     numbers = blocks[:, RANGES + plan.scopes.index(widest)]
     ends = np.append(np.flatnonzero(np.diff(numbers)) + 1, len(blocks))
@@ -212,3 +237,18 @@ def spans(blocks: Array, plan: Plan) -> Array:
             found.append((first, end))
             first = end
     return np.array(found, np.int64).reshape(-1, 2)
+
+
+def range_names(store: ParameterStore, scope: str) -> list[str]:
+    """The names of the ranges at a scope, in the order of `Layout.norm_values`."""
+    if scope == "global":
+        return ["global"]
+    if scope == "layer":
+        return list(store.layers)
+    names: list[tuple[int, str]] = []
+    for entry in store.entries.values():
+        rows = [entry.name]
+        if scope == "unit" and entry.units > 1:
+            rows = [f"{entry.name}[{i}]" for i in range(entry.units)]
+        names += [(entry.ids[scope] + i, row) for i, row in enumerate(rows)]
+    return [name for _, name in sorted(names)]
