@@ -64,14 +64,16 @@ class Node:
         recipe: Recipe,
         settings: dict[str, Any],
         edges: Sequence[Edge],
+        saved: list[Any],
+        versions: list[list[int]],
         out: Any,
     ) -> None:
         self.primitive = primitive
         self.recipe = recipe
         self.settings = settings
         self.edges = edges
-        self.saved: list[Any] | None = None
-        self.versions: list[list[int]] = []
+        self.saved: list[Any] | None = saved
+        self.versions = versions
         self.order = tick()
         self.shape: tuple[int, ...] = out.shape
         self.dtype = out.dtype

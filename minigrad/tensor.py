@@ -12,7 +12,7 @@ import numpy.typing as npt
 from .graph import RETAIN, Edge, Node, tick, walk
 from .modes import enable_grad, is_grad_enabled, mode
 from .operators import Operators
-from .ops.primitive import ALL_SHAPES, ALL_VALUES, Primitive
+from .ops.primitive import ALL_SHAPES, ALL_VALUES, Primitive, Recipe
 
 Array = npt.NDArray[Any]
 
@@ -461,25 +461,27 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
         raise _explained(primitive, arrays, settings, error) from error
     if type(out) is not np.ndarray:
         out = np.asarray(out)
+    result = Tensor._make(out)
     if required and mode.enabled and primitive.differentiable and out.dtype.kind in "fc":
         if primitive.defaults:
             settings = {**primitive.defaults, **settings}
-        node = Node(primitive, primitive.recipe(len(args), required), settings, edges, out)
-        result = Tensor._make(out, node)
-        _save(node, args, arrays, result)
-    else:
-        result = Tensor._make(out)
+        recipe = primitive.recipe(len(arrays), required)
+        saved, versions = _saved(recipe, args, arrays, result)
+        result._node = Node(primitive, recipe, settings, edges, saved, versions, out)
+        result._requires_grad = True
     if primitive.view and out.base is not None and isinstance(args[0], Tensor):
         result._version = args[0]._version
     return result
 
 
-def _save(node: Node, args: tuple[Any, ...], arrays: list[Any], result: Tensor) -> None:
-    """Keep in ``node`` the values that its gradient rules asked for, and the cells that tell when they change."""
-    arity = len(args)
+def _saved(
+    recipe: Recipe, args: tuple[Any, ...], arrays: list[Any], result: Tensor
+) -> tuple[list[Any], list[list[int]]]:
+    """The values that the gradient rules asked for, and the cells that tell when they change."""
+    arity = recipe.arity
     saved: list[Any] = []
-    versions = node.versions
-    for source in node.recipe.sources:
+    versions: list[list[int]] = []
+    for source in recipe.sources:
         if source == ALL_VALUES:
             saved.append(tuple(arrays))
             versions.extend(arg._version for arg in args if isinstance(arg, Tensor))
@@ -495,7 +497,7 @@ def _save(node: Node, args: tuple[Any, ...], arrays: list[Any], result: Tensor) 
             versions.append(result._version)
         else:
             saved.append(np.shape(arrays[source - arity - 1]))
-    node.saved = saved
+    return saved, versions
 
 
 def _promote(primitive: Primitive, args: tuple[Any, ...], arrays: list[Any]) -> list[Any]:

@@ -198,10 +198,9 @@ def _pick(labels: Any) -> tuple[Any, ...]:
     return (*grid[:1], labels, *grid[1:])
 
 
-def _check_labels(name: str, x: Any, labels: Any, ignore_index: int) -> None:
-    """Raise unless every label is a class or ``ignore_index``."""
-    axis = 1 if x.ndim > 1 else 0
-    if x.ndim == 0 or labels.shape != x.shape[:axis] + x.shape[axis + 1 :]:
+def _check_batch(name: str, x: Any, labels: Any) -> None:
+    """Raise unless the labels are integers, one for each example, and there are some."""
+    if x.shape[:1] + x.shape[2:] != labels.shape if x.ndim > 1 else x.ndim != 1 or labels.ndim:
         raise ValueError(
             f"{name}: labels of shape {labels.shape} do not fit scores of shape {x.shape}; scores are (classes,), "
             "(batch, classes) or (batch, classes, ...), and labels the same without the classes"
@@ -210,7 +209,11 @@ def _check_labels(name: str, x: Any, labels: Any, ignore_index: int) -> None:
         raise TypeError(f"{name}: labels must be integers, not {labels.dtype}; convert them with .long()")
     if not labels.size:
         raise ValueError(f"{name}: an empty batch (scores of shape {x.shape})")
-    classes = x.shape[axis]
+
+
+def _check_classes(name: str, x: Any, labels: Any, ignore_index: int) -> None:
+    """Raise unless every label is a class or ``ignore_index``."""
+    classes = x.shape[1 if x.ndim > 1 else 0]
     wrong = labels[((labels < 0) | (labels >= classes)) & (labels != ignore_index)]
     if wrong.size:
         raise IndexError(
@@ -218,18 +221,9 @@ def _check_labels(name: str, x: Any, labels: Any, ignore_index: int) -> None:
         )
 
 
-def _plain(x: Any, labels: Any, weight: Any, ignore_index: int) -> bool:
-    """Whether it is the common case, at the cost of one reduction: a batch of valid labels that all count the same."""
-    return (
-        weight is None
-        and ignore_index < 0
-        and labels.ndim == 1
-        and x.ndim == 2
-        and labels.dtype == np.int64
-        and 0 < len(labels) == len(x)
-        # Seen as unsigned, a negative label is larger than any class.
-        and np.maximum.reduce(labels.view(np.uint64)) < x.shape[1]
-    )
+def _all_count(labels: Any, weight: Any, ignore_index: int) -> bool:
+    """Whether it is the common case, at the cost of one reduction: no weights, and no label negative or ignored."""
+    return weight is None and ignore_index < 0 and bool(labels.min() >= 0)
 
 
 def _classes(labels: Any, ignore_index: int) -> Any:
@@ -246,7 +240,8 @@ def _factors(x: Any, labels: Any, weight: Any, ignore_index: int, reduction: str
 
 
 def _nll_loss(x: Any, labels: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> Any:
-    _check_labels("nll_loss", x, labels, ignore_index)
+    _check_batch("nll_loss", x, labels)
+    _check_classes("nll_loss", x, labels, ignore_index)
     losses = -x[_pick(_classes(labels, ignore_index))] * _factors(x, labels, weight, ignore_index, reduction)
     return _reduce(losses, "none" if reduction == "none" else "sum")
 
@@ -269,21 +264,24 @@ nll_loss = primitive(
 def _cross_entropy(
     x: Any, labels: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"
 ) -> Any:
-    plain = _plain(x, labels, weight, ignore_index)
-    if not plain:
-        _check_labels("cross_entropy", x, labels, ignore_index)
-        weights, labels = _factors(x, labels, weight, ignore_index, reduction), _classes(labels, ignore_index)
-        if reduction == "mean":
-            reduction = "sum"
+    _check_batch("cross_entropy", x, labels)
     axis = 1 if x.ndim > 1 else 0
     shifted = x - np.maximum.reduce(x.real, axis=axis, keepdims=True)
-    losses = np.log(np.add.reduce(np.exp(shifted), axis=axis)) - shifted[_pick(labels)]
-    return _reduce(losses if plain else losses * weights, reduction)
+    total = np.log(np.add.reduce(np.exp(shifted), axis=axis))
+    if _all_count(labels, weight, ignore_index):
+        try:
+            return _reduce(total - shifted[_pick(labels)], reduction)
+        except IndexError:
+            pass  # a label is too large, and the check says which
+    _check_classes("cross_entropy", x, labels, ignore_index)
+    losses = total - shifted[_pick(_classes(labels, ignore_index))]
+    weighted = losses * _factors(x, labels, weight, ignore_index, reduction)
+    return _reduce(weighted, "none" if reduction == "none" else "sum")
 
 
 def _cross_entropy_rule(g: Any, x: Any, labels: Any, weight: Any, *, ignore_index: int, reduction: str) -> Any:
     axis = 1 if len(x.shape) > 1 else 0
-    if _plain(x, labels, weight, ignore_index):
+    if _all_count(labels, weight, ignore_index):
         shares = _share(g, labels.shape, reduction)
     else:
         shares = g * _factors(x, labels, weight, ignore_index, reduction)
