@@ -267,6 +267,15 @@ def test_gradients_accumulate_in_place_into_what_was_there() -> None:
     assert held.tolist() == [5.0, 5.0]
 
 
+def test_accumulation_is_a_change_in_place_that_is_noticed() -> None:
+    x = leaf([1.0, 2.0])
+    (x * 2).sum().backward()
+    step = (x.grad * x).sum()
+    (x * 2).sum().backward()
+    with pytest.raises(RuntimeError, match="multiply: a value that its gradient needs was changed in place"):
+        step.backward()
+
+
 def test_leaves_do_not_share_the_memory_of_their_gradients() -> None:
     a, b = leaf([1.0, 2.0]), leaf([3.0, 4.0])
     incoming = np.ones(2, np.float32)

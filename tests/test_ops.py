@@ -11,8 +11,9 @@ from op_cases import CASES
 from minigrad import ops
 from minigrad.autograd import grad
 from minigrad.gradcheck import GradientError, check_gradients
+from minigrad.graph import collect
 from minigrad.ops import PRIMITIVES, primitive
-from minigrad.tensor import Tensor
+from minigrad.tensor import Tensor, edge_of
 
 FEW = settings(max_examples=10, deadline=None, derandomize=True)
 TESTED = sorted(name for name in PRIMITIVES if not name.startswith("test_"))
@@ -71,6 +72,21 @@ def test_dtypes_are_kept_and_no_memory_is_changed_or_shared(name: str, dtype: ty
     everything = [incoming, *arrays, *(g.data for g in found)]
     for g in found:
         assert sum(np.shares_memory(g.data, other) for other in everything) == 1 or not g.size
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+@given(data=st.data())
+@FEW
+def test_rules_compute_in_the_dtype_of_their_inputs(name: str, data: st.DataObject) -> None:
+    # The walk would cast a float64 gradient back, but the time and the memory would be spent.
+    f, arrays = CASES[name](data.draw)
+    arrays = [a.astype(np.float32) if a.dtype.kind == "f" else a for a in arrays]
+    out = f(*(Tensor(a, requires_grad=a.dtype.kind == "f") for a in arrays))
+    for node in collect([edge_of(out)]):
+        g = np.ones(node.shape, np.float32)
+        for position, rule, places, names in node.recipe.rules:
+            arrived = rule(g, *(node.saved[i] for i in places), **{key: node.settings[key] for key in names})
+            assert arrived.dtype == np.float32, f"{node.primitive.name}, input {position}"
 
 
 @pytest.mark.parametrize("name", sorted(set(TESTED) - set(DIFFERENTIABLE)))

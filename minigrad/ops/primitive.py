@@ -56,6 +56,15 @@ class BoundRule(NamedTuple):
     places: tuple[int, ...]
     settings: tuple[str, ...]
 
+    def run(self, g: Any, saved: Sequence[Any], settings: Mapping[str, Any]) -> Any:
+        """The gradient of the input at ``position``."""
+        places, names = self.places, self.settings
+        if names:
+            return self.rule(g, *[saved[place] for place in places], **{name: settings[name] for name in names})
+        if len(places) == 1:  # the most frequent kind, without a list
+            return self.rule(g, saved[places[0]])
+        return self.rule(g, *[saved[place] for place in places])
+
 
 @dataclass(frozen=True)
 class Recipe:

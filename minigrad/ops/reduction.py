@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .elementwise import equal, exp, where
+from .elementwise import astype, equal, exp, where
 from .primitive import Primitive, primitive
 from .shape import concatenate, expand, flip, permute, reshape, stack
 
@@ -123,9 +123,8 @@ def _std(x: Any, *, axis: Axis = None, correction: float = 1, keepdims: bool = F
 
 
 def _std_rule(g: Any, x: Any, out: Any, *, axis: Axis, correction: float) -> Any:
-    flat = equal(out, 0)
-    half = where(flat, 0.0, g / (where(flat, 1.0, out) * 2))
-    return _var_rule(half, x, axis=axis, correction=correction)
+    # Where there is no spread all deviations are 0, and so is the gradient.
+    return _var_rule(g / (where(equal(out, 0), 1.0, out) * 2), x, axis=axis, correction=correction)
 
 
 std = primitive(
@@ -168,7 +167,8 @@ def _min(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
 
 
 def _extreme_rule(g: Any, x: Any, out: Any, *, axis: Axis) -> Any:
-    ties = equal(x, _keep(out, x.shape, axis))
+    # As floats, since a division by integers would be one in float64.
+    ties = astype(equal(x, _keep(out, x.shape, axis)), dtype=g.dtype)
     return _keep(g, x.shape, axis) * ties / sum(ties, axis=axis, keepdims=True)
 
 
