@@ -119,21 +119,23 @@ class Node:
             elif source != ALL_SHAPES and source < arity and self.edges[source] is not None:
                 value = wrap(value, self.edges[source])
             traced.append(value)
+        for place, bound in self.recipe.recomputed.items():
+            keywords = {name: self.settings[name] for name in bound.settings}
+            traced[place] = bound.rule(*[traced[p] for p in bound.places], **keywords)
         return traced
 
 
 def collect(roots: Iterable[Edge]) -> list[Node]:
     """All nodes that the roots depend on, inputs before outputs."""
-    seen: set[Node] = set()
-    stack = [edge for edge in roots if type(edge) is Node]
-    while stack:
-        node = stack.pop()
-        if node not in seen:
-            seen.add(node)
-            for edge in node.edges:
-                if type(edge) is Node:
-                    stack.append(edge)  # noqa: PERF401 - a comprehension costs more for the one or two of a node
-    return sorted(seen, key=attrgetter("order"))
+    found = list(dict.fromkeys(edge for edge in roots if type(edge) is Node))
+    seen = set(found)
+    for node in found:  # which grows as it is gone over
+        for edge in node.edges:
+            if type(edge) is Node and edge not in seen:
+                seen.add(edge)
+                found.append(edge)
+    found.sort(key=attrgetter("order"))
+    return found
 
 
 def _leading_to(nodes: Iterable[Node], wanted: set[Edge]) -> tuple[list[Node], set[Edge]]:
@@ -213,19 +215,18 @@ def _run_rules(
     assert node.saved is not None
     saved = node.saved if wrap is None else node.traced_saved(wrap)
     settings, edges = node.settings, node.edges
-    for position, rule, places, names in node.recipe.rules:
-        edge = edges[position]
+    for bound in node.recipe.rules:
+        edge = edges[bound.position]
         if useful is not None and edge not in useful:
             continue
-        arguments = [saved[place] for place in places]
         try:
-            arrived = rule(g, *arguments, **{name: settings[name] for name in names}) if names else rule(g, *arguments)
+            arrived = bound.run(g, saved, settings)
         except Exception as error:
-            error.add_note(f"while running the gradient rule of {node.primitive.name} for input {position}")
+            error.add_note(f"while running the gradient rule of {node.primitive.name} for input {bound.position}")
             raise
         shape = edge.shape
         if arrived.shape != shape:
-            arrived = _fit(node, position, arrived, shape)
+            arrived = _fit(node, bound.position, arrived, shape)
         if arrived.dtype is not edge.dtype and arrived.dtype != edge.dtype:
             arrived = arrived.astype(edge.dtype)
         earlier = gradients.get(edge)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -457,6 +457,9 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
         if not uniform or dtype is None or dtype.kind != "f":
             arrays = _promote(primitive, args, arrays)
         out = primitive.forward(*arrays, **settings)
+        extras: Sequence[Any] = ()
+        if primitive.extras:
+            out, *extras = out
     except (TypeError, ValueError, IndexError) as error:
         raise _explained(primitive, arrays, settings, error) from error
     if type(out) is not np.ndarray:
@@ -466,7 +469,7 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
         if primitive.defaults:
             settings = {**primitive.defaults, **settings}
         recipe = primitive.recipe(len(arrays), required)
-        saved, versions = _saved(recipe, args, arrays, result)
+        saved, versions = _saved(recipe, args, arrays, result, extras)
         result._node = Node(primitive, recipe, settings, edges, saved, versions, out)
         result._requires_grad = True
     if primitive.view and out.base is not None and isinstance(args[0], Tensor):
@@ -475,7 +478,7 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
 
 
 def _saved(
-    recipe: Recipe, args: tuple[Any, ...], arrays: list[Any], result: Tensor
+    recipe: Recipe, args: tuple[Any, ...], arrays: list[Any], result: Tensor, extras: Sequence[Any]
 ) -> tuple[list[Any], list[list[int]]]:
     """The values that the gradient rules asked for, and the cells that tell when they change."""
     arity = recipe.arity
@@ -495,8 +498,10 @@ def _saved(
         elif source == arity:
             saved.append(result._data)
             versions.append(result._version)
-        else:
+        elif source <= 2 * arity:
             saved.append(np.shape(arrays[source - arity - 1]))
+        else:
+            saved.append(extras[source - 2 * arity - 1])
     return saved, versions
 
 

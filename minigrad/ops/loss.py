@@ -263,32 +263,37 @@ nll_loss = primitive(
 
 def _cross_entropy(
     x: Any, labels: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"
-) -> Any:
+) -> tuple[Any, Any, Any, Any]:
+    """The loss; and the probabilities, the key of the elements at the labels and each example's factor in the loss."""
     _check_batch("cross_entropy", x, labels)
     axis = 1 if x.ndim > 1 else 0
     shifted = x - np.maximum.reduce(x.real, axis=axis, keepdims=True)
-    total = np.log(np.add.reduce(np.exp(shifted), axis=axis))
+    probabilities = np.exp(shifted)
+    total = np.add.reduce(probabilities, axis=axis, keepdims=True)
+    probabilities /= total
+    losses = np.log(total).reshape(labels.shape)
     if _all_count(labels, weight, ignore_index):
+        key = _pick(labels)
         try:
-            return _reduce(total - shifted[_pick(labels)], reduction)
+            losses -= shifted[key]
         except IndexError:
             pass  # a label is too large, and the check says which
+        else:
+            return _reduce(losses, reduction), probabilities, key, 1 / labels.size if reduction == "mean" else 1.0
     _check_classes("cross_entropy", x, labels, ignore_index)
-    losses = total - shifted[_pick(_classes(labels, ignore_index))]
-    weighted = losses * _factors(x, labels, weight, ignore_index, reduction)
-    return _reduce(weighted, "none" if reduction == "none" else "sum")
+    key = _pick(_classes(labels, ignore_index))
+    factors = _factors(x, labels, weight, ignore_index, reduction)
+    out = _reduce((losses - shifted[key]) * factors, "none" if reduction == "none" else "sum")
+    return out, probabilities, key, factors
 
 
-def _cross_entropy_rule(g: Any, x: Any, labels: Any, weight: Any, *, ignore_index: int, reduction: str) -> Any:
-    axis = 1 if len(x.shape) > 1 else 0
-    if _all_count(labels, weight, ignore_index):
-        shares = _share(g, labels.shape, reduction)
-    else:
-        shares = g * _factors(x, labels, weight, ignore_index, reduction)
-        labels = _classes(labels, ignore_index)
-    one_hot = np.zeros(x.shape, x.dtype)
-    one_hot[_pick(labels)] = 1
-    return (softmax(x, axis=axis) - one_hot) * (unsqueeze(shares, axis=axis) if shares.shape else shares)
+def _cross_entropy_rule(g: Any, probabilities: Any, key: Any, factors: Any) -> Any:
+    one_hot = np.zeros(probabilities.shape, probabilities.dtype)
+    one_hot[key] = 1
+    shares = g * factors
+    if shares.shape:
+        shares = unsqueeze(shares, axis=1 if len(probabilities.shape) > 1 else 0)
+    return (probabilities - one_hot) * shares
 
 
 cross_entropy = primitive(
@@ -296,6 +301,11 @@ cross_entropy = primitive(
     _cross_entropy,
     "x labels weight",
     (_cross_entropy_rule, None, None),
+    extras={
+        "probabilities": lambda x: softmax(x, axis=1 if len(x.shape) > 1 else 0),
+        "key": None,
+        "factors": None,
+    },
     to_float=True,
     doc="`nll_loss` of `log_softmax`, as one node: x are scores (logits), labels are class numbers.",
 )

@@ -16,6 +16,7 @@ The first argument is the gradient that arrives at the output (the cotangent). T
 - an input's name: its value;
 - an input's name followed by ``_shape``: only its shape, so the value itself can be freed;
 - ``out``: the value that forward returned;
+- an extra: a value that forward worked out on its way and returned behind its output, see ``extras``;
 - the name of a setting (a keyword of forward, such as ``axis``), as a keyword-only argument.
 
 Positional arguments of a primitive are arrays; keywords are settings. Where an output was broadcast, a rule
@@ -49,7 +50,10 @@ ALL_SHAPES = -2
 
 
 class BoundRule(NamedTuple):
-    """One gradient rule, with the places of its arguments among the values that a node saved."""
+    """A gradient rule, with the places of its arguments among the values that a node saved.
+
+    ``position`` is that of the input whose gradient it gives, or of the extra that it recomputes.
+    """
 
     position: int
     rule: Rule
@@ -57,7 +61,7 @@ class BoundRule(NamedTuple):
     settings: tuple[str, ...]
 
     def run(self, g: Any, saved: Sequence[Any], settings: Mapping[str, Any]) -> Any:
-        """The gradient of the input at ``position``."""
+        """Call the rule with what it asks for."""
         places, names = self.places, self.settings
         if names:
             return self.rule(g, *[saved[place] for place in places], **{name: settings[name] for name in names})
@@ -71,12 +75,15 @@ class Recipe:
     """What a node saves, and which rules it runs, when a given set of inputs requires a gradient.
 
     ``sources`` says where each saved value comes from: ``i`` is the value of input ``i``, ``arity`` the output,
-    ``arity + 1 + i`` the shape of input ``i``; `ALL_VALUES` and `ALL_SHAPES` are the tuples over all inputs.
+    ``arity + 1 + i`` the shape of input ``i``, ``2 * arity + 1 + i`` the extra ``i``; `ALL_VALUES` and `ALL_SHAPES` are
+    the tuples over all inputs. ``recomputed`` has, by place among the saved values, how an extra that depends on
+    inputs is computed again when the walk itself is recorded.
     """
 
     arity: int
     sources: tuple[int, ...]
     rules: tuple[BoundRule, ...]
+    recomputed: dict[int, BoundRule]
 
 
 class Primitive:
@@ -91,6 +98,9 @@ class Primitive:
             in front, and may ask for ``values`` or ``shapes``, the tuples over all inputs.
         to_float: integer inputs are computed in float32, as for ``exp`` or ``divide``.
         view: the output may share the input's memory.
+        extras: values that forward has on its way and that a gradient rule needs. Forward then returns its output and,
+            behind it, one value per entry. The entry is how the value follows from the inputs, in primitives and with
+            arguments named as in a rule, or ``None`` if it depends on no input that has a gradient.
         analytic: complex differentiable, so a gradient can be checked by a complex step.
         hint: the remedy that an error about the inputs ends with.
     """
@@ -105,6 +115,7 @@ class Primitive:
         variadic: bool = False,
         to_float: bool = False,
         view: bool = False,
+        extras: Mapping[str, Rule | None] | None = None,
         analytic: bool = True,
         hint: str = "",
         doc: str | None = None,
@@ -116,6 +127,7 @@ class Primitive:
         self.variadic = variadic
         self.to_float = to_float
         self.view = view
+        self.extras = dict(extras or {})
         self.analytic = analytic
         self.hint = hint
         self.__doc__ = doc or forward.__doc__
@@ -132,7 +144,8 @@ class Primitive:
         for arg in args:
             if isinstance(arg, Traced):
                 return arg.apply_primitive(self, args, settings)
-        return self.forward(*args, **settings)
+        out = self.forward(*args, **settings)
+        return out[0] if self.extras else out
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}({', '.join(self.inputs)})>"
@@ -151,24 +164,33 @@ class Primitive:
 
     def _make_recipe(self, arity: int, required: int) -> Recipe:
         sources: list[int] = []
-        rules: list[BoundRule] = []
-        for index in (i for i in range(arity) if required >> i & 1):
-            rule = self.vjps[0 if self.variadic else index]
+        rules = []
+        for position in (i for i in range(arity) if required >> i & 1):
+            rule = self.vjps[0 if self.variadic else position]
             if rule is None:
-                raise TypeError(f"{self.name}: no gradient with respect to input {self.inputs[index]!r}")
+                raise TypeError(f"{self.name}: no gradient with respect to input {self.inputs[position]!r}")
             if self.variadic:
-                rule = functools.partial(rule, index)
-            places, settings = [], []
-            for argument in list(inspect.signature(rule).parameters.values())[1:]:
-                if argument.kind is argument.KEYWORD_ONLY:
-                    settings.append(argument.name)
-                    continue
-                source = self._source(argument.name, arity)
-                if source not in sources:
-                    sources.append(source)
-                places.append(sources.index(source))
-            rules.append(BoundRule(index, rule, tuple(places), tuple(settings)))
-        return Recipe(arity, tuple(sources), tuple(rules))
+                rule = functools.partial(rule, position)
+            rules.append(self._bind(position, rule, 1, arity, sources))
+        recomputed = {}
+        for number, function in enumerate(self.extras.values()):
+            source = 2 * arity + 1 + number
+            if source in sources and function is not None:
+                recomputed[sources.index(source)] = self._bind(number, function, 0, arity, sources)
+        return Recipe(arity, tuple(sources), tuple(rules), recomputed)
+
+    def _bind(self, position: int, rule: Rule, skip: int, arity: int, sources: list[int]) -> BoundRule:
+        """Find what the rule's arguments after the first ``skip`` name; new sources are added to ``sources``."""
+        places, settings = [], []
+        for argument in list(inspect.signature(rule).parameters.values())[skip:]:
+            if argument.kind is argument.KEYWORD_ONLY:
+                settings.append(argument.name)
+                continue
+            source = self._source(argument.name, arity)
+            if source not in sources:
+                sources.append(source)
+            places.append(sources.index(source))
+        return BoundRule(position, rule, tuple(places), tuple(settings))
 
     def _source(self, name: str, arity: int) -> int:
         """Where the rule argument ``name`` comes from, in the numbering of `Recipe`."""
@@ -178,12 +200,14 @@ class Primitive:
             return ALL_VALUES if name == "values" else ALL_SHAPES
         if name in self.inputs:
             return self.inputs.index(name)
+        if name in self.extras:
+            return 2 * arity + 1 + list(self.extras).index(name)
         base = name.removesuffix("_shape")
         if base in self.inputs:
             return arity + 1 + self.inputs.index(base)
         raise TypeError(
             f"{self.name}: a gradient rule asks for {name!r}, which is no input ({', '.join(self.inputs)}), no "
-            "input's shape, nor 'out'; settings must be keyword-only"
+            "input's shape, no extra, nor 'out'; settings must be keyword-only"
         )
 
 
