@@ -70,6 +70,13 @@ def check_option(owner: str, name: str, value: Any) -> Any:
     return value
 
 
+def _same_structure(before: Any, value: Any) -> bool:
+    """Whether both are numbers, or tuples of them, that are switched on or off alike."""
+    if isinstance(value, tuple) and isinstance(before, tuple) and len(value) == len(before):
+        return all(map(_same_structure, before, value))
+    return type(value) in (int, float) and type(before) in (int, float) and bool(before) == bool(value)
+
+
 class ParamGroup(MutableMapping[str, Any]):
     """The options of some parameters: a dictionary that refuses unknown names and impossible values.
 
@@ -107,8 +114,7 @@ class ParamGroup(MutableMapping[str, Any]):
         before = self._options.get(name)
         self._options[name] = value
         self.changed = True
-        number = type(value) in (int, float) and type(before) in (int, float)
-        if not number or bool(before) != bool(value):
+        if not _same_structure(before, value):
             self.restructured = True
 
     def __delitem__(self, name: str) -> None:

@@ -68,7 +68,7 @@ class Lookahead(Optimizer):
         if momentum not in ("keep", "reset", "pullback"):
             raise ValueError(f"Lookahead: momentum must be 'keep', 'reset' or 'pullback', not {momentum!r}")
         self.base, self.k, self.alpha, self.momentum = optimizer, k, alpha, momentum
-        self.counter = 0
+        self.counter = self.steps = 0
         self.param_groups, self.defaults = optimizer.param_groups, optimizer.defaults
         self._pre_hooks, self._post_hooks = {}, {}
         self._slow: Layout | None = None

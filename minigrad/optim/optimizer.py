@@ -47,6 +47,7 @@ class Optimizer:
     Attributes:
         stepped: whether the last `step` changed the parameters; a clip that skips non-finite gradients may not have.
         skipped: how many steps were skipped.
+        steps: how many times `step` has run, skipped or not; schedulers look whether it has.
 
     Raises:
         ValueError: for no parameters, a parameter given twice, or an option outside its range.
@@ -70,7 +71,7 @@ class Optimizer:
         self._program: Program | None = None
         self._layout: Layout | None = None
         self.stepped = False
-        self.skipped = 0
+        self.skipped = self.steps = 0
         self._adopt(named_groups(self, params))
 
     # --- what a subclass says ------------------------------------------------------------------------------------
@@ -136,6 +137,7 @@ class Optimizer:
             for hook in list(self._pre_hooks.values()):
                 hook(self)
         self._update()
+        self.steps += 1
         if self._post_hooks:
             for hook in list(self._post_hooks.values()):
                 hook(self)
