@@ -82,7 +82,7 @@ def test_rules_compute_in_the_dtype_of_their_inputs(name: str, data: st.DataObje
     f, arrays = CASES[name](data.draw)
     arrays = [a.astype(np.float32) if a.dtype.kind == "f" else a for a in arrays]
     out = f(*(Tensor(a, requires_grad=a.dtype.kind == "f") for a in arrays))
-    for node in collect([edge_of(out)]):
+    for node in collect({edge_of(out)}):
         g = np.ones(node.shape, np.float32)
         for position, rule, places, names in node.recipe.rules:
             arrived = rule(g, *(node.saved[i] for i in places), **{key: node.settings[key] for key in names})
@@ -170,3 +170,11 @@ def test_a_rule_that_asks_for_something_unknown_is_refused_when_it_is_written() 
 def test_a_name_is_taken_once() -> None:
     with pytest.raises(ValueError, match="'exp' exists already"):
         primitive("exp", np.exp, "x")
+
+
+@pytest.mark.parametrize("name", TESTED)
+def test_every_primitive_says_in_a_sentence_what_it_computes(name: str) -> None:
+    text = PRIMITIVES[name].__doc__
+    assert text
+    assert text.endswith(".")
+    assert "\n" not in text, "NumPy's text rather than ours"

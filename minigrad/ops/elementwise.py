@@ -18,9 +18,16 @@ BROADCAST_HINT = "sizes must be equal or 1, counted from the last axis; reshape(
 
 # --- arithmetic ------------------------------------------------------------------------------------------------------
 
-add = primitive("add", np.add, "a b", (lambda g: g, lambda g: g), hint=BROADCAST_HINT)
-subtract = primitive("subtract", np.subtract, "a b", (lambda g: g, lambda g: -g), hint=BROADCAST_HINT)
-multiply = primitive("multiply", np.multiply, "a b", (lambda g, b: g * b, lambda g, a: g * a), hint=BROADCAST_HINT)
+add = primitive("add", np.add, "a b", (lambda g: g, lambda g: g), hint=BROADCAST_HINT, doc="a + b.")
+subtract = primitive("subtract", np.subtract, "a b", (lambda g: g, lambda g: -g), hint=BROADCAST_HINT, doc="a - b.")
+multiply = primitive(
+    "multiply",
+    np.multiply,
+    "a b",
+    (lambda g, b: g * b, lambda g, a: g * a),
+    hint=BROADCAST_HINT,
+    doc="a * b, element by element.",
+)
 divide = primitive(
     "divide",
     np.divide,
@@ -28,9 +35,12 @@ divide = primitive(
     (lambda g, b: g / b, lambda g, b, out: -g * out / b),
     to_float=True,
     hint=BROADCAST_HINT,
+    doc="a / b; integers are divided as float32.",
 )
-negative = primitive("negative", np.negative, "x", (lambda g: -g,))
-floor_divide = primitive("floor_divide", np.floor_divide, "a b", hint=BROADCAST_HINT)
+negative = primitive("negative", np.negative, "x", (lambda g: -g,), doc="-x.")
+floor_divide = primitive(
+    "floor_divide", np.floor_divide, "a b", hint=BROADCAST_HINT, doc="The whole number below a / b; without gradient."
+)
 remainder = primitive(
     "remainder",
     np.remainder,
@@ -38,6 +48,7 @@ remainder = primitive(
     (lambda g: g, lambda g, a, b: -g * floor_divide(a, b)),
     analytic=False,
     hint=BROADCAST_HINT,
+    doc="a - b * floor(a / b): what is left of a, with the sign of b.",
 )
 
 
@@ -55,24 +66,34 @@ def _power_exponent(g: Any, a: Any, b: Any, out: Any) -> Any:
 
 
 # The operator rather than np.power: arrays know fast ways to square and to take a root.
-power: Primitive = primitive("power", operator.pow, "a b", (_power_base, _power_exponent), hint=BROADCAST_HINT)
+power: Primitive = primitive(
+    "power", operator.pow, "a b", (_power_base, _power_exponent), hint=BROADCAST_HINT, doc="a to the power b."
+)
 
 # --- functions of one number -----------------------------------------------------------------------------------------
 
-exp = primitive("exp", np.exp, "x", (lambda g, out: g * out,), to_float=True)
-expm1 = primitive("expm1", np.expm1, "x", (lambda g, out: g * (out + 1),), to_float=True)
-log = primitive("log", np.log, "x", (lambda g, x: g / x,), to_float=True)
-log1p = primitive("log1p", np.log1p, "x", (lambda g, x: g / (x + 1),), to_float=True)
-sqrt = primitive("sqrt", np.sqrt, "x", (lambda g, out: g / (out * 2),), to_float=True)
-sin: Primitive = primitive("sin", np.sin, "x", (lambda g, x: g * cos(x),), to_float=True)
-cos: Primitive = primitive("cos", np.cos, "x", (lambda g, x: -g * sin(x),), to_float=True)
-tanh = primitive("tanh", np.tanh, "x", (lambda g, out: g * (1 - out * out),), to_float=True)
-abs = primitive("abs", np.absolute, "x", (lambda g, x: g * sign(x),), analytic=False)
+exp = primitive("exp", np.exp, "x", (lambda g, out: g * out,), to_float=True, doc="e to the power x.")
+expm1 = primitive(
+    "expm1", np.expm1, "x", (lambda g, out: g * (out + 1),), to_float=True, doc="exp(x) - 1, exact for small x."
+)
+log = primitive("log", np.log, "x", (lambda g, x: g / x,), to_float=True, doc="The natural logarithm.")
+log1p = primitive(
+    "log1p", np.log1p, "x", (lambda g, x: g / (x + 1),), to_float=True, doc="log(1 + x), exact for small x."
+)
+sqrt = primitive("sqrt", np.sqrt, "x", (lambda g, out: g / (out * 2),), to_float=True, doc="The square root.")
+sin: Primitive = primitive("sin", np.sin, "x", (lambda g, x: g * cos(x),), to_float=True, doc="The sine.")
+cos: Primitive = primitive("cos", np.cos, "x", (lambda g, x: -g * sin(x),), to_float=True, doc="The cosine.")
+tanh = primitive(
+    "tanh", np.tanh, "x", (lambda g, out: g * (1 - out * out),), to_float=True, doc="The hyperbolic tangent."
+)
+abs = primitive(
+    "abs", np.absolute, "x", (lambda g, x: g * sign(x),), analytic=False, doc="The absolute value; its slope at 0 is 0."
+)
 
-sign: Primitive = primitive("sign", np.sign, "x")
-floor: Primitive = primitive("floor", np.floor, "x")
-ceil = primitive("ceil", np.ceil, "x")
-round = primitive("round", np.round, "x")
+sign: Primitive = primitive("sign", np.sign, "x", doc="-1, 0 or 1; without gradient.")
+floor: Primitive = primitive("floor", np.floor, "x", doc="The whole number below; without gradient.")
+ceil = primitive("ceil", np.ceil, "x", doc="The whole number above; without gradient.")
+round = primitive("round", np.round, "x", doc="The nearest whole number, halves to the even one; without gradient.")
 
 # --- choosing --------------------------------------------------------------------------------------------------------
 
@@ -87,6 +108,7 @@ maximum = primitive(
     ),
     analytic=False,
     hint=BROADCAST_HINT,
+    doc="The larger of a and b; ties share the gradient evenly.",
 )
 minimum = primitive(
     "minimum",
@@ -98,6 +120,7 @@ minimum = primitive(
     ),
     analytic=False,
     hint=BROADCAST_HINT,
+    doc="The smaller of a and b; ties share the gradient evenly.",
 )
 
 
@@ -124,7 +147,15 @@ def _clip_max(g: Any, x: Any, low: Any, high: Any) -> Any:
     return g * (above if low is None else logical_or(above, greater(low, high)))
 
 
-clip = primitive("clip", _clip, "x low high", (_clip_x, _clip_min, _clip_max), analytic=False, hint=BROADCAST_HINT)
+clip = primitive(
+    "clip",
+    _clip,
+    "x low high",
+    (_clip_x, _clip_min, _clip_max),
+    analytic=False,
+    hint=BROADCAST_HINT,
+    doc="x limited to the range from low to high, each of which may be None; at a bound the gradient passes.",
+)
 
 where: Primitive = primitive(
     "where",
@@ -133,23 +164,32 @@ where: Primitive = primitive(
     # Not a product with the mask: that would turn an infinity of the branch not taken into NaN.
     (None, lambda g, condition: where(condition, g, 0.0), lambda g, condition: where(condition, 0.0, g)),
     hint=BROADCAST_HINT,
+    doc="a where the condition is true, else b.",
 )
 
 # --- comparisons and logic: results are bool, without gradients ----------------------------------------------------
 
-equal: Primitive = primitive("equal", np.equal, "a b", hint=BROADCAST_HINT)
-not_equal = primitive("not_equal", np.not_equal, "a b", hint=BROADCAST_HINT)
-greater: Primitive = primitive("greater", np.greater, "a b", hint=BROADCAST_HINT)
-greater_equal: Primitive = primitive("greater_equal", np.greater_equal, "a b", hint=BROADCAST_HINT)
-less: Primitive = primitive("less", np.less, "a b", hint=BROADCAST_HINT)
-less_equal: Primitive = primitive("less_equal", np.less_equal, "a b", hint=BROADCAST_HINT)
-logical_and: Primitive = primitive("logical_and", np.logical_and, "a b", hint=BROADCAST_HINT)
-logical_or: Primitive = primitive("logical_or", np.logical_or, "a b", hint=BROADCAST_HINT)
-logical_xor = primitive("logical_xor", np.logical_xor, "a b", hint=BROADCAST_HINT)
-logical_not = primitive("logical_not", np.logical_not, "x")
-isnan = primitive("isnan", np.isnan, "x")
-isinf = primitive("isinf", np.isinf, "x")
-isfinite = primitive("isfinite", np.isfinite, "x")
+equal: Primitive = primitive("equal", np.equal, "a b", hint=BROADCAST_HINT, doc="Whether a = b.")
+not_equal = primitive("not_equal", np.not_equal, "a b", hint=BROADCAST_HINT, doc="Whether a and b differ.")
+greater: Primitive = primitive("greater", np.greater, "a b", hint=BROADCAST_HINT, doc="Whether a > b.")
+greater_equal: Primitive = primitive(
+    "greater_equal", np.greater_equal, "a b", hint=BROADCAST_HINT, doc="Whether a >= b."
+)
+less: Primitive = primitive("less", np.less, "a b", hint=BROADCAST_HINT, doc="Whether a < b.")
+less_equal: Primitive = primitive("less_equal", np.less_equal, "a b", hint=BROADCAST_HINT, doc="Whether a <= b.")
+logical_and: Primitive = primitive(
+    "logical_and", np.logical_and, "a b", hint=BROADCAST_HINT, doc="Whether a and b are true."
+)
+logical_or: Primitive = primitive(
+    "logical_or", np.logical_or, "a b", hint=BROADCAST_HINT, doc="Whether a or b is true."
+)
+logical_xor = primitive(
+    "logical_xor", np.logical_xor, "a b", hint=BROADCAST_HINT, doc="Whether one of a and b is true."
+)
+logical_not = primitive("logical_not", np.logical_not, "x", doc="Whether x is false.")
+isnan = primitive("isnan", np.isnan, "x", doc="Where x is NaN.")
+isinf = primitive("isinf", np.isinf, "x", doc="Where x is infinite.")
+isfinite = primitive("isfinite", np.isfinite, "x", doc="Where x is neither NaN nor infinite.")
 
 
 # --- copies ----------------------------------------------------------------------------------------------------------
@@ -163,6 +203,8 @@ def _astype(x: Any, *, dtype: Any) -> Any:
     return x.astype(dtype)
 
 
-clone = primitive("clone", _clone, "x", (lambda g: g,))
+clone = primitive("clone", _clone, "x", (lambda g: g,), doc="A copy.")
 # The engine casts every gradient to the dtype of its input, so here nothing is left to do.
-astype = primitive("astype", _astype, "x", (lambda g: g,))
+astype = primitive(
+    "astype", _astype, "x", (lambda g: g,), doc="The elements as another type; the gradient is cast back."
+)

@@ -47,22 +47,58 @@ def _inverse(axes: Sequence[int]) -> tuple[int, ...]:
     return tuple(order.index(i) for i in range(ndim))
 
 
-reshape: Primitive = primitive("reshape", _reshape, "x", (lambda g, x_shape: reshape(g, shape=x_shape),), view=True)
+reshape: Primitive = primitive(
+    "reshape",
+    _reshape,
+    "x",
+    (lambda g, x_shape: reshape(g, shape=x_shape),),
+    view=True,
+    doc="The same elements in another shape; one size may be -1.",
+)
 # Summing back is what the engine does for every broadcast input.
-expand: Primitive = primitive("expand", _expand, "x", (lambda g: g,), view=True)
+expand: Primitive = primitive(
+    "expand", _expand, "x", (lambda g: g,), view=True, doc="x broadcast to ``shape``, without copying."
+)
 transpose: Primitive = primitive(
     "transpose",
     _transpose,
     "x",
     (lambda g, *, axis0, axis1: transpose(g, axis0=axis0, axis1=axis1),),
     view=True,
+    doc="Two axes exchanged, by default the last two.",
 )
 permute: Primitive = primitive(
-    "permute", _permute, "x", (lambda g, *, axes: permute(g, axes=_inverse(axes)),), view=True
+    "permute",
+    _permute,
+    "x",
+    (lambda g, *, axes: permute(g, axes=_inverse(axes)),),
+    view=True,
+    doc="The axes in the order ``axes``.",
 )
-squeeze = primitive("squeeze", _squeeze, "x", (lambda g, x_shape: reshape(g, shape=x_shape),), view=True)
-unsqueeze = primitive("unsqueeze", _unsqueeze, "x", (lambda g, x_shape: reshape(g, shape=x_shape),), view=True)
-flip: Primitive = primitive("flip", _flip, "x", (lambda g, *, axis: flip(g, axis=axis),), view=True)
+squeeze = primitive(
+    "squeeze",
+    _squeeze,
+    "x",
+    (lambda g, x_shape: reshape(g, shape=x_shape),),
+    view=True,
+    doc="Without axes of size 1: those in ``axis``, or all.",
+)
+unsqueeze = primitive(
+    "unsqueeze",
+    _unsqueeze,
+    "x",
+    (lambda g, x_shape: reshape(g, shape=x_shape),),
+    view=True,
+    doc="With new axes of size 1 where ``axis`` says.",
+)
+flip: Primitive = primitive(
+    "flip",
+    _flip,
+    "x",
+    (lambda g, *, axis: flip(g, axis=axis),),
+    view=True,
+    doc="The elements along ``axis`` in reverse order.",
+)
 
 # --- joining and padding -------------------------------------------------------------------------------------------
 
