@@ -33,7 +33,7 @@ from .store import SCOPES
 from .trace import traced_source
 
 VALUES = ("update", "param", "grad")
-_OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.USub, ast.UAdd, ast.Not)
+_OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.USub, ast.UAdd)
 _COMPARISONS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
 
 
@@ -66,12 +66,18 @@ def sign(x: Any) -> Any:
 
 def maximum(a: Any, b: Any) -> Any:
     """The larger of two scalars; NaN if either is."""
-    return a if a > b or a != a else b
+    return _in_precision_of(a, b, a if a > b or a != a else b)
 
 
 def minimum(a: Any, b: Any) -> Any:
     """The smaller of two scalars; NaN if either is."""
-    return a if a < b or a != a else b
+    return _in_precision_of(a, b, a if a < b or a != a else b)
+
+
+def _in_precision_of(a: Any, b: Any, value: Any) -> Any:
+    """The value as a NumPy scalar if ``a`` or ``b`` is one, so that what follows is not computed in float64."""
+    kind = type(a) if isinstance(a, np.generic) else type(b)
+    return kind(value) if issubclass(kind, np.generic) else value
 
 
 # What a rule may call, under the name that kernels know it by.
@@ -81,8 +87,11 @@ _FUNCTIONS: dict[Any, str] = {
     **dict.fromkeys((log, math.log, np.log), "log"),
     **dict.fromkeys((sign, np.sign), "sign"),
     **dict.fromkeys((builtins.abs, np.abs, math.fabs), "abs"),
-    **dict.fromkeys((maximum, np.maximum, builtins.max), "maximum"),
-    **dict.fromkeys((minimum, np.minimum, builtins.min), "minimum"),
+    **dict.fromkeys((maximum, np.maximum), "maximum"),
+    **dict.fromkeys((minimum, np.minimum), "minimum"),
+    # Python's own keep the first of two where neither is larger, also beside NaN.
+    builtins.max: "max",
+    builtins.min: "min",
 }
 MATH = {"sqrt": sqrt, "exp": exp, "log": log, "sign": sign, "abs": builtins.abs, "maximum": maximum, "minimum": minimum}
 
@@ -281,6 +290,7 @@ class _Parser:
         self.hypers = tuple(a.arg for a in arguments.kwonlyargs)
         self._check_arguments()
         self.known = {*self.inputs, *self.hypers}
+        self.conditions: set[str] = set()
         body: list[Assignment] = []
         outputs: tuple[str, ...] | None = None
         for statement in self.tree.body:
@@ -334,6 +344,7 @@ class _Parser:
                 raise self.fail(statement, f"{item.id!r} cannot be returned: it is no state, nor update, param or grad")
             if item.id not in self.known:
                 raise self.fail(statement, f"{item.id!r} is returned but never set")
+            self._check_number(item)
             names.append(item.id)
         return tuple(names)
 
@@ -357,26 +368,51 @@ class _Parser:
             raise self.fail(statement, "write a choice as an expression: name = a if condition else b")
         else:
             raise self.fail(statement, f"a rule is made of assignments and a return, not {_kind(statement)}")
-        checked = self._expression(value)
+        is_condition = self._is_condition(value)
+        checked = self._condition(value) if is_condition else self._expression(value)
         self.known.add(target)
+        (self.conditions.add if is_condition else self.conditions.discard)(target)
         return Assignment(target, checked, self.first + statement.lineno - 1)
 
-    def _expression(self, node: ast.expr) -> ast.expr:
-        """The expression with functions under their own names and outer constants as numbers."""
-        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    def _is_condition(self, node: ast.expr) -> bool:
+        negation = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
+        return (
+            negation
+            or isinstance(node, ast.Compare | ast.BoolOp)
+            or (isinstance(node, ast.Name) and node.id in self.conditions)
+        )
+
+    def _check_number(self, node: ast.expr) -> None:
+        if self._is_condition(node):
+            raise self.fail(node, f"{ast.unparse(node)!r} is a condition, not a number; write 1.0 if ... else 0.0")
+
+    def _condition(self, node: ast.expr) -> ast.expr:
+        """A condition; a number is one too, false where it is 0."""
+        if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], _COMPARISONS):
+            return ast.Compare(self._expression(node.left), node.ops, [self._expression(node.comparators[0])])
+        if isinstance(node, ast.BoolOp):
+            return ast.BoolOp(node.op, [self._condition(value) for value in node.values])
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            return ast.UnaryOp(node.op, self._condition(node.operand))
+        if isinstance(node, ast.Name) and node.id in self.conditions:
             return node
+        return self._expression(node)
+
+    def _expression(self, node: ast.expr) -> ast.expr:
+        """A number, with functions under their own names and outer constants as numbers."""
+        if isinstance(node, ast.Compare) and (len(node.ops) > 1 or not isinstance(node.ops[0], _COMPARISONS)):
+            raise self.fail(node, f"{_kind(node)} cannot be used in a rule")
+        self._check_number(node)
+        if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
+            return ast.Constant(float(node.value))
         if isinstance(node, ast.Name):
             return node if node.id in self.known else self._constant(node)
         if isinstance(node, ast.BinOp) and isinstance(node.op, _OPERATORS):
             return ast.BinOp(self._expression(node.left), node.op, self._expression(node.right))
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, _OPERATORS):
             return ast.UnaryOp(node.op, self._expression(node.operand))
-        if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], _COMPARISONS):
-            return ast.Compare(self._expression(node.left), node.ops, [self._expression(node.comparators[0])])
-        if isinstance(node, ast.BoolOp):
-            return ast.BoolOp(node.op, [self._expression(value) for value in node.values])
         if isinstance(node, ast.IfExp):
-            return ast.IfExp(*(self._expression(part) for part in (node.test, node.body, node.orelse)))
+            return ast.IfExp(self._condition(node.test), self._expression(node.body), self._expression(node.orelse))
         if isinstance(node, ast.Call):
             return self._call(node)
         raise self.fail(node, f"{_kind(node)} cannot be used in a rule")
@@ -388,7 +424,7 @@ class _Parser:
             raise self.fail(
                 node, f"{ast.unparse(node.func)}() cannot be called in a rule; there are {', '.join(sorted(MATH))}"
             )
-        arity = 2 if name in ("minimum", "maximum") else 1
+        arity = 2 if name in ("minimum", "maximum", "min", "max") else 1
         if node.keywords or len(node.args) != arity:
             raise self.fail(node, f"{ast.unparse(node.func)}() takes {arity} argument{'s'[: arity - 1]} here")
         return ast.Call(ast.Name(name, ast.Load()), [self._expression(arg) for arg in node.args], [])
@@ -406,8 +442,8 @@ class _Parser:
 
     def _constant(self, node: ast.Name) -> ast.expr:
         value = self._resolve(node)
-        if type(value) in (int, float):
-            return ast.Constant(value)
+        if type(value) in (int, float) and value == value:
+            return ast.Constant(float(value))
         raise self.fail(node, f"{node.id!r} is not defined here: it is no argument, and no number outside the rule")
 
 

@@ -53,7 +53,7 @@ def _is_private(folder: Path) -> bool:
 def load_source(source: str) -> dict[str, Any]:
     """Run generated source, compiling the kernels in it or loading them from the cache.
 
-    ``CACHE`` in the source becomes whether Numba may keep what it compiles.
+    ``cache=CACHE`` in the source becomes whether Numba may keep what it compiles.
     """
     key = hashlib.sha256(source.encode()).hexdigest()[:32]
     if key not in _loaded:
@@ -66,7 +66,7 @@ def load_source(source: str) -> dict[str, Any]:
 def _from_file(folder: Path, key: str, source: str) -> ModuleType | None:
     """Import the source as a file of the cache; ``None`` if the disk, or what lies on it, is not usable."""
     path = folder / f"kernel_{key}.py"
-    text = source.replace("CACHE", "True")
+    text = source.replace("cache=CACHE", "cache=True")
     try:
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             _write(path, text)
@@ -108,5 +108,5 @@ def _import(path: Path) -> ModuleType:
 
 def _from_memory(source: str) -> dict[str, Any]:
     namespace: dict[str, Any] = {"__name__": "minigrad.generated.in_memory"}
-    exec(compile(source.replace("CACHE", "False"), "<minigrad kernel>", "exec"), namespace)
+    exec(compile(source.replace("cache=CACHE", "cache=False"), "<minigrad kernel>", "exec"), namespace)
     return namespace

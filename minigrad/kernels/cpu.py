@@ -16,6 +16,7 @@ import numpy as np
 
 from . import norms as norm_functions
 from .cache import load_source
+from .lower import flat, piece
 from .plan import Pass, Plan
 
 # Columns of the block table in front of those with range numbers.
@@ -99,11 +100,6 @@ def _finished(order: float, total: str) -> str:
     return f"math.sqrt({total})" if order == 2 else f"math.pow({total}, {1 / order!r})"
 
 
-def flat(name: str) -> str:
-    """The name of a flat array in generated code, where the bare name is one of its elements."""
-    return f"{name}_flat"
-
-
 def pass_arguments(plan: Plan, p: Pass) -> list[str]:
     """The arguments of a pass: its arrays, the block table with the blocks to do, scalars, norms, partial sums."""
     arguments = [*map(flat, p.arrays), "blocks", "first", "last", "scalars"]
@@ -126,19 +122,20 @@ def _pass_source(plan: Plan, p: Pass, number: int, dtype: np.dtype[Any]) -> str:
     body.append("for b in range(first, last):")
     inner = [
         f"start, stop, row = blocks[b, {START}], blocks[b, {STOP}], blocks[b, {ROW}]",
-        *(f"{name} = scalars[row, {plan.hypers.index(name)}]" for name in lowered.hypers),
+        *(f"{lowered.code['hyper', name]} = scalars[row, {plan.hypers.index(name)}]" for name in lowered.hypers),
     ]
     for name in lowered.norms:
         index = next(i for i, norm in enumerate(plan.norms) if norm.name == name)
         norm = plan.norms[index]
-        inner.append(f"{name} = {_finished(norm.order, f'norms[{index}, blocks[b, {_column(plan, norm.scope)}]]')}")
+        total = f"norms[{index}, blocks[b, {_column(plan, norm.scope)}]]"
+        inner.append(f"{lowered.code['norm', name]} = {_finished(norm.order, total)}")
     inner += lowered.prologue
     if p.rules:
-        inner += [f"{array}_ = {flat(array)}[start:stop]" for array in dict.fromkeys((*p.loads, *p.stores))]
+        inner += [f"{piece(array)} = {flat(array)}[start:stop]" for array in dict.fromkeys((*p.loads, *p.stores))]
         inner.append("for i in range(stop - start):")
-        loop = [f"{name} = {_source_of(p, name)}_[i]" for name in lowered.reads]
+        loop = [f"{lowered.code['value', name]} = {piece(_source_of(p, name))}[i]" for name in lowered.reads]
         loop += lowered.loop
-        loop += [f"{name}_[i] = {name}" for name in p.stores]
+        loop += [f"{piece(name)}[i] = {lowered.code['value', name]}" for name in p.stores]
         inner += [f"    {line}" for line in loop]
     for norm, array in zip(p.norms, p.normed, strict=True):
         index = plan.norms.index(norm)

@@ -10,7 +10,7 @@ scalars, so the two readings agree to the last bit.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..rule import MATH, Assignment, Rule
@@ -18,7 +18,12 @@ from ..rule import MATH, Assignment, Rule
 _INLINE = {"sqrt": "math.sqrt", "exp": "math.exp", "log": "math.log", "abs": "abs"}
 _CALLED = (*_INLINE.values(), "math.pow")
 # Names that generated code uses itself.
-_RESERVED = ("i", "n", "b", "real", "math", "first", "last", "blocks", "scalars", "norms", "partials", "lanes", *MATH)
+_RESERVED = (
+    *("i", "b", "start", "stop", "row", "first", "last", "blocks", "scalars", "norms", "partials", "lanes"),
+    *("real", "math", "np", "njit", "range", "fold_sum"),
+    *("accumulate_1", "accumulate_2", "accumulate_inf", "accumulate_p"),
+    *MATH,
+)
 
 
 @dataclass
@@ -32,6 +37,7 @@ class Lowered:
         loop: statements for one element.
         reads: the element-wise quantities that must be loaded first.
         writes: those that must be stored afterwards.
+        code: the names in these statements, by kind (``"value"``, ``"norm"``, ``"hyper"``) and name in the rules.
     """
 
     hypers: list[str] = field(default_factory=list)
@@ -40,41 +46,59 @@ class Lowered:
     loop: list[str] = field(default_factory=list)
     reads: list[str] = field(default_factory=list)
     writes: list[str] = field(default_factory=list)
+    code: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
-def lower(rules: Iterable[Rule]) -> Lowered:
+def flat(name: str) -> str:
+    """The name in code of the array that holds a quantity of every element."""
+    return f"{name}_flat"
+
+
+def piece(name: str) -> str:
+    """The name in code of a block of that array."""
+    return f"{name}_"
+
+
+def lower(rules: Sequence[Rule]) -> Lowered:
     """The loop that runs ``rules`` one after the other on each element."""
-    lowering = _Lowering()
+    lowering = _Lowering(rules)
     for rule in rules:
         lowering.add(rule)
     return lowering.result
 
 
+def _kind(rule: Rule, name: str) -> str:
+    if name in rule.hypers:
+        return "hyper"
+    return "norm" if name in rule.norms else "value"
+
+
 class _Lowering:
-    def __init__(self) -> None:
+    def __init__(self, rules: Sequence[Rule]) -> None:
         self.result = Lowered()
-        self.used: set[str] = set(_RESERVED)
         self.rounded: dict[str, str] = {}
         self.truth: dict[str, str] = {}
-        # Element-wise quantities and hyper-parameters that later rules see: name in rules -> name in code.
-        self.shared: dict[str, str] = {}
         self.uniform: set[str] = set()
+        outer = [(rule, name) for rule in rules for name in (*rule.inputs, *rule.hypers, *rule.outputs)]
+        self.used = {*_RESERVED, *(f(name) for _, name in outer for f in (flat, piece))}
+        # What comes from outside has its name before any local of a rule takes it.
+        for rule, name in outer:
+            kind = _kind(rule, name)
+            if (kind, name) not in self.result.code:
+                self.result.code[kind, name] = self._fresh(name)
+                if kind != "value":
+                    self.uniform.add(self.result.code[kind, name])
 
     def add(self, rule: Rule) -> None:
-        self.names: dict[str, str] = {}
-        for name in rule.inputs:
-            if name in rule.norms:
+        self.names = {name: self.result.code[_kind(rule, name), name] for name in (*rule.inputs, *rule.hypers)}
+        for name in self.names:
+            kind = _kind(rule, name)
+            if kind == "hyper":
+                self._once(self.result.hypers, name)
+            elif kind == "norm":
                 self._once(self.result.norms, name)
-                self._share(name, uniform=True)
-            else:
-                if name not in self.result.writes:
-                    self._once(self.result.reads, name)
-                self._share(name, uniform=False)
-            self.names[name] = self.shared[name]
-        for name in rule.hypers:
-            self._once(self.result.hypers, name)
-            self._share(name, uniform=True)
-            self.names[name] = self.shared[name]
+            elif name not in self.result.writes:
+                self._once(self.result.reads, name)
         self.result.loop.append(f"# {rule.name}")
         for statement in rule.body:
             self._assign(statement, rule)
@@ -83,20 +107,13 @@ class _Lowering:
             code = self.names[name]
             if code in self.uniform:
                 code = self._round(code)
-            target = self._share(name, uniform=False)
+            target = self.result.code["value", name]
             if code != target:
                 self.result.loop.append(f"{target} = {code}")
 
     def _once(self, names: list[str], name: str) -> None:
         if name not in names:
             names.append(name)
-
-    def _share(self, name: str, uniform: bool) -> str:
-        if name not in self.shared:
-            self.shared[name] = self._fresh(name)
-            if uniform:
-                self.uniform.add(self.shared[name])
-        return self.shared[name]
 
     def _fresh(self, name: str) -> str:
         code, number = name, 2
@@ -114,8 +131,7 @@ class _Lowering:
             self.result.prologue.append(f"{code} = {ast.unparse(value)}")
         else:
             # A quantity that the loop carries keeps its name; a local one gets a name of its own.
-            carried = target in rule.inputs and self.shared.get(target) not in self.uniform
-            code = self.shared[target] if carried else self._fresh(target)
+            code = self.result.code["value", target] if target in rule.outputs else self._fresh(target)
             self.result.loop.append(f"{code} = {ast.unparse(value)}")
         self.names[target] = code
 
@@ -204,6 +220,8 @@ class _Lowering:
             below = ast.IfExp(ast.Compare(a, [ast.Lt()], [zero]), ast.UnaryOp(ast.USub(), one), a)
             return ast.IfExp(ast.Compare(a, [ast.Gt()], [zero]), one, below)
         (b,) = rest
+        if name in ("max", "min"):
+            return ast.IfExp(ast.Compare(b, [ast.Gt() if name == "max" else ast.Lt()], [a]), b, a)
         order = ast.Compare(a, [ast.Gt() if name == "maximum" else ast.Lt()], [b])
         if isinstance(a, ast.Constant):
             return ast.IfExp(order, a, b)

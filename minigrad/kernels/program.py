@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ..rule import Norm
 from ..store import SCOPES, Buffer, Entry, ParameterStore
 from .cpu import RANGES, Kernel, pass_arguments, step_arguments
+from .lower import flat
 from .plan import Plan
 from .threads import PARALLEL_FROM, get_num_threads, run_blocks
 
@@ -109,10 +110,10 @@ class Layout:
 
     def _add(self, kernel: Kernel, buffer: Buffer, state: Mapping[str, Array], blocks: Array) -> None:
         plan = self.program.plan
-        values: dict[str, Any] = {f"{name}_flat": array for name, array in state.items()}
-        values |= {"param_flat": buffer.data, "grad_flat": buffer.grad}
+        values: dict[str, Any] = {flat(name): array for name, array in state.items()}
+        values |= {flat("param"): buffer.data, flat("grad"): buffer.grad}
         if "update" in plan.arrays:
-            values["update_flat"] = np.empty_like(buffer.data)
+            values[flat("update")] = np.empty_like(buffer.data)
         values |= {"blocks": blocks, "first": 0, "last": len(blocks), "spans": spans(blocks, plan)}
         values |= {"scalars": self.scalars, "norms": self.norms, "partials": np.zeros((len(plan.norms), len(blocks)))}
         self._steps.append((kernel.step, tuple(values[name] for name in step_arguments(plan))))
