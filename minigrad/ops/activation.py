@@ -1,4 +1,7 @@
-"""Activation functions, with the slopes that PyTorch gives at kinks: 0 for `relu` at 0 and `relu6` at 0 and 6."""
+"""Activation functions, with the slopes that PyTorch gives at kinks: 0 for `relu` at 0 and `relu6` at 0 and 6.
+
+Branches are products with masks: for numbers of random sign that is several times faster than `where`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .elementwise import exp, where
+from .elementwise import exp
 from .primitive import Primitive, primitive
 
 
@@ -57,14 +60,14 @@ relu6 = primitive(
 
 
 def _leaky_relu(x: Any, *, negative_slope: float = 0.01) -> Any:
-    return np.where(x > 0, x, x * negative_slope)
+    return np.maximum(x, 0) + np.minimum(x, 0) * negative_slope
 
 
 leaky_relu = primitive(
     "leaky_relu",
     _leaky_relu,
     "x",
-    (lambda g, x, *, negative_slope: where(x > 0, g, g * negative_slope),),
+    (lambda g, x, *, negative_slope: g * (x > 0) + (g * negative_slope) * (x <= 0),),
     to_float=True,
     analytic=False,
     doc="x where positive, else negative_slope * x.",
@@ -72,14 +75,14 @@ leaky_relu = primitive(
 
 
 def _elu(x: Any, *, alpha: float = 1.0) -> Any:
-    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+    return np.maximum(x, 0) + np.expm1(np.minimum(x, 0)) * alpha
 
 
 elu = primitive(
     "elu",
     _elu,
     "x",
-    (lambda g, x, out, *, alpha: where(x > 0, g, g * (out + alpha)),),
+    (lambda g, x, out, *, alpha: g * (x > 0) + g * (out + alpha) * (x <= 0),),
     to_float=True,
     analytic=False,
     doc="x where positive, else alpha * (exp(x) - 1).",
