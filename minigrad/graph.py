@@ -237,7 +237,7 @@ def _fit(node: Node, position: int, g: Any, shape: tuple[int, ...]) -> Any:
     """Undo broadcasting, or report a rule that returned a gradient of an impossible shape."""
     extra = len(g.shape) - len(shape)
     if extra >= 0 and g.shape[extra:] == shape:
-        return sum(g, axis=tuple(range(extra)))
+        return sum(g, axis=tuple(range(extra))) if extra > 1 else sum(g, axis=0)
     if extra < 0 or any(n not in (1, m) for n, m in zip(shape, g.shape[extra:], strict=True)):
         raise ValueError(
             f"{node.primitive.name}: the gradient rule for input {position} returned shape {g.shape}, "

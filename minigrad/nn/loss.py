@@ -48,8 +48,7 @@ def cross_entropy(
     if target.dtype.kind in "fc":
         return _soft_cross_entropy(x, target, weight, ignore_index, reduction, label_smoothing)
     if not label_smoothing:
-        out = primitives.cross_entropy(x, target, weight, ignore_index=ignore_index, reduction=reduction)
-        return _refuse_nothing("cross_entropy", out, target, ignore_index, reduction)
+        return primitives.cross_entropy(x, target, weight, ignore_index=ignore_index, reduction=reduction)
     axis = min(len(x.shape), 2) - 1
     scores = log_softmax(x, axis=axis)
     hard = nll_loss(scores, target, weight, ignore_index, reduction)
@@ -99,8 +98,7 @@ def nll_loss(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, 
     check_input("nll_loss", x)
     target = _as_operand(target)
     weight = _class_weight("nll_loss", weight, x)
-    out = primitives.nll_loss(x, target, weight, ignore_index=ignore_index, reduction=reduction)
-    return _refuse_nothing("nll_loss", out, target, ignore_index, reduction)
+    return primitives.nll_loss(x, target, weight, ignore_index=ignore_index, reduction=reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -167,23 +165,13 @@ def _as_factor(weight: Any, x: Any) -> Any:
 
 def _class_weight(name: str, weight: Any, x: Any) -> Any:
     """`_as_factor`; raises if the weight is not one number per class."""
+    if weight is None:
+        return None
     weight = _as_factor(weight, x)
     classes = x.shape[min(len(x.shape), 2) - 1] if x.shape else 0
-    if weight is not None and weight.shape != (classes,):
+    if weight.shape != (classes,):
         raise ValueError(f"{name}: weight of shape {weight.shape} must be one number for each of {classes} classes")
     return weight
-
-
-def _refuse_nothing(name: str, out: Any, target: Any, ignore_index: int, reduction: str) -> Any:
-    """``out``, unless it is NaN because every example is ignored."""
-    if reduction == "mean" and out.item() != out.item():
-        labels = np.asarray(target.data if isinstance(target, Tensor) else target)
-        if (labels == ignore_index).all():
-            raise ValueError(
-                f"{name}: every label is ignore_index ({ignore_index}), so there is nothing to average; skip such a "
-                "batch, or use reduction='sum'"
-            )
-    return out
 
 
 # --- modules -------------------------------------------------------------------------------------------------------

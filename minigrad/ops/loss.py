@@ -236,7 +236,14 @@ def _factors(x: Any, labels: Any, weight: Any, ignore_index: int, reduction: str
     factors = (labels != ignore_index).astype(x.dtype)
     if weight is not None:
         factors *= weight[_classes(labels, ignore_index)]
-    return factors / np.add.reduce(factors, axis=None) if reduction == "mean" else factors
+    if reduction != "mean":
+        return factors
+    if (labels == ignore_index).all():
+        raise ValueError(
+            f"every label is ignore_index ({ignore_index}), so there is nothing to average; skip such a batch, or use "
+            "reduction='sum'"
+        )
+    return factors / np.add.reduce(factors, axis=None)
 
 
 def _nll_loss(x: Any, labels: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> Any:
