@@ -319,6 +319,8 @@ class Methods(Traced):
     def astype(self: Any, dtype: npt.DTypeLike) -> Tensor:
         """The elements as another type; itself if they have that type. Gradients are cast back."""
         wanted = np.dtype(dtype)
+        if wanted.kind not in "fiub" or wanted in (np.float16, np.longdouble):
+            raise TypeError(f"astype: no tensor can hold {wanted}; supported are float32, float64, integers and bool")
         return self if wanted == self.dtype else ops.astype(self, dtype=wanted)
 
     def float(self) -> Tensor:

@@ -431,12 +431,17 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
     if len(args) != len(discrete):
         if primitive.variadic:
             discrete = (False,) * len(args)
+        elif len(args) > len(discrete):
+            raise TypeError(
+                f"{primitive.name}: {len(args)} positional arguments for {len(discrete)} inputs "
+                f"({', '.join(primitive.inputs)}); settings go by keyword"
+            )
         else:
             args += (None,) * (len(discrete) - len(args))
     arrays: list[Any] = []
     edges: list[Edge] = []
     required, bit, dtype, uniform = 0, 1, None, True
-    for arg, apart in zip(args, discrete, strict=False):
+    for arg, apart in zip(args, discrete, strict=True):
         edge = None
         if isinstance(arg, Tensor):
             data = arg._data
@@ -450,7 +455,7 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
         else:
             arrays.append(arg)
             kind = type(arg)
-            uniform = uniform and (kind is float or kind is int or arg is None)
+            uniform = uniform and (arg is None or ((kind is float or kind is int) and not apart))
         edges.append(edge)
         bit <<= 1
     try:
@@ -518,6 +523,8 @@ def _promote(primitive: Primitive, args: tuple[Any, ...], arrays: list[Any]) -> 
             "or .double()"
         )
     dtype = dtypes.pop() if dtypes else None
+    if (dtype is None or dtype.kind != "c") and any(np.iscomplexobj(arrays[i]) for i in joined):
+        raise TypeError("complex numbers are not supported")
     if dtype is None and (primitive.to_float or any(_is_floating(arrays[i]) for i in joined)):
         dtype = DEFAULT_DTYPE
     promoted = list(arrays)
@@ -525,8 +532,8 @@ def _promote(primitive: Primitive, args: tuple[Any, ...], arrays: list[Any]) -> 
         if i in joined and dtype is not None:
             if not isinstance(arg, int | float | complex) or isinstance(arg, np.generic):
                 promoted[i] = np.asarray(arrays[i], dtype)
-        elif isinstance(arg, list | tuple):
-            promoted[i] = np.asarray(arg)
+        elif isinstance(arg, list | tuple) or (discrete[i] and arg is not None):
+            promoted[i] = np.asarray(arrays[i])
     return promoted
 
 

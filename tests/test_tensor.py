@@ -259,6 +259,21 @@ def test_shapes() -> None:
         x.flatten(2, 1)
 
 
+def test_joining_takes_tensors_one_by_one_or_as_one_sequence() -> None:
+    x, y = Tensor(A), Tensor(B)
+    for op in (ops.concatenate, ops.stack):
+        for values in ([x, y], (x, y), [A, y]):
+            np.testing.assert_array_equal(op(values, axis=1).data, op(x, y, axis=1).data)
+
+
+def test_labels_and_indices_may_be_lists_and_numbers() -> None:
+    x = Tensor(A)
+    assert ops.cross_entropy(x, [2, 0]).item() == ops.cross_entropy(x, tensor([2, 0])).item()
+    assert ops.cross_entropy(x[0], 2).item() == ops.cross_entropy(x[:1], tensor([2])).item()
+    assert ops.embedding([1, 1], x).tolist() == [A[1].tolist()] * 2
+    assert ops.take(x, 1, axis=0).tolist() == A[1].tolist()
+
+
 def test_views_share_memory_and_clones_do_not() -> None:
     x = Tensor(A.copy())
     for view in (x.reshape(3, 2), x.T, x[0], x.unsqueeze(0), x.expand(2, 2, 3), x.flip(0), x.detach()):
@@ -372,6 +387,10 @@ def test_iteration_and_length() -> None:
         (lambda: ops.cross_entropy(Tensor(A), tensor([0, 1, 2])), ["cross_entropy:", "(3,)", "(2, 3)"]),
         (lambda: ops.cross_entropy(Tensor(A[:0]), tensor([], dtype=np.int64)), ["cross_entropy:", "empty batch"]),
         (lambda: Tensor(A).masked_fill(Tensor(A), 0), ["masked_fill:", "bool"]),
+        (lambda: ops.sum(Tensor(A), 0), ["sum:", "2 positional arguments for 1 inputs (x)", "by keyword"]),
+        (lambda: Tensor(A) * 1j, ["multiply:", "complex numbers are not supported"]),
+        (lambda: Tensor(A).astype("float16"), ["astype:", "float16", "supported are"]),
+        (lambda: ops.cross_entropy(Tensor(A), 1), ["cross_entropy:", "labels of shape ()", "(2, 3)"]),
     ],
 )
 def test_wrong_input_gives_one_clear_error(wrong, words: list[str]) -> None:

@@ -94,8 +94,9 @@ class Primitive:
         forward: the function on arrays (NumPy's, or any library's that follows NumPy's protocols).
         inputs: the names of the positional inputs. A variadic primitive has one name for all of them.
         vjps: a gradient rule per input, ``None`` for an input that has no gradient (labels, indices, masks).
-        variadic: takes any number of inputs. Its single rule is ``rule(index, g, ...)`` with the input's position
-            in front, and may ask for ``values`` or ``shapes``, the tuples over all inputs.
+        variadic: takes any number of inputs, one by one or as one sequence. Its single rule is
+            ``rule(index, g, ...)`` with the input's position in front, and may ask for ``values`` or ``shapes``, the
+            tuples over all inputs.
         to_float: integer inputs are computed in float32, as for ``exp`` or ``divide``.
         view: the output may share the input's memory.
         extras: values that forward has on its way and that a gradient rule needs. Forward then returns its output and,
@@ -144,6 +145,8 @@ class Primitive:
         for arg in args:
             if isinstance(arg, Traced):
                 return arg.apply_primitive(self, args, settings)
+        if self.variadic and len(args) == 1 and isinstance(args[0], list | tuple):
+            return self(*args[0], **settings)
         out = self.forward(*args, **settings)
         return out[0] if self.extras else out
 
