@@ -23,10 +23,10 @@ def scale_by_adam(update, exp_avg, exp_avg_sq, *, beta1, beta2, eps, debias1, de
 
 @rule(state=("exp_avg", "exp_avg_sq", "max_exp_avg_sq"), scalars=debias)
 def scale_by_amsgrad(update, exp_avg, exp_avg_sq, max_exp_avg_sq, *, beta1, beta2, eps, amsgrad, debias1, debias2):
-    """Adam's direction with the largest second moment so far."""
+    """Adam's direction with the largest second moment so far, in the groups with AMSGrad."""
     exp_avg = beta1 * exp_avg + (1 - beta1) * update
     exp_avg_sq = beta2 * exp_avg_sq + (1 - beta2) * update * update
-    max_exp_avg_sq = maximum(max_exp_avg_sq, exp_avg_sq)
+    max_exp_avg_sq = maximum(max_exp_avg_sq, exp_avg_sq) if amsgrad > 0 else 0.0
     second = max_exp_avg_sq if amsgrad > 0 else exp_avg_sq
     update = debias1 * exp_avg / (sqrt(debias2 * second) + eps)
     return update, exp_avg, exp_avg_sq, max_exp_avg_sq

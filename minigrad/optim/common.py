@@ -6,9 +6,9 @@ from ..rule import rule
 
 
 @rule
-def negate(update):
-    """Climb instead of descend, for ``maximize``."""
-    update = -update
+def negate(update, *, maximize):
+    """Climb instead of descend, in the groups with ``maximize``."""
+    update = -update if maximize > 0 else update
     return update
 
 

@@ -17,14 +17,17 @@ def _mu(step: int, beta1: float, momentum_decay: float) -> float:
     return beta1 * (1 - 0.5 * 0.96 ** (step * momentum_decay))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=64)
+def _known_products(beta1: float, momentum_decay: float) -> list[float]:
+    return [1.0]
+
+
 def _mu_product(step: int, beta1: float, momentum_decay: float) -> float:
-    """μ₁μ₂…μ_t; after a resume the first call starts at 1, every later one continues from the step before."""
-    below = max(0, step - 200)
-    product = _mu_product(below, beta1, momentum_decay) if below else 1.0
-    for i in range(below + 1, step + 1):
-        product *= _mu(i, beta1, momentum_decay)
-    return product
+    """μ₁μ₂…μ_t, continued from the step before; it is 0 for good once it underflows."""
+    products = _known_products(beta1, momentum_decay)
+    while len(products) <= step and products[-1] > 0:
+        products.append(products[-1] * _mu(len(products), beta1, momentum_decay))
+    return products[min(step, len(products) - 1)]
 
 
 def _nesterov_scalars(step: int, beta1: float, beta2: float, momentum_decay: float) -> dict[str, float]:

@@ -24,18 +24,18 @@ def scale_by_rms(update, square_avg, *, alpha, eps_inside, eps_outside):
 def scale_by_centered_rms(update, square_avg, grad_avg, *, alpha, centered, eps_inside, eps_outside):
     """Divide by the standard deviation, or the root mean square in groups that are not centered."""
     square_avg = alpha * square_avg + (1 - alpha) * update * update
-    grad_avg = alpha * grad_avg + (1 - alpha) * update
+    grad_avg = alpha * grad_avg + (1 - alpha) * update if centered > 0 else 0.0
     # Under a constant gradient rounding makes the difference negative, and its root NaN.
-    variance = maximum(square_avg - centered * grad_avg * grad_avg, 0.0)
+    variance = maximum(square_avg - grad_avg * grad_avg, 0.0)
     update = update / (sqrt(variance + eps_inside) + eps_outside)
     return update, square_avg, grad_avg
 
 
 @rule(state=("momentum_buffer",))
 def add_momentum(update, momentum_buffer, *, momentum):
-    """Accumulate updates."""
-    momentum_buffer = momentum * momentum_buffer + update
-    update = momentum_buffer
+    """Accumulate updates, in the groups with momentum."""
+    update = momentum * momentum_buffer + update
+    momentum_buffer = update if momentum > 0 else 0.0
     return update, momentum_buffer
 
 

@@ -13,17 +13,19 @@ from .optimizer import Optimizer
 
 
 def _momentum_scalars(step: int, momentum: float, dampening: float, nesterov: float) -> dict[str, float]:
-    # The first buffer is the raw gradient, and a group without momentum descends along it at every step.
-    kept = momentum if step > 1 else 0.0
-    taken = 1 - dampening if step > 1 and momentum else 1.0
-    return {"kept": kept, "taken": taken, "ahead": momentum if nesterov else 0.0, "nesterov": nesterov}
+    if not momentum:
+        # Another group has momentum: this one keeps an empty buffer and descends along the gradient.
+        return {"kept": 0.0, "taken": 0.0, "ahead": 0.0, "along_gradient": 1.0}
+    # The first buffer is the raw gradient.
+    taken = 1 - dampening if step > 1 else 1.0
+    return {"kept": momentum, "taken": taken, "ahead": momentum if nesterov else 0.0, "along_gradient": nesterov}
 
 
 @rule(state=("momentum_buffer",), scalars=_momentum_scalars)
-def accumulate_momentum(update, momentum_buffer, *, kept, taken, ahead, nesterov):
+def accumulate_momentum(update, momentum_buffer, *, kept, taken, ahead, along_gradient):
     """The momentum buffer, and the direction along it."""
     momentum_buffer = kept * momentum_buffer + taken * update
-    update = update + ahead * momentum_buffer if nesterov > 0 else momentum_buffer
+    update = update + ahead * momentum_buffer if along_gradient > 0 else momentum_buffer
     return update, momentum_buffer
 
 
