@@ -1,0 +1,37 @@
+"""Run PyTorch's schedulers on tests/schedule_cases.py and store the options of every step.
+
+    python tests/golden/schedules.py     writes schedules.npz beside this file
+
+Needs torch 2.13. `run(case)` also serves the live comparison in tests/test_schedulers_oracles.py.
+
+What is not used as an oracle, because it reads the schedule otherwise than minigrad does:
+- CosineAnnealingWarmRestarts resumed with last_epoch, or given an epoch that is a restart: its logarithm misses some;
+- CosineAnnealingLR after T_max: minigrad stays at eta_min, and repeats here by its option;
+- a chain with a scheduler that overwrites what the others have set (Lambda, restarts, cycles), or with eta_min.
+"""
+
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+STORED = HERE / "schedules.npz"
+if str(HERE.parent) not in sys.path:  # run as a script, the tests' helpers are one folder up
+    sys.path.insert(0, str(HERE.parent))
+
+from schedule_cases import CASES, Case, trajectory  # noqa: E402
+
+
+def run(case: Case) -> np.ndarray:
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return trajectory(case, torch.optim, torch.optim.lr_scheduler, lambda: torch.nn.Parameter(torch.ones(1)), False)
+
+
+if __name__ == "__main__":
+    np.savez_compressed(STORED, **{case.name: run(case) for case in CASES})
+    print(f"{len(CASES)} cases, {STORED.stat().st_size} bytes")
