@@ -7,21 +7,35 @@ the same rules on the same buffers, so they give the same bits.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 
+from .clip_reports import ClipReport, nonfinite_error
 from .graph import tick
 from .kernels.plan import Element, Plan
-from .kernels.program import Array, Cohort, Layout, Program, range_names
+from .kernels.program import Cohort, Layout, Program
 from .rule import Norm, Rule, maximum, minimum, norm, rule
 from .store import Entry, ParameterStore, store_of
+from .suggest import unknown
 from .tensor import Tensor
 
+__all__ = [
+    "Clip",
+    "ClipReport",
+    "adaptive",
+    "adaptive_clip_grad_",
+    "by_global_norm",
+    "by_norm",
+    "by_value",
+    "clip_grad_norm_",
+    "clip_grad_value_",
+]
+
 Predicate = Callable[[str, Tensor], bool]
-Exclusion = Predicate | Sequence[str] | None
+Exclusion = Predicate | Iterable[str] | None
 
 
 # --- the rules --------------------------------------------------------------------------------------------------
@@ -43,10 +57,10 @@ def clip_by_value(update, *, clip_low, clip_high):
 
 
 @rule
-def clip_to_unit(update, clip_norm, clip_param_norm, *, clip_factor, clip_eps, clipped):
+def clip_to_unit(update, clip_unit_norm, clip_param_norm, *, clip_factor, clip_eps, clipped):
     """Adaptive clipping: shorten a unit's update where it is long beside the unit's own norm."""
     limit = clip_factor * maximum(clip_param_norm, clip_eps)
-    factor = limit / maximum(clip_norm, 1e-6) if clipped > 0 and clip_norm > limit else 1.0
+    factor = limit / maximum(clip_unit_norm, 1e-6) if clipped > 0 and clip_unit_norm > limit else 1.0
     update = factor * update
     return update
 
@@ -59,6 +73,16 @@ def store_gradient(update, grad):
 
 
 # --- clips ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Named:
+    """Holds for the parameters of these names, and for those of the layers or modules of these names."""
+
+    names: tuple[str, ...]
+
+    def __call__(self, name: str, parameter: Tensor | None = None) -> bool:
+        return any(name == one or name.startswith(f"{one}.") for one in self.names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +100,14 @@ class Clip:
     norms: tuple[Norm, ...]
     options: Mapping[str, float]
     exclude: Predicate | None = None
+
+    def check(self, names: Iterable[str]) -> None:
+        """Refuse, with ValueError, an excluded name that none of the parameters ``names`` has or lies under."""
+        if isinstance(self.exclude, Named):
+            known = list(names)
+            for name in self.exclude.names:
+                if not any(Named((name,))(one) for one in known):
+                    raise ValueError(f"clipping: exclude: {unknown('parameter or layer', name, known)}")
 
     @property
     def names(self) -> set[str]:
@@ -144,8 +176,11 @@ def by_value(low: float, high: float | None = None) -> Clip:
     if high is None:
         _check_positive("clip_value", low)
         low, high = -low, low
+    for bound in (low, high):
+        if not _is_number(bound):
+            raise ValueError(f"clipping: a bound must be a number, not {bound!r}")
     if not low <= high:
-        raise ValueError(f"clipping: low must not be above high, but they are {low!r} and {high!r}")
+        raise ValueError(f"clipping: low must be at most high, but they are {low!r} and {high!r}")
     return Clip(clip_by_value, (), {"clip_low": float(low), "clip_high": float(high)})
 
 
@@ -160,9 +195,12 @@ def adaptive(
     Args:
         clip_factor: λ, above 0. It becomes the option ``"clip_factor"``.
         eps: ε, which lets parameters move that start at 0. It becomes the option ``"clip_eps"``.
-        exclude: what is left alone: names, of parameters or layers, or a function of name and parameter. The paper
-            excludes the last layer.
+        exclude: what is left alone: names, of parameters, layers or modules, or a function of name and parameter.
+            The paper excludes the last layer.
         nonfinite: as in `by_norm`.
+
+    Raises:
+        ValueError: for a number that is not above 0. The optimizer raises it for an excluded name that it has not.
 
     Reference: Brock, De, Smith and Simonyan, "High-performance large-scale image recognition without normalization",
     ICML 2021.
@@ -170,7 +208,7 @@ def adaptive(
     _check_positive("clip_factor", clip_factor)
     _check_positive("eps", eps)
     norms = (
-        norm("update", "unit", name="clip_norm", nonfinite=nonfinite),
+        norm("update", "unit", name="clip_unit_norm", nonfinite=nonfinite),
         norm("param", "unit", name="clip_param_norm"),
     )
     options = {"clip_factor": float(clip_factor), "clip_eps": float(eps)}
@@ -178,84 +216,28 @@ def adaptive(
 
 
 def _check_positive(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+    if not _is_number(value) or not value > 0:
         raise ValueError(f"clipping: {name} must be a number above 0, not {value!r}")
 
 
+def _is_number(value: object) -> bool:
+    """Whether it is one of Python's or NumPy's real numbers, and no flag."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def _predicate(exclude: Exclusion) -> Predicate:
-    if exclude is None:
-        return lambda name, parameter: False
     if callable(exclude):
         return exclude
-    names = {exclude} if isinstance(exclude, str) else set(exclude)
-    return lambda name, parameter: name in names or name.rpartition(".")[0] in names
+    if not isinstance(exclude, Iterable | None):
+        raise TypeError(f"clipping: exclude needs names, or a function of name and parameter, not {exclude!r}")
+    names = (exclude,) if isinstance(exclude, str) else tuple(exclude or ())
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"clipping: exclude needs names of parameters or layers, not {name!r}")
+    return Named(names)
 
 
 Clips = Clip | Sequence[Clip] | None
-
-
-# --- what a clip did --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ClipReport:
-    """What one clip did in the last step, range by range.
-
-    Attributes:
-        clip: the name of its rule.
-        scope: what a range is.
-        ranges: the names of the ranges.
-        norm_before, norm_after: the 2-norm (or the clip's own order) of the gradient of each range.
-        factor: what the norm was multiplied by.
-        acted: whether the clip changed anything there.
-    """
-
-    clip: str
-    scope: str
-    ranges: tuple[str, ...]
-    norm_before: Array
-    norm_after: Array
-    factor: Array
-    acted: Array
-
-
-def report(clip: Clip, layout: Layout) -> ClipReport:
-    """What ``clip`` did when ``layout`` ran last, from the norms that the kernel left and the rule itself.
-
-    A clip by value takes no norm, so its report is worked out from the gradients as they are now.
-    """
-    if not clip.norms:
-        return _report_by_value(clip, layout)
-    plan, scope = layout.program.plan, clip.norms[0].scope
-    names = range_names(layout.program.store, scope)
-    norms = {taken.name: layout.norm_values(taken) for taken in clip.norms}
-    own_names = [p.name for p in inspect.signature(clip.rule.function).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    factor = np.ones(len(names))
-    for number, row in layout.rows(scope).items():
-        hypers = [float(layout.scalars[row, plan.hypers.index(name)]) for name in clip.rule.hypers]
-        values = [float(norms[name][number]) for name in clip.rule.norms]
-        # The rule is linear in the update, so on an update of 1 it gives its factor.
-        factor[number] = clip.rule.function(1.0, *values, **dict(zip(own_names, hypers, strict=True)))
-    before = norms[clip.norms[0].name].copy()
-    return ClipReport(clip.rule.name, scope, tuple(names), before, before * factor, factor, factor != 1.0)
-
-
-def _report_by_value(clip: Clip, layout: Layout) -> ClipReport:
-    plan = layout.program.plan
-    low, high = (plan.hypers.index(name) for name in clip.rule.hypers)
-    names, before, after, acted = [], [], [], []
-    for row, cohort in enumerate(layout.cohorts):
-        for entry in cohort.entries:
-            grad = np.asarray(entry.parameter._grad_view._data, np.float64)  # type: ignore[union-attr]  # it is bound
-            clipped = np.clip(grad, layout.scalars[row, low], layout.scalars[row, high])
-            names.append(entry.name)
-            before.append(float(np.linalg.norm(grad)))
-            after.append(float(np.linalg.norm(clipped)))
-            acted.append(bool((clipped != grad).any()))
-    factor = np.divide(after, before, out=np.ones(len(names)), where=np.array(before) > 0)
-    return ClipReport(
-        clip.rule.name, "tensor", tuple(names), np.array(before), np.array(after), factor, np.array(acted)
-    )
 
 
 # --- functions that change gradients in place -----------------------------------------------------------------------
@@ -280,18 +262,19 @@ def clip_grad_norm_(
         scope: clip the whole gradient, or each ``"layer"``, ``"tensor"`` or ``"unit"`` by itself.
 
     Returns:
-        The norm before clipping, in float64: a single number, or one per range of the scope.
+        The norm before clipping, in float64: a single number, or one per layer, tensor or unit that has a gradient.
 
     Raises:
         FloatingPointError: for a norm that is not finite.
         ValueError: for a threshold that is not above 0.
+        TypeError: for something that is no tensor.
     """
     policy = "raise" if error_if_nonfinite else "propagate"
     layout = _clip_in_place(parameters, by_norm(max_norm, scope, norm_type, nonfinite=policy))
     if layout is None:
         return Tensor(np.zeros(() if scope == "global" else 0))
     values = layout.norm_values(layout.program.plan.norms[0])
-    return Tensor(np.array(values[0] if scope == "global" else values))
+    return Tensor(np.array(values[0] if scope == "global" else values[sorted({n for _, n in layout.parts(scope)})]))
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
@@ -311,7 +294,8 @@ def adaptive_clip_grad_(
     """Clip the gradients in place, unit by unit, with the arguments of timm's ``adaptive_clip_grad``; see `adaptive`.
 
     Raises:
-        ValueError: for a ``norm_type`` other than 2, or a factor that is not above 0.
+        ValueError: for a ``norm_type`` other than 2, a factor that is not above 0, or an excluded name that no
+            parameter has.
         FloatingPointError: for a norm that is not finite, before any gradient has changed.
     """
     if norm_type != 2:
@@ -323,12 +307,19 @@ def adaptive_clip_grad_(
 def _clip_in_place(parameters: Tensor | Iterable[Tensor], clip: Clip) -> Layout | None:
     """Run a clip on gradients; ``None`` if there are none."""
     given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    chosen = [parameter for parameter in given if parameter.grad is not None]
-    if not chosen:
+    for parameter in given:
+        if not isinstance(parameter, Tensor):
+            raise TypeError(f"clipping: needs tensors, such as model.parameters(), not {type(parameter).__name__}")
+    # A parameter given twice has one gradient, which is clipped once.
+    grads = {id(parameter): (parameter, parameter.grad) for parameter in given if parameter.grad is not None}
+    if not grads:
         return None
-    store = store_of(chosen)
-    wanted = {id(parameter) for parameter in chosen}
-    entries = [entry for entry in store.entries.values() if id(entry.parameter) in wanted]
+    store = store_of([parameter for parameter, _ in grads.values()])
+    clip.check([*(getattr(parameter, "name", "") for parameter in given), *store.entries])
+    for parameter, held in grads.values():
+        # Moving into a new store has put a copy in its place; the caller may hold on to this one.
+        parameter._grad = held
+    entries = [entry for entry in store.entries.values() if id(entry.parameter) in grads]
     for buffer in store.buffers:
         buffer.gather()
     layout = _layout_for(clip, store, entries)
@@ -348,9 +339,11 @@ def _clip_in_place(parameters: Tensor | Iterable[Tensor], clip: Clip) -> Layout 
 
 def _layout_for(clip: Clip, store: ParameterStore, entries: list[Entry]) -> Layout:
     """The tables for clipping these gradients, kept with the store from the last call of the same kind."""
-    kind = (clip.rule, clip.norms)
-    kept = store.clip_layout
-    if kept is None or kept[0] != kind or kept[1] != entries or clip.exclude is not None:
+    kind = (clip.rule, clip.norms, clip.exclude)
+    kept = store.clip_layouts.get(kind)
+    if kept is not None and kept[0] == entries:
+        layout: Layout = kept[1]
+    else:
         program = Program(Plan([*clip.elements, store_gradient]), store)
         cohorts: dict[tuple[tuple[str, float], ...], Cohort] = {}
         for entry in entries:
@@ -358,27 +351,8 @@ def _layout_for(clip: Clip, store: ParameterStore, entries: list[Entry]) -> Layo
             cohorts.setdefault(tuple(overrides.items()), Cohort(0, overrides, 0, [])).entries.append(entry)
         missing = [entry for entry in store.entries.values() if entry not in entries]
         layout = Layout(program, list(cohorts.values()), missing, [{} for _ in store.buffers])
-        store.clip_layout = (kind, entries, layout)
-    else:
-        layout = kept[2]
+        if clip.exclude is None or isinstance(clip.exclude, Named):  # a function may be another one every time
+            store.clip_layouts[kind] = (entries, layout)
     for cohort in layout.cohorts:
         layout.program.bind_options(cohort, clip.options)
     return layout
-
-
-def nonfinite_error(norm: Norm, layout: Layout) -> FloatingPointError:
-    """What to raise where a norm stopped a step: it names the parameters at fault."""
-    values = layout.norm_values(norm)
-    names = range_names(layout.program.store, norm.scope)
-    ranges = [names[i] for i in np.flatnonzero(~np.isfinite(values))[:3]]
-    culprits = [
-        entry.name
-        for cohort in layout.cohorts
-        for entry in cohort.entries
-        if not np.isfinite(entry.parameter._grad_view._data).all()  # type: ignore[union-attr]  # it is bound
-    ]
-    where = f"NaN or infinite in {', '.join(map(repr, culprits[:3]))}" if culprits else "too large for float64"
-    return FloatingPointError(
-        f"clipping: the gradient's norm is {values[~np.isfinite(values)][0]} ({', '.join(ranges)}): the gradient is "
-        f"{where}; nothing was changed. Use nonfinite='skip' to pass over such steps"
-    )

@@ -212,8 +212,8 @@ def norm(
         raise ValueError(f"norm: of must be one of {', '.join(VALUES)}, not {of!r}")
     if scope not in SCOPES:
         raise ValueError(f"norm: scope must be one of {', '.join(SCOPES)}, not {scope!r}")
-    if not order > 0:
-        raise ValueError(f"norm: the order must be positive, not {order!r}")
+    if isinstance(order, bool) or not isinstance(order, int | float) or not order > 0:
+        raise ValueError(f"norm: the order must be a number above 0, not {order!r}")
     if nonfinite not in ("raise", "skip", "propagate"):
         raise ValueError(f"norm: nonfinite must be 'raise', 'skip' or 'propagate', not {nonfinite!r}")
     return Norm(of, scope, float(order), name or f"{of}_norm", where, nonfinite)

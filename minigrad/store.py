@@ -129,8 +129,8 @@ class ParameterStore:
         self.counts = {"unit": unit_id, "tensor": tensor_id, "layer": len(layers), "global": 1}
         self.buffers = tuple(Buffer(dtype, entries) for dtype, entries in by_dtype.items())
         self.entries = {entry.name: entry for buffer in self.buffers for entry in buffer.entries}
-        # The tables of the last clip_grad_ call on these gradients: what it was, on which entries, and the tables.
-        self.clip_layout: tuple[Any, list[Entry], Any] | None = None
+        # For each kind of clip_grad_ call on these gradients, the entries of the last one and its tables.
+        self.clip_layouts: dict[Any, tuple[list[Entry], Any]] = {}
         for buffer in self.buffers:
             for _, view in buffer.bound:
                 _stores[id(view)] = self

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..rule import Norm
 from ..store import SCOPES, Buffer, Entry, ParameterStore
-from .cpu import RANGES, Kernel, pass_arguments, step_arguments
+from .cpu import RANGES, ROW, Kernel, pass_arguments, step_arguments
 from .lower import flat
 from .plan import Plan
 from .threads import PARALLEL_FROM, get_num_threads, run_blocks
@@ -100,6 +100,7 @@ class Layout:
         self._passes: list[list[Callable[[int, int], None]]] = [[] for _ in plan.passes]
         self._combines: list[Callable[[int], None]] = []
         self._blocks: list[int] = []
+        self._partials: list[tuple[Array, Array]] = []
         self.elements = 0
         for kernel, buffer, state in zip(program.kernels, store.buffers, states, strict=True):
             blocks = block_table(buffer, rows, plan.scopes)
@@ -115,15 +116,17 @@ class Layout:
         if "update" in plan.arrays:
             values[flat("update")] = np.empty_like(buffer.data)
         values |= {"blocks": blocks, "first": 0, "last": len(blocks), "spans": spans(blocks, plan)}
-        values |= {"scalars": self.scalars, "norms": self.norms, "partials": np.zeros((len(plan.norms), len(blocks)))}
+        partials = np.zeros((len(plan.norms), len(blocks)))
+        values |= {"scalars": self.scalars, "norms": self.norms, "partials": partials}
         self._steps.append((kernel.step, tuple(values[name] for name in step_arguments(plan))))
         for number, function in enumerate(kernel.passes):
             arguments = [values[name] for name in pass_arguments(plan, plan.passes[number])]
             place = pass_arguments(plan, plan.passes[number]).index("first")
             self._passes[number].append(_ranged(function, arguments, place))
         if kernel.combine is not None:
-            self._combines.append(_combiner(kernel.combine, blocks, self.norms, values["partials"]))
+            self._combines.append(_combiner(kernel.combine, blocks, self.norms, partials))
         self._blocks.append(len(blocks))
+        self._partials.append((blocks, partials))
         self.elements += int((blocks[:, 1] - blocks[:, 0]).sum())
 
     def refresh_scalars(self) -> None:
@@ -164,14 +167,25 @@ class Layout:
         totals = self.norms[self.program.plan.norms.index(norm)][: self.program.store.counts[norm.scope]]
         return totals if norm.order in (1.0, np.inf) else totals ** (1 / norm.order)
 
-    def rows(self, scope: str) -> dict[int, int]:
-        """For each range at a scope the row of scalars that holds there; of the first parameter, if they differ."""
-        found: dict[int, int] = {}
-        for row, cohort in enumerate(self.cohorts):
-            for entry in cohort.entries:
-                for number in range(entry.units if scope == "unit" else 1):
-                    found.setdefault(entry.ids[scope] + number, row)
-        return found
+    def norm_shares(self, norm: Norm) -> Array:
+        """The norm of each cohort's part of each range: a row per cohort, a column per range."""
+        plan, order = self.program.plan, norm.order
+        shares = np.zeros((len(self.cohorts), self.program.store.counts[norm.scope]))
+        for blocks, partials in self._partials:
+            where = blocks[:, ROW], blocks[:, RANGES + plan.scopes.index(norm.scope)]
+            (np.maximum if order == np.inf else np.add).at(shares, where, partials[plan.norms.index(norm)])
+        return shares if order in (1.0, np.inf) else shares ** (1 / order)
+
+    def parts(self, scope: str) -> list[tuple[int, int]]:
+        """Each pair of a cohort's row and the number of a range, at this scope, that some of its parameters are in."""
+        return list(
+            dict.fromkeys(
+                (row, entry.ids[scope] + i)
+                for row, cohort in enumerate(self.cohorts)
+                for entry in cohort.entries
+                for i in range(entry.units if scope == "unit" else 1)
+            )
+        )
 
 
 def _ranged(function: Callable[..., None], arguments: list[Any], place: int) -> Callable[[int, int], None]:

@@ -16,7 +16,7 @@ Check = Callable[[Any], bool]
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not math.isnan(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
 
 
 def _at_least_zero(value: Any) -> bool:
@@ -47,6 +47,8 @@ _CHECKS: dict[str, tuple[str, Check]] = {
     "max_norm": ("a number above 0", _above_zero),
     "clip_factor": ("a number above 0", _above_zero),
     "clip_eps": ("a number above 0", _above_zero),
+    "clip_low": ("a number", _number),
+    "clip_high": ("a number", _number),
     "trust_coefficient": ("a finite number of 0 or more", _at_least_zero),
 }
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..clip_reports import ClipReport
+from ..clipping import Clip
 from ..graph import tick
 from ..kernels.plan import Element, Plan
 from ..kernels.program import Cohort, Layout, Program
 from ..rule import rule
 from ..store import ParameterStore
-from .optimizer import Optimizer
+from .optimizer import Optimizer, PlanText
 from .state import export_state, import_state, same_keys
 
 
@@ -92,6 +94,29 @@ class Lookahead(Optimizer):
         """The state of the optimizer inside, with the slow weights as ``slow``."""
         return self.base.state
 
+    @property
+    def clips(self) -> tuple[Clip, ...]:  # type: ignore[override]  # those of the optimizer inside
+        """The clips of the optimizer inside."""
+        return self.base.clips
+
+    @property
+    def stepped(self) -> bool:  # type: ignore[override]  # the optimizer inside says so
+        """Whether the last fast step changed the parameters."""
+        return self.base.stepped
+
+    @property
+    def skipped(self) -> int:  # type: ignore[override]  # the optimizer inside counts them
+        """How many fast steps were skipped."""
+        return self.base.skipped
+
+    def clip_reports(self) -> list[ClipReport]:
+        """What each clip did in the last fast step."""
+        return self.base.clip_reports()
+
+    def plan(self) -> PlanText:
+        """The plan of a fast step."""
+        return self.base.plan()
+
     def chain(self) -> list[Element]:
         """The chain of the optimizer inside; the slow step is a plan of its own."""
         return self.base.chain()
@@ -114,6 +139,8 @@ class Lookahead(Optimizer):
 
     def _update(self) -> None:
         self.base.step()
+        if not self.base.stepped:
+            return  # skipped, and so is its place in the cycle
         self.counter += 1
         if self.counter % self.k == 0:
             layout = self._slow_layout()

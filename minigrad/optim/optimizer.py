@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..clipping import Clip, ClipReport, Clips, nonfinite_error, report
+from ..clip_reports import ClipReport, nonfinite_error, reports
+from ..clipping import Clip, Clips
 from ..graph import tick
 from ..kernels.cpu import kernel_source
 from ..kernels.plan import Element, Plan
@@ -104,6 +105,8 @@ class Optimizer:
     def _adopt(self, groups: list[ParamGroup]) -> None:
         """Take in new groups: a new store over all parameters, into which the state moves."""
         everyone = [pair for group in (*self.param_groups, *groups) for pair in group.named]
+        for clip in self.clips:
+            clip.check(name for name, _ in everyone)
         store = ParameterStore(everyone)
         self._ages = self._all_ages() | {name: 0 for group in groups for name, _ in group.named}
         before = {slot: self._by_name(slot) for slot in self._state}
@@ -316,7 +319,7 @@ class Optimizer:
 
     def clip_reports(self) -> list[ClipReport]:
         """What each clip did in the last step, range by range of its scope."""
-        return [] if self._layout is None else [report(clip, self._layout) for clip in self.clips]
+        return [] if self._layout is None else reports(self.clips, self._layout)
 
     def plan(self) -> PlanText:
         """The passes of one step, the bytes each moves, and the source of the kernels; print it."""
@@ -330,7 +333,7 @@ class Optimizer:
 
 def _numbered(owner: str, clip: Clips) -> tuple[Clip, ...]:
     """The clips, with the options and norms of the second of a kind told from those of the first."""
-    given = [] if clip is None else [clip] if isinstance(clip, Clip) else list(clip)
+    given: list[Any] = [] if clip is None else list(clip) if isinstance(clip, list | tuple) else [clip]
     for one in given:
         if not isinstance(one, Clip):
             raise TypeError(f"{owner}: clip must come from minigrad.clipping, such as by_global_norm(1.0), not {one!r}")

@@ -55,7 +55,7 @@ def import_state(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
 
 
 def _set_options(group: ParamGroup, options: Mapping[str, Any]) -> None:
-    for name in [name for name in group if name not in options and name not in group.known]:
+    for name in [name for name in group if name not in (*options, *group.known, "params")]:
         del group[name]
     for name, value in options.items():
         if name != "params":

@@ -1,0 +1,148 @@
+"""What each clip of an optimizer did in the last step, range by range, and what stopped a step."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .kernels.program import Array, Layout, range_names
+from .rule import Norm
+from .store import Entry
+
+if TYPE_CHECKING:
+    from .clipping import Clip
+
+# What a clip multiplied by, for each pair of a cohort's row and a range that it has a part in.
+Factors = dict[tuple[int, int], float]
+
+
+@dataclass(frozen=True)
+class ClipReport:
+    """What one clip did in the last step.
+
+    Attributes:
+        clip: the name of its rule.
+        scope: what a range is; a clip by value reports on tensors.
+        ranges: the names of the ranges.
+        norm_before, norm_after: the norm, of the clip's own order or 2, of what reached the clip and of what left it.
+        factor: what the norm was multiplied by. Where param groups have thresholds of their own, a range that they
+            share is not multiplied by one number, and this is the ratio of the norms.
+        acted: whether the clip changed anything there.
+    """
+
+    clip: str
+    scope: str
+    ranges: tuple[str, ...]
+    norm_before: Array
+    norm_after: Array
+    factor: Array
+    acted: Array
+
+
+def reports(clips: Sequence[Clip], layout: Layout) -> list[ClipReport]:
+    """What each clip did when ``layout`` ran last, from the norms that the kernel left and the rules themselves.
+
+    A clip by value takes no norm, so its report is worked out from the gradients as they are now.
+    """
+    factors = [_factors(clip, layout) for clip in clips]
+    return [
+        _by_norm(clip, factors[place], layout)
+        if clip.norms
+        else _by_value(clip, list(zip(clips[:place], factors[:place], strict=True)), layout)
+        for place, clip in enumerate(clips)
+    ]
+
+
+def _factors(clip: Clip, layout: Layout) -> Factors:
+    if not clip.norms:
+        return {}
+    norms = {norm.name: layout.norm_values(norm) for norm in clip.norms}
+    # A numbered clip's rule has names of its own, its function those that it was written with.
+    own_names = [p.name for p in inspect.signature(clip.rule.function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    columns = [layout.program.columns[name] for name in clip.rule.hypers]
+    found = {}
+    for row, number in layout.parts(clip.norms[0].scope):
+        options = dict(zip(own_names, layout.scalars[row, columns].tolist(), strict=True))
+        # The rule is linear in the update, so on an update of 1 it gives its factor.
+        found[row, number] = clip.rule.function(1.0, *(float(norms[n][number]) for n in clip.rule.norms), **options)
+    return found
+
+
+def _by_norm(clip: Clip, factors: Factors, layout: Layout) -> ClipReport:
+    norm = clip.norms[0]
+    names = range_names(layout.program.store, norm.scope)
+    before = layout.norm_values(norm).copy()
+    after, factor, acted = before.copy(), np.ones(len(names)), np.zeros(len(names), bool)
+    by_range: dict[int, dict[int, float]] = {}
+    for (row, number), value in factors.items():
+        by_range.setdefault(number, {})[row] = value
+    shares = None
+    with np.errstate(invalid="ignore"):  # an infinite norm makes the factor 0, and infinity times 0 is NaN
+        for number, by_row in by_range.items():
+            values = set(by_row.values())
+            acted[number] = values != {1.0}
+            if len(values) == 1:
+                factor[number] = values.pop()
+                after[number] = before[number] * factor[number]
+                continue
+            shares = layout.norm_shares(norm) if shares is None else shares
+            parts = shares[list(by_row), number] * np.array(list(by_row.values()))
+            after[number] = np.max(parts) if norm.order == np.inf else np.sum(parts**norm.order) ** (1 / norm.order)
+            factor[number] = after[number] / before[number] if before[number] else 1.0
+    return ClipReport(clip.rule.name, norm.scope, tuple(names), before, after, factor, acted)
+
+
+def _by_value(clip: Clip, earlier: Sequence[tuple[Clip, Factors]], layout: Layout) -> ClipReport:
+    names = range_names(layout.program.store, "tensor")
+    before, after, acted = np.zeros(len(names)), np.zeros(len(names)), np.zeros(len(names), bool)
+    for row, cohort in enumerate(layout.cohorts):
+        for entry in cohort.entries:
+            update = _arriving(entry, row, earlier, layout)
+            clipped = _clamped(update, clip, row, layout)
+            number = entry.ids["tensor"]
+            before[number], after[number] = (np.linalg.norm(x.astype(np.float64)) for x in (update, clipped))
+            acted[number] = bool(((clipped != update) & ~np.isnan(update)).any())
+    factor = np.divide(after, before, out=np.ones(len(names)), where=before > 0)
+    return ClipReport(clip.rule.name, "tensor", tuple(names), before, after, factor, acted)
+
+
+def _arriving(entry: Entry, row: int, earlier: Sequence[tuple[Clip, Factors]], layout: Layout) -> Array:
+    """What the clips before have made of one parameter's gradient."""
+    view = entry.parameter._grad_view
+    assert view is not None
+    update: Array = view._data
+    for clip, factors in earlier:
+        if not clip.norms:
+            update = _clamped(update, clip, row, layout)
+            continue
+        scope = clip.norms[0].scope
+        own = [factors[row, entry.ids[scope] + i] for i in range(entry.units if scope == "unit" else 1)]
+        update = update * np.array(own, update.dtype).reshape(-1, *(1,) * max(update.ndim - 1, 0))
+    return update
+
+
+def _clamped(update: Array, clip: Clip, row: int, layout: Layout) -> Array:
+    low, high = (layout.scalars[row, layout.program.columns[name]] for name in clip.rule.hypers)
+    return np.clip(update, update.dtype.type(low), update.dtype.type(high))
+
+
+def nonfinite_error(norm: Norm, layout: Layout) -> FloatingPointError:
+    """What to raise where a norm stopped a step: it names the parameters at fault."""
+    values = layout.norm_values(norm)
+    names = range_names(layout.program.store, norm.scope)
+    ranges = [names[i] for i in np.flatnonzero(~np.isfinite(values))[:3]]
+    culprits = [
+        entry.name
+        for cohort in layout.cohorts
+        for entry in cohort.entries
+        if not np.isfinite(entry.parameter._grad_view._data).all()  # type: ignore[union-attr]  # it is bound
+    ]
+    where = f"NaN or infinite in {', '.join(map(repr, culprits[:3]))}" if culprits else "too large for float64"
+    return FloatingPointError(
+        f"clipping: the gradient's norm is {values[~np.isfinite(values)][0]} ({', '.join(ranges)}): the gradient is "
+        f"{where}; nothing was changed. Use nonfinite='skip' to pass over such steps"
+    )
