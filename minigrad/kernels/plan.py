@@ -56,6 +56,7 @@ class Plan:
         self.norms = tuple(e for e in elements if isinstance(e, Norm))
         _check(self.elements)
         self.state = tuple(name for rule in self.rules for name in rule.state)
+        self.inits = {name: init for rule in self.rules for name, init in rule.init.items()}
         self.passes = tuple(_divided(self.elements))
         used = [name for p in self.passes for name in p.lowered.hypers]
         used += [norm.where for norm in self.norms if norm.where is not None]

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..suggest import unknown
 from ..tensor import Tensor
 
@@ -49,12 +51,13 @@ _CHECKS: dict[str, tuple[str, Check]] = {
     "clip_eps": ("a number above 0", _above_zero),
     "clip_low": ("a number", _number),
     "clip_high": ("a number", _number),
+    "threshold": ("a number of 4 or more", lambda v: _number(v) and v >= 4),
     "trust_coefficient": ("a finite number of 0 or more", _at_least_zero),
 }
 
 
 def check_option(owner: str, name: str, value: Any) -> Any:
-    """The value as it is stored: lists become tuples.
+    """The value as it is stored: lists become tuples, NumPy's numbers Python's.
 
     Raises:
         ValueError: for NaN, or a value outside the option's range.
@@ -62,6 +65,8 @@ def check_option(owner: str, name: str, value: Any) -> Any:
     """
     if isinstance(value, list):
         value = tuple(value)
+    elif isinstance(value, np.generic):
+        value = value.item()
     words, test = _CHECKS.get(name.rstrip("0123456789"), ("", lambda _: True))
     if not test(value):
         raise ValueError(f"{owner}: {name} must be {words}, not {value!r}")

@@ -13,7 +13,7 @@ from ..kernels.program import Cohort, Layout, Program
 from ..rule import rule
 from ..store import ParameterStore
 from .optimizer import Optimizer, PlanText
-from .state import export_state, import_state, same_keys
+from .state import export_state, import_state, same_keys, whole_number
 
 
 @rule(state=("slow",))
@@ -74,6 +74,7 @@ class Lookahead(Optimizer):
         self.param_groups, self.defaults = optimizer.param_groups, optimizer.defaults
         self._pre_hooks, self._post_hooks = {}, {}
         self._slow: Layout | None = None
+        self._fast: Program | None = None  # whose state the slow step reads
         optimizer.extra_slots = ("slow", *(["slow_momentum"] if momentum == "pullback" else []))
         for slot in optimizer.extra_slots:
             optimizer._make_slot(slot, 0.0)
@@ -131,7 +132,6 @@ class Lookahead(Optimizer):
         before = set(self.store.entries)
         self.base.add_param_group(group)
         self._start_slow(name for name in self.store.entries if name not in before)
-        self._slow = None
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients."""
@@ -160,7 +160,7 @@ class Lookahead(Optimizer):
         """The tables of the slow step, for the parameters that the fast step has just moved."""
         fast = self.base._layout
         assert fast is not None
-        if self._slow is None or self._slow.missing != fast.missing or self._slow.program.store is not self.store:
+        if self._slow is None or self._slow.missing != fast.missing or self._fast is not fast.program:
             program = self._slow_program()
             entries = [e for e in self.store.entries.values() if e not in fast.missing]
             cohort = Cohort(0, {"slow_step": self.alpha}, 0, entries)
@@ -171,6 +171,7 @@ class Lookahead(Optimizer):
                 states.append(state if first is None else {**state, "momentum": first})
             self._slow = Layout(program, [cohort], fast.missing, states)
             program.bind_options(cohort, {})
+            self._fast = fast.program
         return self._slow
 
     def state_dict(self) -> dict[str, Any]:
@@ -187,9 +188,9 @@ class Lookahead(Optimizer):
         for name in ("k", "alpha", "momentum"):
             if slow[name] != getattr(self, name):
                 raise ValueError(f"Lookahead: {name} was {slow[name]!r} and is {getattr(self, name)!r} here")
+        counter = whole_number("state of Lookahead: counter", slow["counter"])
         import_state(self.base, {k: v for k, v in state_dict.items() if k != "lookahead"})
-        self.counter = int(slow["counter"])
-        self._slow = None
+        self.counter = counter
 
     def __repr__(self) -> str:
         return f"Lookahead(k={self.k}, alpha={self.alpha}, momentum={self.momentum!r}, {self.base!r})"

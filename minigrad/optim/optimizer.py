@@ -18,7 +18,7 @@ from ..modes import enable_grad
 from ..store import Entry, ParameterStore
 from ..tensor import RemovableHandle
 from .common import negate
-from .groups import ParamGroup, named_groups
+from .groups import ParamGroup, check_option, named_groups
 from .state import export_state, import_state
 
 Array = npt.NDArray[Any]
@@ -57,9 +57,10 @@ class Optimizer:
 
     def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any], *, clip: Clips = None) -> None:
         self.clips = _numbered(type(self).__name__, clip)
-        self.defaults = dict(defaults)
+        options = dict(defaults)
         for one in self.clips:
-            self.defaults |= one.options
+            options |= one.options
+        self.defaults = {name: check_option(type(self).__name__, name, value) for name, value in options.items()}
         self.param_groups: list[ParamGroup] = []
         self.store: ParameterStore
         self._pre_hooks: dict[int, Hook] = {}
@@ -110,13 +111,14 @@ class Optimizer:
         store = ParameterStore(everyone)
         self._ages = self._all_ages() | {name: 0 for group in groups for name, _ in group.named}
         before = {slot: self._by_name(slot) for slot in self._state}
+        inits = {} if self._program is None else self._program.plan.inits
         self.param_groups.extend(groups)
         self.store = store
         self._group_of = {name: i for i, group in enumerate(self.param_groups) for name, _ in group.named}
         self._program = self._layout = None
         self._state = {}
         for slot, arrays in before.items():
-            self._make_slot(slot, 0.0)
+            self._make_slot(slot, inits.get(slot, 0.0))
             for name, array in self._by_name(slot).items():
                 if name in arrays:
                     array[...] = arrays[name]
@@ -172,7 +174,7 @@ class Optimizer:
                 break
         for buffer in self.store.buffers:
             for parameter, view in buffer.bound:
-                if parameter._grad is not view:
+                if parameter._grad is not view or parameter._grad_view is not view:
                     return self._regather()
         if layout is None or layout.missing:
             return self._regather()
@@ -187,15 +189,12 @@ class Optimizer:
 
     def _refresh_options(self) -> Layout | None:
         """Read the options again; plan anew if one was switched on or off."""
-        if any(group.restructured for group in self.param_groups) and self._layout is not None:
-            plan = Plan(self._elements())
-            if plan.elements != self._layout.program.plan.elements:
-                self._ages = self._all_ages()
-                self._program = self._layout = None
-            else:
-                # An override may depend on the option.
-                self._ages = self._all_ages()
-                self._layout = None
+        if any(group.restructured for group in self.param_groups):
+            # The cohorts are made anew in any case: an override may depend on the option.
+            self._ages = self._all_ages()
+            self._layout = None
+            if self._program is not None and Plan(self._elements()).elements != self._program.plan.elements:
+                self._program = None
         if self._layout is not None:
             self._bind_options(self._layout)
         for group in self.param_groups:
@@ -213,14 +212,15 @@ class Optimizer:
 
     def prepare(self) -> Program:
         """Plan the chain and compile its kernels, or load them from the cache; the first step does it otherwise."""
+        if any(group.changed for group in self.param_groups):
+            self._refresh_options()
         if self._program is None:
             program = Program(Plan(self._elements()), self.store)
             # State that no rule reads any more is let go, so that what is kept depends on the options alone.
             self._state = {s: a for s, a in self._state.items() if s in (*program.plan.state, *self.extra_slots)}
-            for element in program.plan.rules:
-                for slot in element.state:
-                    if slot not in self._state:
-                        self._make_slot(slot, element.init.get(slot, 0.0))
+            for slot in program.plan.state:
+                if slot not in self._state:
+                    self._make_slot(slot, program.plan.inits.get(slot, 0.0))
             self._program = program
         return self._program
 
@@ -270,6 +270,7 @@ class Optimizer:
         """Take over state that was checked to fit, under options that are set already."""
         self._program = self._layout = None
         self._ages = {name: int(values["step"]) for name, values in state.items()}
+        self._state = {}
         for slot in slots:
             self._make_slot(slot, 0.0)
             for name, array in self._by_name(slot).items():
@@ -306,7 +307,8 @@ class Optimizer:
                 if set_to_none:
                     parameter._grad = None
                 elif parameter._grad is not None:
-                    parameter._grad = parameter._grad.detach()
+                    if parameter._grad._requires_grad:
+                        parameter._grad = parameter._grad.detach()
                     parameter._grad.zero_()
 
     def register_step_pre_hook(self, hook: Hook) -> RemovableHandle:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def export_state(optimizer: Optimizer) -> dict[str, Any]:
     """The optimizer's class, the state of each parameter, and the groups with the names of their parameters."""
+    optimizer.prepare()  # makes the state that the options ask for, if there was no step yet
     return {
         "optimizer": type(optimizer).__name__,
         "state": {
@@ -64,9 +65,7 @@ def _set_options(group: ParamGroup, options: Mapping[str, Any]) -> None:
 
 def _check_slots(name: str, slots: Mapping[str, Any], optimizer: Optimizer, expected: Iterable[str]) -> None:
     same_keys(f"state of {name!r}", slots, ("step", *expected))
-    step = slots["step"]
-    if isinstance(step, bool) or not isinstance(step, int | np.integer) or step < 0:
-        raise ValueError(f"state of {name!r}: step must be a whole number of 0 or more, not {step!r}")
+    whole_number(f"state of {name!r}: step", slots["step"])
     parameter = optimizer.store.entries[name].parameter
     for slot, value in slots.items():
         if slot == "step":
@@ -84,6 +83,8 @@ def _matched_groups(
 ) -> list[tuple[ParamGroup, dict[str, Any]]]:
     """Pairs of a group and the options saved for the same set of parameters, in whatever order they come."""
     by_names = {frozenset(options["params"]): options for options in saved}
+    if len(by_names) != len(optimizer.param_groups):
+        raise ValueError(f"the state dict has {len(by_names)} param groups, not {len(optimizer.param_groups)}")
     matched = []
     for number, group in enumerate(optimizer.param_groups):
         names = frozenset(name for name, _ in group.named)
@@ -93,11 +94,21 @@ def _matched_groups(
                 "were grouped otherwise"
             )
         options = {name: value for name, value in by_names[names].items() if name != "params"}
+        missing = [name for name in group.known if name not in options and not callable(group[name])]
+        if missing:
+            raise ValueError(f"param group {number} of the state dict: missing {', '.join(map(repr, missing))}")
         trial = ParamGroup(type(optimizer).__name__, {k: v for k, v in group.items() if k != "params"}, [])
         for name, value in options.items():
             trial[name] = value
         matched.append((group, options))
     return matched
+
+
+def whole_number(what: str, value: Any) -> int:
+    """The value as an int, or ValueError if it is none of 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+        raise ValueError(f"{what} must be a whole number of 0 or more, not {value!r}")
+    return int(value)
 
 
 def same_keys(what: str, found: Mapping[str, Any], expected: Iterable[str]) -> None:
