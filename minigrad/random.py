@@ -10,7 +10,6 @@ True
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -38,7 +37,7 @@ def manual_seed(seed: int) -> None:
 
 def get_state() -> dict[str, Any]:
     """Where the sequence stands: a dictionary of names, numbers and dictionaries that JSON can hold."""
-    return copy.deepcopy(dict(_generator.bit_generator.state))
+    return dict(_generator.bit_generator.state)
 
 
 def set_state(state: dict[str, Any]) -> None:

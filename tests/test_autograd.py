@@ -328,6 +328,15 @@ def test_grad_of_a_result_runs_and_frees_only_what_leads_to_it() -> None:
     assert x.grad.item() == pytest.approx(np.exp(3.0))
 
 
+def test_grad_frees_what_it_walked_unless_told_to_retain_it() -> None:
+    x = leaf(3.0)
+    y = ops.exp(x)
+    grad(y, x, retain_graph=True)
+    grad(y, x)
+    with pytest.raises(RuntimeError, match="exp: this graph was already walked"):
+        grad(y, x)
+
+
 def test_grad_of_several_outputs_adds_them() -> None:
     x = leaf([1.0, 2.0])
     found = grad([x * 2, (x * x).sum()], x, [Tensor([1.0, 10.0]), None])

@@ -139,6 +139,17 @@ def test_a_rule_right_only_in_first_order_fails_in_second(wrong_rule) -> None:
         check_gradients(cube, inputs)
 
 
+def test_a_wrong_second_order_is_not_taken_for_a_jump_where_the_true_one_is_0(wrong_rule) -> None:
+    # The slopes of a constant are rounding errors, which grow as the step shrinks just as those across a jump do.
+    def rule(g, x):
+        g = g * 2 + g * (x * 3 - x * 2.1 - x * 0.9)
+        return g + g * (x - x.detach()) if isinstance(x, Tensor) else g
+
+    double = wrong_rule("double", lambda x: x * 2, (rule,), analytic=False)
+    with pytest.raises(GradientError, match="WRONG input 0, order 2"):
+        check_gradients(double, Tensor(np.linspace(-2.7, 3.1, 20)))
+
+
 def test_an_error_that_cancels_in_a_plain_sum_is_seen(wrong_rule) -> None:
     reverse = wrong_rule("reverse", lambda x: x[::-1], (lambda g: g,))
     with pytest.raises(GradientError):
