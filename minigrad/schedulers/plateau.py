@@ -72,7 +72,8 @@ class ReduceLROnPlateau:
             else check_number(owner, "min_lr", min_lr, low=0)
         )
         self.eps = check_number(owner, "eps", eps, low=0)
-        self.best = math.inf if mode == "min" else -math.inf
+        self._worst = math.inf if mode == "min" else -math.inf
+        self.best = self._worst
         self.num_bad_epochs = self.cooldown_counter = self.last_epoch = 0
         self._min_lrs()
         self._last_lr = [float(group["lr"]) for group in optimizer.param_groups]
@@ -166,7 +167,7 @@ class ReduceLROnPlateau:
             "scheduler": type(self).__name__,
             "settings": repr(self),
             "last_epoch": self.last_epoch,
-            "best": self.best,
+            "best": None if self.best == self._worst else self.best,
             "num_bad_epochs": self.num_bad_epochs,
             "cooldown_counter": self.cooldown_counter,
             "lr": [float(group["lr"]) for group in self.optimizer.param_groups],
@@ -185,7 +186,7 @@ class ReduceLROnPlateau:
         check_same(owner, "the scheduler", state_dict["settings"], repr(self))
         counted = [check_whole(owner, name, state_dict[name], low=0) for name in counters]
         rates = check_values(owner, "lr", state_dict["lr"], self.optimizer)
-        best = float(state_dict["best"])
+        best = self._worst if state_dict["best"] is None else float(state_dict["best"])
         for rate in rates:
             check_number(owner, "lr", rate, low=0)
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
