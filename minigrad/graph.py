@@ -64,15 +64,15 @@ class Node:
         recipe: Recipe,
         settings: dict[str, Any],
         edges: Sequence[Edge],
-        saved: list[Any],
-        versions: list[list[int]],
+        saved: Sequence[Any],
+        versions: Sequence[list[int]],
         out: Any,
     ) -> None:
         self.primitive = primitive
         self.recipe = recipe
         self.settings = settings
         self.edges = edges
-        self.saved: list[Any] | None = saved
+        self.saved: Sequence[Any] | None = saved
         self.versions = versions
         self.order = tick()
         self.shape: tuple[int, ...] = out.shape
@@ -104,7 +104,7 @@ class Node:
     def release(self) -> None:
         """Let go of the saved values and of the nodes before this one."""
         self.saved = None
-        self.versions = []
+        self.versions = ()
         self.edges = ()
 
     def traced_saved(self, wrap: Callable[[Any, Edge], Any]) -> list[Any]:

@@ -17,6 +17,8 @@ from .ops.primitive import ALL_SHAPES, ALL_VALUES, Primitive, Recipe
 Array = npt.NDArray[Any]
 
 DEFAULT_DTYPE = np.dtype(np.float32)
+# Numbers that take the dtype of the tensors they meet.
+_WEAK = (float, int)
 _SUPPORTED = "float32, float64, integers and bool"
 
 
@@ -425,39 +427,34 @@ def edge_of(tensor: Tensor) -> Edge:
     return tensor if tensor._node is None else tensor._node
 
 
+# One for all nodes that have none: in a long graph, every container is one more for the garbage collector to visit.
+_NO_SETTINGS: dict[str, Any] = {}
+
+
 def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]) -> Tensor:
     """Compute a primitive on tensors, and make the node that its gradient needs."""
-    discrete = primitive.discrete
-    if len(args) != len(discrete):
-        if primitive.variadic:
-            discrete = (False,) * len(args)
-        elif len(args) > len(discrete):
-            raise TypeError(
-                f"{primitive.name}: {len(args)} positional arguments for {len(discrete)} inputs "
-                f"({', '.join(primitive.inputs)}); settings go by keyword"
-            )
-        else:
-            args += (None,) * (len(discrete) - len(args))
+    if len(args) != primitive.arity:
+        args = _completed(primitive, args)
     arrays: list[Any] = []
     edges: list[Edge] = []
     required, bit, dtype, uniform = 0, 1, None, True
-    for arg, apart in zip(args, discrete, strict=True):
+    for arg in args:
         edge = None
         if isinstance(arg, Tensor):
             data = arg._data
-            arrays.append(data)
             if arg._requires_grad:
                 required |= bit
                 edge = arg._node or arg
-            if data.dtype is not dtype and not (apart and data.dtype.kind in "iub"):
-                uniform = uniform and dtype is None
+            if data.dtype is not dtype and not (data.dtype.kind in "iub" and primitive.is_discrete(len(arrays))):
+                uniform = dtype is None
                 dtype = data.dtype
+            arrays.append(data)
         else:
+            if arg is not None and (type(arg) not in _WEAK or primitive.is_discrete(len(arrays))):
+                uniform = False
             arrays.append(arg)
-            kind = type(arg)
-            uniform = uniform and (arg is None or ((kind is float or kind is int) and not apart))
         edges.append(edge)
-        bit <<= 1
+        bit += bit
     try:
         if not uniform or dtype is None or dtype.kind != "f":
             arrays = _promote(primitive, args, arrays)
@@ -471,15 +468,27 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
         out = np.asarray(out)
     result = Tensor._make(out)
     if required and mode.enabled and primitive.differentiable and out.dtype.kind in "fc":
-        if primitive.defaults:
-            settings = {**primitive.defaults, **settings}
         recipe = primitive.recipe(len(arrays), required)
+        if recipe.needs_settings:
+            settings = {**primitive.defaults, **settings}
         saved, versions = _saved(recipe, args, arrays, result, extras)
         result._node = Node(primitive, recipe, settings, edges, saved, versions, out)
         result._requires_grad = True
     if primitive.view and out.base is not None and isinstance(args[0], Tensor):
         result._version = args[0]._version
     return result
+
+
+def _completed(primitive: Primitive, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The inputs, with ``None`` for optional ones that are absent."""
+    if primitive.variadic:
+        return args
+    if len(args) > primitive.arity:
+        raise TypeError(
+            f"{primitive.name}: {len(args)} positional arguments for {primitive.arity} inputs "
+            f"({', '.join(primitive.inputs)}); settings go by keyword"
+        )
+    return args + (None,) * (primitive.arity - len(args))
 
 
 def _saved(
@@ -490,12 +499,7 @@ def _saved(
     saved: list[Any] = []
     versions: list[list[int]] = []
     for source in recipe.sources:
-        if source == ALL_VALUES:
-            saved.append(tuple(arrays))
-            versions.extend(arg._version for arg in args if isinstance(arg, Tensor))
-        elif source == ALL_SHAPES:
-            saved.append(tuple(np.shape(array) for array in arrays))
-        elif source < arity:
+        if 0 <= source < arity:
             saved.append(arrays[source])
             arg = args[source]
             if isinstance(arg, Tensor):
@@ -503,17 +507,24 @@ def _saved(
         elif source == arity:
             saved.append(result._data)
             versions.append(result._version)
-        elif source <= 2 * arity:
-            saved.append(np.shape(arrays[source - arity - 1]))
-        else:
+        elif source > 2 * arity:
             saved.append(extras[source - 2 * arity - 1])
+        elif source > arity:
+            saved.append(np.shape(arrays[source - arity - 1]))
+        elif source == ALL_VALUES:
+            saved.append(tuple(arrays))
+            versions.extend(arg._version for arg in args if isinstance(arg, Tensor))
+        else:
+            assert source == ALL_SHAPES
+            saved.append(tuple(np.shape(array) for array in arrays))
     return saved, versions
 
 
 def _promote(primitive: Primitive, args: tuple[Any, ...], arrays: list[Any]) -> list[Any]:
     """Bring mixed inputs to one dtype: that of the floating tensors; numbers and bare arrays adopt it."""
-    discrete = [False] * len(args) if primitive.variadic else primitive.discrete
-    joined = [i for i, arg in enumerate(args) if arg is not None and not (discrete[i] and not _is_floating(arrays[i]))]
+    joined = [
+        i for i, arg in enumerate(args) if arg is not None and (_is_floating(arrays[i]) or not primitive.is_discrete(i))
+    ]
     dtypes = {arrays[i].dtype for i in joined if isinstance(args[i], Tensor) and arrays[i].dtype.kind in "fc"}
     if np.dtype(np.complex128) in dtypes:  # only in the complex step of check_gradients
         dtypes.discard(np.dtype(np.float64))
