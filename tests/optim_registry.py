@@ -75,7 +75,6 @@ def of_adam_family(name: str, variants: Mapping[str, Variant], **errors: Any) ->
         ({"betas": 0.9}, "betas"),
         ({"eps": -1e-8}, "eps"),
         ({"weight_decay": -0.1}, "weight_decay"),
-        ({"weigth_decay": 0.1}, "weight_decay"),
     )
     more = tuple(({option: value}, option) for option, value in errors.items())
     # Lion has no eps, so that the option is unknown there.
@@ -103,7 +102,6 @@ def _registry() -> tuple[Entry, ...]:
         ({"weight_decay": -1.0}, "weight_decay"),
         ({"nesterov": True}, "nesterov needs a momentum"),
         ({"nesterov": True, "momentum": 0.9, "dampening": 0.1}, "no dampening"),
-        ({"momentun": 0.9}, "momentum"),
     )
     adagrad = {
         "default": Variant({"lr": 0.05}, ("sum",), 20),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from optim_cases import Case
 
-from minigrad import optim
+from minigrad import manual_seed, nn, optim
 from minigrad.tensor import Tensor
 
 __all__ = [
@@ -14,9 +14,12 @@ __all__ = [
     "bits",
     "from_case",
     "leaves",
+    "loss_of",
+    "network",
     "run",
     "set_gradients",
     "take_step",
+    "train",
     "values",
 ]
 
@@ -76,3 +79,25 @@ def bits(value: Any) -> Any:
 def assert_same_bits(actual: Any, expected: Any) -> None:
     """The same values to the last bit, in the same dtypes and shapes."""
     assert bits(actual) == bits(expected)
+
+
+def loss_of(model: nn.Module, seed: int = 0) -> Tensor:
+    """A loss of the network on six random rows."""
+    x = np.random.default_rng(seed).normal(size=(6, 4)).astype(np.float32)
+    return (model(Tensor(x)) ** 2).sum()
+
+
+def network(seed: int = 0) -> nn.Module:
+    """Two layers, with the same initial weights for the same seed."""
+    manual_seed(seed)
+    return nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3))
+
+
+def train(model: nn.Module, *optimizers: optim.Optimizer, steps: int = 3) -> dict[str, np.ndarray]:
+    """The parameters after some steps of each optimiser in turn."""
+    for seed in range(steps):
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+            loss_of(model, seed).backward()
+            optimizer.step()
+    return {name: value.data for name, value in model.state_dict().items()}
