@@ -249,6 +249,8 @@ class Optimizer:
 
     def _make_slot(self, slot: str, init: float | str) -> None:
         """A flat array per buffer, filled with a number or with an option of each parameter's group."""
+        if isinstance(init, str) and any(init not in group for group in self.param_groups):
+            raise TypeError(f"state {slot!r} begins with the option {init!r}, which the param group does not have")
         self._state[slot] = [np.zeros(buffer.size, buffer.dtype) for buffer in self.store.buffers]
         for name, array in self._by_name(slot).items():
             array[...] = self.param_groups[self._group_of[name]][init] if isinstance(init, str) else init
