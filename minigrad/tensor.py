@@ -543,7 +543,7 @@ def _promote(primitive: Primitive, args: tuple[Any, ...], arrays: list[Any]) -> 
         if i in joined and dtype is not None:
             if not isinstance(arg, int | float | complex) or isinstance(arg, np.generic):
                 promoted[i] = np.asarray(arrays[i], dtype)
-        elif isinstance(arg, list | tuple) or (discrete[i] and arg is not None):
+        elif isinstance(arg, list | tuple) or (arg is not None and primitive.is_discrete(i)):
             promoted[i] = np.asarray(arrays[i])
     return promoted
 

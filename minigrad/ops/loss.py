@@ -223,7 +223,7 @@ def _check_classes(name: str, x: Any, labels: Any, ignore_index: int) -> None:
 
 def _all_count(labels: Any, weight: Any, ignore_index: int) -> bool:
     """Whether it is the common case, at the cost of one reduction: no weights, and no label negative or ignored."""
-    return weight is None and ignore_index < 0 and bool(labels.min() >= 0)
+    return weight is None and ignore_index < 0 and bool(np.minimum.reduce(labels, axis=None) >= 0)
 
 
 def _classes(labels: Any, ignore_index: int) -> Any:

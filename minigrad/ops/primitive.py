@@ -85,6 +85,11 @@ class Recipe:
     rules: tuple[BoundRule, ...]
     recomputed: dict[int, BoundRule]
 
+    @functools.cached_property
+    def needs_settings(self) -> bool:
+        """Whether a rule asks for a setting."""
+        return any(bound.settings for bound in (*self.rules, *self.recomputed.values()))
+
 
 class Primitive:
     """A differentiable operation. Call it on arrays and it computes; on tensors, and it is recorded.
@@ -94,6 +99,7 @@ class Primitive:
         forward: the function on arrays (NumPy's, or any library's that follows NumPy's protocols).
         inputs: the names of the positional inputs. A variadic primitive has one name for all of them.
         vjps: a gradient rule per input, ``None`` for an input that has no gradient (labels, indices, masks).
+        arity: the number of inputs, -1 for any number.
         variadic: takes any number of inputs, one by one or as one sequence. Its single rule is
             ``rule(index, g, ...)`` with the input's position in front, and may ask for ``values`` or ``shapes``, the
             tuples over all inputs.
@@ -133,9 +139,8 @@ class Primitive:
         self.hint = hint
         self.__doc__ = doc or forward.__doc__
         self.differentiable = any(rule is not None for rule in self.vjps)
-        # Inputs that are never promoted together with the others: labels, indices and masks.
-        self.discrete = tuple(rule is None and self.differentiable for rule in self.vjps)
         self.defaults = _defaults(forward)
+        self.arity = -1 if variadic else len(self.inputs)
         self._recipes: dict[tuple[int, int], Recipe] = {}
         if len(self.vjps) != (1 if variadic else len(self.inputs)) and self.differentiable:
             raise ValueError(f"{name}: {len(self.inputs)} inputs need as many gradient rules, not {len(self.vjps)}")
@@ -152,6 +157,10 @@ class Primitive:
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}({', '.join(self.inputs)})>"
+
+    def is_discrete(self, position: int) -> bool:
+        """Whether an input is labels, indices or a mask, and never promoted together with the others."""
+        return self.differentiable and not self.variadic and self.vjps[position] is None
 
     def recipe(self, arity: int, required: int) -> Recipe:
         """The recipe for ``arity`` inputs of which those in the bit set ``required`` need a gradient.
