@@ -446,7 +446,7 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
                 required |= bit
                 edge = arg._node or arg
             if data.dtype is not dtype and not (data.dtype.kind in "iub" and primitive.is_discrete(len(arrays))):
-                uniform = dtype is None
+                uniform = uniform and dtype is None
                 dtype = data.dtype
             arrays.append(data)
         else:
