@@ -212,6 +212,19 @@ def test_the_fraction_of_an_epoch_is_kept():
     assert resumed.get_last_lr() == scheduler.get_last_lr()
 
 
+def test_a_resumed_scheduler_may_step_first_where_the_saved_run_had_stepped_its_optimizer():
+    optimizer = adam()
+    scheduler = S.StepLR(optimizer, 3)
+    advance(optimizer, scheduler, 2)
+    optimizer.step()
+    resumed = S.StepLR(adam(), 3)
+    resumed.load_state_dict(scheduler.state_dict())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        resumed.step()
+    assert resumed.last_epoch == 3
+
+
 def changed(state, **changes):
     state = json.loads(json.dumps(state))
     for name, value in changes.items():
