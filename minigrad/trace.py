@@ -69,7 +69,7 @@ def _binary(operator: str, swapped: bool) -> Callable[[Symbol, Any], Any]:
     def method(self: Symbol, other: Any) -> Any:
         if not isinstance(other, Symbol) and type(other) not in (int, float):
             return NotImplemented
-        text = other.text if isinstance(other, Symbol) else repr(other)
+        text = other.text if isinstance(other, Symbol) else f"({other!r})" if other < 0 else repr(other)
         left, right = (text, self.text) if swapped else (self.text, text)
         return _symbol(f"{left} {operator} {right}")
 

@@ -13,7 +13,7 @@ import ast
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..rule import MATH, Assignment, Rule
+from ..rule import MATH, VALUES, Assignment, Rule
 
 _INLINE = {"sqrt": "math.sqrt", "exp": "math.exp", "log": "math.log", "abs": "abs"}
 _CALLED = (*_INLINE.values(), "math.pow")
@@ -80,7 +80,8 @@ class _Lowering:
         self.truth: dict[str, str] = {}
         self.uniform: set[str] = set()
         outer = [(rule, name) for rule in rules for name in (*rule.inputs, *rule.hypers, *rule.outputs)]
-        self.used = {*_RESERVED, *(f(name) for _, name in outer for f in (flat, piece))}
+        arrays = {*VALUES, *(name for _, name in outer)}
+        self.used = {*_RESERVED, *map(flat, arrays), *map(piece, arrays)}
         # What comes from outside has its name before any local of a rule takes it.
         for rule, name in outer:
             kind = _kind(rule, name)
