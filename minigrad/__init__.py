@@ -5,7 +5,7 @@ rules are written once and compiled by Numba. Importing it loads NumPy alone: Nu
 step, matplotlib with the first picture.
 """
 
-from . import clipping, data, nn, ops, optim, random
+from . import clipping, data, nn, ops, optim, random, schedulers
 from .autograd import grad
 from .creation import (
     arange,
@@ -194,6 +194,7 @@ __all__ = [
     "remainder",
     "reshape",
     "round",
+    "schedulers",
     "set_grad_enabled",
     "set_num_threads",
     "sigmoid",
