@@ -10,6 +10,7 @@ from minigrad import manual_seed, nn, optim
 from minigrad.tensor import Tensor
 
 __all__ = [
+    "Chain",
     "assert_same_bits",
     "bits",
     "from_case",
@@ -43,6 +44,17 @@ def take_step(optimizer: optim.Optimizer, params: Mapping[str, Tensor], grads: A
     set_gradients(params, grads)
     optimizer.step()
     return values(params)
+
+
+class Chain(optim.Optimizer):
+    """An optimiser of the elements given, with these options: what tests of single rules step with."""
+
+    def __init__(self, params: Mapping[str, Tensor], *elements: Any, **options: Any) -> None:
+        self.given = elements
+        super().__init__(list(params.items()), options)
+
+    def chain(self) -> list[Any]:
+        return list(self.given)
 
 
 def run(optimizer: optim.Optimizer, params: Mapping[str, Tensor], steps: Any) -> list[dict[str, np.ndarray]]:

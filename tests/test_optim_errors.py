@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from optim_cases import problem
 from optim_registry import REGISTRY
-from optim_tools import assert_same_bits, bits, leaves, network, run, set_gradients, train
+from optim_tools import Chain, assert_same_bits, bits, leaves, network, run, set_gradients, train
 
 from minigrad import optim
 from minigrad.optim import apply_update, norm, rule
@@ -166,15 +166,6 @@ def test_lookahead_takes_an_optimizer_and_looks_ahead_once():
 # Chains
 
 
-def optimizer_of(*elements, **options):
-    class Own(optim.Optimizer):
-        def chain(self):
-            return list(elements)
-
-    params = leaves({"w": np.ones(3)})
-    return Own(list(params.items()), options), params
-
-
 def test_an_optimizer_without_a_chain_says_so():
     optimizer = optim.Optimizer([parameter()], {"lr": 0.1})
     with pytest.raises(NotImplementedError, match="does not say what its chain is"):
@@ -210,7 +201,8 @@ def begins_at_start(update, total):
     ids=["option", "option_of_scalars", "option_of_init", "option_of_norm"],
 )
 def test_an_option_that_a_rule_needs_and_nobody_gives_is_named_and_nothing_changes(elements, named):
-    optimizer, params = optimizer_of(*elements, lr=0.1)
+    params = leaves({"w": np.ones(3)})
+    optimizer = Chain(params, *elements, lr=0.1)
     set_gradients(params, {"w": np.ones(3)})
     with pytest.raises(TypeError, match=named):
         optimizer.step()
