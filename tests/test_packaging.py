@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "minigrad"
 
 
-@pytest.mark.parametrize("heavy", ["matplotlib", "numba", "rich", "torch"])
+@pytest.mark.parametrize("heavy", ["matplotlib", "numba", "rich", "safetensors", "torch"])
 def test_importing_minigrad_does_not_import(heavy):
     code = f"import sys, minigrad; sys.exit({heavy!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -66,10 +66,10 @@ def test_the_wheel_installs_the_command(wheel):
     assert "minigrad = minigrad.cli:main" in entry_points
 
 
-def test_run_time_dependencies_are_the_four_announced():
+def test_run_time_dependencies_are_the_five_announced():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {requirement.split(">")[0] for requirement in project["dependencies"]}
-    assert names == {"numpy", "numba", "matplotlib", "rich"}
+    assert names == {"numpy", "numba", "matplotlib", "rich", "safetensors"}
     assert project["requires-python"] == ">=3.11"
 
 

@@ -1,0 +1,54 @@
+"""Training: the loop with what people add to it, checkpoints, and run directories.
+
+::
+
+    run = training.fit(
+        model, optimizer, loader, epochs=30, evaluate=held_out, metrics={"accuracy": training.correct},
+        callbacks=[training.RunLog("run"), training.Checkpoints("run/checkpoints"), training.EarlyStopping(5)],
+    )
+"""
+
+from .callbacks import Callback, DivergedError, EarlyStopping, OnEpoch, StopIfDiverged
+from .checkpoint import (
+    CheckpointError,
+    Checkpoints,
+    checkpoints,
+    load_checkpoint,
+    load_weights,
+    read_checkpoint,
+    save_checkpoint,
+    save_weights,
+)
+from .evaluation import correct, evaluate
+from .fit import fit
+from .logs import RunLog
+from .nonfinite import NonFiniteLossError
+from .progress import Progress
+from .run import Run
+from .tensorfile import TensorFileError, read_tensors, write_tensors
+
+__all__ = [
+    "Callback",
+    "CheckpointError",
+    "Checkpoints",
+    "DivergedError",
+    "EarlyStopping",
+    "NonFiniteLossError",
+    "OnEpoch",
+    "Progress",
+    "Run",
+    "RunLog",
+    "StopIfDiverged",
+    "TensorFileError",
+    "checkpoints",
+    "correct",
+    "evaluate",
+    "fit",
+    "load_checkpoint",
+    "load_weights",
+    "read_checkpoint",
+    "read_tensors",
+    "save_checkpoint",
+    "save_weights",
+    "write_tensors",
+]

@@ -1,0 +1,199 @@
+"""Checkpoints: everything that a run needs to go on bit for bit, in one file.
+
+A checkpoint is a tensor file (`minigrad.training.tensorfile`): the arrays of the model and of the optimizer, and as
+JSON the rest of the optimizer's state, the schedulers', the random generator's, the loader's position, the progress
+and the callbacks'. Nothing in it is code, and reading one runs none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..nn import Module
+from .callbacks import Callback
+from .files import sync_folder
+from .run import Run
+from .tensorfile import TensorFileError, read_tensors, write_tensors
+from .tree import put_arrays, take_arrays
+
+FORMAT, VERSION = "minigrad checkpoint", 1
+WEIGHTS = "minigrad weights"
+
+
+class CheckpointError(TensorFileError):
+    """A checkpoint that cannot be used; the text names the file, and nothing was loaded."""
+
+
+class _Stateful(Protocol):
+    def state_dict(self) -> Mapping[str, Any]: ...
+    def load_state_dict(self, state: Mapping[str, Any], /) -> Any: ...
+
+
+def save_checkpoint(path: str | os.PathLike[str], run: _Stateful) -> Path:
+    """Write the state of a run atomically.
+
+    Raises:
+        OSError: naming the file; the one from before is still there.
+        FloatingPointError: if a parameter is NaN or infinite: a checkpoint is something to go on from.
+    """
+    arrays: dict[str, Any] = {}
+    state = take_arrays(run.state_dict(), arrays)
+    for name, array in arrays.items():
+        if name.startswith("model/") and array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise FloatingPointError(f"{name.removeprefix('model/')} holds values that are not finite; not saved")
+    return write_tensors(path, arrays, {"format": FORMAT, "version": VERSION, "state": state})
+
+
+def read_checkpoint(path: str | os.PathLike[str], max_bytes: int = 1 << 33) -> dict[str, Any]:
+    """The state in a checkpoint, as nested dictionaries; only what any program could check has been checked.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if it is damaged, no checkpoint, or of a newer version.
+    """
+    try:
+        arrays, document = read_tensors(path, max_bytes)
+    except TensorFileError as error:
+        raise CheckpointError(str(error)) from None
+    if document.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: is no checkpoint, but {document.get('format')!r:.80}")
+    version = document.get("version")
+    if type(version) is not int or version < 1:
+        raise CheckpointError(f"{path}: is damaged: its version is {version!r:.20}")
+    if version > VERSION:
+        raise CheckpointError(
+            f"{path}: was written by a newer minigrad (version {version} of the format; this one reads up to {VERSION})"
+        )
+    try:
+        state = put_arrays(document.get("state"), arrays)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: is damaged: {error}") from None
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path}: is damaged: it holds no state")
+    return state
+
+
+def load_checkpoint(path: str | os.PathLike[str], run: Run) -> None:
+    """Let a run go on from a checkpoint.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if it is damaged, or of another model, optimizer, schedule or loader; then nothing changed.
+    """
+    state = read_checkpoint(path, size_limit(run.model))
+    try:
+        run.load_state_dict(state)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+        raise CheckpointError(f"{path}: does not fit this run: {' '.join(str(error).split())}") from error
+
+
+def size_limit(model: Module) -> int:
+    """More bytes than a checkpoint of a run with this model can need: no optimizer keeps 15 numbers per parameter."""
+    held = sum(value.data.nbytes for value in model._named_state().values())
+    return 16 * held + (1 << 26)
+
+
+# --- weights alone ---------------------------------------------------------------------------------------------------
+
+
+def save_weights(path: str | os.PathLike[str], model: Module) -> Path:
+    """Write parameters and buffers under PyTorch's names; ``safetensors.torch.load_file`` reads them there.
+
+    Raises:
+        OSError: naming the file; the one from before is still there.
+    """
+    arrays = {name: value.data for name, value in model.state_dict().items()}
+    return write_tensors(path, arrays, {"format": WEIGHTS, "version": VERSION})
+
+
+def load_weights(path: str | os.PathLike[str], model: Module) -> None:
+    """Read the weights of a model from any safetensors file, minigrad's, PyTorch's or another's.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        TensorFileError: if it is damaged, or another model's; the model is unchanged then.
+    """
+    arrays, _ = read_tensors(path, size_limit(model), signed=False)
+    try:
+        model.load_state_dict(arrays)
+    except ValueError as error:
+        raise TensorFileError(f"{path}: {'; '.join(line.strip() for line in str(error).splitlines())}") from None
+
+
+# --- a folder of checkpoints -----------------------------------------------------------------------------------------
+
+BEST = "best.safetensors"
+
+
+def checkpoint_path(folder: str | os.PathLike[str], step: int) -> Path:
+    """Where the checkpoint after ``step`` steps lies."""
+    return Path(folder) / f"step-{step:09d}.safetensors"
+
+
+def checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
+    """The checkpoints in a folder by their steps, the last one last; without the best one."""
+    found = [path for path in Path(folder).glob("step-*.safetensors") if path.stem[5:].isdecimal()]
+    return sorted(found, key=lambda path: int(path.stem[5:]))
+
+
+class Checkpoints(Callback):
+    """Save the run at its beginning, after every epoch and when it is stopped; keep the last few, and the best.
+
+    Args:
+        folder: where; it is made if necessary.
+        every: save after every so many steps as well.
+        keep: how many of the last ones to keep, at least 1. The best stays in ``best.safetensors``.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], every: int | None = None, keep: int = 2) -> None:
+        if keep < 1 or (every is not None and every < 1):
+            raise ValueError(f"Checkpoints: every and keep must be at least 1, not {every!r} and {keep!r}")
+        self.folder, self.every, self.keep = Path(folder), every, keep
+
+    def begin(self, run: Run) -> None:
+        """Make the folder, clear away what a killed process left half-written, and save if there is none yet."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for stale in self.folder.glob(".*.tmp"):
+            stale.unlink(missing_ok=True)
+        if not checkpoints(self.folder):
+            self.save(run)
+
+    def after_step(self, run: Run) -> None:
+        """Save if it is time, or if this is the last step before a stop."""
+        if run.stopping or (self.every is not None and run.progress.step % self.every == 0):
+            self.save(run)
+
+    def after_epoch(self, run: Run) -> None:
+        """Save, and keep it if it is the best so far."""
+        path = self.save(run)
+        if run.progress.best_epoch == run.progress.epoch:
+            self._keep_best(path)
+
+    def save(self, run: Run) -> Path:
+        """Save now, and delete the checkpoints that are too many."""
+        path = save_checkpoint(checkpoint_path(self.folder, run.progress.step), run)
+        for old in checkpoints(self.folder)[: -self.keep]:
+            if old != path:
+                old.unlink(missing_ok=True)
+        return path
+
+    def _keep_best(self, path: Path) -> None:
+        """A second name for the file; it never changes, as every save makes a new one."""
+        temporary = self.folder / f".{BEST}.{os.getpid()}.tmp"
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(path, temporary)
+        except OSError:  # a file system without links
+            temporary.write_bytes(path.read_bytes())
+        try:
+            os.replace(temporary, self.folder / BEST)
+            sync_folder(self.folder)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)

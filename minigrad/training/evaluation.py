@@ -1,0 +1,53 @@
+"""Evaluating a model on a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data import Dataset
+from ..modes import no_grad
+from ..nn import Module
+from ..tensor import Tensor
+
+Array = npt.NDArray[Any]
+Loss = Callable[[Any, Any], Any]
+# From the output and the labels of a batch to the sum over its rows.
+Metric = Callable[[Array, Array], float]
+
+
+def correct(output: Array, labels: Array) -> int:
+    """How many rows have their largest output at their label: the metric ``accuracy`` of a classifier."""
+    return int(np.count_nonzero(output.argmax(1) == labels))
+
+
+def evaluate(
+    model: Module, dataset: Dataset, loss: Loss, metrics: Mapping[str, Metric] | None = None, batch_size: int = 1024
+) -> dict[str, float]:
+    """The mean loss and the mean metrics over the rows of a dataset, in evaluation mode.
+
+    Args:
+        model: any module; each of its parts is in the mode that it was in afterwards.
+        dataset: what to evaluate on.
+        loss: the mean loss of outputs and labels.
+        metrics: for each name a function from output and labels to a sum over the rows.
+        batch_size: rows at a time. The order of the rows is that of the dataset.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    total, sums = 0.0, dict.fromkeys(metrics or {}, 0.0)
+    try:
+        with no_grad():
+            for start in range(0, len(dataset), batch_size):
+                features, labels = dataset[start : start + batch_size]
+                output = model(Tensor(features))
+                total += loss(output, Tensor(labels)).item() * len(labels)
+                for name, metric in (metrics or {}).items():
+                    sums[name] += metric(output.data, labels)
+    finally:
+        for module, training in modes:
+            module.training = training
+    return {name: value / len(dataset) for name, value in {"loss": total, **sums}.items()}

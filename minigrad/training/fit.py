@@ -1,0 +1,155 @@
+"""fit: the explicit training loop, with what people add to it."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from ..data import DataLoader, Dataset
+from ..nn import Module
+from ..nn.functional import cross_entropy
+from ..optim import Optimizer
+from ..schedulers import ReduceLROnPlateau, Scheduler
+from .callbacks import Callback
+from .checkpoint import load_checkpoint
+from .evaluation import Loss, Metric
+from .nonfinite import explain_nonfinite
+from .run import AnyScheduler, Evaluate, Run
+
+
+def fit(
+    model: Module,
+    optimizer: Optimizer,
+    loader: DataLoader,
+    epochs: int,
+    *,
+    loss: Loss = cross_entropy,
+    metrics: Mapping[str, Metric] | None = None,
+    evaluate: Dataset | Evaluate | None = None,
+    scheduler: AnyScheduler | Sequence[AnyScheduler] | None = None,
+    scheduler_every: str = "epoch",
+    accumulate: int = 1,
+    callbacks: Iterable[Callback] = (),
+    monitor: str | None = None,
+    resume: str | os.PathLike[str] | None = None,
+) -> Run:
+    """Train until ``epochs`` epochs are complete, or a callback stops the run.
+
+    It is the loop of the README, and after each epoch the metrics, the scheduler and the callbacks, in this order.
+
+    Args:
+        model: is in training mode afterwards.
+        optimizer: of the model's parameters.
+        loader: gives the batches. A run that goes on in the middle of an epoch goes on with the next batch.
+        epochs: how many epochs there are in all, those before a checkpoint included.
+        loss: from output and labels to the mean loss over the rows.
+        metrics: more to report, each from output and labels to a sum over the rows: ``{"accuracy": correct}``.
+        evaluate: held-out data, on which loss and metrics are taken after every epoch, or a function of the model
+            that returns numbers by name.
+        scheduler: one or more, fresh; ReduceLROnPlateau is given the monitored metric after every epoch.
+        scheduler_every: ``"epoch"`` or ``"step"``: when the other schedulers step.
+        accumulate: how many batches make one optimizer step; their gradients are averaged.
+        callbacks: see `Callback`, called in this order; loggers stand before `Checkpoints`.
+        monitor: the metric that decides which epoch was best: less is better where its name ends with ``loss`` or
+            ``error``. By default ``held_out_accuracy``, ``held_out_loss``, or the same with ``train``.
+        resume: a checkpoint to go on from, of a run made with the same arguments.
+
+    Returns:
+        The run, whose ``progress.history`` has a row of metrics per epoch.
+
+    Raises:
+        NonFiniteLossError: if the loss becomes NaN or infinite, before that step has changed a parameter.
+        CheckpointError: if ``resume`` does not fit; then nothing has changed.
+    """
+    run = Run(
+        model,
+        optimizer,
+        loader,
+        loss,
+        metrics=metrics,
+        evaluate=evaluate,
+        scheduler=scheduler,
+        scheduler_every=scheduler_every,
+        accumulate=accumulate,
+        callbacks=callbacks,
+        monitor=monitor,
+    )
+    if resume is not None:
+        load_checkpoint(resume, run)
+    # What overflows shows as a loss that is not finite.
+    with np.errstate(over="ignore", invalid="ignore"):
+        try:
+            for callback in run.callbacks:
+                callback.begin(run)
+            while run.progress.epoch < epochs and not run.stopping:
+                if _train_epoch(run):
+                    _finish_epoch(run)
+        finally:
+            for callback in reversed(run.callbacks):
+                callback.end(run)
+    return run
+
+
+def _train_epoch(run: Run) -> bool:
+    """Use the batches that are left of this epoch; whether it was completed."""
+    model, optimizer, loss, progress = run.model, run.optimizer, run.loss, run.progress
+    accumulate, batches = run.accumulate, len(run.loader)
+    schedulers = _plain_schedulers(run) if run.scheduler_every == "step" else []
+    after_step = [each.after_step for each in run.callbacks if type(each).after_step is not Callback.after_step]
+    model.train()
+    for features, labels in run.loader:
+        if progress.batch % accumulate == 0:
+            optimizer.zero_grad()
+            losses = 0.0
+        output = model(features)
+        value = loss(output, labels)
+        number = value.item()
+        if not math.isfinite(number):
+            raise explain_nonfinite(model, features, number, progress.step + 1, progress.epoch + 1)
+        # The last group of an epoch may have fewer batches.
+        group = min(accumulate, batches - progress.batch // accumulate * accumulate)
+        (value if group == 1 else value / group).backward()
+        losses += number / group
+        rows = len(labels.data)
+        progress.batch += 1
+        progress.rows += rows
+        progress.loss_sum += number * rows
+        run.measure(output, labels)
+        if progress.batch % accumulate and progress.batch < batches:
+            continue
+        optimizer.step()
+        progress.step += 1
+        progress.loss = losses
+        if progress.first_loss is None:
+            progress.first_loss = losses
+        for scheduler in schedulers:
+            scheduler.step()
+        for call in after_step:
+            call(run)
+        if run.stopping:
+            return False
+    return True
+
+
+def _finish_epoch(run: Run) -> None:
+    progress = run.progress
+    run.settle()
+    row = {**progress.means(), **run.evaluation()}
+    progress.epoch += 1
+    progress.note(row, run.monitor)
+    progress.begin_epoch()
+    if run.scheduler_every == "epoch":
+        for scheduler in _plain_schedulers(run):
+            scheduler.step()
+    for each in run.schedulers:
+        if isinstance(each, ReduceLROnPlateau):
+            each.step(row[run.monitor])
+    for callback in run.callbacks:
+        callback.after_epoch(run)
+
+
+def _plain_schedulers(run: Run) -> list[Scheduler]:
+    return [each for each in run.schedulers if isinstance(each, Scheduler)]

@@ -1,0 +1,147 @@
+"""The logs of a run: ``steps.jsonl`` with a line per step, ``metrics.csv`` with a line per epoch.
+
+They hold no times, so that the same run always writes the same bytes. A checkpoint holds their lengths, and a resumed
+run cuts them back to that: what a killed process wrote after its last checkpoint is written again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from .callbacks import Callback
+from .files import named
+from .run import Run
+
+STEPS, METRICS = "steps.jsonl", "metrics.csv"
+_LINES = 256  # steps that are written together
+
+
+class AppendedFile:
+    """A file that only grows, and can be cut back to a length that it had.
+
+    One process at a time may write it, where the system can tell.
+
+    Raises:
+        OSError: naming the file, when it cannot be written.
+        ValueError: if another process is writing it, or it is shorter than it was.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file: IO[bytes] = path.open("ab")
+        except OSError as error:
+            raise named(error, path) from error
+        _lock(self._file, path)
+
+    def write(self, line: str) -> None:
+        """Add a line; it reaches the disk by and by."""
+        try:
+            self._file.write(line.encode())
+        except OSError as error:
+            raise named(error, self.path) from error
+
+    def synced(self) -> int:
+        """Bring everything to the disk; the length."""
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise named(error, self.path) from error
+        return self._file.tell()
+
+    def cut(self, length: int) -> None:
+        """Drop what lies behind ``length`` bytes."""
+        self._file.flush()
+        held = os.fstat(self._file.fileno()).st_size
+        if held < length:
+            raise ValueError(f"{self.path}: holds {held:,} bytes, but held {length:,} when the checkpoint was made")
+        self._file.truncate(length)
+
+    def close(self) -> None:
+        """Write what is left."""
+        try:
+            self._file.close()
+        except OSError as error:
+            raise named(error, self.path) from error
+
+
+def _lock(file: IO[bytes], path: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError(f"{path}: another process is writing this run") from None
+    except OSError:
+        pass  # a file system without locks
+
+
+class RunLog(Callback):
+    """Writes ``steps.jsonl`` and ``metrics.csv`` in a folder.
+
+    Numbers are written in the shortest way that reads back as the same number.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self._lengths = {STEPS: 0, METRICS: 0}
+        self._files: dict[str, AppendedFile] = {}
+        self._noted: list[tuple[int, int, float | None, float]] = []
+
+    def begin(self, run: Run) -> None:
+        """Open the files, and cut them back to where the run stands."""
+        for name, length in self._lengths.items():
+            self._files[name] = AppendedFile(self.folder / name)
+            self._files[name].cut(length)
+        self._steps = self._files[STEPS]
+        self._group = run.optimizer.param_groups[0]
+
+    def after_step(self, run: Run) -> None:
+        """Note the step, its epoch and loss, and the learning rate for the next one."""
+        progress = run.progress
+        self._noted.append((progress.step, progress.epoch + 1, progress.loss, self._group["lr"]))
+        if len(self._noted) >= _LINES:
+            self._write_steps()
+
+    def _write_steps(self) -> None:
+        """The lines of many steps at once: between two steps, everything they need is out of the caches."""
+        for step, epoch, loss, rate in self._noted:
+            self._steps.write(f'{{"step": {step}, "epoch": {epoch}, "loss": {loss!r}, "lr": {rate!r}}}\n')
+        self._noted.clear()
+
+    def after_epoch(self, run: Run) -> None:
+        """A line with the epoch, the step and the metrics; the first one has their names above it."""
+        self._write_steps()
+        progress = run.progress
+        row = {"epoch": progress.epoch, "step": progress.step, **progress.history[-1]}
+        if progress.epoch == 1:
+            self._files[METRICS].write(",".join(row) + "\n")
+        self._files[METRICS].write(",".join(map(repr, row.values())) + "\n")
+
+    def end(self, run: Run) -> None:
+        """Close the files."""
+        if self._files:
+            self._write_steps()
+        files, self._files = self._files, {}
+        for file in files.values():
+            file.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The lengths of the files, after all of it has come to the disk."""
+        if self._files:
+            self._write_steps()
+            self._lengths = {name: file.synced() for name, file in self._files.items()}
+        return {"lengths": dict(self._lengths)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """The lengths to go on from."""
+        lengths = state["lengths"]
+        if set(lengths) != set(self._lengths) or not all(type(v) is int and 0 <= v < 1 << 60 for v in lengths.values()):
+            raise ValueError(f"RunLog: needs the lengths of {STEPS} and {METRICS}")
+        self._lengths = dict(lengths)

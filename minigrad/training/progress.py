@@ -1,0 +1,101 @@
+"""Progress: how far a run has come, in numbers that JSON can hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+Row = dict[str, float]
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        epoch: how many epochs are complete.
+        batch: how many batches of the next epoch have been used.
+        step: how many optimizer steps there were.
+        loss: the loss of the last step.
+        first_loss: that of the first one.
+        rows: how many rows of data this epoch has used, with ``loss_sum`` and ``sums``, the sums over them of the loss
+            and of the metrics.
+        history: a row of metrics per epoch.
+        best: the best value of the monitored metric so far, in epoch ``best_epoch``.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    loss: float | None = None
+    first_loss: float | None = None
+    rows: int = 0
+    loss_sum: float = 0.0
+    sums: dict[str, float] = field(default_factory=dict)
+    history: list[Row] = field(default_factory=list)
+    best: float | None = None
+    best_epoch: int | None = None
+
+    def begin_epoch(self) -> None:
+        """Start the sums anew."""
+        self.batch = self.rows = 0
+        self.loss_sum = 0.0
+        self.sums = {}
+
+    def means(self) -> Row:
+        """The means over the rows of this epoch so far."""
+        rows = max(self.rows, 1)
+        return {
+            "train_loss": self.loss_sum / rows,
+            **{f"train_{name}": total / rows for name, total in self.sums.items()},
+        }
+
+    def note(self, row: Row, monitor: str) -> None:
+        """Take in the row of a finished epoch; a NaN is never the best."""
+        self.history.append(row)
+        value = row.get(monitor)
+        if value is not None and not math.isnan(value) and (self.best is None or is_better(monitor, value, self.best)):
+            self.best, self.best_epoch = value, self.epoch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Every attribute, copied."""
+        state = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {**state, "sums": dict(self.sums), "history": [dict(row) for row in self.history]}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Progress:
+        """The reverse.
+
+        Raises:
+            ValueError: for missing or unknown names, or values that are none of a progress.
+        """
+        names = [each.name for each in fields(cls)]
+        if not isinstance(state, Mapping) or set(state) != set(names):
+            raise ValueError(f"progress: needs exactly {', '.join(names)}")
+        for name in ("epoch", "batch", "step", "rows"):
+            if type(state[name]) is not int or state[name] < 0:
+                raise ValueError(f"progress: {name} must be a whole number of 0 or more, not {state[name]!r:.40}")
+        if not (state["best_epoch"] is None or type(state["best_epoch"]) is int):
+            raise ValueError(f"progress: best_epoch must be a whole number, not {state['best_epoch']!r:.40}")
+        for name in ("loss", "first_loss", "best", "loss_sum"):
+            if not (_is_number(state[name]) or (state[name] is None and name != "loss_sum")):
+                raise ValueError(f"progress: {name} must be a number, not {state[name]!r:.40}")
+        rows = state["history"]
+        if not isinstance(rows, list) or len(rows) != state["epoch"] or not all(map(_is_row, [*rows, state["sums"]])):
+            raise ValueError("progress: the history must be a row of numbers for each epoch")
+        return cls(**{**state, "sums": dict(state["sums"]), "history": [dict(row) for row in rows]})
+
+
+def is_better(monitor: str, value: float, best: float) -> bool:
+    """Whether a value of a metric is better: less of a loss or an error, more of anything else."""
+    return value < best if monitor.endswith(("loss", "error")) else value > best
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_row(row: Any) -> bool:
+    return isinstance(row, dict) and all(isinstance(k, str) and _is_number(v) for k, v in row.items())
