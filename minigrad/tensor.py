@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from .array_like import ArrayLike
+from .arrays import DEFAULT_DTYPE, Array, as_array
 from .graph import RETAIN, Edge, Node, tick, walk
+from .hooks import RemovableHandle
+from .methods import plain_index
 from .modes import enable_grad, is_grad_enabled, mode
-from .operators import Operators
 from .ops.primitive import ALL_SHAPES, ALL_VALUES, Primitive, Recipe
+from .promotion import completed, explained, promote
 
-Array = npt.NDArray[Any]
-
-DEFAULT_DTYPE = np.dtype(np.float32)
 # Numbers that take the dtype of the tensors they meet.
 _WEAK = (float, int)
-_SUPPORTED = "float32, float64, integers and bool"
 
 
-class Tensor(Operators):
+class Tensor(ArrayLike):
     """A multi-dimensional array that can record what is computed from it.
 
     Args:
@@ -84,81 +84,6 @@ class Tensor(Operators):
                 raise ValueError(f"data: cannot assign shape {array.shape} to a tensor of shape {self.shape}")
             self._data[...] = array
         self._version[0] = tick()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The size along each axis."""
-        return self._data.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The type of the elements, as NumPy names it."""
-        return self._data.dtype
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return self._data.ndim
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        return self._data.size
-
-    @property
-    def device(self) -> str:
-        """Where the array lives."""
-        return "cpu"
-
-    def numel(self) -> int:
-        """The number of elements, under PyTorch's name."""
-        return self._data.size
-
-    def numpy(self) -> Array:
-        """The array, sharing memory. A tensor that requires a gradient must be detached first."""
-        if self._requires_grad:
-            raise RuntimeError("numpy: this tensor requires a gradient; use .detach().numpy() or .data")
-        return self._data
-
-    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
-        return np.array(self.numpy(), dtype=dtype, copy=copy)
-
-    def item(self) -> Any:
-        """The only element, as a Python number."""
-        if self._data.size != 1:
-            raise ValueError(f"item: needs a tensor of one element, not of shape {self.shape}")
-        return self._data.item()
-
-    def tolist(self) -> Any:
-        """The elements as (nested lists of) Python numbers."""
-        return self._data.tolist()
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __index__(self) -> int:
-        if self._data.dtype.kind not in "iub":
-            raise TypeError(f"only integer tensors can be used as an index, not {self.dtype}")
-        return int(self.item())
-
-    def __bool__(self) -> bool:
-        if self._data.size != 1:
-            raise ValueError(f"the truth value of a tensor of shape {self.shape} is ambiguous; use .any() or .all()")
-        return bool(self._data.item())
-
-    def __len__(self) -> int:
-        if not self._data.ndim:
-            raise TypeError("len() of a tensor without dimensions")
-        return len(self._data)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return (self[i] for i in range(len(self)))
-
-    def __contains__(self, value: Any) -> bool:
-        return bool((self._data == (value._data if isinstance(value, Tensor) else value)).any())
 
     __hash__ = object.__hash__
 
@@ -342,52 +267,11 @@ class Tensor(Operators):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self._refuse_recorded("assignment to an element", value)
-        self._data[plain_key(key)] = value._data if isinstance(value, Tensor) else value
+        self._data[plain_index(key)] = value._data if isinstance(value, Tensor) else value
         self._version[0] = tick()
 
 
-class RemovableHandle:
-    """What registering a hook returns: ``remove()`` takes the hook off, as does leaving a ``with`` block."""
-
-    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
-        self._hooks, self._key = hooks, tick()
-        hooks[self._key] = hook
-
-    def remove(self) -> None:
-        """Take the hook off; doing so twice is harmless."""
-        self._hooks.pop(self._key, None)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.remove()
-
-
 # --- making tensors --------------------------------------------------------------------------------------------------
-
-
-def as_array(data: Any, dtype: npt.DTypeLike | None = None) -> Array:
-    """``data`` as an array of a dtype that tensors can have; shared where it is one already."""
-    if isinstance(data, Tensor):
-        data = data._data
-    if dtype is None and not isinstance(data, np.ndarray | np.generic):
-        data = _python_array(data)
-        if data.dtype == np.float64:
-            dtype = DEFAULT_DTYPE
-    array = np.asarray(data, dtype=dtype)
-    if array.dtype.kind not in "fiubc" or array.dtype in (np.float16, np.longdouble):
-        raise TypeError(f"tensor: cannot hold {array.dtype}; supported are {_SUPPORTED}")
-    return array
-
-
-def _python_array(data: Any) -> Array:
-    if isinstance(data, list | tuple) and any(isinstance(item, Tensor) for item in data):
-        data = [item.data if isinstance(item, Tensor) else item for item in data]
-    try:
-        return np.asarray(data)
-    except ValueError as error:
-        raise ValueError(f"tensor: nested lists of different lengths make no array ({error})") from None
 
 
 def tensor(
@@ -410,15 +294,6 @@ def tensor(
     return Tensor(np.array(as_array(data, dtype)), requires_grad=requires_grad)
 
 
-def plain_key(key: Any) -> Any:
-    """An index with tensors replaced by their arrays."""
-    if isinstance(key, Tensor):
-        return key._data
-    if isinstance(key, tuple):
-        return tuple(k._data if isinstance(k, Tensor) else k for k in key)
-    return key
-
-
 # --- recording -------------------------------------------------------------------------------------------------------
 
 
@@ -434,7 +309,7 @@ _NO_SETTINGS: dict[str, Any] = {}
 def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]) -> Tensor:
     """Compute a primitive on tensors, and make the node that its gradient needs."""
     if len(args) != primitive.arity:
-        args = _completed(primitive, args)
+        args = completed(primitive, args)
     arrays: list[Any] = []
     edges: list[Edge] = []
     required, bit, dtype, uniform = 0, 1, None, True
@@ -457,13 +332,13 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
         bit += bit
     try:
         if not uniform or dtype is None or dtype.kind != "f":
-            arrays = _promote(primitive, args, arrays)
+            arrays = promote(primitive, args, arrays)
         out = primitive.forward(*arrays, **settings)
         extras: Sequence[Any] = ()
         if primitive.extras:
             out, *extras = out
     except (TypeError, ValueError, IndexError) as error:
-        raise _explained(primitive, arrays, settings, error) from error
+        raise explained(primitive, arrays, settings, error) from error
     if type(out) is not np.ndarray:
         out = np.asarray(out)
     result = Tensor._make(out)
@@ -477,18 +352,6 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
     if primitive.view and out.base is not None and isinstance(args[0], Tensor):
         result._version = args[0]._version
     return result
-
-
-def _completed(primitive: Primitive, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The inputs, with ``None`` for optional ones that are absent."""
-    if primitive.variadic:
-        return args
-    if len(args) > primitive.arity:
-        raise TypeError(
-            f"{primitive.name}: {len(args)} positional arguments for {primitive.arity} inputs "
-            f"({', '.join(primitive.inputs)}); settings go by keyword"
-        )
-    return args + (None,) * (primitive.arity - len(args))
 
 
 def _saved(
@@ -518,59 +381,6 @@ def _saved(
             assert source == ALL_SHAPES
             saved.append(tuple(np.shape(array) for array in arrays))
     return saved, versions
-
-
-def _promote(primitive: Primitive, args: tuple[Any, ...], arrays: list[Any]) -> list[Any]:
-    """Bring mixed inputs to one dtype: that of the floating tensors; numbers and bare arrays adopt it."""
-    joined = [
-        i for i, arg in enumerate(args) if arg is not None and (_is_floating(arrays[i]) or not primitive.is_discrete(i))
-    ]
-    dtypes = {arrays[i].dtype for i in joined if isinstance(args[i], Tensor) and arrays[i].dtype.kind in "fc"}
-    if np.dtype(np.complex128) in dtypes:  # only in the complex step of check_gradients
-        dtypes.discard(np.dtype(np.float64))
-    if len(dtypes) > 1:
-        raise TypeError(
-            f"{' and '.join(sorted(map(str, dtypes)))} tensors do not mix; convert one with .astype(), .float() "
-            "or .double()"
-        )
-    dtype = dtypes.pop() if dtypes else None
-    if (dtype is None or dtype.kind != "c") and any(np.iscomplexobj(arrays[i]) for i in joined):
-        raise TypeError("complex numbers are not supported")
-    if dtype is None and (primitive.to_float or any(_is_floating(arrays[i]) for i in joined)):
-        dtype = DEFAULT_DTYPE
-    promoted = list(arrays)
-    for i, arg in enumerate(args):
-        if i in joined and dtype is not None:
-            if not isinstance(arg, int | float | complex) or isinstance(arg, np.generic):
-                promoted[i] = np.asarray(arrays[i], dtype)
-        elif isinstance(arg, list | tuple) or (arg is not None and primitive.is_discrete(i)):
-            promoted[i] = np.asarray(arrays[i])
-    return promoted
-
-
-def _is_floating(value: Any) -> bool:
-    return isinstance(value, float | np.floating) or (
-        isinstance(value, np.ndarray | list | tuple) and np.asarray(value).dtype.kind == "f"
-    )
-
-
-def _explained(primitive: Primitive, arrays: list[Any], settings: dict[str, Any], error: Exception) -> Exception:
-    """The error of a forward function, with the op, its inputs and the remedy in front."""
-    text = str(error)
-    if not text.startswith(primitive.name + ":"):
-        described = ", ".join(_describe(a) for a in arrays)
-        with_settings = "".join(f", {k}={v!r}" for k, v in settings.items())
-        text = f"{primitive.name}: cannot be applied to {described}{with_settings}: {text}"
-    if primitive.hint and not isinstance(error, TypeError):
-        text = f"{text}; {primitive.hint}"
-    for kind in (IndexError, TypeError, ValueError):
-        if isinstance(error, kind):
-            return kind(text)
-    return error
-
-
-def _describe(value: Any) -> str:
-    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else repr(value)[:60]
 
 
 # --- differentiating -------------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ..tensor import DEFAULT_DTYPE, Tensor, as_array
+from ..arrays import DEFAULT_DTYPE, as_array
+from ..tensor import Tensor
 from . import functional, init
 from .checks import check_row, check_sizes
 from .module import Module

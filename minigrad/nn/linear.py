@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import DEFAULT_DTYPE
 from ..ops.linalg import linear
-from ..tensor import DEFAULT_DTYPE, Tensor
+from ..tensor import Tensor
 from . import functional, init
 from .checks import check_features, check_sizes
 from .module import Module

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import as_array
 from ..ops import loss as primitives
 from ..ops.elementwise import where
 from ..ops.neural import log_softmax
 from ..ops.shape import reshape
-from ..tensor import Tensor, as_array
+from ..tensor import Tensor
 from .checks import check_input, check_positive, check_reduction
 from .module import Module
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from ..tensor import RemovableHandle, Tensor
+from ..hooks import RemovableHandle
+from ..tensor import Tensor
 from .parameter import join
 from .registry import Registry
 from .state import read_state

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..tensor import DEFAULT_DTYPE, Tensor
+from ..arrays import DEFAULT_DTYPE
+from ..tensor import Tensor
 from . import functional, init
 from .checks import check_batch, check_features, check_input, check_positive, check_sizes
 from .module import Module

@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import DEFAULT_DTYPE
 from ..ops.linalg import linear
 from ..ops.shape import concatenate, stack, transpose
 from ..suggest import unknown
-from ..tensor import DEFAULT_DTYPE, Tensor
+from ..tensor import Tensor
 from . import functional as F
 from . import init
 from .checks import check_input, check_probability, check_sizes

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..arrays import DEFAULT_DTYPE
 from ..modes import no_grad
-from ..tensor import DEFAULT_DTYPE, Tensor
+from ..tensor import Tensor
 from .module import Module
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ import numpy.typing as npt
 from ..clip_reports import ClipReport, nonfinite_error, reports
 from ..clipping import Clip, Clips
 from ..graph import tick
+from ..hooks import RemovableHandle
 from ..kernels.cpu import kernel_source
 from ..kernels.plan import Element, Plan
 from ..kernels.program import Cohort, Layout, Program
 from ..modes import enable_grad
 from ..store import Entry, ParameterStore
-from ..tensor import RemovableHandle
 from .common import negate
 from .groups import ParamGroup, check_option, named_groups
 from .state import export_state, import_state

@@ -1,0 +1,42 @@
+"""What a tensor can hold: arrays of float32, float64, integers and bool."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .ops.primitive import Traced
+
+Array = npt.NDArray[Any]
+
+DEFAULT_DTYPE = np.dtype(np.float32)
+_SUPPORTED = "float32, float64, integers and bool"
+
+
+def as_array(data: Any, dtype: npt.DTypeLike | None = None) -> Array:
+    """``data`` as an array of a dtype that tensors can have; shared where it is one already."""
+    data = _bare(data)
+    if dtype is None and not isinstance(data, np.ndarray | np.generic):
+        data = _python_array(data)
+        if data.dtype == np.float64:
+            dtype = DEFAULT_DTYPE
+    array = np.asarray(data, dtype=dtype)
+    if array.dtype.kind not in "fiubc" or array.dtype in (np.float16, np.longdouble):
+        raise TypeError(f"tensor: cannot hold {array.dtype}; supported are {_SUPPORTED}")
+    return array
+
+
+def _python_array(data: Any) -> Array:
+    if isinstance(data, list | tuple) and any(isinstance(item, Traced) for item in data):
+        data = [_bare(item) for item in data]
+    try:
+        return np.asarray(data)
+    except ValueError as error:
+        raise ValueError(f"tensor: nested lists of different lengths make no array ({error})") from None
+
+
+def _bare(value: Any) -> Any:
+    """The array of a tensor, known by the attribute that every tensor has; anything else as it is."""
+    return value._data if isinstance(value, Traced) and hasattr(value, "_data") else value
