@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import DEFAULT_DTYPE, Array
 from .random import generator
-from .tensor import DEFAULT_DTYPE, Array, Tensor
+from .tensor import Tensor
 
 DType = npt.DTypeLike | None
 

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import Array
 from .autograd import grad
 from .graph import collect
-from .tensor import Array, Tensor, edge_of
+from .tensor import Tensor, edge_of
 
 _COMPLEX_STEP = 1e-20
 # The cube root of float64's resolution balances the truncation and the cancellation of a central difference.
