@@ -20,7 +20,7 @@ from .checkpoint import (
     save_weights,
 )
 from .evaluation import correct, evaluate
-from .fit import fit
+from .fit import fit, train
 from .logs import RunLog
 from .nonfinite import NonFiniteLossError
 from .progress import Progress
@@ -50,5 +50,6 @@ __all__ = [
     "read_tensors",
     "save_checkpoint",
     "save_weights",
+    "train",
     "write_tensors",
 ]

@@ -26,7 +26,10 @@ class Callback:
         """After each epoch, with its row of metrics last in ``run.progress.history``."""
 
     def end(self, run: Run) -> None:
-        """When training ends, in whatever way."""
+        """When training is complete or was stopped; not when it failed."""
+
+    def close(self) -> None:
+        """When training ends in whatever way, to give back files and the like."""
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run must know, in values that JSON can hold; it becomes part of checkpoints."""

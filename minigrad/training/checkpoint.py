@@ -155,6 +155,7 @@ class Checkpoints(Callback):
         if keep < 1 or (every is not None and every < 1):
             raise ValueError(f"Checkpoints: every and keep must be at least 1, not {every!r} and {keep!r}")
         self.folder, self.every, self.keep = Path(folder), every, keep
+        self._saved = (-1, -1)
 
     def begin(self, run: Run) -> None:
         """Make the folder, clear away what a killed process left half-written, and save if there is none yet."""
@@ -165,8 +166,8 @@ class Checkpoints(Callback):
             self.save(run)
 
     def after_step(self, run: Run) -> None:
-        """Save if it is time, or if this is the last step before a stop."""
-        if run.stopping or (self.every is not None and run.progress.step % self.every == 0):
+        """Save if it is time."""
+        if self.every is not None and run.progress.step % self.every == 0:
             self.save(run)
 
     def after_epoch(self, run: Run) -> None:
@@ -175,12 +176,18 @@ class Checkpoints(Callback):
         if run.progress.best_epoch == run.progress.epoch:
             self._keep_best(path)
 
+    def end(self, run: Run) -> None:
+        """Save where the run was stopped."""
+        if self._saved != (run.progress.step, run.progress.epoch):
+            self.save(run)
+
     def save(self, run: Run) -> Path:
         """Save now, and delete the checkpoints that are too many."""
         path = save_checkpoint(checkpoint_path(self.folder, run.progress.step), run)
         for old in checkpoints(self.folder)[: -self.keep]:
             if old != path:
                 old.unlink(missing_ok=True)
+        self._saved = (run.progress.step, run.progress.epoch)
         return path
 
     def _keep_best(self, path: Path) -> None:

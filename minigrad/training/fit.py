@@ -1,4 +1,4 @@
-"""fit: the explicit training loop, with what people add to it."""
+"""fit and train: the explicit training loop, with what people add to it."""
 
 from __future__ import annotations
 
@@ -79,6 +79,14 @@ def fit(
     )
     if resume is not None:
         load_checkpoint(resume, run)
+    return train(run, epochs)
+
+
+def train(run: Run, epochs: int) -> Run:
+    """The loop of `fit`, for a run that was made or loaded before.
+
+    An exception leaves the run as the step under way has left it; what it raises is the first error.
+    """
     # What overflows shows as a loss that is not finite.
     with np.errstate(over="ignore", invalid="ignore"):
         try:
@@ -87,9 +95,11 @@ def fit(
             while run.progress.epoch < epochs and not run.stopping:
                 if _train_epoch(run):
                     _finish_epoch(run)
+            for callback in run.callbacks:
+                callback.end(run)
         finally:
             for callback in reversed(run.callbacks):
-                callback.end(run)
+                callback.close()
     return run
 
 

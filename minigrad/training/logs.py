@@ -124,7 +124,7 @@ class RunLog(Callback):
             self._files[METRICS].write(",".join(row) + "\n")
         self._files[METRICS].write(",".join(map(repr, row.values())) + "\n")
 
-    def end(self, run: Run) -> None:
+    def close(self) -> None:
         """Close the files."""
         if self._files:
             self._write_steps()

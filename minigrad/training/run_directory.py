@@ -1,0 +1,169 @@
+"""Run directories: what a training run leaves behind, ``runs/NAME-1/``, ``runs/NAME-2/`` and so on."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .checkpoint import BEST, checkpoints
+from .files import named, read_bounded, sync_folder, write_atomically
+from .logs import METRICS, STEPS
+
+FORMAT, VERSION = "minigrad run", 1
+CONFIG, WEIGHTS, CURVES, CHECKPOINTS = "config.json", "model.safetensors", "curves.png", "checkpoints"
+
+
+class RunDirectory:
+    """The folder of one run.
+
+    ``config.json`` holds everything that repeats it, ``metrics.csv`` a line per epoch, ``steps.jsonl`` a line per
+    step, ``model.safetensors`` the weights under PyTorch's names, ``checkpoints/`` what the run can go on from, and
+    ``curves.png`` a picture.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def create(
+        cls, output: str | os.PathLike[str], name: str, config: dict[str, Any], fill: Callable[[Path], None]
+    ) -> RunDirectory:
+        """A new folder with the next free number; ``fill`` writes the first checkpoint into it.
+
+        It is made under another name and renamed when it is complete, so that a run directory always has a
+        configuration and a checkpoint, whenever the process is killed.
+
+        Raises:
+            OSError: naming the folder, if it cannot be written.
+            ValueError: if the name is no name of a folder.
+        """
+        if not re.fullmatch(r"[\w][\w.+-]{0,99}", name):
+            raise ValueError(f"a run is named with letters, digits, dots and dashes, not {name!r:.120}")
+        output = Path(output)
+        temporary = output / f".{name}.{os.getpid()}.tmp"
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+            temporary.mkdir()
+        except OSError as error:
+            raise named(error, output) from error
+        try:
+            cls(temporary).write_config(config)
+            fill(temporary)
+            path = _publish(temporary, output, name)
+            sync_folder(output)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> RunDirectory:
+        """A folder that is there.
+
+        Raises:
+            FileNotFoundError: if it is not, or is no run directory.
+        """
+        if not Path(path).is_dir():
+            raise FileNotFoundError(f"{path}: no such folder")
+        if not Path(path, CONFIG).exists():
+            raise FileNotFoundError(f"{path}: is no run directory, it has no {CONFIG}")
+        return cls(path)
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write ``config.json`` in one step."""
+        text = json.dumps({"format": FORMAT, "version": VERSION, **config}, indent=2, allow_nan=False)
+        write_atomically(self.path / CONFIG, (text + "\n").encode())
+
+    def config(self) -> dict[str, Any]:
+        """What ``config.json`` holds.
+
+        Raises:
+            ValueError: naming the file, if it is damaged, foreign, or of a newer version.
+        """
+        path = self.path / CONFIG
+        try:
+            config = json.loads(read_bounded(path, 1 << 22).decode())
+        except RecursionError:
+            raise ValueError(f"{path}: is no JSON that can be read; it is nested too deeply") from None
+        except ValueError as error:
+            raise ValueError(f"{path}: is no JSON that can be read ({str(error).removeprefix(f'{path}: ')})") from None
+        if not isinstance(config, dict) or config.get("format") != FORMAT:
+            raise ValueError(f"{path}: is not the configuration of a run")
+        if type(config.get("version")) is not int or config["version"] > VERSION:
+            raise ValueError(f"{path}: was written by a newer minigrad (version {config.get('version')!r:.20})")
+        for name in ("arguments", "data"):
+            if not isinstance(config.get(name), dict):
+                raise ValueError(f"{path}: is damaged: it has no {name}")
+        return config
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.path / CHECKPOINTS
+
+    @property
+    def weights(self) -> Path:
+        """The file with the weights of the finished run."""
+        return self.path / WEIGHTS
+
+    @property
+    def curves(self) -> Path:
+        """The picture of the metrics."""
+        return self.path / CURVES
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint of the best epoch."""
+        return self.checkpoints / BEST
+
+    def last_checkpoint(self) -> Path:
+        """The checkpoint to go on from.
+
+        Raises:
+            FileNotFoundError: if there is none.
+        """
+        found = checkpoints(self.checkpoints)
+        if not found:
+            raise FileNotFoundError(f"{self.checkpoints}: has no checkpoint")
+        return found[-1]
+
+    def files(self) -> list[str]:
+        """The names of what is there, in the order in which one reads them."""
+        names = [name for name in (CONFIG, METRICS, STEPS, WEIGHTS, CURVES) if (self.path / name).exists()]
+        kept = checkpoints(self.checkpoints) + ([self.best] if self.best.exists() else [])
+        return [*names, *(f"{CHECKPOINTS}/{path.name}" for path in kept)]
+
+
+def _publish(temporary: Path, output: Path, name: str) -> Path:
+    """Give the folder its name, with the first number that is free."""
+    number = 1
+    while True:
+        path = output / f"{name}-{number}"
+        if not path.exists():
+            try:
+                temporary.rename(path)
+            except OSError:
+                if not path.exists():
+                    raise
+            else:
+                return path
+        number += 1
+
+
+def versions() -> dict[str, str]:
+    """The versions of what computes."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in ("minigrad", "numpy", "numba", "safetensors"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # a source tree that was not installed
+            found[package] = "unknown"
+    return found
