@@ -191,7 +191,7 @@ def test_blocks_cover_every_element_with_a_gradient_once_and_stay_within_their_r
     for start, stop, row, *ids in blocks.tolist():
         assert 0 < stop - start <= BLOCK
         covered[start:stop] += 1
-        inside = [e for e in buffer.entries if e.start < stop and start < e.stop]
+        inside = [e for e in buffer.entries if e.start < min(stop, e.stop) and start < e.stop]
         assert all(rows[entry.name] == row for entry in inside)
         if scopes:
             (entry,) = inside  # so that the sum over a tensor does not depend on its neighbours
