@@ -207,6 +207,22 @@ def test_adaptive_clipping_leaves_alone_what_is_excluded(exclude, expected):
     assert unclipped(exclude) == expected
 
 
+def test_a_function_that_excludes_is_asked_at_every_call():
+    model, frozen = a_model(), set(RANDOM)
+
+    def is_frozen(name, parameter):
+        return name in frozen
+
+    holder = optim.SGD(model.parameters(), lr=1.0)
+    for left in (set(RANDOM), {"0.weight"}):
+        frozen &= left
+        set_grads(model, GRADS)
+        clipping.adaptive_clip_grad_(model.parameters(), 1e-6, exclude=is_frozen)
+        changed = {n for n, p in model.named_parameters() if (p.grad.data != GRADS[n]).any()}
+        assert changed == {n for n in RANDOM if n not in frozen and GRADS[n].size}
+    del holder
+
+
 def test_a_module_of_several_layers_is_excluded_by_its_name():
     model = nn.Sequential(nn.Linear(2, 3), nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 1)))
     for p in model.parameters():
