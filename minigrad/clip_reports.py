@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .kernels.program import Array, Layout, range_names
-from .rule import Norm
+from .rules import Norm
 from .store import Entry
 
 if TYPE_CHECKING:

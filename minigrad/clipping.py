@@ -17,7 +17,7 @@ from .clip_reports import ClipReport, nonfinite_error
 from .graph import tick
 from .kernels.plan import Element, Plan
 from .kernels.program import Cohort, Layout, Program
-from .rule import Norm, Rule, maximum, minimum, norm, rule
+from .rules import Norm, Rule, maximum, minimum, norm, rule
 from .store import Entry, ParameterStore, store_of
 from .suggest import unknown
 from .tensor import Tensor

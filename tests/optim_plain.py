@@ -12,7 +12,7 @@ import numpy as np
 
 from minigrad import optim
 from minigrad.optim.optimizer import Optimizer
-from minigrad.rule import Rule
+from minigrad.rules import Rule
 from minigrad.tensor import Tensor
 
 __all__ = ["plain_rules", "step_and_compare"]

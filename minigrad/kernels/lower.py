@@ -13,7 +13,8 @@ import ast
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..rule import MATH, VALUES, Assignment, Rule
+from ..rules.functions import MATH
+from ..rules.language import VALUES, Assignment, Rule
 
 _INLINE = {"sqrt": "math.sqrt", "exp": "math.exp", "log": "math.log", "abs": "abs"}
 _CALLED = (*_INLINE.values(), "math.pow")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..rule import Norm, Rule
+from ..rules import Norm, Rule
 from .lower import Lowered, lower
 
 Element = Rule | Norm

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..rule import Norm
+from ..rules import Norm
 from ..store import SCOPES, Buffer, Entry, ParameterStore
 from .cpu import RANGES, ROW, Kernel, pass_arguments, step_arguments
 from .lower import flat

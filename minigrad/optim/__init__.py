@@ -1,6 +1,6 @@
 """Optimizers: named chains of rules with PyTorch's constructors, and what a new one is made of."""
 
-from ..rule import RuleError, exp, log, maximum, minimum, norm, rule, sign, sqrt
+from ..rules import RuleError, exp, log, maximum, minimum, norm, rule, sign, sqrt
 from .adabelief import AdaBelief
 from .adadelta import Adadelta
 from .adagrad import Adagrad

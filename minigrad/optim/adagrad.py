@@ -7,7 +7,7 @@ from typing import Any
 
 from ..clipping import Clips
 from ..kernels.plan import Element
-from ..rule import rule, sqrt
+from ..rules import rule, sqrt
 from .common import add_decayed_weights, place_eps
 from .optimizer import Optimizer
 

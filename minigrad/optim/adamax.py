@@ -7,7 +7,7 @@ from typing import Any
 
 from ..clipping import Clips
 from ..kernels.plan import Element
-from ..rule import maximum, rule
+from ..rules import maximum, rule
 from .common import add_decayed_weights, apply_update
 from .optimizer import Optimizer
 

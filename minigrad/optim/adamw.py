@@ -7,7 +7,7 @@ from typing import Any
 
 from ..clipping import Clips
 from ..kernels.plan import Element
-from ..rule import rule
+from ..rules import rule
 from .adam import scale_by_adam, scale_by_amsgrad
 from .common import apply_update, decay_weights
 from .optimizer import Optimizer

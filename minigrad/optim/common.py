@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..rule import rule
+from ..rules import rule
 
 
 @rule

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..clipping import Clips
 from ..kernels.plan import Element
-from ..rule import maximum, minimum, rule
+from ..rules import maximum, minimum, rule
 from ..store import Entry
 from .adam import scale_by_adam
 from .common import add_decayed_weights, apply_update

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..clipping import Clips
 from ..kernels.plan import Element
-from ..rule import rule, sign
+from ..rules import rule, sign
 from .common import apply_update, decay_weights
 from .optimizer import Optimizer
 

@@ -10,7 +10,7 @@ from ..clipping import Clip
 from ..graph import tick
 from ..kernels.plan import Element, Plan
 from ..kernels.program import Cohort, Layout, Program
-from ..rule import rule
+from ..rules import rule
 from ..store import ParameterStore
 from .optimizer import Optimizer, PlanText
 from .state import export_state, import_state, same_keys, whole_number

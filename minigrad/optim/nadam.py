@@ -8,7 +8,7 @@ from typing import Any
 
 from ..clipping import Clips
 from ..kernels.plan import Element
-from ..rule import rule, sqrt
+from ..rules import rule, sqrt
 from .common import apply_update, decay_either_way
 from .optimizer import Optimizer
 

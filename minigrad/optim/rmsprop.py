@@ -7,7 +7,7 @@ from typing import Any
 
 from ..clipping import Clips
 from ..kernels.plan import Element
-from ..rule import maximum, rule, sqrt
+from ..rules import maximum, rule, sqrt
 from .common import add_decayed_weights, apply_update, place_eps
 from .optimizer import Optimizer
 

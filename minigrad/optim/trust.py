@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..rule import Norm, norm
+from ..rules import Norm, norm
 from ..tensor import Tensor
 
 Predicate = Callable[[str, Tensor], bool]

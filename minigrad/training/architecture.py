@@ -56,7 +56,7 @@ def make_model(text: str | None, inputs: int, outputs: int, dataset: str) -> nn.
     if layers and isinstance(layers[0], int):
         if (layers[0], layers[-1]) != (inputs, outputs):
             raise ValueError(
-                f"--model {text}: {dataset} has {inputs} features and {outputs} classes or targets, so the sizes must "
+                f"--model {text}: {dataset} has {inputs} features and {outputs} outputs, so the sizes must "
                 f"start with {inputs} and end with {outputs}"
             )
         hidden = hidden[1:-1]

@@ -32,13 +32,14 @@ class Callback:
         """When training ends in whatever way, to give back files and the like."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run must know, in values that JSON can hold; it becomes part of checkpoints."""
+        """What a resumed run must know, in values that JSON can hold.
+
+        Where a class overrides it, it becomes part of checkpoints, and `load_state_dict` gets it back.
+        """
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned."""
-        if state:
-            raise ValueError(f"{type(self).__name__}: keeps no state, but the checkpoint has {', '.join(state)}")
+        """Take over what `state_dict` returned; ValueError, before anything has changed, if it cannot be that."""
 
 
 class EarlyStopping(Callback):

@@ -109,5 +109,10 @@ def check_arguments(owner: str, call: Call, known: dict[str, inspect.Parameter])
 
 def describe(name: str, known: dict[str, inspect.Parameter]) -> str:
     """A name with its arguments and their defaults, as in code."""
-    parts = [p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in known.values()]
+    parts = [p.name if p.default is p.empty else f"{p.name}={show(p.default)}" for p in known.values()]
     return f"{name}({', '.join(parts)})"
+
+
+def show(value: Any) -> str:
+    """A default as in code; a function by its name."""
+    return getattr(value, "__name__", "") or repr(value)

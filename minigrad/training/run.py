@@ -116,8 +116,12 @@ class Run:
             "random": random.get_state(),
             "loader": self.loader.state_dict(),
             "progress": self.progress.state_dict(),
-            "callbacks": [{"kind": type(each).__name__, **each.state_dict()} for each in self.callbacks],
+            "callbacks": [{"kind": type(each).__name__, **each.state_dict()} for each in self._stateful()],
         }
+
+    def _stateful(self) -> list[Callback]:
+        """The callbacks that keep a state; others, such as a display, may differ when a run goes on."""
+        return [each for each in self.callbacks if type(each).state_dict is not Callback.state_dict]
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state.
@@ -130,7 +134,7 @@ class Run:
         for name in ("schedulers", "callbacks"):
             if not isinstance(state[name], list) or len(state[name]) != len(own[name]):
                 raise ValueError(f"this run has {len(own[name])} {name}, the saved one had others")
-        for number, (saved, each) in enumerate(zip(state["callbacks"], self.callbacks, strict=True)):
+        for number, (saved, each) in enumerate(zip(state["callbacks"], self._stateful(), strict=True)):
             if saved["kind"] != type(each).__name__:
                 raise ValueError(f"callback {number} is {type(each).__name__}, but {saved['kind']!r} in the saved run")
         progress = Progress.from_state(state["progress"])
@@ -148,6 +152,6 @@ class Run:
         for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
             scheduler.load_state_dict(saved)
         self.loader.load_state_dict(state["loader"])
-        for callback, saved in zip(self.callbacks, state["callbacks"], strict=True):
+        for callback, saved in zip(self._stateful(), state["callbacks"], strict=True):
             callback.load_state_dict({name: value for name, value in saved.items() if name != "kind"})
         random.set_state(state["random"])

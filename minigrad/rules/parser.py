@@ -1,222 +1,23 @@
-"""Rules and norms: the two things that a chain is made of.
-
-A rule is an update written once, on scalars, in the notation of its paper. It is parsed, never guessed at: the
-text that a reader sees is what the kernels are generated from, and what runs as plain Python.
-
-    @rule(state=("momentum_buffer",))
-    def heavy_ball(update, momentum_buffer, *, momentum):
-        momentum_buffer = momentum * momentum_buffer + update
-        update = momentum_buffer
-        return update, momentum_buffer
-
-Positional arguments are scalars of the parameter's dtype: ``update`` (the running update, at first the gradient),
-``param``, ``grad``, the rule's state, and norms that stand earlier in the chain (``param_norm``). Keyword-only
-arguments are Python floats: options of the param group, or what ``scalars`` computes from the step. What depends
-on these alone is computed in float64 and rounded once, so ``1 - beta2`` keeps its digits in a float32 model.
-"""
+"""From a scalar Python function to a rule. What a kernel could not do is refused, with the line."""
 
 from __future__ import annotations
 
 import ast
-import builtins
-import copy
 import inspect
-import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
-from .store import SCOPES
+from .functions import FUNCTIONS, MATH
+from .language import VALUES, Assignment, Rule
 from .trace import traced_source
 
-VALUES = ("update", "param", "grad")
 _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.USub, ast.UAdd)
 _COMPARISONS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
 
 
 class RuleError(TypeError):
     """A rule that cannot be compiled, with the place in its source."""
-
-
-# --- functions for rules ----------------------------------------------------------------------------------------
-
-
-def sqrt(x: Any) -> Any:
-    """Square root of a scalar, in its own precision."""
-    return math.sqrt(x) if isinstance(x, float | int) and not isinstance(x, np.generic) else np.sqrt(x)
-
-
-def exp(x: Any) -> Any:
-    """e to the power of a scalar, in its own precision."""
-    return math.exp(x) if isinstance(x, float | int) and not isinstance(x, np.generic) else np.exp(x)
-
-
-def log(x: Any) -> Any:
-    """Natural logarithm of a scalar, in its own precision."""
-    return math.log(x) if isinstance(x, float | int) and not isinstance(x, np.generic) else np.log(x)
-
-
-def sign(x: Any) -> Any:
-    """1 for a positive scalar, -1 for a negative one, otherwise the scalar itself (0 or NaN)."""
-    return type(x)(1) if x > 0 else type(x)(-1) if x < 0 else x
-
-
-def maximum(a: Any, b: Any) -> Any:
-    """The larger of two scalars; NaN if either is."""
-    return _in_precision_of(a, b, a if a > b or a != a else b)
-
-
-def minimum(a: Any, b: Any) -> Any:
-    """The smaller of two scalars; NaN if either is."""
-    return _in_precision_of(a, b, a if a < b or a != a else b)
-
-
-def _in_precision_of(a: Any, b: Any, value: Any) -> Any:
-    """The value as a NumPy scalar if ``a`` or ``b`` is one, so that what follows is not computed in float64."""
-    kind = type(a) if isinstance(a, np.generic) else type(b)
-    return kind(value) if issubclass(kind, np.generic) else value
-
-
-# What a rule may call, under the name that kernels know it by.
-_FUNCTIONS: dict[Any, str] = {
-    **dict.fromkeys((sqrt, math.sqrt, np.sqrt), "sqrt"),
-    **dict.fromkeys((exp, math.exp, np.exp), "exp"),
-    **dict.fromkeys((log, math.log, np.log), "log"),
-    **dict.fromkeys((sign, np.sign), "sign"),
-    **dict.fromkeys((builtins.abs, np.abs, math.fabs), "abs"),
-    **dict.fromkeys((maximum, np.maximum), "maximum"),
-    **dict.fromkeys((minimum, np.minimum), "minimum"),
-    # Python's own keep the first of two where neither is larger, also beside NaN.
-    builtins.max: "max",
-    builtins.min: "min",
-}
-MATH = {"sqrt": sqrt, "exp": exp, "log": log, "sign": sign, "abs": builtins.abs, "maximum": maximum, "minimum": minimum}
-
-
-# --- what a chain is made of ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """One statement of a rule: a name, and the expression that is computed for it."""
-
-    target: str
-    value: ast.expr
-    line: int
-
-
-@dataclass(frozen=True, eq=False)
-class Rule:
-    """An element-wise update, parsed and checked. Made by `rule`.
-
-    Attributes:
-        name: the function's name.
-        function: the function itself; calling the rule calls it.
-        source: its text.
-        inputs: the positional arguments, in order.
-        state: the names of its state slots, one value per parameter element each.
-        hypers: the keyword-only arguments.
-        body: its statements.
-        outputs: the names it returns: its state, and what it changes of ``update``, ``param`` and ``grad``.
-        scalars: computes step-dependent hyper-parameters, or ``None``.
-        init: the value that a state slot starts with, a number or the name of an option; 0 where absent.
-    """
-
-    name: str
-    function: Callable[..., Any]
-    source: str
-    inputs: tuple[str, ...]
-    state: tuple[str, ...]
-    hypers: tuple[str, ...]
-    body: tuple[Assignment, ...]
-    outputs: tuple[str, ...]
-    scalars: Callable[..., Mapping[str, float]] | None = None
-    init: Mapping[str, float | str] = field(default_factory=dict)
-
-    def __call__(self, *args: Any, **keywords: Any) -> Any:
-        """Run the rule as plain Python, on scalars."""
-        return self.function(*args, **keywords)
-
-    def __repr__(self) -> str:
-        return f"<rule {self.name}({', '.join(self.inputs)}; {', '.join(self.hypers)})>"
-
-    def renamed(self, names: Mapping[str, str]) -> Rule:
-        """The same rule with some norms and hyper-parameters under other names, to stand in a chain twice."""
-
-        class Renaming(ast.NodeTransformer):
-            def visit_Name(self, node: ast.Name) -> ast.Name:
-                return ast.Name(names.get(node.id, node.id), node.ctx)
-
-        body = tuple(replace(a, value=Renaming().visit(copy.deepcopy(a.value))) for a in self.body)
-        inputs = tuple(names.get(name, name) for name in self.inputs)
-        hypers = tuple(names.get(name, name) for name in self.hypers)
-        return replace(self, inputs=inputs, hypers=hypers, body=body)
-
-    @property
-    def norms(self) -> tuple[str, ...]:
-        """The names of the norms that it reads."""
-        return tuple(name for name in self.inputs if name not in VALUES and name not in self.state)
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """The hyper-parameters that the param group must have, apart from what ``scalars`` computes."""
-        if self.scalars is None:
-            return self.hypers
-        wanted = tuple(n for n in inspect.signature(self.scalars).parameters if n != "step")
-        return (*self.hypers, *(n for n in wanted if n not in self.hypers))
-
-
-@dataclass(frozen=True)
-class Norm:
-    """A norm over a range, which later rules read by name. Made by `norm`.
-
-    Attributes:
-        of: ``"param"``, ``"grad"`` or ``"update"`` as it stands at this place of the chain.
-        scope: over which range: ``"unit"``, ``"tensor"``, ``"layer"`` or ``"global"``.
-        order: 1, 2, any positive number or infinity.
-        name: the name by which rules read it.
-        where: an option; parameters for which it is 0 are left out of the norm.
-        nonfinite: what happens where it is NaN or infinite: ``"propagate"`` goes on, ``"raise"`` and ``"skip"`` stop
-            the step before anything is changed.
-    """
-
-    of: str
-    scope: str
-    order: float
-    name: str
-    where: str | None = None
-    nonfinite: str = "propagate"
-
-
-def norm(
-    of: str,
-    scope: str,
-    order: float = 2,
-    name: str | None = None,
-    where: str | None = None,
-    nonfinite: str = "propagate",
-) -> Norm:
-    """A norm of ``"param"``, ``"grad"`` or ``"update"`` over each unit, tensor, layer, or over everything (global).
-
-    Rules that stand later in the chain read it under ``name``, by default ``of`` followed by ``_norm``. It is
-    accumulated in float64, over fixed blocks combined in a fixed order, so that the number of threads does not
-    show in the result.
-
-    Raises:
-        ValueError: for an unknown quantity or scope, or an order that is not positive.
-    """
-    if of not in VALUES:
-        raise ValueError(f"norm: of must be one of {', '.join(VALUES)}, not {of!r}")
-    if scope not in SCOPES:
-        raise ValueError(f"norm: scope must be one of {', '.join(SCOPES)}, not {scope!r}")
-    if isinstance(order, bool) or not isinstance(order, int | float) or not order > 0:
-        raise ValueError(f"norm: the order must be a number above 0, not {order!r}")
-    if nonfinite not in ("raise", "skip", "propagate"):
-        raise ValueError(f"norm: nonfinite must be 'raise', 'skip' or 'propagate', not {nonfinite!r}")
-    return Norm(of, scope, float(order), name or f"{of}_norm", where, nonfinite)
 
 
 def rule(
@@ -244,9 +45,6 @@ def rule(
         return _Parser(f, tuple(state), scalars, dict(init or {})).rule()
 
     return make if function is None else make(function)
-
-
-# --- parsing ----------------------------------------------------------------------------------------------------
 
 
 class _Parser:
@@ -419,7 +217,7 @@ class _Parser:
 
     def _call(self, node: ast.Call) -> ast.expr:
         called = self._resolve(node.func)
-        name = _FUNCTIONS.get(called) if callable(called) else None
+        name = FUNCTIONS.get(called) if callable(called) else None
         if name is None:
             raise self.fail(
                 node, f"{ast.unparse(node.func)}() cannot be called in a rule; there are {', '.join(sorted(MATH))}"

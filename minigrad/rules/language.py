@@ -1,0 +1,135 @@
+"""Rule and Norm: the two things that a chain is made of."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..store import SCOPES
+
+# What a rule works on besides its own state, and what a norm is taken of.
+VALUES = ("update", "param", "grad")
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One statement of a rule: a name, and the expression that is computed for it."""
+
+    target: str
+    value: ast.expr
+    line: int
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """An element-wise update, parsed and checked. Made by `rule`.
+
+    Attributes:
+        name: the function's name.
+        function: the function itself; calling the rule calls it.
+        source: its text.
+        inputs: the positional arguments, in order.
+        state: the names of its state slots, one value per parameter element each.
+        hypers: the keyword-only arguments.
+        body: its statements.
+        outputs: the names it returns: its state, and what it changes of ``update``, ``param`` and ``grad``.
+        scalars: computes step-dependent hyper-parameters, or ``None``.
+        init: the value that a state slot starts with, a number or the name of an option; 0 where absent.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    source: str
+    inputs: tuple[str, ...]
+    state: tuple[str, ...]
+    hypers: tuple[str, ...]
+    body: tuple[Assignment, ...]
+    outputs: tuple[str, ...]
+    scalars: Callable[..., Mapping[str, float]] | None = None
+    init: Mapping[str, float | str] = field(default_factory=dict)
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        """Run the rule as plain Python, on scalars."""
+        return self.function(*args, **keywords)
+
+    def __repr__(self) -> str:
+        return f"<rule {self.name}({', '.join(self.inputs)}; {', '.join(self.hypers)})>"
+
+    def renamed(self, names: Mapping[str, str]) -> Rule:
+        """The same rule with some norms and hyper-parameters under other names, to stand in a chain twice."""
+
+        class Renaming(ast.NodeTransformer):
+            def visit_Name(self, node: ast.Name) -> ast.Name:
+                return ast.Name(names.get(node.id, node.id), node.ctx)
+
+        body = tuple(replace(a, value=Renaming().visit(copy.deepcopy(a.value))) for a in self.body)
+        inputs = tuple(names.get(name, name) for name in self.inputs)
+        hypers = tuple(names.get(name, name) for name in self.hypers)
+        return replace(self, inputs=inputs, hypers=hypers, body=body)
+
+    @property
+    def norms(self) -> tuple[str, ...]:
+        """The names of the norms that it reads."""
+        return tuple(name for name in self.inputs if name not in VALUES and name not in self.state)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The hyper-parameters that the param group must have, apart from what ``scalars`` computes."""
+        if self.scalars is None:
+            return self.hypers
+        wanted = tuple(n for n in inspect.signature(self.scalars).parameters if n != "step")
+        return (*self.hypers, *(n for n in wanted if n not in self.hypers))
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A norm over a range, which later rules read by name. Made by `norm`.
+
+    Attributes:
+        of: ``"param"``, ``"grad"`` or ``"update"`` as it stands at this place of the chain.
+        scope: over which range: ``"unit"``, ``"tensor"``, ``"layer"`` or ``"global"``.
+        order: 1, 2, any positive number or infinity.
+        name: the name by which rules read it.
+        where: an option; parameters for which it is 0 are left out of the norm.
+        nonfinite: what happens where it is NaN or infinite: ``"propagate"`` goes on, ``"raise"`` and ``"skip"`` stop
+            the step before anything is changed.
+    """
+
+    of: str
+    scope: str
+    order: float
+    name: str
+    where: str | None = None
+    nonfinite: str = "propagate"
+
+
+def norm(
+    of: str,
+    scope: str,
+    order: float = 2,
+    name: str | None = None,
+    where: str | None = None,
+    nonfinite: str = "propagate",
+) -> Norm:
+    """A norm of ``"param"``, ``"grad"`` or ``"update"`` over each unit, tensor, layer, or over everything (global).
+
+    Rules that stand later in the chain read it under ``name``, by default ``of`` followed by ``_norm``. It is
+    accumulated in float64, over fixed blocks combined in a fixed order, so that the number of threads does not
+    show in the result.
+
+    Raises:
+        ValueError: for an unknown quantity or scope, or an order that is not positive.
+    """
+    if of not in VALUES:
+        raise ValueError(f"norm: of must be one of {', '.join(VALUES)}, not {of!r}")
+    if scope not in SCOPES:
+        raise ValueError(f"norm: scope must be one of {', '.join(SCOPES)}, not {scope!r}")
+    if isinstance(order, bool) or not isinstance(order, int | float) or not order > 0:
+        raise ValueError(f"norm: the order must be a number above 0, not {order!r}")
+    if nonfinite not in ("raise", "skip", "propagate"):
+        raise ValueError(f"norm: nonfinite must be 'raise', 'skip' or 'propagate', not {nonfinite!r}")
+    return Norm(of, scope, float(order), name or f"{of}_norm", where, nonfinite)
