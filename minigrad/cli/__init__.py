@@ -1,0 +1,197 @@
+"""The command ``minigrad``: train, resume, evaluate, compare, list, devices.
+
+Exit status: 0 when all is done, 1 when training failed, 2 for wrong usage, 130 when interrupted.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..suggest import unknown
+from ..training.catalogue import OPTIMIZERS
+from .config import as_tokens, read_options
+from .errors import FAILED, INTERRUPTED, USAGE, CommandError
+from .options import Arguments, Parser, add_run_options, add_training_options, complete
+
+__all__ = ["OPTIMIZERS", "main"]
+
+_SUMMARY = "A deep-learning framework small enough to read."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # where the table's lines cannot be encoded, print ? instead
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        return _run(words)
+    except CommandError as error:
+        print(error, file=sys.stderr)
+        return error.status
+    except SystemExit as exit_:  # argparse's way of ending after --help
+        return exit_.code if isinstance(exit_.code, int) else USAGE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read the output, such as head, has closed it; nothing more can be written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _run(words: list[str]) -> int:
+    """Read the command line, and import what its command needs only then."""
+    given = _parse(words)
+    command = given.pop("command")
+    if command == "list":
+        from .listing import show_list
+
+        return show_list(given["sections"])
+    if command == "devices":
+        from .listing import show_devices
+
+        return show_devices()
+    if command in ("resume", "evaluate"):
+        return _on_a_run(command, given)
+    file = given.pop("config", None)
+    if file is not None:
+        given = {**_from_file(file), **given}
+    if command == "compare":
+        from .compare import compare
+
+        names = given.pop("names")
+        return compare(names, given)
+    from .train import train
+
+    return train(complete(given))
+
+
+def _on_a_run(command: str, given: Arguments) -> int:
+    """The commands that take up the arguments of a run that is there."""
+    from ..training.run_directory import CONFIG, RunDirectory
+
+    path = given.pop("run")
+    try:
+        saved = RunDirectory.open(path).config()["arguments"]
+    except (ValueError, OSError) as error:
+        raise CommandError(f"minigrad {command}: {error}") from None
+    checkpoint = given.pop("checkpoint", None)
+    arguments = {**checked_arguments(saved, os.path.join(path, CONFIG)), "quiet": False, **given}
+    if command == "resume":
+        from .train import resume
+
+        return resume(path, given, arguments)
+    from .evaluate import evaluate
+
+    return evaluate(path, arguments, checkpoint)
+
+
+def checked_arguments(options: Mapping[str, Any], file: str) -> Arguments:
+    """Options from a file, read and checked as those of ``minigrad train`` are, with every default.
+
+    Raises:
+        CommandError: naming the file.
+    """
+    return complete(_parsed_options(options, file))
+
+
+def _from_file(file: str) -> Arguments:
+    return _parsed_options(read_options(file), file)
+
+
+def _parsed_options(options: Mapping[str, Any], file: str) -> Arguments:
+    try:
+        parsed = _parse(["train", *as_tokens(options, _options_of(_parsers()[1]["train"]))])
+    except CommandError as error:
+        text = str(error).removeprefix("minigrad train: ").removeprefix("argument --")
+        raise CommandError(f"{file}: {text}") from None
+    del parsed["command"]
+    return parsed
+
+
+def _parse(words: list[str]) -> Arguments:
+    """The command and the options that were given, and no others.
+
+    Raises:
+        CommandError: for anything wrong, with the nearest name for an unknown one.
+    """
+    parser, commands = _parsers()
+    if words and not words[0].startswith("-") and words[0] not in commands:
+        raise CommandError(f"minigrad: {unknown('command', words[0], commands)}")
+    chosen, rest = parser.parse_known_args(words)
+    if rest:
+        known = _options_of(commands[chosen.command])
+        raise CommandError(f"minigrad {chosen.command}: {unknown('argument', rest[0].split('=')[0], known)}")
+    return dict(vars(chosen))
+
+
+def _options_of(parser: Parser) -> dict[str, Any]:
+    return {name: action for action in parser._actions for name in action.option_strings if name.startswith("--")}
+
+
+def _parsers() -> tuple[Parser, dict[str, Parser]]:
+    """The parser of the whole command line, and that of each command."""
+    parser = Parser(prog="minigrad", description=_SUMMARY, allow_abbrev=False)
+    chooser = parser.add_subparsers(dest="command", required=True, metavar="command")
+    commands: dict[str, Parser] = {}
+
+    def command(name: str, help: str, description: str) -> Parser:
+        commands[name] = chooser.add_parser(name, allow_abbrev=False, help=help, description=description)
+        return commands[name]
+
+    train = command(
+        "train",
+        "train a model and test it on data held out",
+        "Train a multi-layer perceptron on four fifths of a dataset, and test it on the other fifth after every epoch. "
+        "Without options: 64-64-10 on the digits. Values with brackets, commas or parentheses may need quotes.",
+    )
+    add_training_options(train)
+    add_run_options(train)
+
+    resume = command(
+        "resume",
+        "go on with a run that was interrupted",
+        "Go on with the last checkpoint of a run. The finished run is the same, to the bit, as if it had never been "
+        "interrupted.",
+    )
+    resume.add_argument("run", metavar="RUN", help="a run directory, such as runs/digits-sgd-1")
+    _add_some(resume, train, ("--epochs", "--threads", "--quiet"))
+
+    evaluate = command(
+        "evaluate",
+        "test the weights of a run on its held-out data",
+        "Print loss and metrics of the finished weights of a run, or of a checkpoint, on the data held out.",
+    )
+    evaluate.add_argument("run", metavar="RUN", help="a run directory, such as runs/digits-sgd-1")
+    evaluate.add_argument("--checkpoint", metavar="FILE", help="evaluate this checkpoint; best means the best epoch's")
+    _add_some(evaluate, train, ("--threads", "--quiet"))
+
+    compare = command(
+        "compare",
+        "several optimizers or runs on one problem",
+        "Train with each optimizer from the same initial parameters on the same batches, or read runs that are there, "
+        "and show a table and a picture. All options but --optimizer are those of minigrad train.",
+    )
+    compare.add_argument(
+        "names", metavar="NAME", nargs="+", help="an optimizer, such as Adam or Adam:lr=0.01, or a run directory"
+    )
+    add_training_options(compare)
+    add_run_options(compare)
+
+    listing = command(
+        "list",
+        "datasets, models, losses, optimizers, schedules and clips",
+        "Print what there is, with arguments and defaults.",
+    )
+    listing.add_argument("sections", metavar="SECTION", nargs="*", help="such as optimizers (default: all)")
+    command("devices", "what this machine computes on", "Print the devices.")
+    return parser, commands
+
+
+def _add_some(parser: Parser, train: Parser, names: Sequence[str]) -> None:
+    """Options as those of ``minigrad train``."""
+    for name in names:
+        parser._add_action(_options_of(train)[name])

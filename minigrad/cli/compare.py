@@ -1,0 +1,228 @@
+"""``minigrad compare``: several optimizers, or runs that are there, on one problem."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from .. import training
+from ..training import Run, catalogue
+from ..training.calls import parse_call, spelt
+from ..training.curves import draw_curves
+from ..training.files import write_atomically
+from ..training.progress import Row, is_better
+from ..training.run_directory import CONFIG, RunDirectory
+from .display import console
+from .errors import CommandError, words
+from .options import Arguments, complete
+from .train import carry_on, describe_optimizer, new_directory, prepare
+
+# What two runs must have in common to be compared: they begin alike and see the same batches.
+_SHARED = ("data", "model", "loss", "dtype", "seed", "batch_size", "accumulate", "epochs")
+
+
+@dataclass
+class Entry:
+    """One line of the comparison."""
+
+    label: str
+    optimizer: str
+    history: list[Row]
+    monitor: str
+    seconds: float | None
+    initial: str
+
+
+def compare(names: Sequence[str], given: Arguments) -> int:
+    """Train with each optimizer, or read each run, and show a table and a picture."""
+    arguments = complete(given)
+    out = console(arguments["quiet"])
+    labels = [Path(name).name if _is_run(name) else name for name in names]
+    if len(set(labels)) != len(labels):
+        raise CommandError("minigrad compare: the same name is there twice")
+    fresh = [_arguments_for(name, given) for name in names if not _is_run(name)]
+    olds = [(name, _config(name)) for name in names if _is_run(name)]
+    _check_shared([(name, config["arguments"]) for name, config in olds], fresh)
+    folder = None if arguments["no_output"] else _folder(arguments)
+    entries = []
+    for name, label in zip(names, labels, strict=True):
+        if _is_run(name):
+            entries.append(_read(name, label, out))
+        else:
+            entries.append(_train(label, fresh.pop(0), folder, out))
+    if len({entry.initial for entry in entries}) != 1:
+        raise CommandError("minigrad compare: the runs do not begin with the same parameters")
+    _show(entries, out)
+    if folder is not None:
+        _write(entries, folder, out)
+    return 0
+
+
+def _is_run(name: str) -> bool:
+    return os.sep in name or Path(name, CONFIG).exists()
+
+
+def _arguments_for(name: str, given: Arguments) -> Arguments:
+    """The arguments for one optimizer, written as ``Adam`` or ``Adam:lr=0.01``."""
+    try:
+        call = parse_call(name)
+        optimizer = spelt("optimizer", call.name, catalogue.OPTIMIZERS)
+        known = catalogue.optimizer_arguments(optimizer)
+        own = training_values(optimizer, call.kwargs, known)
+        if call.args:
+            raise ValueError(f"{optimizer}: write its values by name, as in {optimizer}:lr=0.01")
+    except ValueError as error:
+        raise CommandError(f"minigrad compare: {words(error)}") from None
+    # A hyper-parameter for all goes to those optimizers that have it.
+    shared = {k: v for k, v in given.items() if k in known or k not in _all_hyper_parameters()}
+    return complete({**shared, **own, "optimizer": optimizer})
+
+
+def training_values(optimizer: str, values: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    """The values, if the optimizer has options of these names."""
+    from ..suggest import unknown
+
+    for name in values:
+        if name not in known:
+            raise ValueError(f"{optimizer}: {unknown('option', name, known)}")
+    return values
+
+
+def _all_hyper_parameters() -> set[str]:
+    return {name for optimizer in catalogue.OPTIMIZERS for name in catalogue.optimizer_arguments(optimizer)}
+
+
+def _config(name: str) -> dict[str, Any]:
+    try:
+        return RunDirectory.open(name).config()
+    except (ValueError, OSError) as error:
+        raise CommandError(f"minigrad compare: {words(error)}") from None
+
+
+def _check_shared(runs: list[tuple[str, Arguments]], fresh: list[Arguments]) -> None:
+    """Refuse runs that do not begin alike, or do not see the same batches."""
+    everyone = [*runs, *((arguments["optimizer"], arguments) for arguments in fresh)]
+    first_name, first = everyone[0]
+    for name, other in everyone[1:]:
+        for setting in _SHARED:
+            if first.get(setting) != other.get(setting):
+                raise CommandError(
+                    f"minigrad compare: {first_name} has {setting} {first.get(setting)!r}, but {name} has "
+                    f"{other.get(setting)!r}; compare runs on the same problem"
+                )
+
+
+def _folder(arguments: Arguments) -> Path:
+    """A new folder for the comparison, numbered."""
+    output, name = Path(arguments["output"]), arguments.get("name") or "compare"
+    number = 1
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                folder = output / f"{name}-{number}"
+                folder.mkdir()
+            except FileExistsError:
+                number += 1
+            else:
+                return folder
+    except OSError as error:
+        raise CommandError(f"minigrad compare: {words(error)}") from None
+
+
+def _train(label: str, arguments: Arguments, folder: Path | None, out: Console) -> Entry:
+    run, recipe, asked = prepare(arguments, out, "minigrad compare")
+    initial = _digest(run)
+    directory = None
+    if folder is not None:
+        settings = {**arguments, "output": str(folder), "name": arguments["optimizer"].lower()}
+        directory = new_directory(run, recipe, asked, settings)
+    out.print(f"training {describe_optimizer(run)}", markup=False, soft_wrap=True)
+    try:
+        _, seconds = carry_on(run, recipe.epochs, directory, arguments, out, show=False)
+    except CommandError as error:
+        raise CommandError(f"{error} (with {label})", error.status) from None
+    return Entry(label, describe_optimizer(run), run.progress.history, run.monitor, seconds, initial)
+
+
+def _read(name: str, label: str, out: Console) -> Entry:
+    """The history of a run from its last checkpoint."""
+    config, directory = _config(name), RunDirectory(name)
+    from . import checked_arguments
+
+    run, _, _ = prepare(checked_arguments(config["arguments"], f"{directory.path / CONFIG}"), out, "minigrad compare")
+    initial = _digest(run)
+    try:
+        run.callbacks = [training.RunLog(directory.path)]
+        training.load_checkpoint(directory.last_checkpoint(), run)
+    except (ValueError, OSError) as error:
+        raise CommandError(f"minigrad compare: {words(error)}") from None
+    return Entry(label, describe_optimizer(run), run.progress.history, run.monitor, None, initial)
+
+
+def _digest(run: Run) -> str:
+    digest = hashlib.sha256()
+    for parameter in run.model.parameters():
+        digest.update(parameter.data.tobytes())
+    return digest.hexdigest()
+
+
+def _rows(entries: list[Entry]) -> list[list[str]]:
+    rows = [["name", "optimizer", "best", "in epoch", "last", "train loss", "seconds"]]
+    for entry in entries:
+        values = [row[entry.monitor] for row in entry.history]
+        best = next(v for v in values if not any(is_better(entry.monitor, w, v) for w in values))
+        show: Any = "{:.2%}".format if entry.monitor.endswith("accuracy") else "{:.4g}".format
+        seconds = "" if entry.seconds is None else f"{entry.seconds:.1f}"
+        last = entry.history[-1]["train_loss"]
+        rows.append(
+            [
+                entry.label,
+                entry.optimizer,
+                show(best),
+                str(values.index(best) + 1),
+                show(values[-1]),
+                f"{last:.4f}",
+                seconds,
+            ]
+        )
+    return rows
+
+
+def _show(entries: list[Entry], out: Console) -> None:
+    rows = _rows(entries)
+    title = entries[0].monitor.replace("held_out", "held-out").replace("_", " ")
+    out.print(f"the same initial parameters and batches for all; best and last: {title}", soft_wrap=True)
+    if out.is_terminal:
+        table = Table()
+        for number, name in enumerate(rows[0]):
+            table.add_column(name, justify="left" if number < 2 else "right")
+        for row in rows[1:]:
+            table.add_row(*row)
+        out.print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
+        out.print("  ".join(cells).rstrip(), markup=False, soft_wrap=True)
+
+
+def _write(entries: list[Entry], folder: Path, out: Console) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(_rows(entries))
+    try:
+        write_atomically(folder / "comparison.csv", text.getvalue().encode())
+        draw_curves({entry.label: entry.history for entry in entries}, folder / "comparison.png")
+    except OSError as error:
+        raise CommandError(f"minigrad compare: {words(error)}", 1) from None
+    runs = [path.name + "/" for path in sorted(folder.iterdir()) if path.is_dir()]
+    out.print(f"wrote {folder}: {', '.join(['comparison.csv', 'comparison.png', *runs])}", markup=False, soft_wrap=True)

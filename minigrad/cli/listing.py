@@ -1,0 +1,66 @@
+"""``minigrad list`` and ``minigrad devices``: what there is, read from the signatures of the classes themselves."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version
+
+from ..data import DATASETS
+from ..kernels.threads import get_num_threads
+from ..nn.containers import ACTIVATIONS, NORMS
+from ..suggest import unknown
+from ..training import catalogue
+from ..training.calls import arguments_of, describe
+from .errors import CommandError
+
+SECTIONS = ("datasets", "models", "losses", "optimizers", "schedules", "clips")
+
+
+def show_list(sections: list[str]) -> int:
+    """Print the names in some sections, or in all, with their arguments and defaults."""
+    for name in sections:
+        if name not in SECTIONS:
+            raise CommandError(f"minigrad list: {unknown('section', name, SECTIONS)}")
+    for number, name in enumerate(sections or SECTIONS):
+        if number:
+            print()
+        print(f"{name}:")
+        for line in _lines(name):
+            print(f"  {line}")
+    return 0
+
+
+def _lines(section: str) -> list[str]:
+    if section == "datasets":
+        return [
+            *(describe(name, catalogue.data_arguments(name)) for name in DATASETS),
+            "a folder with the IDX files of MNIST, Fashion-MNIST or the like",
+        ]
+    if section == "models":
+        return [
+            "64-64-10: the sizes of all layers, with ReLU between them",
+            f"mlp:128,relu,64: hidden layers, each followed by any of {', '.join([*ACTIVATIONS, *NORMS, 'dropout=p'])}",
+        ]
+    if section == "losses":
+        return [describe(name, catalogue.loss_arguments(name)) for name in catalogue.LOSSES]
+    if section == "optimizers":
+        lines = []
+        for name, settings in catalogue.OPTIMIZERS.items():
+            if name == "Lookahead":
+                lines.append(f"{describe(name, catalogue.lookahead_arguments())} around any of them, with --lookahead")
+                continue
+            told = ", ".join(f"{key}={value:g}" for key, value in settings.items())
+            lines.append(f"{describe(name, catalogue.optimizer_arguments(name))}; minigrad train begins with {told}")
+        return lines
+    if section == "schedules":
+        return [describe(name, catalogue.schedule_arguments(name)) for name in catalogue.schedules()]
+    return [describe(name, arguments_of(kind)) for name, kind in catalogue.CLIPS.items()]
+
+
+def show_devices() -> int:
+    """Print what this machine computes on."""
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    print(f"cpu: {affinity} cores for this process, {get_num_threads()} threads for update kernels")
+    print(f"numba {version('numba')}, numpy {version('numpy')}")
+    print("cuda: not supported by this version")
+    return 0

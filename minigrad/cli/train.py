@@ -1,0 +1,249 @@
+"""``minigrad train`` and ``minigrad resume``."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from .. import nn, training
+from ..kernels.cache import cache_folder
+from ..kernels.threads import get_num_threads, set_num_threads
+from ..optim import Optimizer
+from ..training import Run
+from ..training.blas import use_one_blas_thread
+from ..training.checkpoint import checkpoint_path
+from ..training.recipe import Problem, Recipe, make_run, problem
+from ..training.run_directory import CHECKPOINTS, RunDirectory, versions
+from .display import Display, best_of, console
+from .errors import FAILED, INTERRUPTED, CommandError, words
+from .options import Arguments, recipe_of
+
+
+def train(arguments: Arguments) -> int:
+    """Train a new run."""
+    out = console(arguments["quiet"])
+    run, recipe, asked = prepare(arguments, out)
+    directory = None if arguments["no_output"] else new_directory(run, recipe, asked, arguments)
+    introduce(run, asked, arguments, directory, out)
+    status, _ = carry_on(run, recipe.epochs, directory, arguments, out)
+    return status
+
+
+def resume(path: str, given: Arguments, arguments: Arguments) -> int:
+    """Go on with the run in a folder; ``given`` are the options of this command line alone."""
+    out = console(arguments["quiet"])
+    try:
+        directory = RunDirectory.open(path)
+        config = directory.config()
+        last = directory.last_checkpoint()
+    except (ValueError, OSError) as error:
+        raise CommandError(f"minigrad resume: {words(error)}") from None
+    run, recipe, asked = prepare(arguments, out, "minigrad resume")
+    check_data(config, asked, "minigrad resume")
+    run.callbacks = callbacks(directory.path, recipe, arguments)
+    try:
+        training.load_checkpoint(last, run)
+    except (ValueError, OSError) as error:
+        older = [p for p in training.checkpoints(directory.checkpoints) if p != last]
+        remedy = f"; delete it to go on from {older[-1].name}" if older else ""
+        raise CommandError(f"minigrad resume: {words(error)}{remedy}") from None
+    if "epochs" in given:
+        directory.write_config({**config, "arguments": {**config["arguments"], "epochs": recipe.epochs}})
+    if run.progress.epoch >= recipe.epochs:
+        out.print(f"{path} is complete after {run.progress.epoch} epochs; give --epochs for more", soft_wrap=True)
+    else:
+        place = f"epoch {run.progress.epoch + 1}, step {run.progress.step + 1}"
+        out.print(f"going on with {place} of {path}", soft_wrap=True)
+    status, _ = carry_on(run, recipe.epochs, directory, arguments, out)
+    return status
+
+
+def prepare(arguments: Arguments, out: Console, command: str = "minigrad train") -> tuple[Run, Recipe, Problem]:
+    """The run that arguments describe, at its beginning, with its kernels compiled."""
+    if "threads" in arguments:
+        set_num_threads(arguments["threads"])
+    use_one_blas_thread()
+    try:
+        recipe = recipe_of(arguments)
+        asked = problem(recipe)
+        run = make_run(recipe, asked)
+        compile_kernels(run.optimizer, out)
+    except (ValueError, TypeError, OSError, MemoryError) as error:
+        raise CommandError(f"{command}: {words(error)}") from None
+    return run, recipe, asked
+
+
+def compile_kernels(optimizer: Optimizer, out: Console) -> None:
+    """Compile the update kernels before the first step, and say so where they do not come from the cache."""
+    if _is_compiled(optimizer):
+        optimizer.prepare()
+        return
+    started = time.perf_counter()
+    out.print("compiling the update kernels ...", soft_wrap=True)
+    optimizer.prepare()
+    kept = "kept for the next time" if cache_folder() is not None else "not kept, for want of a folder"
+    out.print(f"compiled in {time.perf_counter() - started:.1f} s, {kept}", soft_wrap=True)
+
+
+def _is_compiled(optimizer: Optimizer) -> bool:
+    folder = cache_folder()
+    keys = [hashlib.sha256(source.encode()).hexdigest()[:32] for source in optimizer.plan().sources]
+    return folder is not None and all(any(folder.glob(f"__pycache__/kernel_{key}.*.nbc")) for key in keys)
+
+
+def callbacks(folder: Path, recipe: Recipe, arguments: Arguments) -> list[training.Callback]:
+    """Those that have a say in the run, and its files; the display is added to them."""
+    stopping: list[training.Callback] = [training.EarlyStopping(recipe.patience)] if recipe.patience else []
+    kept = training.Checkpoints(folder / CHECKPOINTS, arguments.get("checkpoint_every"), arguments["keep"])
+    return [training.RunLog(folder), training.StopIfDiverged(), *stopping, kept]
+
+
+def new_directory(run: Run, recipe: Recipe, asked: Problem, arguments: Arguments) -> RunDirectory:
+    """A run directory with the configuration and the first checkpoint of the run."""
+    name = arguments.get("name") or f"{asked.train.name}-{recipe.optimizer}".lower()
+    config = {
+        "arguments": arguments,
+        "seed": recipe.seed,
+        "device": arguments["device"],
+        "threads": get_num_threads(),
+        "versions": versions(),
+        "data": asked.fingerprint(),
+        "model": {"parameters": sum(p.size for p in run.model.parameters()), "layers": repr(run.model)},
+    }
+
+    def fill(folder: Path) -> None:
+        (folder / CHECKPOINTS).mkdir()
+        run.callbacks = callbacks(folder, recipe, arguments)
+        training.save_checkpoint(checkpoint_path(folder / CHECKPOINTS, 0), run)
+
+    try:
+        directory = RunDirectory.create(arguments["output"], name, config, fill)
+    except (ValueError, OSError) as error:
+        raise CommandError(f"minigrad train: {words(error)}") from None
+    run.callbacks = callbacks(directory.path, recipe, arguments)
+    return directory
+
+
+def check_data(config: dict[str, Any], asked: Problem, command: str) -> None:
+    """Refuse to go on with other data."""
+    saved, now = config["data"], asked.fingerprint()
+    differing = [name for name in now if saved.get(name) != now[name]]
+    if differing:
+        name = differing[0]
+        values = "" if name == "sha256" else f": {saved.get(name)!r:.60}, and now {now[name]!r:.60}"
+        what = "values" if name == "sha256" else name
+        raise CommandError(f"{command}: the data of the run had other {what}{values}")
+
+
+def introduce(run: Run, asked: Problem, arguments: Arguments, directory: RunDirectory | None, out: Console) -> None:
+    """Print the model, the optimizer, the data and the folder."""
+    table = nn.summary(run.model, (1, asked.inputs))
+    out.print(table if out.is_terminal else str(table), markup=False, soft_wrap=not out.is_terminal)
+    out.print(
+        f"{describe_optimizer(run)}, {len(asked.train)} rows of {asked.train.name} to train, {len(asked.held_out)} "
+        "held out",
+        markup=False,
+        soft_wrap=True,
+    )
+    if directory is not None:
+        out.print(f"writing {directory.path}", markup=False, soft_wrap=True)
+
+
+def describe_optimizer(run: Run) -> str:
+    """The optimizer with its learning rate, and what else is not as in its class."""
+    from ..training.catalogue import optimizer_arguments
+
+    optimizer = run.optimizer
+    inner = getattr(optimizer, "base", optimizer)
+    known = optimizer_arguments(type(inner).__name__)
+    group = inner.param_groups[0]
+    shown = {"lr": group.get("initial_lr", group["lr"])}
+    shown |= {
+        name: group[name] for name, p in known.items() if name in group and name != "lr" and group[name] != p.default
+    }
+    settings = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in shown.items())
+    text = f"{type(inner).__name__}({settings})"
+    return text if inner is optimizer else f"Lookahead around {text}"
+
+
+def carry_on(
+    run: Run, epochs: int, directory: RunDirectory | None, arguments: Arguments, out: Console, show: bool = True
+) -> tuple[int, float]:
+    """Train to the end, write what a finished run has, and say what happened; the status and the seconds."""
+    if directory is None:
+        patience = arguments.get("patience")
+        run.callbacks = [training.StopIfDiverged(), *([training.EarlyStopping(patience)] if patience else [])]
+    if show:
+        run.callbacks.append(Display(out, epochs))
+    started = time.perf_counter()
+    try:
+        with stopping_on_interrupt(run):
+            training.train(run, epochs)
+        if directory is not None:
+            finish(run, directory)
+    except (FloatingPointError, OSError) as error:
+        raise CommandError(f"minigrad: {words(error)}{_remedy(error, directory)}", FAILED) from None
+    except ValueError as error:  # a log that another process writes, or that is shorter than it was
+        raise CommandError(f"minigrad: {words(error)}") from None
+    seconds = time.perf_counter() - started
+    if run.stopping == _INTERRUPTED:
+        again = f"; go on with: minigrad resume {directory.path}" if directory is not None else ""
+        raise CommandError(f"interrupted after step {run.progress.step}{again}", INTERRUPTED)
+    if show:
+        if run.stopping:
+            out.print(f"stopped: {run.stopping}", soft_wrap=True)
+        if run.progress.history:
+            out.print(f"{best_of(run)}; {run.progress.epoch} epochs in {seconds:.1f} s", soft_wrap=True)
+        if directory is not None:
+            out.print(f"wrote {directory.path}: {', '.join(directory.files())}", markup=False, soft_wrap=True)
+    return 0, seconds
+
+
+def finish(run: Run, directory: RunDirectory) -> None:
+    """Write the weights and the picture."""
+    from ..training.curves import draw_curves
+
+    training.save_weights(directory.weights, run.model)
+    if run.progress.history:
+        draw_curves({directory.path.name: run.progress.history}, directory.curves)
+
+
+def _remedy(error: Exception, directory: RunDirectory | None) -> str:
+    """What to do about a training that failed, and where its last good state is."""
+    advice = "; try a smaller --lr" if isinstance(error, FloatingPointError) else ""
+    if directory is None:
+        return advice
+    try:
+        return f"{advice}; the last good checkpoint is {directory.last_checkpoint()}"
+    except OSError:
+        return advice
+
+
+_INTERRUPTED = "interrupted"
+
+
+@contextmanager
+def stopping_on_interrupt(run: Run) -> Iterator[None]:
+    """Let the first Ctrl-C stop the run after the step under way, and the second one at once."""
+
+    def stop(number: int, frame: Any) -> None:
+        if run.stopping == _INTERRUPTED:
+            raise KeyboardInterrupt
+        run.stopping = _INTERRUPTED
+
+    try:
+        before = signal.signal(signal.SIGINT, stop)
+    except ValueError:  # not in the main thread, where no signal arrives
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
