@@ -6,6 +6,7 @@ Needs torch 2.13, timm 1.0.31 (may be installed without its dependencies) and op
 serves the live comparison in tests/test_clipping_oracles.py. Everything is float64.
 """
 
+import importlib.machinery
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -92,7 +93,8 @@ def _with_torch(case: Case, model: str) -> tuple[Arrays, float]:
 
 def _timm():
     """timm's file alone: its package needs dependencies that are of no use here."""
-    folder = Path(importlib.util.find_spec("timm").submodule_search_locations[0])
+    # Not find_spec: another test may have put a bare package in the place of the real one.
+    folder = Path(importlib.machinery.PathFinder.find_spec("timm").submodule_search_locations[0])
     spec = importlib.util.spec_from_file_location("timm_agc", folder / "utils" / "agc.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
