@@ -332,3 +332,9 @@ def test_lookahead_too_must_step_before_its_scheduler():
     outside = optim.Lookahead(optim.SGD([nn.Parameter(np.zeros(1))]))
     with pytest.warns(UserWarning, match="came before optimizer"):
         S.ExponentialLR(outside, 0.5).step()
+
+
+def test_a_group_may_bring_its_initial_rate_as_in_pytorch():
+    group = {"params": [tensor([1.0], requires_grad=True)], "initial_lr": 0.5}
+    optimizer = optim.SGD([group], lr=0.1)
+    assert S.StepLR(optimizer, step_size=3, last_epoch=2).get_last_lr() == [0.5 * 0.1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -112,8 +112,7 @@ class ParamGroup(MutableMapping[str, Any]):
     def __setitem__(self, name: str, value: Any) -> None:
         if name == "params":
             raise ValueError(f"{self._owner}: the parameters of a group are fixed; use add_param_group() for more")
-        option = name.partition("_")[2] if name.startswith(("initial_", "max_", "min_")) else name
-        if option not in self.known and name not in self.known:
+        if not _is_option(name, self.known):
             raise TypeError(f"{self._owner}: {unknown('option', name, self.known)}")
         value = check_option(self._owner, name, value)
         if name in self._options and self._options[name] is value:
@@ -173,12 +172,22 @@ def named_groups(optimizer: Optimizer, params: Iterable[Any]) -> list[ParamGroup
         if not isinstance(options, Mapping) or "params" not in options:
             raise TypeError(f"{owner}: a param group is a dictionary with the key 'params', not {options!r:.80}")
         for name in options:
-            if name != "params" and name not in optimizer.defaults:
+            if name != "params" and not _is_option(name, optimizer.defaults):
                 raise TypeError(f"{owner}: {unknown('option', name, optimizer.defaults)}")
         pairs = _named(owner, options["params"], names, owners)
         chosen = {name: options.get(name, default) for name, default in optimizer.defaults.items()}
-        groups.append(ParamGroup(owner, chosen, pairs))
+        group = ParamGroup(owner, chosen, pairs)
+        for name in options:
+            if name != "params" and name not in chosen:
+                group[name] = options[name]
+        groups.append(group)
     return groups
+
+
+def _is_option(name: str, known: Container[str]) -> bool:
+    """Whether a key is an option, or where a scheduler keeps one's range."""
+    ranges = ("initial_", "max_", "min_")
+    return name in known or (name.startswith(ranges) and name.partition("_")[2] in known)
 
 
 def _named(owner: str, params: Any, names: set[str], owners: dict[int, str]) -> list[tuple[str, Tensor]]:
