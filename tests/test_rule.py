@@ -127,6 +127,11 @@ def test_a_rule_without_source_may_choose_with_if():
     assert_same_bits(stepped(own, apply_update, lr=0.5), np.float32([1.375, -1.625, 3.375]))
 
 
+def test_a_negative_constant_keeps_its_sign_in_a_rule_without_source():
+    own = defined("@rule\ndef own(update):\n    update = (-2) ** update - 3\n    return update")
+    assert_same_bits(stepped(own, apply_update, grads=(2.0,), lr=1.0), np.float32([0, -3, 2]))
+
+
 # The compiled reading is the plain one
 
 
