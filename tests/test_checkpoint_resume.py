@@ -83,3 +83,13 @@ def test_early_stopping_stops_a_resumed_run_where_it_had_stopped(tmp_path):
     again.go(50, resume=case.last(), callbacks=[training.EarlyStopping(3)])
     assert again.run.progress.epoch == stopped_at
     assert "has not improved for 3 epochs" in again.run.stopping
+
+
+@pytest.mark.parametrize("optimizer", ["Lookahead pullback", "LAMB"])
+def test_loading_and_saving_again_gives_the_same_bytes(tmp_path, optimizer):
+    case = Case(tmp_path / "run", optimizer, "two of them")
+    case.go(2)
+    again = Case(tmp_path / "run", optimizer, "two of them")
+    before = case.last().read_bytes()
+    again.go(2, resume=case.last())
+    assert again.checkpoints.save(again.run).read_bytes() == before

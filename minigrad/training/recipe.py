@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
@@ -216,7 +217,8 @@ def _scheduler(recipe: Recipe, optimizer: Optimizer, length: int) -> AnySchedule
         "max_lr": float(optimizer.param_groups[0]["lr"]),
     }
     for argument, value in lengths.items():
-        if argument in known and argument not in values and not {"epochs", "steps_per_epoch"} & set(values):
+        needed = argument in known and known[argument].default in (inspect.Parameter.empty, None)
+        if needed and argument not in values and not {"epochs", "steps_per_epoch"} & set(values):
             values[argument] = value
     if name in ("CyclicLR", "OneCycleLR") and not {"momentum", "betas"} & set(optimizer.defaults):
         values.setdefault("cycle_momentum", False)

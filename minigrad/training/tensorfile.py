@@ -47,7 +47,7 @@ def write_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Array], do
     """
     from safetensors.numpy import save
 
-    text = json.dumps({"sha256": _ZEROS, **document}, allow_nan=False)
+    text = json.dumps({"sha256": _ZEROS, **document}, allow_nan=False, sort_keys=True)
     # The format stores arrays in row-major order as they lie in memory; a view must be copied first.
     data = save({name: np.asarray(array, order="C") for name, array in tensors.items()}, {_KEY: text})
     digest = hashlib.sha256(data).hexdigest()

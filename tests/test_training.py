@@ -1,0 +1,256 @@
+"""fit is the explicit loop, with callbacks, evaluation and accumulation, and it stops at what is not finite."""
+
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+from training_cases import Case, StopAfter, blobs
+
+from minigrad import data, manual_seed, nn, optim, schedulers, training
+
+
+def parts(**loader):
+    train, held_out = blobs()
+    manual_seed(0)
+    model = nn.MLP([2, 8, 3])
+    optimizer = optim.Adam(model.parameters(), lr=0.02)
+    return (
+        model,
+        optimizer,
+        data.DataLoader(train, **{"batch_size": 10, "shuffle": True, "seed": 0, **loader}),
+        held_out,
+    )
+
+
+def equal(a, b):
+    return all((p.data == q.data).all() for p, q in zip(a.parameters(), b.parameters(), strict=True))
+
+
+def test_fit_trains_the_same_bits_as_the_explicit_loop():
+    model, optimizer, loader, _ = parts()
+    scheduler = schedulers.StepLR(optimizer, 2, 0.5)
+    for _ in range(4):
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+        scheduler.step()
+    other, optimizer, loader, held_out = parts()
+    run = training.fit(other, optimizer, loader, 4, evaluate=held_out, scheduler=schedulers.StepLR(optimizer, 2, 0.5))
+    assert equal(model, other)
+    assert run.progress.step == 4 * len(loader)
+
+
+def test_the_history_has_the_means_over_rows_and_the_held_out_metrics_after_each_epoch():
+    model, optimizer, loader, held_out = parts(batch_size=7)  # the last batch of an epoch is smaller
+    optimizer.param_groups[0]["lr"] = 0.0
+    run = training.fit(model, optimizer, loader, 2, evaluate=held_out, metrics={"accuracy": training.correct})
+    for part, dataset in (("train", loader.dataset), ("held_out", held_out)):
+        logits = model(dataset.features).data
+        expected = -np.log(np.exp(logits) / np.exp(logits).sum(1, keepdims=True))[range(len(logits)), dataset.labels]
+        for row in run.progress.history:
+            assert row[f"{part}_loss"] == pytest.approx(expected.mean(), rel=1e-5)
+            assert row[f"{part}_accuracy"] == (logits.argmax(1) == dataset.labels).mean()
+
+
+def test_evaluation_runs_in_evaluation_mode_and_leaves_every_mode_as_it_was():
+    model = nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.5))
+    model[1].eval()
+    first, again = (training.evaluate(model, blobs()[1], nn.functional.cross_entropy) for _ in range(2))
+    assert first == again
+    assert [module.training for module in model.modules()] == [True, True, False]
+
+
+def test_accumulated_batches_give_the_step_of_one_large_batch():
+    model, optimizer, loader, _ = parts(batch_size=9)  # 45 rows: 5 batches, of which the last is a group alone
+    training.fit(model, optimizer, loader, 1, accumulate=2)
+    other, optimizer, loader, _ = parts(batch_size=18)
+    training.fit(other, optimizer, loader, 1)
+    for p, q in zip(model.parameters(), other.parameters(), strict=True):
+        np.testing.assert_allclose(p.data, q.data, rtol=1e-4, atol=1e-5)
+
+
+def test_callbacks_are_called_in_order_at_their_moments():
+    calls = []
+
+    class Note(training.Callback):
+        def __init__(self, name):
+            self.name = name
+
+        def begin(self, run):
+            calls.append(("begin", self.name))
+
+        def after_step(self, run):
+            calls.append(("step", self.name))
+
+        def after_epoch(self, run):
+            calls.append(("epoch", self.name))
+
+        def end(self, run):
+            calls.append(("end", self.name))
+
+        def close(self):
+            calls.append(("close", self.name))
+
+    model, optimizer, loader, _ = parts(batch_size=23)
+    training.fit(model, optimizer, loader, 1, callbacks=[Note("a"), Note("b")])
+    assert calls == [
+        *[(moment, name) for moment in ("begin", "step", "step", "epoch", "end") for name in "ab"],
+        ("close", "b"),
+        ("close", "a"),
+    ]
+
+
+def test_a_stop_within_an_epoch_ends_after_that_step():
+    model, optimizer, loader, _ = parts()
+    run = training.fit(model, optimizer, loader, 5, callbacks=[StopAfter(7)])
+    assert (run.progress.step, run.progress.epoch, run.progress.batch) == (7, 1, 2)
+    assert run.stopping == "a test asked for it"
+
+
+def test_early_stopping_keeps_the_best_epoch_and_stops_after_its_patience():
+    model, optimizer, loader, _ = parts()
+    losses = iter([3.0, 2.0, 2.5, math.nan, 2.0, 9.0])
+    run = training.fit(
+        model,
+        optimizer,
+        loader,
+        50,
+        evaluate=lambda model: {"loss": next(losses)},
+        callbacks=[training.EarlyStopping(3)],
+    )
+    assert (run.progress.epoch, run.progress.best, run.progress.best_epoch) == (5, 2.0, 2)
+
+
+def test_plateau_is_given_the_monitored_metric():
+    model, optimizer, loader, _ = parts()
+    plateau = schedulers.ReduceLROnPlateau(optimizer, "min", factor=0.5, patience=0)
+    losses = iter([3.0, 2.0, 2.5, 2.4])
+    training.fit(model, optimizer, loader, 4, evaluate=lambda model: {"loss": next(losses)}, scheduler=plateau)
+    assert optimizer.param_groups[0]["lr"] == 0.02 * 0.25
+
+
+# --- what is not finite ----------------------------------------------------------------------------------------------
+
+
+class Explode(training.Callback):
+    """Breaks a parameter after a step."""
+
+    def __init__(self, step, name):
+        self.step, self.name = step, name
+
+    def after_step(self, run):
+        if run.progress.step == self.step:
+            dict(run.model.named_parameters())[self.name].data[0] = np.nan
+
+
+def test_a_loss_that_is_nan_stops_at_its_step_and_names_the_layer_and_keeps_the_checkpoint(tmp_path):
+    case = Case(tmp_path / "run", "SGD", every="step")
+    with pytest.raises(training.NonFiniteLossError) as caught:
+        case.go(5, callbacks=[Explode(7, "4.bias")])
+    assert (caught.value.step, caught.value.layer) == (8, "4")
+    assert re.search(r"the loss is nan at step 8 \(epoch 2\); layer '4' \(Linear\) .* whose bias", str(caught.value))
+    assert case.last().name == "step-000000005.safetensors"
+    fresh = Case(tmp_path / "run", "SGD", every="step")
+    fresh.go(5, resume=case.last())
+    assert fresh.run.progress.epoch == 5
+
+
+def test_the_first_of_several_broken_layers_is_named(tmp_path):
+    case = Case(tmp_path / "run", "SGD")
+    with pytest.raises(training.NonFiniteLossError) as caught:
+        case.go(5, callbacks=[Explode(3, "4.weight"), Explode(3, "1.weight")])
+    assert caught.value.layer == "1"
+
+
+def test_features_that_are_not_finite_are_named_and_no_layer(tmp_path):
+    model, optimizer, _, _ = parts()
+    bad = data.Dataset(np.full((4, 2), np.nan, np.float32), np.zeros(4, np.int64), allow_nonfinite=True)
+    with pytest.raises(training.NonFiniteLossError, match="features of the batch") as caught:
+        training.fit(model, optimizer, data.DataLoader(bad, 4), 1)
+    assert caught.value.layer is None
+
+
+def test_a_loss_function_that_gives_nan_is_told_from_a_layer(tmp_path):
+    model, optimizer, loader, _ = parts()
+    with pytest.raises(training.NonFiniteLossError, match="every layer is finite"):
+        training.fit(model, optimizer, loader, 1, loss=lambda output, labels: output.mean() * math.nan)
+
+
+def test_finding_the_layer_changes_neither_buffers_nor_random_numbers(tmp_path):
+    case = Case(tmp_path / "run", "SGD")
+    states = []
+
+    class Watch(training.Callback):
+        def close(self):
+            states.append({n: b.data.copy() for n, b in case.model.named_buffers()})
+
+        def after_step(self, run):
+            states.append({n: b.data.copy() for n, b in case.model.named_buffers()})
+            states[:] = states[-1:]
+
+    with pytest.raises(training.NonFiniteLossError):
+        case.go(5, callbacks=[Explode(3, "4.weight"), Watch()])
+    before, after = states
+    # The forward pass of the failing step itself counts a batch; looking for the layer does not count another.
+    assert after["1.num_batches_tracked"] == before["1.num_batches_tracked"] + 1
+
+
+def test_a_loss_that_grows_tenfold_is_a_divergence():
+    model, optimizer, loader, _ = parts()
+    optimizer = optim.SGD(model.parameters(), lr=1e4)
+    with pytest.raises(training.DivergedError, match=r"the loss has diverged: .* in epoch 1, 1\.\d+ at the first step"):
+        training.fit(model, optimizer, loader, 50, callbacks=[training.StopIfDiverged()])
+
+
+# --- logs ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_logs_hold_every_step_and_every_epoch_in_numbers_that_read_back_exactly(tmp_path):
+    case = Case(tmp_path / "run", scheduler="StepLR")
+    run = case.go(4)
+    steps = [json.loads(line) for line in (case.folder / "steps.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in steps] == list(range(1, 21))
+    assert [row["epoch"] for row in steps] == [epoch for epoch in range(1, 5) for _ in range(5)]
+    assert steps[-1]["loss"] == run.progress.loss
+    assert steps[-1]["lr"] == 0.01 * 0.7
+    names, *rows = [line.split(",") for line in (case.folder / "metrics.csv").read_text().splitlines()]
+    assert names == ["epoch", "step", "train_loss", "train_accuracy", "held_out_loss", "held_out_accuracy"]
+    for number, (row, expected) in enumerate(zip(rows, run.progress.history, strict=True), 1):
+        assert row[:2] == [str(number), str(5 * number)]
+        assert [float(text) for text in row[2:]] == list(expected.values())
+
+
+def test_two_processes_cannot_write_one_run(tmp_path):
+    pytest.importorskip("fcntl")
+    case = Case(tmp_path / "run")
+
+    class Intrude(training.Callback):
+        def after_epoch(self, run):
+            other = training.RunLog(case.folder)
+            other.begin(run)
+
+    with pytest.raises(ValueError, match=r"steps.jsonl: another process is writing this run"):
+        case.go(2, callbacks=[Intrude()])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"accumulate": 0}, "accumulate must be a whole number of at least 1, not 0"),
+        ({"scheduler_every": "batch"}, "scheduler_every must be 'epoch' or 'step', not 'batch'"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings, message):
+    model, optimizer, loader, _ = parts()
+    with pytest.raises(ValueError, match=message):
+        training.fit(model, optimizer, loader, 1, **settings)
+
+
+@pytest.mark.parametrize("patience", [0, -1, 1.5, True])
+def test_a_patience_that_makes_no_sense_is_refused(patience):
+    with pytest.raises(ValueError, match="patience must be a whole number of at least 1"):
+        training.EarlyStopping(patience)
