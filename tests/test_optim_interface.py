@@ -70,7 +70,7 @@ def test_options_of_a_group_come_from_the_defaults_and_the_group_itself():
     assert optimizer.defaults["lr"] == 0.125
     assert [group["lr"] for group in optimizer.param_groups] == [0.125, 0.5]
     assert [group["betas"] for group in optimizer.param_groups] == [(0.9, 0.999), (0.5, 0.75)]
-    assert [group["params"] for group in optimizer.param_groups] == [[a[1]], [b[1]]]
+    assert [group["params"] for group in optimizer.param_groups] == [(a[1],), (b[1],)]
 
 
 def test_one_tensor_is_a_group_too():

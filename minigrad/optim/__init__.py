@@ -7,6 +7,7 @@ from .adagrad import Adagrad
 from .adam import Adam
 from .adamax import Adamax
 from .adamw import AdamW
+from .chain import Chain, chain
 from .common import add_decayed_weights, apply_update, decay_weights
 from .lamb import LAMB
 from .lars import LARS
@@ -28,6 +29,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "Chain",
     "Lion",
     "Lookahead",
     "NAdam",
@@ -37,6 +39,7 @@ __all__ = [
     "RuleError",
     "add_decayed_weights",
     "apply_update",
+    "chain",
     "decay_weights",
     "exp",
     "log",

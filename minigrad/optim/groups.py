@@ -87,7 +87,7 @@ def _same_structure(before: Any, value: Any) -> bool:
 class ParamGroup(MutableMapping[str, Any]):
     """The options of some parameters: a dictionary that refuses unknown names and impossible values.
 
-    ``group["params"]`` is the list of its parameters. A key that begins with ``initial_`` or ``max_`` or ``min_``
+    ``group["params"]`` is the tuple of its parameters. A key that begins with ``initial_`` or ``max_`` or ``min_``
     and ends with an option's name may be added; schedulers keep an option's range there.
 
     Attributes:
@@ -100,7 +100,7 @@ class ParamGroup(MutableMapping[str, Any]):
     def __init__(self, owner: str, options: Mapping[str, Any], named: list[tuple[str, Tensor]]) -> None:
         self._owner = owner
         self.named = named
-        self._options: dict[str, Any] = {"params": [parameter for _, parameter in named]}
+        self._options: dict[str, Any] = {"params": tuple(parameter for _, parameter in named)}
         self.known = tuple(options)
         self.changed = self.restructured = True
         for name, value in options.items():
@@ -144,7 +144,7 @@ class ParamGroup(MutableMapping[str, Any]):
         for name, value in self._options.items():
             if isinstance(value, bool | int | float):
                 found[name] = float(value)
-            elif isinstance(value, tuple) and name.endswith("s"):
+            elif isinstance(value, tuple) and name.endswith("s") and name != "params":
                 found |= {f"{name[:-1]}{i}": float(v) for i, v in enumerate(value, 1)}
         return found
 

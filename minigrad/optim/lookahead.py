@@ -12,7 +12,8 @@ from ..kernels.plan import Element, Plan
 from ..kernels.program import Cohort, Layout, Program
 from ..rules import rule
 from ..store import ParameterStore
-from .optimizer import Optimizer, PlanText
+from .chain import PlanText
+from .optimizer import Optimizer
 from .state import export_state, import_state, same_keys, whole_number
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,11 @@ from ..clip_reports import ClipReport, nonfinite_error, reports
 from ..clipping import Clip, Clips
 from ..graph import tick
 from ..hooks import RemovableHandle
-from ..kernels.cpu import kernel_source
 from ..kernels.plan import Element, Plan
 from ..kernels.program import Cohort, Layout, Program
 from ..modes import enable_grad
 from ..store import Entry, ParameterStore
+from .chain import PlanText
 from .common import negate
 from .groups import ParamGroup, check_option, named_groups
 from .state import export_state, import_state
@@ -41,6 +41,7 @@ class Optimizer:
         defaults: every option with its default. ``maximize`` has the gradient negated before the chain.
         clip: one or more clips (`minigrad.clipping`), which act on the gradient first, in this order. Their thresholds
             become options of the groups.
+        chain: rules and norms in order (`chain`), for an optimizer without a class of its own.
 
     The parameters move into one contiguous buffer per dtype (`ParameterStore`): their ``data`` and ``grad`` are views
     of it from then on. A parameter whose gradient is ``None`` is skipped, and its own count of steps stands still.
@@ -55,7 +56,15 @@ class Optimizer:
         TypeError: for an unknown option, or something that is no tensor.
     """
 
-    def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any], *, clip: Clips = None) -> None:
+    def __init__(
+        self,
+        params: Iterable[Any],
+        defaults: Mapping[str, Any],
+        *,
+        clip: Clips = None,
+        chain: Sequence[Element] | None = None,
+    ) -> None:
+        self._given_chain = chain
         self.clips = _numbered(type(self).__name__, clip)
         options = dict(defaults)
         for one in self.clips:
@@ -80,7 +89,9 @@ class Optimizer:
 
     def chain(self) -> list[Element]:
         """The rules and norms of one update, in order. Asked again when an option is switched on or off."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what its chain is")
+        if self._given_chain is None:
+            raise NotImplementedError(f"{type(self).__name__}: define chain(), or pass chain=optim.chain(...)")
+        return list(self._given_chain)
 
     def parameter_options(self, group: Mapping[str, Any], entry: Entry) -> dict[str, float]:
         """Numeric options that one parameter has otherwise than its group; by default none."""
@@ -328,7 +339,7 @@ class Optimizer:
     def plan(self) -> PlanText:
         """The passes of one step, the bytes each moves, and the source of the kernels; print it."""
         plan = Plan(self._elements())
-        return PlanText(plan, [kernel_source(plan, buffer.dtype) for buffer in self.store.buffers])
+        return PlanText(plan, [buffer.dtype for buffer in self.store.buffers])
 
     def __repr__(self) -> str:
         groups = "\n".join(f"  {group!r}" for group in self.param_groups)
@@ -344,22 +355,3 @@ def _numbered(owner: str, clip: Clips) -> tuple[Clip, ...]:
     return tuple(
         one.numbered(1 + sum(bool(one.names & earlier.names) for earlier in given[:i])) for i, one in enumerate(given)
     )
-
-
-class PlanText:
-    """A plan to be read: printing it shows passes, bytes per parameter and source.
-
-    Attributes:
-        plan: the `Plan`.
-        sources: the kernel source for each dtype of the model.
-    """
-
-    def __init__(self, plan: Plan, sources: list[str]) -> None:
-        self.plan, self.sources = plan, sources
-
-    def bytes_per_parameter(self, itemsize: int = 4) -> int:
-        """The bytes that one step moves, per parameter."""
-        return self.plan.bytes_per_parameter(itemsize)
-
-    def __repr__(self) -> str:
-        return "\n\n".join([str(self.plan), *self.sources])

@@ -1,0 +1,73 @@
+"""Chains: rules and norms in order, checked as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..clipping import Clip
+from ..kernels.cpu import kernel_source
+from ..kernels.plan import Element, Plan
+from ..rules import Norm, Rule
+
+
+class PlanText:
+    """A plan to be read: printing it shows passes, bytes per parameter and source.
+
+    Attributes:
+        plan: the `Plan`.
+        sources: the kernel source for each dtype.
+    """
+
+    def __init__(self, plan: Plan, dtypes: Iterable[np.dtype[Any]]) -> None:
+        self.plan = plan
+        self.sources = [kernel_source(plan, dtype) for dtype in dtypes]
+
+    def bytes_per_parameter(self, itemsize: int = 4) -> int:
+        """The bytes that one step moves, per parameter."""
+        return self.plan.bytes_per_parameter(itemsize)
+
+    def __repr__(self) -> str:
+        return "\n\n".join([str(self.plan), *self.sources])
+
+
+class Chain(tuple[Element, ...]):
+    """Rules and norms in order; a tuple of them, which a longer chain can contain. Made by `chain`."""
+
+    __slots__ = ()
+
+    def plan(self, dtype: npt.DTypeLike = np.float32) -> PlanText:
+        """How the chain runs on parameters of ``dtype``: its passes, the bytes each moves, the generated source."""
+        return PlanText(Plan(self), [np.dtype(dtype)])
+
+    def __repr__(self) -> str:
+        return f"chain({', '.join(e.name for e in self)})"
+
+
+def chain(*parts: Rule | Norm | Clip | Iterable[Element]) -> Chain:
+    """Rules, norms, clips and other chains, one after the other.
+
+    >>> descent = chain(norm("update", "global"), shorten, apply_update)
+    >>> optimizer = Optimizer(model.parameters(), {"lr": 0.1, "longest": 1.0}, chain=descent)
+
+    A rule reads a norm that stands before it by name, and changes ``update``, which begins as the gradient, or
+    ``param``. What stands between two norms is fused into one pass over memory.
+
+    Raises:
+        TypeError: for something that is no part of a chain.
+        ValueError: if a rule reads a norm that no part before it takes, two parts keep state under one name, or no
+            rule returns ``param``.
+    """
+    elements: list[Element] = []
+    for part in parts:
+        if isinstance(part, Clip):
+            raise TypeError("chain: a clip goes to the optimizer, Optimizer(..., clip=...), which acts on it first")
+        for element in [part] if isinstance(part, Rule | Norm) else part:
+            if not isinstance(element, Rule | Norm):
+                raise TypeError(f"chain: {element!r} is no rule and no norm; a function becomes a rule by @optim.rule")
+            elements.append(element)
+    Plan(elements)
+    return Chain(elements)
