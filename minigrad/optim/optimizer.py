@@ -90,7 +90,8 @@ class Optimizer:
     def chain(self) -> list[Element]:
         """The rules and norms of one update, in order. Asked again when an option is switched on or off."""
         if self._given_chain is None:
-            raise NotImplementedError(f"{type(self).__name__}: define chain(), or pass chain=optim.chain(...)")
+            name = type(self).__name__
+            raise NotImplementedError(f"{name} does not say what its chain is: define chain(), or pass chain=")
         return list(self._given_chain)
 
     def parameter_options(self, group: Mapping[str, Any], entry: Entry) -> dict[str, float]:
