@@ -52,13 +52,14 @@ class RunDirectory:
             temporary.mkdir()
         except OSError as error:
             raise named(error, output) from error
+        path = temporary
         try:
             cls(temporary).write_config(config)
             fill(temporary)
             path = _publish(temporary, output, name)
             sync_folder(output)
         except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(path, ignore_errors=True)
             raise
         return cls(path)
 
