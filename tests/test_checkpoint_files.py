@@ -17,17 +17,21 @@ from minigrad.training.tensorfile import read_tensors, write_tensors
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory):
-    """A run after 7 steps, whose last checkpoint is what the tests damage."""
-    case = Case(tmp_path_factory.mktemp("damage") / "run", "LAMB", "StepLR", dropout=0.1)
+def good(tmp_path_factory):
+    """A checkpoint after 7 steps, which the tests damage."""
+    case = Case(tmp_path_factory.mktemp("good") / "run", "LAMB", "StepLR", dropout=0.1)
     case.go(3, stop_after=7)
-    case.before = case.run.state_dict()
-    return case
+    assert case.last().name == "step-000000007.safetensors"
+    return case.last().read_bytes()
 
 
 @pytest.fixture(scope="module")
-def good(case):
-    return case.last().read_bytes()
+def case(tmp_path_factory):
+    """A run of the same kind that stands elsewhere, so that half a load would show."""
+    case = Case(tmp_path_factory.mktemp("damage") / "run", "LAMB", "StepLR", dropout=0.1)
+    case.go(3, stop_after=13)
+    case.before = case.run.state_dict()
+    return case
 
 
 def load(case, path, data):
@@ -71,6 +75,8 @@ def test_the_checkpoint_that_the_tests_damage_is_a_good_one(case, good, tmp_path
         path = tmp_path / f"{number}.safetensors"
         path.write_bytes(data)
         training.load_checkpoint(path, case.run)
+        assert case.run.progress.step == 7
+        case.run.load_state_dict(case.before)
 
 
 def test_every_truncation_is_refused(case, good, tmp_path):
@@ -236,7 +242,7 @@ def test_any_value_of_the_document_replaced_by_any_other_is_refused_or_loaded_wh
     header, document, values = parts(good)
     text = json.dumps(document["state"])
     strange = [None, True, -1, 10**30, 1e308, "x", "", [], {}, [[]], {"$array": "model/0.weight"}, {"$number": "nan"}]
-    before = case.run.state_dict()
+    before = case.before
     rng = np.random.default_rng(4)
     refused = 0
     for place in list(leaves(document["state"])):
