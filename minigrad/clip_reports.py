@@ -114,7 +114,7 @@ def _arriving(entry: Entry, row: int, earlier: Sequence[tuple[Clip, Factors]], l
     """What the clips before have made of one parameter's gradient."""
     view = entry.parameter._grad_view
     assert view is not None
-    update: Array = view._data
+    update: Array = view
     for clip, factors in earlier:
         if not clip.norms:
             update = _clamped(update, clip, row, layout)
@@ -139,7 +139,7 @@ def nonfinite_error(norm: Norm, layout: Layout) -> FloatingPointError:
         entry.name
         for cohort in layout.cohorts
         for entry in cohort.entries
-        if not np.isfinite(entry.parameter._grad_view._data).all()  # type: ignore[union-attr]  # it is bound
+        if not np.isfinite(entry.parameter._grad_view).all()  # type: ignore[arg-type]  # it is bound
     ]
     where = f"NaN or infinite in {', '.join(map(repr, culprits[:3]))}" if culprits else "too large for float64"
     return FloatingPointError(

@@ -331,8 +331,8 @@ def _clip_in_place(parameters: Tensor | Iterable[Tensor], clip: Clip) -> Layout 
         grad, view = entry.parameter._grad, entry.parameter._grad_view
         assert grad is not None
         assert view is not None
-        if grad is not view:
-            grad._data[...] = view._data
+        if grad._data is not view:
+            grad._data[...] = view
         grad._version[0] = now
     return layout
 

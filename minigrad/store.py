@@ -48,25 +48,20 @@ class Buffer:
         self.entries = tuple(entries)
         self.data: Array = np.empty(size, dtype)
         self.grad: Array = np.zeros(size, dtype)
-        self._grad_views: list[Tensor] = []
-        for entry in entries:
-            view = self.grad[entry.start : entry.stop].reshape(entry.parameter.shape)
-            self._grad_views.append(Tensor(view))
-        # What `gather` compares in the hot path.
-        self.bound = [(e.parameter, view) for e, view in zip(entries, self._grad_views, strict=True)]
-        for entry in entries:
-            self.adopt(entry)
+        # Each parameter with the place of its gradient; a gradient that is this very array needs no gathering.
+        self.bound = [(e.parameter, self.grad[e.start : e.stop].reshape(e.parameter.shape)) for e in entries]
+        for entry, (_, view) in zip(entries, self.bound, strict=True):
+            self.adopt(entry, view)
 
     @property
     def size(self) -> int:
         """The number of elements."""
         return self.data.size
 
-    def adopt(self, entry: Entry) -> None:
+    def adopt(self, entry: Entry, view: Array) -> None:
         """Make the parameter's data and gradient views of this buffer, keeping their values."""
-        parameter = entry.parameter
-        data = self.data[entry.start : entry.stop].reshape(parameter.shape)
-        parameter._bind(data, self._grad_views[self.entries.index(entry)])
+        data = self.data[entry.start : entry.stop].reshape(entry.parameter.shape)
+        entry.parameter._bind(data, view)
 
     def gather(self) -> list[Entry]:
         """Bring the gradients of this step into the buffer.
@@ -87,13 +82,13 @@ class Buffer:
         for entry, (parameter, view) in zip(self.entries, self.bound, strict=True):
             if parameter._grad_view is not view:
                 # Another optimizer, or a conversion and back, has moved it.
-                self.adopt(entry)
+                self.adopt(entry, view)
             grad = parameter._grad
             if grad is None:
                 missing.append(entry)
-            elif grad is not view:
+            elif grad._data is not view:
                 # Set by hand, or recorded with create_graph=True.
-                view._data[...] = grad._data
+                view[...] = grad._data
         return missing
 
 

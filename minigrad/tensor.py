@@ -36,7 +36,17 @@ class Tensor(ArrayLike):
         TypeError: for data that is not numeric, or an integer tensor with ``requires_grad=True``.
     """
 
-    __slots__ = ("__weakref__", "_data", "_grad", "_grad_view", "_hooks", "_node", "_requires_grad", "_version")
+    __slots__ = (
+        "__weakref__",
+        "_data",
+        "_grad",
+        "_grad_given",
+        "_grad_view",
+        "_hooks",
+        "_node",
+        "_requires_grad",
+        "_version",
+    )
 
     # NumPy leaves ``array + tensor`` to the tensor.
     __array_ufunc__ = None
@@ -44,7 +54,8 @@ class Tensor(ArrayLike):
     def __init__(self, data: Any, dtype: npt.DTypeLike | None = None, requires_grad: bool = False) -> None:
         self._data = as_array(data, dtype)
         self._grad: Tensor | None = None
-        self._grad_view: Tensor | None = None  # where a ParameterStore wants the gradient
+        self._grad_view: Array | None = None  # where a ParameterStore wants the gradient
+        self._grad_given: weakref.ref[Tensor] | None = None  # the last tensor that stood there
         self._hooks: dict[int, Callable[[Tensor], Tensor | None]] | None = None
         self._node: Node | None = None
         self._requires_grad = False
@@ -59,6 +70,7 @@ class Tensor(ArrayLike):
         self._data = data
         self._grad = None
         self._grad_view = None
+        self._grad_given = None
         self._hooks = None
         self._node = node
         self._requires_grad = node is not None
@@ -105,6 +117,7 @@ class Tensor(ArrayLike):
         new._data = self._data.copy()
         new._grad = None if self._grad is None else self._grad.detach().clone()
         new._grad_view = None
+        new._grad_given = None
         new._hooks = None
         new._node = None
         new._requires_grad = self._requires_grad
@@ -159,11 +172,12 @@ class Tensor(ArrayLike):
         if isinstance(g, Tensor):
             self._grad = g.clone() if self._grad is None else self._grad + g
         elif self._grad is None:
-            if self._grad_view is None:
+            view = self._grad_view
+            if view is None:
                 self._grad = Tensor._make(np.array(g))
             else:
-                self._grad_view._data[...] = g
-                self._grad = self._grad_view
+                self._grad = self._stand_in(view)
+                view[...] = g
         else:
             earlier = self._grad
             if earlier._node is not None:
@@ -172,14 +186,24 @@ class Tensor(ArrayLike):
                 np.add(earlier._data, g, out=earlier._data)
                 earlier._version[0] = tick()
 
-    def _bind(self, data: Array, grad_view: Tensor) -> None:
+    def _stand_in(self, view: Array) -> Tensor:
+        """A tensor around the gradient's place in the store. An earlier one that somebody has kept keeps its values."""
+        kept = None if self._grad_given is None else self._grad_given()
+        if kept is not None and kept._data is view:
+            kept._data = view.copy()
+        tensor = Tensor._make(view)
+        self._grad_given = weakref.ref(tensor)
+        return tensor
+
+    def _bind(self, data: Array, grad_view: Array) -> None:
         """Move into a `ParameterStore`: the values into ``data``, gradients from now on into ``grad_view``."""
         data[...] = self._data
         self._data = data
         self._grad_view = grad_view
         if self._grad is not None and self._grad._node is None:
-            grad_view._data[...] = self._grad._data
-            self._grad = grad_view
+            earlier = self._grad._data
+            self._grad = self._stand_in(grad_view)
+            grad_view[...] = earlier
 
     def detach(self) -> Tensor:
         """The same array without history: no gradient flows through the result. Shares memory."""

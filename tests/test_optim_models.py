@@ -189,3 +189,29 @@ def test_a_graph_over_parameters_without_gradient_stays_fresh():
     take_step(optimizer, params, {"w": np.ones(2), "frozen": None})
     fresh.backward()
     assert_same_bits(params["frozen"].grad.data, np.full(2, 2.0, np.float32))
+
+
+@pytest.mark.parametrize(
+    "make", [lambda p: optim.Adam(p, lr=0.1), lambda p: optim.Lookahead(optim.SGD(p, 0.1, 0.9), k=2)]
+)
+def test_a_model_and_its_optimizer_copied_together_train_like_the_originals(make):
+    source = network()
+    optimizer = make(source.parameters())
+    train(source, optimizer, steps=3)
+    copied, copied_optimizer = copy.deepcopy((source, optimizer))
+    assert_same_bits(train(copied, copied_optimizer, steps=3), train(source, optimizer, steps=3))
+    assert copied_optimizer.param_groups[0]["params"] == tuple(copied.parameters())
+
+
+def test_a_gradient_that_is_kept_stays_as_it_was():
+    layer = nn.Linear(1, 1, bias=False)
+    optimizer = optim.SGD(layer.parameters(), lr=0.1)
+    kept = []
+    for factor in (1.0, 2.0, 3.0):
+        optimizer.zero_grad()
+        (layer(Tensor([[1.0]])) * factor).sum().backward()
+        kept.append(layer.weight.grad)
+    assert [g.item() for g in kept] == [1.0, 2.0, 3.0]
+    before = layer.weight.item()
+    optimizer.step()
+    assert layer.weight.item() == np.float32(before) - np.float32(0.1) * np.float32(3.0)

@@ -90,7 +90,7 @@ def test_backward_writes_straight_into_the_buffer():
     for number in (1, 2):  # made, then added to
         loss_of(model).backward()
         for (parameter, view), entry in zip(buffer.bound, buffer.entries, strict=True):
-            assert parameter.grad is view
+            assert parameter.grad.data is view
             assert_same_bits(buffer.grad[entry.start : entry.stop], parameter.grad.data.ravel())
         if number == 1:
             first = buffer.grad.copy()

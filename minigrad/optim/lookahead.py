@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Self
 
 from ..clip_reports import ClipReport
 from ..clipping import Clip
@@ -118,6 +119,15 @@ class Lookahead(Optimizer):
     def plan(self) -> PlanText:
         """The plan of a fast step."""
         return self.base.plan()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A copy over a copy of the optimizer inside."""
+        new = copy.copy(self)
+        memo[id(self)] = new
+        new.base = copy.deepcopy(self.base, memo)
+        new.param_groups, new.defaults = new.base.param_groups, new.base.defaults
+        new._pre_hooks, new._post_hooks, new._slow = {}, {}, None
+        return new
 
     def chain(self) -> list[Element]:
         """The chain of the optimizer inside; the slow step is a plan of its own."""

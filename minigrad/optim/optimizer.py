@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -186,7 +187,8 @@ class Optimizer:
                 break
         for buffer in self.store.buffers:
             for parameter, view in buffer.bound:
-                if parameter._grad is not view or parameter._grad_view is not view:
+                grad = parameter._grad
+                if grad is None or grad._data is not view or parameter._grad_view is not view:
                     return self._regather()
         if layout is None or layout.missing:
             return self._regather()
@@ -311,6 +313,25 @@ class Optimizer:
                 nothing has changed.
         """
         import_state(self, state_dict)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A copy over copies of the parameters: those in ``memo``, when the model is copied in the same call."""
+        new = copy.copy(self)
+        memo[id(self)] = new
+        new.defaults, new._pre_hooks, new._post_hooks = dict(self.defaults), {}, {}
+        groups = []
+        for group in self.param_groups:
+            options = {name: value for name, value in group.items() if name != "params"}
+            own = ParamGroup(type(self).__name__, {name: options[name] for name in group.known}, [
+                (name, copy.deepcopy(parameter, memo)) for name, parameter in group.named
+            ])  # fmt: skip
+            for name in options.keys() - set(group.known):
+                own[name] = options[name]
+            groups.append(own)
+        new.param_groups, new._state, new._ages, new._program, new._layout = [], {}, {}, None, None
+        new._adopt(groups)
+        new._restore(self.state, self._state)
+        return new
 
     # --- the rest of PyTorch's interface -----------------------------------------------------------------------------
 
