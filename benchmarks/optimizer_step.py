@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-import minigrad
 from minigrad import clipping, nn, optim
 
 from .timing import interleaved, report
@@ -42,22 +41,18 @@ ALGORITHMS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def parameters(size: int) -> list[nn.Parameter]:
-    """A model of ``size`` parameters in a few matrices, with gradients."""
+def parameters(size: int, tensors: int = TENSORS) -> list[nn.Parameter]:
+    """A model of ``size`` parameters in a few matrices."""
     rng = np.random.default_rng(0)
-    made = [nn.Parameter(rng.standard_normal((1, size // TENSORS), dtype=np.float32)) for _ in range(TENSORS)]
-    for parameter in made:
-        parameter.grad = minigrad.Tensor(rng.standard_normal(parameter.shape, dtype=np.float32))
-    return made
+    return [nn.Parameter(rng.standard_normal((1, size // tensors), dtype=np.float32)) for _ in range(tensors)]
 
 
-def stepper(name: str, size: int, **options: Any) -> tuple[optim.Optimizer, Callable[[], Any]]:
-    """An optimizer over such a model, with gradients where `backward` would have put them."""
-    made = parameters(size)
+def stepper(name: str, size: int, tensors: int = TENSORS, **options: Any) -> tuple[optim.Optimizer, Callable[[], Any]]:
+    """An optimizer over such a model, with the gradients that `backward` has put in place."""
+    made = parameters(size, tensors)
     optimizer = getattr(optim, name)(made, **options)
-    optimizer.step()
     for parameter in made:
-        parameter.grad = parameter._grad_view
+        (parameter * parameter.detach()).sum().backward()
     return optimizer, optimizer.step
 
 
@@ -130,10 +125,7 @@ def by_tensors(size: int, seconds: float) -> list[dict[str, Any]]:
     """The same number of parameters in ever more tensors."""
     rows = []
     for tensors in (1, 10, 100, 1000):
-        made = [nn.Parameter(np.ones(size // tensors, np.float32)) for _ in range(tensors)]
-        optimizer = optim.Adam(made)
-        for parameter in made:
-            parameter.grad = parameter._grad_view
+        optimizer, _ = stepper("Adam", size, tensors)
         rows.append({"tensors": tensors, "µs": interleaved({"adam": optimizer.step}, seconds)["adam"]})
     return rows
 

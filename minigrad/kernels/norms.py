@@ -18,17 +18,20 @@ LANES = 32
 
 def fold_sum(lanes: Any) -> float:
     """Add up the lanes by halves."""
-    half = 16
-    while half > 0:
-        for k in range(half):
-            lanes[k] += lanes[k + half]
-        half //= 2
-    return lanes[0]
+    # Written out, since a loop over the halves would not be vectorised.
+    for k in range(16):
+        lanes[k] += lanes[k + 16]
+    for k in range(8):
+        lanes[k] += lanes[k + 8]
+    for k in range(4):
+        lanes[k] += lanes[k + 4]
+    return (lanes[0] + lanes[2]) + (lanes[1] + lanes[3])
 
 
 def accumulate_2(x: Any, lanes: Any) -> float:
     """The sum of squares."""
-    lanes[:] = 0.0
+    for k in range(32):
+        lanes[k] = 0.0
     rows = x.shape[0] // 128
     for r in range(rows):
         y = x[r * 128 : r * 128 + 128]
@@ -39,15 +42,22 @@ def accumulate_2(x: Any, lanes: Any) -> float:
             d = np.float64(y[k + 96])
             lanes[k] += (a * a + b * b) + (c * c + d * d)
     rest = x[rows * 128 :]
-    for k in range(rest.shape[0]):
-        a = np.float64(rest[k])
-        lanes[k % 32] += a * a
+    for r in range(rest.shape[0] // 32):
+        y = rest[r * 32 : r * 32 + 32]
+        for k in range(32):
+            a = np.float64(y[k])
+            lanes[k] += a * a
+    y = rest[rest.shape[0] // 32 * 32 :]
+    for k in range(y.shape[0]):
+        a = np.float64(y[k])
+        lanes[k] += a * a
     return fold_sum(lanes)
 
 
 def accumulate_1(x: Any, lanes: Any) -> float:
     """The sum of absolute values."""
-    lanes[:] = 0.0
+    for k in range(32):
+        lanes[k] = 0.0
     rows = x.shape[0] // 128
     for r in range(rows):
         y = x[r * 128 : r * 128 + 128]
@@ -58,8 +68,13 @@ def accumulate_1(x: Any, lanes: Any) -> float:
             d = abs(np.float64(y[k + 96]))
             lanes[k] += (a + b) + (c + d)
     rest = x[rows * 128 :]
-    for k in range(rest.shape[0]):
-        lanes[k % 32] += abs(np.float64(rest[k]))
+    for r in range(rest.shape[0] // 32):
+        y = rest[r * 32 : r * 32 + 32]
+        for k in range(32):
+            lanes[k] += abs(np.float64(y[k]))
+    y = rest[rest.shape[0] // 32 * 32 :]
+    for k in range(y.shape[0]):
+        lanes[k] += abs(np.float64(y[k]))
     return fold_sum(lanes)
 
 
