@@ -113,21 +113,17 @@ def _train_epoch(run: Run) -> bool:
     for features, labels in run.loader:
         if progress.batch % accumulate == 0:
             optimizer.zero_grad()
-            losses = 0.0
+            # The last group of an epoch may have fewer batches.
+            group, losses = accumulate if progress.batch + accumulate <= batches else batches - progress.batch, 0.0
         output = model(features)
         value = loss(output, labels)
         number = value.item()
         if not math.isfinite(number):
             raise explain_nonfinite(model, features, number, progress.step + 1, progress.epoch + 1)
-        # The last group of an epoch may have fewer batches.
-        group = min(accumulate, batches - progress.batch // accumulate * accumulate)
         (value if group == 1 else value / group).backward()
         losses += number / group
-        rows = len(labels.data)
         progress.batch += 1
-        progress.rows += rows
-        progress.loss_sum += number * rows
-        run.measure(output, labels)
+        run.measure(number, output, labels)
         if progress.batch % accumulate and progress.batch < batches:
             continue
         optimizer.step()

@@ -37,10 +37,10 @@ class AppendedFile:
             raise named(error, path) from error
         _lock(self._file, path)
 
-    def write(self, line: str) -> None:
-        """Add a line; it reaches the disk by and by."""
+    def write(self, lines: str) -> None:
+        """Add lines; they reach the disk by and by."""
         try:
-            self._file.write(line.encode())
+            self._file.write(lines.encode())
         except OSError as error:
             raise named(error, self.path) from error
 
@@ -99,7 +99,6 @@ class RunLog(Callback):
         for name, length in self._lengths.items():
             self._files[name] = AppendedFile(self.folder / name)
             self._files[name].cut(length)
-        self._steps = self._files[STEPS]
         self._group = run.optimizer.param_groups[0]
 
     def after_step(self, run: Run) -> None:
@@ -111,8 +110,13 @@ class RunLog(Callback):
 
     def _write_steps(self) -> None:
         """The lines of many steps at once: between two steps, everything they need is out of the caches."""
-        for step, epoch, loss, rate in self._noted:
-            self._steps.write(f'{{"step": {step}, "epoch": {epoch}, "loss": {loss!r}, "lr": {rate!r}}}\n')
+        if not self._noted:
+            return
+        lines = [
+            f'{{"step": {step}, "epoch": {epoch}, "loss": {loss!r}, "lr": {rate!r}}}\n'
+            for step, epoch, loss, rate in self._noted
+        ]
+        self._files[STEPS].write("".join(lines))
         self._noted.clear()
 
     def after_epoch(self, run: Run) -> None:
@@ -126,8 +130,7 @@ class RunLog(Callback):
 
     def close(self) -> None:
         """Close the files."""
-        if self._files:
-            self._write_steps()
+        self._write_steps()
         files, self._files = self._files, {}
         for file in files.values():
             file.close()

@@ -18,7 +18,7 @@ from .progress import Progress, Row
 AnyScheduler = Scheduler | ReduceLROnPlateau
 Evaluate = Callable[[Module], Mapping[str, float]]
 
-_BATCHES = 64  # batches whose metrics are taken together
+_BATCHES = 16  # batches that are counted together; few enough to stay in the cache
 
 
 class Run:
@@ -63,7 +63,7 @@ class Run:
         self._monitor = monitor
         self.progress = Progress()
         self.stopping = ""
-        self._unmeasured: list[tuple[Any, Any]] = []
+        self._unmeasured: list[tuple[float, Any, Any]] = []
 
     @property
     def monitor(self) -> str:
@@ -87,21 +87,20 @@ class Run:
             found = self._evaluate(self.model)
         return {f"held_out_{name}": float(value) for name, value in found.items()}
 
-    def measure(self, output: Any, labels: Any) -> None:
-        """Take the metrics of a batch, though not at once: many together cost half as much."""
-        if self.metrics:
-            self._unmeasured.append((output.data, labels.data))
-            if len(self._unmeasured) >= _BATCHES:
-                self.settle()
+    def measure(self, loss: float, output: Any, labels: Any) -> None:
+        """Count a batch in the means of the epoch, though not at once: many together cost half as much."""
+        self._unmeasured.append((loss, output.data, labels.data))
+        if len(self._unmeasured) >= _BATCHES:
+            self.settle()
 
     def settle(self) -> None:
-        """Add the metrics of all batches so far to the sums of the progress."""
-        sums = self.progress.sums
-        for name, metric in self.metrics.items():
-            total = sums.get(name, 0.0)
-            for output, labels in self._unmeasured:
-                total += metric(output, labels)
-            sums[name] = total
+        """Add all batches so far to the sums of the progress, in their order."""
+        progress, metrics = self.progress, self.metrics.items()
+        for loss, output, labels in self._unmeasured:
+            progress.rows += len(labels)
+            progress.loss_sum += loss * len(labels)
+            for name, metric in metrics:
+                progress.sums[name] = progress.sums.get(name, 0.0) + metric(output, labels)
         self._unmeasured.clear()
 
     # --- state -------------------------------------------------------------------------------------------------------
