@@ -75,19 +75,19 @@ class Methods(Traced):
         return ops.power(self, exponent)
 
     def sign(self) -> Tensor:
-        """-1, 0 or 1; without gradient."""
+        """-1, 0 or 1; its gradient is 0."""
         return ops.sign(self)
 
     def floor(self) -> Tensor:
-        """The next whole number below; without gradient."""
+        """The next whole number below; its gradient is 0."""
         return ops.floor(self)
 
     def ceil(self) -> Tensor:
-        """The next whole number above; without gradient."""
+        """The next whole number above; its gradient is 0."""
         return ops.ceil(self)
 
     def round(self) -> Tensor:
-        """The nearest whole number, halves to the even one; without gradient."""
+        """The nearest whole number, halves to the even one; its gradient is 0."""
         return ops.round(self)
 
     def isnan(self) -> Tensor:

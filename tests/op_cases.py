@@ -101,6 +101,11 @@ def where(draw: Draw) -> Any:
     return ops.where, [condition > 0, a, b]
 
 
+def masked(draw: Draw) -> Any:
+    x, mask = (numbers(draw, shape) for shape in broadcastable(draw, 2))
+    return ops.masked, [x + 0 * mask, mask > 0]
+
+
 def astype(draw: Draw) -> Any:
     # To its own dtype: a difference in float64 cannot see through a rounding to float32.
     return lambda x: ops.astype(x, dtype=x.dtype), [numbers(draw, draw(SHAPES))]
@@ -354,6 +359,7 @@ CASES: dict[str, Case] = {
     "greater_equal": binary(ops.greater_equal),
     "less": binary(ops.less),
     "less_equal": binary(ops.less_equal),
+    "masked": masked,
     "logical_and": logical(ops.logical_and, 2),
     "logical_or": logical(ops.logical_or, 2),
     "logical_xor": logical(ops.logical_xor, 2),

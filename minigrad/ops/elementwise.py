@@ -54,7 +54,7 @@ remainder = primitive(
 
 def _power_base(g: Any, a: Any, b: Any) -> Any:
     if isinstance(b, int | float):
-        return g * (b * a ** (b - 1)) if b else g * 0
+        return g * (b * a ** (b - 1)) if b else no_slope(g)
     # A constant, also at base 0, where a ** -1 would give inf.
     return g * (b * power(a, b + equal(b, 0) - 1))
 
@@ -86,16 +86,50 @@ cos: Primitive = primitive("cos", np.cos, "x", (lambda g, x: -g * sin(x),), to_f
 tanh = primitive(
     "tanh", np.tanh, "x", (lambda g, out: g * (1 - out * out),), to_float=True, doc="The hyperbolic tangent."
 )
+
+
+def no_slope(g: Any) -> Any:
+    """The gradient of a step: 0, whatever arrives. (A product with 0 would turn infinity into NaN.)"""
+    return where(False, g, 0.0)
+
+
 abs = primitive(
     "abs", np.absolute, "x", (lambda g, x: g * sign(x),), analytic=False, doc="The absolute value; its slope at 0 is 0."
 )
 
-sign: Primitive = primitive("sign", np.sign, "x", doc="-1, 0 or 1; without gradient.")
-floor: Primitive = primitive("floor", np.floor, "x", doc="The whole number below; without gradient.")
-ceil = primitive("ceil", np.ceil, "x", doc="The whole number above; without gradient.")
-round = primitive("round", np.round, "x", doc="The nearest whole number, halves to the even one; without gradient.")
+sign: Primitive = primitive("sign", np.sign, "x", (no_slope,), analytic=False, doc="-1, 0 or 1; its gradient is 0.")
+floor: Primitive = primitive(
+    "floor", np.floor, "x", (no_slope,), analytic=False, doc="The whole number below; its gradient is 0."
+)
+ceil = primitive("ceil", np.ceil, "x", (no_slope,), analytic=False, doc="The whole number above; its gradient is 0.")
+round = primitive(
+    "round",
+    np.round,
+    "x",
+    (no_slope,),
+    analytic=False,
+    doc="The nearest whole number, halves to the even one; its gradient is 0.",
+)
 
 # --- choosing --------------------------------------------------------------------------------------------------------
+
+_BITS = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
+
+
+def _masked(x: Any, mask: Any) -> Any:
+    bits = _BITS.get(x.dtype)
+    if bits is None or not x.shape or x.shape != mask.shape:
+        return np.where(mask, x, 0)
+    # All ones (-1) or all zeros, and-ed with the bits of x: on a random mask this is 20 times as fast as np.where,
+    # whose branches no processor can foretell, and as fast as a product, which would turn infinity into NaN.
+    kept = np.negative(mask.view(np.int8)).astype(bits)
+    kept &= x.view(bits)
+    return kept.view(x.dtype)
+
+
+masked: Primitive = primitive(
+    "masked", _masked, "x mask", (lambda g, mask: masked(g, mask), None), doc="x where the mask is true, else 0."
+)
 
 # Half of (a >= b) + (a > b): 1 where a wins, 1/2 at a tie.
 maximum = primitive(
@@ -103,8 +137,8 @@ maximum = primitive(
     np.maximum,
     "a b",
     (
-        lambda g, a, b: (g * greater_equal(a, b) + g * greater(a, b)) * 0.5,
-        lambda g, a, b: (g * greater_equal(b, a) + g * greater(b, a)) * 0.5,
+        lambda g, a, b: (masked(g, greater_equal(a, b)) + masked(g, greater(a, b))) * 0.5,
+        lambda g, a, b: (masked(g, greater_equal(b, a)) + masked(g, greater(b, a))) * 0.5,
     ),
     analytic=False,
     hint=BROADCAST_HINT,
@@ -115,8 +149,8 @@ minimum = primitive(
     np.minimum,
     "a b",
     (
-        lambda g, a, b: (g * less_equal(a, b) + g * less(a, b)) * 0.5,
-        lambda g, a, b: (g * less_equal(b, a) + g * less(b, a)) * 0.5,
+        lambda g, a, b: (masked(g, less_equal(a, b)) + masked(g, less(a, b))) * 0.5,
+        lambda g, a, b: (masked(g, less_equal(b, a)) + masked(g, less(b, a))) * 0.5,
     ),
     analytic=False,
     hint=BROADCAST_HINT,
@@ -133,18 +167,18 @@ def _clip(x: Any, low: Any, high: Any) -> Any:
 
 def _clip_x(g: Any, x: Any, low: Any, high: Any) -> Any:
     if low is not None:
-        g = g * greater_equal(x, low)
-    return g if high is None else g * less_equal(x, high)
+        g = masked(g, greater_equal(x, low))
+    return g if high is None else masked(g, less_equal(x, high))
 
 
 def _clip_min(g: Any, x: Any, low: Any, high: Any) -> Any:
-    g = g * less(x, low)
-    return g if high is None else g * less(low, high)
+    below = less(x, low)
+    return masked(g, below if high is None else logical_and(below, less(low, high)))
 
 
 def _clip_max(g: Any, x: Any, low: Any, high: Any) -> Any:
     above = greater(x, high)
-    return g * (above if low is None else logical_or(above, greater(low, high)))
+    return masked(g, above if low is None else logical_or(above, greater(low, high)))
 
 
 clip = primitive(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .elementwise import masked
 from .primitive import Primitive, primitive
 
 Key = Any
@@ -103,7 +104,7 @@ def _embedding(indices: Any, weight: Any, *, padding_idx: int | None = None) -> 
 
 def _embedding_rule(g: Any, indices: Any, weight_shape: tuple[int, ...], *, padding_idx: int | None) -> Any:
     if padding_idx is not None:
-        g = g * (indices != padding_idx % weight_shape[0])[..., None]
+        g = masked(g, (indices != padding_idx % weight_shape[0])[..., None])
     return place(g, key=indices, shape=weight_shape)
 
 

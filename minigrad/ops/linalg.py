@@ -91,8 +91,9 @@ def _contract_rule(
     g = einsum_primitive(g, *others, subscripts=f"{','.join(sources)}->{found}")
     if found != mine:
         g = g[tuple(slice(None) if c in found else None for c in mine)]
-        g = expand(g, shape=tuple(m if c in found else n for c, n, m in zip(mine, shapes[index], g.shape, strict=True)))
-    return g
+    # So it is along an axis that the others have at size 1. (Where it is the operand's own size, the engine sums.)
+    spread = tuple(n if m == 1 else m for n, m in zip(shapes[index], g.shape, strict=True))
+    return g if g.shape == spread else expand(g, shape=spread)
 
 
 einsum_primitive: Primitive = primitive(

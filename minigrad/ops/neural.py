@@ -78,7 +78,7 @@ def _standardize(x: Any, *, axis: Axis, eps: float = 1e-5) -> Any:
 
 def _size(shape: tuple[int, ...], axis: Axis) -> int:
     n = 1
-    for a in range(len(shape)) if axis is None else (axis,) if isinstance(axis, int) else axis:
+    for a in range(len(shape)) if axis is None else axis if isinstance(axis, tuple | list) else (axis,):
         n *= shape[a]
     return n
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .elementwise import astype, equal, exp, where
+from .elementwise import astype, equal, exp, masked, not_equal, where
 from .primitive import Primitive, primitive
 from .shape import concatenate, expand, flip, permute, reshape, stack
 
@@ -29,7 +29,7 @@ def _axes(ndim: int, axis: Axis) -> tuple[int, ...]:
     """The reduced axes, counted from the front."""
     if axis is None:
         return tuple(range(ndim))
-    return tuple(a % (ndim or 1) for a in ((axis,) if isinstance(axis, int) else axis))
+    return tuple(a % (ndim or 1) for a in (axis if isinstance(axis, tuple | list) else (axis,)))
 
 
 def _kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
@@ -123,8 +123,9 @@ def _std(x: Any, *, axis: Axis = None, correction: float = 1, keepdims: bool = F
 
 
 def _std_rule(g: Any, x: Any, out: Any, *, axis: Axis, correction: float) -> Any:
-    # Where there is no spread all deviations are 0, and so is the gradient.
-    return _var_rule(g / (where(equal(out, 0), 1.0, out) * 2), x, axis=axis, correction=correction)
+    # Where there is no spread all deviations are 0, and so is the gradient, and the gradient's gradient.
+    g = masked(g / (where(equal(out, 0), 1.0, out) * 2), not_equal(out, 0))
+    return _var_rule(g, x, axis=axis, correction=correction)
 
 
 std = primitive(
@@ -143,7 +144,7 @@ def _norm(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
 
 def _norm_rule(g: Any, x: Any, out: Any, *, axis: Axis) -> Any:
     out, g = _keep(out, x.shape, axis), _keep(g, x.shape, axis)
-    return x * (g / where(equal(out, 0), 1.0, out))
+    return x * masked(g / where(equal(out, 0), 1.0, out), not_equal(out, 0))
 
 
 norm = primitive(
@@ -167,9 +168,10 @@ def _min(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
 
 
 def _extreme_rule(g: Any, x: Any, out: Any, *, axis: Axis) -> Any:
-    # As floats, since a division by integers would be one in float64.
-    ties = astype(equal(x, _keep(out, x.shape, axis)), dtype=g.dtype)
-    return _keep(g, x.shape, axis) * ties / sum(ties, axis=axis, keepdims=True)
+    ties = equal(x, _keep(out, x.shape, axis))
+    # As a float, since a division by integers would be one in float64.
+    count = astype(sum(ties, axis=axis, keepdims=True), dtype=g.dtype)
+    return masked(expand(_keep(g, x.shape, axis) / count, shape=x.shape), ties)
 
 
 _TIES = "The gradient is shared evenly among ties (``torch.amax``)."

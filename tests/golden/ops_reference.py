@@ -106,6 +106,8 @@ same("clip", [0.0, 1.0, 2.0, 3.0, 4.0, 2.0], [1.0, 1.0, 1.0, 1.0, 1.0, 3.0], [3.
      label="tensor bounds", torch_name="clamp")  # fmt: skip
 same("where", A > 0, A, B)
 same("where", [True, False], [1.0, INF], [NAN, 2.0], label="infinity not taken")
+add("masked", lambda ops, x, m: ops.masked(x, m), lambda t, x, m: x.masked_fill(~m, 0), [1.0, INF, NAN, -2.0, 3.0],
+    [True, False, False, True, False])  # fmt: skip
 for ours, theirs in (("equal", "eq"), ("not_equal", "ne"), ("greater", "gt"), ("greater_equal", "ge"), ("less", "lt"),
                      ("less_equal", "le")):  # fmt: skip
     same(ours, [1.0, 2.0, 3.0, NAN], [2.0, 2.0, 2.0, NAN], torch_name=theirs)
