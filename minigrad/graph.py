@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Any
 
 from .ops.elementwise import add
-from .ops.primitive import ALL_SHAPES, ALL_VALUES, Primitive, Recipe
+from .ops.primitive import ALL_VALUES, Primitive, Recipe
 from .ops.reduction import sum, sum_to_shape
 
 # One clock for recording and for changes in place: a value is stale for a node when it changed at a later tick.
@@ -28,6 +28,10 @@ RETAIN = -1
 # Both have a shape, a dtype and ``_hooks``: functions by number, run on the complete gradient, or None.
 Edge = Any
 Hook = Callable[[Any], Any]
+Wrap = Callable[[Any, Edge, list[int]], Any]
+
+# The version cell of what is no tensor: an array, a number, an input that is absent.
+NO_VERSION = [0]
 
 
 class Node:
@@ -39,7 +43,8 @@ class Node:
         settings: the keywords of the call.
         edges: for each input the node that made it, the leaf itself, or ``None`` where no gradient is wanted.
         saved: the values that the rules asked for; ``None`` once the walk has passed and freed them.
-        versions: the version cell of each saved value, a one-element list with the tick of its last change.
+        versions: the version cells of the saved values in their order, each a one-element list with the tick of the
+            last change: one for an input or the output, one for each input behind `ALL_VALUES`.
         order: the tick of recording; inputs always have a smaller one.
         shape, dtype: those of the output.
     """
@@ -107,17 +112,22 @@ class Node:
         self.versions = ()
         self.edges = ()
 
-    def traced_saved(self, wrap: Callable[[Any, Edge], Any]) -> list[Any]:
-        """The saved values with their history, so that rules applied to them are recorded in turn."""
+    def traced_saved(self, wrap: Wrap) -> list[Any]:
+        """The saved values with their history, so that rules applied to them are recorded in turn.
+
+        Each keeps its version cell: a change is noticed as well by what the rules record.
+        """
         assert self.saved is not None
-        arity, traced = self.recipe.arity, []
+        arity, traced, cells = self.recipe.arity, [], iter(self.versions)
         for source, value in zip(self.recipe.sources, self.saved, strict=True):
             if source == ALL_VALUES:
-                value = tuple(v if e is None else wrap(v, e) for v, e in zip(value, self.edges, strict=True))
+                value = tuple(wrap(v, e, next(cells)) for v, e in zip(value, self.edges, strict=True))
             elif source == arity:
-                value = wrap(value, self)
-            elif source != ALL_SHAPES and source < arity and self.edges[source] is not None:
-                value = wrap(value, self.edges[source])
+                value = wrap(value, self, next(cells))
+            elif 0 <= source < arity:
+                cell = next(cells)
+                if not self.primitive.is_discrete(source):  # rules take labels, indices and masks as they are
+                    value = wrap(value, self.edges[source], cell)
             traced.append(value)
         for place, bound in self.recipe.recomputed.items():
             keywords = {name: self.settings[name] for name in bound.settings}
@@ -154,7 +164,7 @@ def walk(
     seeds: Sequence[tuple[Edge, Any]],
     wanted: set[Edge] | None,
     retain: bool,
-    wrap: Callable[[Any, Edge], Any] | None,
+    wrap: Wrap | None,
     run_hooks: Callable[[Edge, Any], Any],
 ) -> dict[Edge, Any]:
     """Differentiate: carry the seeds' gradients back through the graph.
@@ -164,7 +174,8 @@ def walk(
         wanted: the places whose gradient is returned, and only rules that lead to one of them run; ``None``
             means every leaf.
         retain: keep the saved values for another walk.
-        wrap: given when the walk itself is to be recorded: makes a tensor of a value and its place.
+        wrap: given when the walk itself is to be recorded: makes a tensor of a value, its place (or
+            ``None``) and its version cell.
         run_hooks: called with a place that has hooks and its complete gradient; returns the gradient to go on with.
 
     Returns:
@@ -209,7 +220,7 @@ def _run_rules(
     g: Any,
     gradients: dict[Edge, Any],
     useful: set[Edge] | None,
-    wrap: Callable[[Any, Edge], Any] | None,
+    wrap: Wrap | None,
 ) -> None:
     """Run the gradient rules of one node and add what they return to the gradients of its inputs."""
     assert node.saved is not None

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import threading
-from contextlib import ContextDecorator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 
 class _Mode(threading.local):
-    enabled = True
+    def __init__(self) -> None:
+        self.enabled = True
+        # What was before each block that this thread is in. It is not kept by the context managers, as several
+        # threads may call a function that is decorated with one of them.
+        self.entered: list[tuple[object, bool]] = []
 
 
 mode = _Mode()
@@ -18,30 +25,113 @@ def is_grad_enabled() -> bool:
     return mode.enabled
 
 
-class set_grad_enabled(ContextDecorator):  # noqa: N801 - named as in PyTorch
-    """Record operations, or not, inside a ``with`` block or a decorated function. Holds for one thread."""
+class _GradMode:
+    """A ``with`` block or a decorator that sets the mode."""
 
-    def __init__(self, enabled: bool) -> None:
-        self._enabled = bool(enabled)
-        self._before: list[bool] = []
+    _enabled: bool
 
     def __enter__(self) -> None:
-        self._before.append(mode.enabled)
+        mode.entered.append((self, mode.enabled))
         mode.enabled = self._enabled
 
     def __exit__(self, *error: object) -> None:
-        mode.enabled = self._before.pop()
+        # The last one is it, unless generators left their blocks in another order than they entered them.
+        for i in reversed(range(len(mode.entered))):
+            if mode.entered[i][0] is self:
+                mode.enabled = mode.entered.pop(i)[1]
+                return
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorate a function, or a generator function, whose every step then runs in the mode."""
+        name = type(self).__name__
+        if inspect.isclass(function) or not callable(function):
+            raise TypeError(f"{name}: decorates functions, not {function!r}; decorate its methods one by one")
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"{name}: cannot decorate an async function; write 'with {name}():' around what has no await"
+            )
+
+        @functools.wraps(function)
+        def in_mode(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return function(*args, **kwargs)
+
+        @functools.wraps(function)
+        def steps_in_mode(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            return (yield from _Steps(self, function(*args, **kwargs)))
+
+        return steps_in_mode if inspect.isgeneratorfunction(function) else in_mode
 
 
-class no_grad(set_grad_enabled):  # noqa: N801 - named as in PyTorch
-    """Record nothing inside: results have ``requires_grad=False``."""
+class _Steps:
+    """A generator that runs in a mode, while whoever iterates over it does not."""
 
-    def __init__(self) -> None:
-        super().__init__(False)
+    def __init__(self, grad_mode: _GradMode, generator: Any) -> None:
+        self._mode, self._generator = grad_mode, generator
+
+    def __iter__(self) -> _Steps:
+        return self
+
+    def __next__(self) -> Any:
+        with self._mode:
+            return next(self._generator)
+
+    def send(self, value: Any) -> Any:
+        with self._mode:
+            return self._generator.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        with self._mode:
+            return self._generator.throw(*error)
+
+    def close(self) -> None:
+        with self._mode:
+            self._generator.close()
 
 
-class enable_grad(set_grad_enabled):  # noqa: N801 - named as in PyTorch
+class set_grad_enabled(_GradMode):  # noqa: N801 - named as in PyTorch
+    """Record operations, or not, in this thread: from now on as a statement, or within a ``with`` block or function.
+
+    >>> set_grad_enabled(False)  # doctest: +SKIP
+    >>> with set_grad_enabled(True):  # doctest: +SKIP
+    ...     loss = model(x)
+    """
+
+    def __init__(self, enabled: bool) -> None:
+        if not isinstance(enabled, bool):
+            raise TypeError(f"set_grad_enabled: needs True or False, not {enabled!r}")
+        self._enabled = enabled
+        self._before: bool | None = mode.enabled  # until a block or a decorator says that this was no statement
+        mode.enabled = enabled
+
+    def __enter__(self) -> None:
+        self._take_back()
+        super().__enter__()
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorate a function; as a decorator the mode holds in the function alone."""
+        self._take_back()
+        return super().__call__(function)
+
+    def _take_back(self) -> None:
+        if self._before is not None:
+            mode.enabled, self._before = self._before, None
+
+
+class _FixedMode(_GradMode):
+    """A mode that decorates with or without parentheses."""
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        return super().__new__(cls) if function is None else cls()(function)
+
+
+class no_grad(_FixedMode):  # noqa: N801 - named as in PyTorch
+    """Record nothing inside a ``with`` block or a decorated function: results have ``requires_grad=False``."""
+
+    _enabled = False
+
+
+class enable_grad(_FixedMode):  # noqa: N801 - named as in PyTorch
     """Record again inside an outer `no_grad`."""
 
-    def __init__(self) -> None:
-        super().__init__(True)
+    _enabled = True

@@ -126,3 +126,21 @@ class Operators(Methods):
 
     def __itruediv__(self: Any, other: Any) -> Tensor:
         return self._change("/=", ops.divide, other)
+
+    def __ifloordiv__(self: Any, other: Any) -> Tensor:
+        return self._change("//=", ops.floor_divide, other)
+
+    def __imod__(self: Any, other: Any) -> Tensor:
+        return self._change("%=", ops.remainder, other)
+
+    def __ipow__(self: Any, other: Any) -> Tensor:
+        return self._change("**=", ops.power, other)
+
+    def __iand__(self: Any, other: Any) -> Any:
+        return bool_only("&=", self)._change("&=", ops.logical_and, bool_only("&=", other))
+
+    def __ior__(self: Any, other: Any) -> Any:
+        return bool_only("|=", self)._change("|=", ops.logical_or, bool_only("|=", other))
+
+    def __ixor__(self: Any, other: Any) -> Any:
+        return bool_only("^=", self)._change("^=", ops.logical_xor, bool_only("^=", other))

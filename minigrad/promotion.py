@@ -43,7 +43,7 @@ def promote(primitive: Primitive, args: tuple[Any, ...], arrays: list[Any]) -> l
     promoted = list(arrays)
     for i, arg in enumerate(args):
         if i in joined and dtype is not None:
-            if not isinstance(arg, int | float | complex) or isinstance(arg, np.generic):
+            if primitive.variadic or not isinstance(arg, int | float | complex) or isinstance(arg, np.generic):
                 promoted[i] = np.asarray(arrays[i], dtype)
         elif isinstance(arg, list | tuple) or (arg is not None and primitive.is_discrete(i)):
             promoted[i] = np.asarray(arrays[i])

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .array_like import ArrayLike
 from .arrays import DEFAULT_DTYPE, Array, as_array
-from .graph import RETAIN, Edge, Node, tick, walk
+from .graph import NO_VERSION, RETAIN, Edge, Node, tick, walk
 from .hooks import RemovableHandle
 from .methods import plain_index
 from .modes import enable_grad, is_grad_enabled, mode
@@ -258,21 +258,27 @@ class Tensor(ArrayLike):
 
     # --- changes in place ------------------------------------------------------------------------------------------
 
-    def _refuse_recorded(self, op: str, *others: Any) -> None:
+    def _refuse_recorded(self, op: str, *others: Any, instead: str = "where()") -> None:
         if is_grad_enabled() and (
             self._requires_grad or any(isinstance(o, Tensor) and o._requires_grad for o in others)
         ):
             raise RuntimeError(
                 f"{op}: cannot change a tensor in place while its gradient is being recorded; do it under "
-                "no_grad(), or compute a new tensor instead, for instance with where()"
+                f"no_grad(), or compute a new tensor instead, for instance with {instead}"
             )
 
     def _change(self, op: str, primitive: Primitive, other: Any) -> Tensor:
         """``self op= other``: in place where nothing is recorded; on a recorded result, a new tensor."""
         if self._node is not None and is_grad_enabled():
             return primitive(self, other)
-        self._refuse_recorded(op, other)
-        return self.copy_(primitive(self, other))
+        self._refuse_recorded(op, other, instead=f"total = total {op[:-1]} other in place of total {op} other")
+        result = primitive(self, other)
+        if not np.can_cast(result.dtype, self.dtype, "same_kind"):
+            raise TypeError(
+                f"{op}: the result is {result.dtype}, which a tensor of {self.dtype} cannot hold; compute a new "
+                f"tensor, as in x = x {op[:-1]} other, or convert this one first with .float()"
+            )
+        return self.copy_(result)
 
     def copy_(self, source: Any) -> Self:
         """Copy values in, broadcast to this shape; not recorded."""
@@ -349,7 +355,9 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
                 dtype = data.dtype
             arrays.append(data)
         else:
-            if arg is not None and (type(arg) not in _WEAK or primitive.is_discrete(len(arrays))):
+            if arg is not None and (
+                type(arg) not in _WEAK or primitive.variadic or primitive.is_discrete(len(arrays))
+            ):
                 uniform = False
             arrays.append(arg)
         edges.append(edge)
@@ -389,8 +397,7 @@ def _saved(
         if 0 <= source < arity:
             saved.append(arrays[source])
             arg = args[source]
-            if isinstance(arg, Tensor):
-                versions.append(arg._version)
+            versions.append(arg._version if isinstance(arg, Tensor) else NO_VERSION)
         elif source == arity:
             saved.append(result._data)
             versions.append(result._version)
@@ -400,7 +407,7 @@ def _saved(
             saved.append(np.shape(arrays[source - arity - 1]))
         elif source == ALL_VALUES:
             saved.append(tuple(arrays))
-            versions.extend(arg._version for arg in args if isinstance(arg, Tensor))
+            versions.extend(arg._version if isinstance(arg, Tensor) else NO_VERSION for arg in args)
         else:
             assert source == ALL_SHAPES
             saved.append(tuple(np.shape(array) for array in arrays))
@@ -438,8 +445,12 @@ def differentiate(
         return walk(seeds, wanted, retain, _with_history, _run_hooks)
 
 
-def _with_history(value: Array, edge: Edge) -> Tensor:
-    return Tensor._make(value, edge) if isinstance(edge, Node) else edge
+def _with_history(value: Any, edge: Edge, version: list[int]) -> Any:
+    if isinstance(edge, Tensor) or version is NO_VERSION:
+        return value if edge is None else edge
+    tensor = Tensor._make(value, edge)
+    tensor._version = version
+    return tensor
 
 
 def _run_hooks(place: Edge, g: Any) -> Any:

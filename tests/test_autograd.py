@@ -12,7 +12,7 @@ import pytest
 from minigrad import ops
 from minigrad.autograd import grad
 from minigrad.gradcheck import GradientError, check_gradients
-from minigrad.modes import enable_grad, is_grad_enabled, no_grad
+from minigrad.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from minigrad.tensor import Tensor, tensor
 
 
@@ -154,6 +154,33 @@ def test_a_saved_output_changed_in_place_raises_too() -> None:
         y.zero_()
     with pytest.raises(RuntimeError, match="exp: a value"):
         y.sum().backward()
+
+
+def test_a_change_before_the_second_walk_raises_too() -> None:
+    x = leaf([1.0, 2.0])
+    y = x * 1
+    (g,) = grad((y**3).sum(), y, create_graph=True)
+    with no_grad():
+        y.zero_()
+    with pytest.raises(RuntimeError, match="changed in place"):
+        grad(g.sum(), y)
+
+
+def test_a_change_of_a_constant_before_the_second_walk_raises_too() -> None:
+    x, c = leaf([1.0, 2.0]), tensor([3.0, 4.0])
+    (g,) = grad(((x * c) ** 3).sum(), x, create_graph=True)
+    c.zero_()
+    with pytest.raises(RuntimeError, match="multiply: a value that its gradient needs was changed in place"):
+        grad(g.sum(), x)
+
+
+def test_a_change_of_an_operand_of_einsum_before_the_second_walk_raises_too() -> None:
+    x, c = leaf([1.0, 2.0]), tensor([3.0, 4.0])
+    y = x * 1
+    (g,) = grad(ops.einsum("i,i,i->", y, y, c), y, create_graph=True)
+    c.zero_()
+    with pytest.raises(RuntimeError, match="changed in place"):
+        grad(g.sum(), x)
 
 
 def test_a_change_of_a_value_that_no_rule_needs_is_harmless() -> None:
@@ -445,6 +472,96 @@ def test_modes_decorate_functions_also_recursive_ones() -> None:
     with no_grad():
         assert recorded()
     assert is_grad_enabled()
+
+
+def test_one_decorator_serves_many_threads_and_its_own_recursion() -> None:
+    inside, outside = [], []
+    barrier = threading.Barrier(2)
+
+    @no_grad()
+    def wait() -> None:
+        barrier.wait(10)
+        inside.append(is_grad_enabled())
+        barrier.wait(10)
+
+    def off() -> None:
+        with set_grad_enabled(False):
+            wait()
+            outside.append(("off", is_grad_enabled()))
+
+    def on() -> None:
+        wait()
+        outside.append(("on", is_grad_enabled()))
+
+    for pair in ((off, on), (on, off)) * 10:
+        threads = [threading.Thread(target=work) for work in pair]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert set(inside) == {False}
+    assert set(outside) == {("off", False), ("on", True)}
+
+
+def test_modes_decorate_without_parentheses_and_refuse_what_is_no_function() -> None:
+    @no_grad
+    def off(n: int) -> tuple[int, bool]:
+        return n, is_grad_enabled()
+
+    assert off(3) == (3, False)
+    assert off.__name__ == "off"
+    with no_grad():
+        assert enable_grad(is_grad_enabled)()
+    with pytest.raises(TypeError, match="no_grad: decorates functions"):
+        no_grad(3)
+    with pytest.raises(TypeError, match="no_grad: cannot decorate an async"):
+
+        @no_grad()
+        async def later() -> None: ...
+
+
+def test_a_decorated_generator_runs_in_the_mode_and_its_caller_does_not() -> None:
+    log = []
+
+    @no_grad()
+    def numbers():
+        try:
+            log.append(is_grad_enabled())
+            got = yield 1
+            log.append((got, is_grad_enabled()))
+            try:
+                yield 2
+            except KeyError:
+                log.append(is_grad_enabled())
+            yield 3
+        finally:
+            log.append(is_grad_enabled())
+
+    g = numbers()
+    assert next(g) == 1
+    assert is_grad_enabled()
+    assert g.send("sent") == 2
+    assert g.throw(KeyError()) == 3
+    g.close()
+    assert is_grad_enabled()
+    assert log == [False, ("sent", False), False, False]
+
+
+def test_set_grad_enabled_is_a_statement_too() -> None:
+    try:
+        set_grad_enabled(False)
+        assert not is_grad_enabled()
+        with set_grad_enabled(True):
+            assert is_grad_enabled()
+        assert not is_grad_enabled()
+    finally:
+        set_grad_enabled(True)
+    decorated = set_grad_enabled(False)(is_grad_enabled)
+    assert is_grad_enabled()
+    assert not decorated()
+    assert is_grad_enabled()
+    with pytest.raises(TypeError, match="True or False"):
+        set_grad_enabled("off")
 
 
 def test_a_mode_ends_with_an_exception() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from minigrad import creation, ops, random
 from minigrad.autograd import grad
+from minigrad.modes import no_grad
 from minigrad.tensor import Tensor, tensor
 
 A = np.array([[1.0, -2.0, 3.0], [4.0, 5.0, -6.0]], np.float32)
@@ -168,6 +169,58 @@ def test_in_place_operators_change_the_array_itself() -> None:
     x /= 2
     assert held is x.data
     assert held.tolist() == [1.5, 2.5]
+
+
+def test_every_augmented_assignment_is_in_place() -> None:
+    for symbol, start, other, expected in (
+        ("**", [2.0, 3.0], 2, [4.0, 9.0]),
+        ("//", [5.0, -5.0], 2, [2.0, -3.0]),
+        ("%", [5.0, -5.0], 3, [2.0, 1.0]),
+        ("//", [5, -5], 2, [2, -3]),
+        ("&", [True, False], True, [True, False]),
+        ("|", [True, False], tensor([False, True]), [True, True]),
+        ("^", [True, False], True, [False, True]),
+    ):
+        x = tensor(start)
+        names = {"x": x, "other": other}
+        exec(f"x {symbol}= other", names)
+        assert names["x"] is x, symbol
+        assert x.tolist() == expected, symbol
+    p = tensor([2.0], requires_grad=True)
+    held = p
+    with pytest.raises(RuntimeError, match=r"total = total \*\* other"):
+        p **= 2
+    with no_grad():
+        p **= 2
+    assert p is held
+    assert p.item() == 4
+
+
+def test_an_integer_tensor_refuses_to_hold_fractions() -> None:
+    i, b = tensor([1, 2, 3]), tensor([True, False])
+    with pytest.raises(TypeError, match=r"\+=: the result is float32, which a tensor of int64 cannot hold"):
+        i += 0.5
+    with pytest.raises(TypeError, match="/="):
+        i /= 2
+    with pytest.raises(TypeError, match="cannot hold"):
+        b += 1
+    with pytest.raises(TypeError, match="needs a bool tensor"):
+        i &= True
+    assert i.tolist() == [1, 2, 3]
+    assert b.tolist() == [True, False]
+    i += 2
+    assert i.tolist() == [3, 4, 5]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numbers_that_are_joined_with_tensors_adopt_their_dtype(dtype: type) -> None:
+    x = tensor(1.0, dtype=dtype, requires_grad=True)
+    out = ops.stack(x, 2.0, 3)
+    assert out.dtype == dtype
+    out.sum().backward()
+    assert x.grad.item() == 1
+    assert ops.stack(tensor(1), 2).dtype == np.int64
+    assert ops.stack(tensor(1), 2.5).tolist() == [1.0, 2.5]
 
 
 def test_an_operator_with_something_foreign_raises() -> None:
