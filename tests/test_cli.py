@@ -104,6 +104,14 @@ def test_a_toy_dataset_gets_a_model_that_fits_it(capsys):
     assert best(out) >= 95
 
 
+@pytest.mark.parametrize("name", sorted(cli.OPTIMIZERS))
+def test_numbers_as_labels_are_learnt_with_every_optimizer_at_its_default_rate(capsys, name):
+    status, out, err = run(capsys, "train", "--data", "cubic", "--optimizer", name, "--epochs", "60", "--no-output")
+    assert (status, err) == (0, "")
+    losses = [float(line.split()[2]) for line in out.splitlines() if re.match(r" +\d+  +\d", line)]
+    assert losses[-1] < losses[0] / 3
+
+
 def test_a_folder_of_idx_files_trains_on_one_part_and_tests_on_the_other(capsys, tmp_path):
     digits = data.load_digits()
     for part, chosen in (("train", slice(0, 300)), ("t10k", slice(300, 400))):

@@ -150,7 +150,8 @@ def complete(given: Mapping[str, Any]) -> Arguments:
     found = {**RUN_DEFAULTS, **defaults, **given}
     # Settings of the table that were given otherwise stay as given.
     named = {text.partition("=")[0] for text in found.get("optimizer_option", [])}
-    table = catalogue.OPTIMIZERS[found["optimizer"]]
+    dataset = found["data"].partition(":")[0].partition("(")[0]
+    table = catalogue.preset(found["optimizer"], dataset)
     found = {**{name: value for name, value in table.items() if name not in named}, **found}
     return {name: value for name, value in found.items() if value is not None and value != []}
 

@@ -30,6 +30,12 @@ OPTIMIZERS: dict[str, dict[str, float]] = {
     "LARS": {"lr": 3.0},
     "Lookahead": {"lr": 0.2, "momentum": 0.9},
 }
+# The same where labels are numbers: a squared error has steeper slopes than a cross-entropy.
+FOR_NUMBERS: dict[str, dict[str, float]] = {
+    "SGD": {"lr": 0.02, "momentum": 0.9},
+    "LARS": {"lr": 0.5},
+    "Lookahead": {"lr": 0.02, "momentum": 0.9},
+}
 
 LOSSES: dict[str, Callable[..., Any]] = {
     name: getattr(functional, name) for name in ("cross_entropy", "mse_loss", "l1_loss", "huber_loss", "smooth_l1_loss")
@@ -56,6 +62,12 @@ def optimizer_arguments(name: str) -> dict[str, inspect.Parameter]:
     return arguments_of(kind, ("params", "clip"))
 
 
+def preset(optimizer: str, dataset: str) -> dict[str, float]:
+    """The settings of an optimizer that suit a dataset, from the tables."""
+    table = FOR_NUMBERS if dataset.lower() in data.CURVES else {}
+    return table.get(optimizer, OPTIMIZERS[optimizer])
+
+
 def lookahead_arguments() -> dict[str, inspect.Parameter]:
     """What can be set of Lookahead itself."""
     return arguments_of(optim.Lookahead, ("optimizer",))
@@ -77,6 +89,6 @@ def loss_arguments(name: str) -> dict[str, inspect.Parameter]:
 
 
 def make_optimizer(name: str, parameters: Any, options: dict[str, Any], clip: list[clipping.Clip]) -> Optimizer:
-    """An optimizer by its name, with the settings of `OPTIMIZERS` under the options that are given."""
+    """An optimizer by its name, which for Lookahead is that of SGD."""
     kind = optim.SGD if name == "Lookahead" else getattr(optim, name)
-    return kind(parameters, clip=clip or None, **(OPTIMIZERS[name] | options))
+    return kind(parameters, clip=clip or None, **options)

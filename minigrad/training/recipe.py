@@ -114,7 +114,7 @@ def problem(recipe: Recipe) -> Problem:
 
 def _load(text: str) -> tuple[Dataset, Dataset]:
     """The training part and the held-out part of a dataset, or of a folder with MNIST's files."""
-    if os.sep in text or os.path.isdir(text):
+    if not _is_named(text):
         return data.load_idx(text), data.load_idx(text, train=False)
     call = parse_call(text)
     name = spelt("dataset", call.name, data.DATASETS)
@@ -125,6 +125,11 @@ def _load(text: str) -> tuple[Dataset, Dataset]:
     rows = np.random.default_rng(HELD_OUT_SEED).permutation(len(whole))
     held = round(len(whole) * HELD_OUT_FRACTION)
     return whole.subset(np.sort(rows[held:])), whole.subset(np.sort(rows[:held]))
+
+
+def _is_named(text: str) -> bool:
+    """Whether it is a dataset by its name, and no folder."""
+    return os.sep not in text and not os.path.isdir(text)
 
 
 def _as_double(part: Dataset) -> Dataset:
@@ -178,7 +183,8 @@ def _optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
         call = parse_call(text)
         kind = catalogue.CLIPS[spelt("clip", call.name, catalogue.CLIPS)]
         clips.append(_made(kind, check_arguments(call.name, call, arguments_of(kind))))
-    optimizer = catalogue.make_optimizer(name, model.parameters(), recipe.options, clips)
+    options = catalogue.preset(name, parse_call(recipe.data).name if _is_named(recipe.data) else "") | recipe.options
+    optimizer = catalogue.make_optimizer(name, model.parameters(), options, clips)
     if name != "Lookahead" and recipe.lookahead is None:
         return optimizer
     call = parse_call(f"Lookahead:{recipe.lookahead or ''}")
