@@ -79,8 +79,16 @@ def test_the_readme_marks_its_commands_for_the_checks_to_run(name):
     assert text.count(f"<!-- command: {name} -->\n```bash\n") == 1
 
 
-def test_the_readmes_program_runs_and_learns():
-    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_the_readmes_programs_run_in_order_and_learn(capsys):
+    programs = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     names = {}
-    exec(program, names)
+    for program in programs:
+        exec(program, names)
     assert names["loss"].item() < 1
+    assert "pass 2: 28 bytes per float32 parameter" in capsys.readouterr().out
+
+
+def test_the_readme_shows_the_rule_that_runs():
+    body = (PACKAGE / "optim" / "adam.py").read_text().split("def scale_by_adam(")[1].split("\n\n")[0]
+    for line in body.splitlines()[2:]:
+        assert line in (ROOT / "README.md").read_text()
