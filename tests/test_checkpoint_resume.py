@@ -93,3 +93,13 @@ def test_loading_and_saving_again_gives_the_same_bytes(tmp_path, optimizer):
     before = case.last().read_bytes()
     again.go(2, resume=case.last())
     assert again.checkpoints.save(again.run).read_bytes() == before
+
+
+def test_a_run_killed_before_it_named_its_best_checkpoint_names_it_when_it_goes_on(tmp_path):
+    case = Case(tmp_path / "run")
+    case.go(1)  # the first epoch is the best so far
+    best = case.folder / "checkpoints" / "best.safetensors"
+    before = best.read_bytes()
+    best.unlink()
+    Case(tmp_path / "run").go(1, resume=case.last())
+    assert best.read_bytes() == before

@@ -164,6 +164,10 @@ class Checkpoints(Callback):
             stale.unlink(missing_ok=True)
         if not checkpoints(self.folder):
             self.save(run)
+        # A process that was killed between the checkpoint of its best epoch and the second name for it.
+        path, progress = checkpoint_path(self.folder, run.progress.step), run.progress
+        if progress.best_epoch == progress.epoch and progress.batch == 0 and path.exists():
+            self._keep_best(path)
 
     def after_step(self, run: Run) -> None:
         """Save if it is time."""
