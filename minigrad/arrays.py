@@ -23,18 +23,23 @@ def as_array(data: Any, dtype: npt.DTypeLike | None = None) -> Array:
         if data.dtype == np.float64:
             dtype = DEFAULT_DTYPE
     array = np.asarray(data, dtype=dtype)
-    if array.dtype.kind not in "fiubc" or array.dtype in (np.float16, np.longdouble):
+    if array.dtype.kind not in "fiub" or array.dtype in (np.float16, np.longdouble):
         raise TypeError(f"tensor: cannot hold {array.dtype}; supported are {_SUPPORTED}")
     return array
 
 
 def _python_array(data: Any) -> Array:
-    if isinstance(data, list | tuple) and any(isinstance(item, Traced) for item in data):
-        data = [_bare(item) for item in data]
     try:
-        return np.asarray(data)
+        return np.asarray(_plain(data))
     except ValueError as error:
         raise ValueError(f"tensor: nested lists of different lengths make no array ({error})") from None
+
+
+def _plain(data: Any) -> Any:
+    """Nested lists with the arrays of the tensors in them."""
+    if isinstance(data, list | tuple) and any(isinstance(item, Traced | list | tuple) for item in data):
+        return [_plain(item) for item in data]
+    return _bare(data)
 
 
 def _bare(value: Any) -> Any:

@@ -84,6 +84,6 @@ def _tensors(name: str, given: Any) -> Sequence[Tensor]:
 def _own(g: Any) -> Tensor:
     """A gradient in memory of its own: rules may hand the same array to several inputs."""
     if not isinstance(g, Tensor):
-        return Tensor(np.array(g))
+        return Tensor._make(np.array(g))
     with enable_grad():
         return g.clone()

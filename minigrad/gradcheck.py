@@ -152,7 +152,8 @@ def check_gradients(
 
 
 def _leaves(points: Sequence[Array]) -> list[Tensor]:
-    return [Tensor(point.copy(), requires_grad=True) for point in points]
+    # Not by Tensor(point), which refuses the complex numbers of a complex step.
+    return [Tensor._make(point.copy()).requires_grad_() for point in points]
 
 
 def _gradient_of(function: Function, weights: Sequence[Array]) -> Function:
@@ -164,9 +165,9 @@ def _differentiate(outputs: Outputs, tensors: list[Tensor], weights: Sequence[Ar
     """The gradients of the weighted outputs; zeros for what they do not depend on."""
     pairs = [(y, w) for y, w in zip(outputs, weights, strict=True) if y.requires_grad]
     if not pairs:
-        return [Tensor(np.zeros_like(x.data)) for x in tensors]
+        return [Tensor._make(np.zeros_like(x.data)) for x in tensors]
     found = grad([y for y, _ in pairs], tensors, [w for _, w in pairs], create_graph=create_graph, allow_unused=True)
-    return [Tensor(np.zeros_like(x.data)) if g is None else g for x, g in zip(tensors, found, strict=True)]
+    return [Tensor._make(np.zeros_like(x.data)) if g is None else g for x, g in zip(tensors, found, strict=True)]
 
 
 def _compare(

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import ops
+from .arguments import named_arguments
 from .ops.primitive import Traced
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ class Methods(Traced):
         """The smaller of two, element by element; ties share the gradient evenly."""
         return ops.minimum(self, other)
 
+    @named_arguments
     def clip(self, min: Any = None, max: Any = None) -> Tensor:
         """Limit to the range from ``min`` to ``max``: numbers, tensors or None. At a bound the gradient passes."""
         return ops.clip(self, min, max)
@@ -136,14 +138,17 @@ class Methods(Traced):
         """max(x, 0)."""
         return ops.relu(self)
 
+    @named_arguments
     def leaky_relu(self, negative_slope: float = 0.01) -> Tensor:
         """x where positive, else ``negative_slope`` * x."""
         return ops.leaky_relu(self, negative_slope=negative_slope)
 
+    @named_arguments
     def elu(self, alpha: float = 1.0) -> Tensor:
         """x where positive, else ``alpha`` * (exp(x) - 1)."""
         return ops.elu(self, alpha=alpha)
 
+    @named_arguments
     def gelu(self, approximate: str = "none") -> Tensor:
         """x times the normal distribution function; ``approximate="tanh"`` is the form with tanh."""
         return ops.gelu(self, approximate=approximate)
@@ -152,68 +157,84 @@ class Methods(Traced):
         """x * sigmoid(x)."""
         return ops.silu(self)
 
+    @named_arguments
     def softmax(self, axis: int = -1) -> Tensor:
         """exp(x) / sum(exp(x)) along ``axis``."""
         return ops.softmax(self, axis=axis)
 
+    @named_arguments
     def log_softmax(self, axis: int = -1) -> Tensor:
         """log(softmax(x)) along ``axis``."""
         return ops.log_softmax(self, axis=axis)
 
     # --- reductions ----------------------------------------------------------------------------------------------
 
+    @named_arguments
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The sum over ``axis``."""
         return ops.sum(self, axis=_axis(axis), keepdims=keepdims)
 
+    @named_arguments
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The arithmetic mean over ``axis``."""
         return ops.mean(self, axis=_axis(axis), keepdims=keepdims)
 
+    @named_arguments
     def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The product over ``axis``."""
         return ops.prod(self, axis=_axis(axis), keepdims=keepdims)
 
+    @named_arguments
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The largest element over ``axis``; ties share the gradient evenly."""
         return ops.max(self, axis=_axis(axis), keepdims=keepdims)
 
+    @named_arguments
     def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The smallest element over ``axis``; ties share the gradient evenly."""
         return ops.min(self, axis=_axis(axis), keepdims=keepdims)
 
+    @named_arguments
     def var(self, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Tensor:
         """The variance over ``axis``: the divisor is the number of elements minus ``correction``."""
         return ops.var(self, axis=_axis(axis), correction=correction, keepdims=keepdims)
 
+    @named_arguments
     def std(self, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Tensor:
         """The standard deviation over ``axis``, the root of `var`."""
         return ops.std(self, axis=_axis(axis), correction=correction, keepdims=keepdims)
 
+    @named_arguments
     def norm(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The Euclidean norm over ``axis``."""
         return ops.norm(self, axis=_axis(axis), keepdims=keepdims)
 
+    @named_arguments
     def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """log(sum(exp(x))) over ``axis``."""
         return ops.logsumexp(self, axis=_axis(axis), keepdims=keepdims)
 
+    @named_arguments
     def cumsum(self, axis: int) -> Tensor:
         """The running sum along ``axis``."""
         return ops.cumsum(self, axis=axis)
 
+    @named_arguments
     def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         """The index of the largest element along ``axis``; of the flattened tensor by default."""
         return ops.argmax(self, axis=axis, keepdims=keepdims)
 
+    @named_arguments
     def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         """The index of the smallest element along ``axis``; of the flattened tensor by default."""
         return ops.argmin(self, axis=axis, keepdims=keepdims)
 
+    @named_arguments
     def any(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Whether any element over ``axis`` is true."""
         return ops.any(self, axis=_axis(axis), keepdims=keepdims)
 
+    @named_arguments
     def all(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Whether all elements over ``axis`` are true."""
         return ops.all(self, axis=_axis(axis), keepdims=keepdims)
@@ -240,6 +261,7 @@ class Methods(Traced):
 
     view = reshape
 
+    @named_arguments
     def flatten(self: Any, start: int = 0, end: int = -1) -> Tensor:
         """The axes from ``start`` to ``end``, both included, as one."""
         if not self.ndim:
@@ -250,6 +272,7 @@ class Methods(Traced):
         size = int(np.prod(self.shape[first : last + 1]))
         return ops.reshape(self, shape=(*self.shape[:first], size, *self.shape[last + 1 :]))
 
+    @named_arguments
     def transpose(self, axis0: int, axis1: int) -> Tensor:
         """Two axes exchanged."""
         return ops.transpose(self, axis0=axis0, axis1=axis1)
@@ -280,32 +303,39 @@ class Methods(Traced):
             ),
         )
 
+    @named_arguments
     def squeeze(self, axis: Axis = None) -> Tensor:
         """Without axes of size 1: those given, or all of them."""
         return ops.squeeze(self, axis=_axis(axis))
 
+    @named_arguments
     def unsqueeze(self, axis: int) -> Tensor:
         """With a new axis of size 1."""
         return ops.unsqueeze(self, axis=axis)
 
+    @named_arguments
     def flip(self, axis: Axis = None) -> Tensor:
         """The elements along ``axis`` in reverse order."""
         return ops.flip(self, axis=_axis(axis))
 
+    @named_arguments
     def pad(self, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:
         """Surrounded with ``value``; ``widths`` has a pair (before, after) for each axis."""
         return ops.pad(self, widths=widths, value=value)
 
+    @named_arguments
     def split(self, sizes: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
         """Cut along ``axis`` into parts of the given sizes, or of one size (the last part may be smaller)."""
         return ops.split(self, sizes, axis)
 
     # --- indexing ------------------------------------------------------------------------------------------------
 
+    @named_arguments
     def take(self, indices: Any, axis: int | None = None) -> Tensor:
         """The slices at ``indices`` along ``axis``; elements of the flattened tensor by default."""
         return ops.take(self, indices, axis=axis)
 
+    @named_arguments
     def gather(self, axis: int, indices: Any) -> Tensor:
         """out[i, j] = x[indices[i, j], j] for axis 0, and so on, as ``torch.gather``."""
         return ops.gather(self, indices, axis=axis)

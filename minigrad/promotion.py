@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,8 @@ def completed(primitive: Primitive, args: tuple[Any, ...]) -> tuple[Any, ...]:
     """The inputs, with ``None`` for optional ones that are absent."""
     if primitive.variadic:
         return args
-    if len(args) > primitive.arity:
-        raise TypeError(
-            f"{primitive.name}: {len(args)} positional arguments for {primitive.arity} inputs "
-            f"({', '.join(primitive.inputs)}); settings go by keyword"
-        )
+    if not primitive.required <= len(args) <= primitive.arity:
+        primitive.check_call(args, {})
     return args + (None,) * (primitive.arity - len(args))
 
 
@@ -59,12 +57,18 @@ def is_floating(value: Any) -> bool:
 
 def explained(primitive: Primitive, arrays: list[Any], settings: dict[str, Any], error: Exception) -> Exception:
     """The error of a forward function, with the op, its inputs and the remedy in front."""
+    if isinstance(error, TypeError):
+        try:
+            primitive.check_call(arrays, settings)
+        except TypeError as clearer:
+            return clearer
     text = str(error)
+    about_shapes = re.search("shape|size|dimension|broadcast", text)
     if not text.startswith(primitive.name + ":"):
         described = ", ".join(_describe(a) for a in arrays)
         with_settings = "".join(f", {k}={v!r}" for k, v in settings.items())
         text = f"{primitive.name}: cannot be applied to {described}{with_settings}: {text}"
-    if primitive.hint and not isinstance(error, TypeError):
+    if primitive.hint and about_shapes and not isinstance(error, TypeError):
         text = f"{text}; {primitive.hint}"
     for kind in (IndexError, TypeError, ValueError):
         if isinstance(error, kind):

@@ -355,9 +355,7 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
                 dtype = data.dtype
             arrays.append(data)
         else:
-            if arg is not None and (
-                type(arg) not in _WEAK or primitive.variadic or primitive.is_discrete(len(arrays))
-            ):
+            if arg is not None and (type(arg) not in _WEAK or primitive.variadic or primitive.is_discrete(len(arrays))):
                 uniform = False
             arrays.append(arg)
         edges.append(edge)
@@ -456,7 +454,8 @@ def _with_history(value: Any, edge: Edge, version: list[int]) -> Any:
 def _run_hooks(place: Edge, g: Any) -> Any:
     """Run the hooks of a node or leaf in the order of registration."""
     traced = isinstance(g, Tensor)
-    given = g if traced else Tensor._make(np.asarray(g))
+    # A copy, since a hook may change it in place, while others may have been given the same array.
+    given = g if traced else Tensor._make(np.array(g))
     for key in sorted(place._hooks.keys() - {RETAIN}):
         replaced = place._hooks[key](given)
         if replaced is None:

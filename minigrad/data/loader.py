@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import random
+from ..arguments import named_arguments
 from ..tensor import Tensor
 from .dataset import Dataset
 
@@ -35,6 +36,7 @@ class DataLoader:
     ...     pass
     """
 
+    @named_arguments
     def __init__(
         self,
         dataset: Dataset,

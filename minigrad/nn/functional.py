@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import random
+from ..arguments import named_arguments
 from ..ops import activation, indexing, neural, shape
 from ..ops.activation import relu, relu6, sigmoid, silu
 from ..ops.elementwise import tanh, where
@@ -69,22 +70,26 @@ __all__ = [
 # --- activations ---------------------------------------------------------------------------------------------------
 
 
+@named_arguments
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     """x where it is positive, ``negative_slope`` · x elsewhere."""
     return activation.leaky_relu(x, negative_slope=negative_slope)
 
 
+@named_arguments
 def elu(x: Any, alpha: float = 1.0) -> Any:
     """x where it is positive, ``alpha`` · (eˣ − 1) elsewhere."""
     return activation.elu(x, alpha=alpha)
 
 
+@named_arguments
 def gelu(x: Any, approximate: str = "none") -> Any:
     """x · Φ(x), exactly (``"none"``) or with the ``"tanh"`` form."""
     check_approximate("gelu", approximate)
     return activation.gelu(x, approximate=approximate)
 
 
+@named_arguments
 def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
     """log(1 + exp(β x)) / β, and x itself where β x is above ``threshold``, as in PyTorch."""
     check_positive("softplus", beta=beta)
@@ -93,11 +98,13 @@ def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
     return where(scaled > threshold, x, out if beta == 1.0 else out / beta)
 
 
+@named_arguments
 def softmax(x: Any, axis: int = -1) -> Any:
     """exp(xᵢ) / Σⱼ exp(xⱼ) along ``axis``."""
     return neural.softmax(x, axis=axis)
 
 
+@named_arguments
 def log_softmax(x: Any, axis: int = -1) -> Any:
     """xᵢ − log Σⱼ exp(xⱼ) along ``axis``."""
     return neural.log_softmax(x, axis=axis)
@@ -106,6 +113,7 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
 # --- layers without parameters of their own --------------------------------------------------------------------------
 
 
+@named_arguments
 def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     """The axes from ``start_dim`` to ``end_dim``, both included, as one.
 
@@ -123,6 +131,7 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     return shape.reshape(x, shape=(*x.shape[:start], size, *x.shape[end + 1 :]))
 
 
+@named_arguments
 def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
     """Zero each element with probability ``p`` and scale the others by 1/(1−p); x itself if not ``training``.
 
@@ -137,6 +146,7 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
     return neural.dropout(x, keep, p=float(p))
 
 
+@named_arguments
 def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Any:
     """The rows of ``weight`` at integer ``indices``; the row ``padding_idx`` gets no gradient.
 
@@ -152,18 +162,21 @@ def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Any:
 # --- normalisation ---------------------------------------------------------------------------------------------------
 
 
+@named_arguments
 def layer_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """(x − mean) / √(var + eps) · weight + bias over the last axes, of sizes ``normalized_shape``."""
     check_features("layer_norm", x, tuple(normalized_shape))
     return neural.layer_norm(x, weight, bias, ndim=len(normalized_shape), eps=eps)
 
 
+@named_arguments
 def rms_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
     """x / √(mean(x²) + eps) · weight over the last axes; ``eps`` is by default the machine epsilon of the dtype."""
     check_features("rms_norm", x, tuple(normalized_shape))
     return neural.rms_norm(x, weight, ndim=len(normalized_shape), eps=eps)
 
 
+@named_arguments
 def batch_norm(
     x: Any,
     running_mean: Tensor | None,

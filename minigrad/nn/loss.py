@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import named_arguments
 from ..arrays import as_array
 from ..ops import loss as primitives
 from ..ops.elementwise import where
@@ -18,6 +19,7 @@ from .module import Module
 # --- functions -----------------------------------------------------------------------------------------------------
 
 
+@named_arguments
 def cross_entropy(
     x: Any,
     target: Any,
@@ -94,6 +96,7 @@ def _soft_cross_entropy(
     return losses.sum() / losses.size if reduction == "mean" else losses.sum()
 
 
+@named_arguments
 def nll_loss(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
     """−weight_t · x_t for log-probabilities ``x`` and class numbers t; arguments as for `cross_entropy`."""
     check_input("nll_loss", x)
@@ -102,6 +105,7 @@ def nll_loss(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, 
     return primitives.nll_loss(x, target, weight, ignore_index=ignore_index, reduction=reduction)
 
 
+@named_arguments
 def binary_cross_entropy_with_logits(
     x: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
 ) -> Any:
@@ -120,6 +124,7 @@ def binary_cross_entropy_with_logits(
     )
 
 
+@named_arguments
 def binary_cross_entropy(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
     """−(t · log x + (1−t) · log(1−x)) · weight for probabilities ``x``, each logarithm at least −100, as in PyTorch.
 
@@ -130,21 +135,25 @@ def binary_cross_entropy(x: Any, target: Any, weight: Any = None, reduction: str
     return primitives.binary_cross_entropy(x, _as_operand(target), _as_factor(weight, x), reduction=reduction)
 
 
+@named_arguments
 def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
     """(x − t)²; shapes must be equal."""
     return primitives.mse_loss(x, _as_operand(target), reduction=reduction)
 
 
+@named_arguments
 def l1_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
     """|x − t|; shapes must be equal."""
     return primitives.l1_loss(x, _as_operand(target), reduction=reduction)
 
 
+@named_arguments
 def huber_loss(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
     """½ (x − t)² where |x − t| ≤ ``delta``, ``delta`` (|x − t| − ½ delta) elsewhere; shapes must be equal."""
     return primitives.huber_loss(x, _as_operand(target), delta=delta, reduction=reduction)
 
 
+@named_arguments
 def smooth_l1_loss(x: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
     """½ (x − t)² / ``beta`` where |x − t| < ``beta``, |x − t| − ½ beta elsewhere; shapes must be equal."""
     if beta < 0:

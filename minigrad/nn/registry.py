@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self
 
+from ..arguments import parameters_of, refuse_unknown
 from ..tensor import Tensor
 from .parameter import Parameter, join
 
@@ -29,6 +30,9 @@ class Registry:
     _forward_pre_hooks: dict[int, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102 - the class says what it is
+        known = parameters_of(cls.__init__) if kwargs else None
+        if known is not None:
+            refuse_unknown(cls.__name__, kwargs, known)
         # The registries are made here, so that a subclass need not call super().__init__() first.
         self = super().__new__(cls)
         vars(self).update(

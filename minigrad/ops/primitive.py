@@ -31,6 +31,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ..arguments import refuse_unknown
+
 Rule = Callable[..., Any]
 PRIMITIVES: dict[str, Primitive] = {}
 
@@ -109,7 +111,9 @@ class Primitive:
             behind it, one value per entry. The entry is how the value follows from the inputs, in primitives and with
             arguments named as in a rule, or ``None`` if it depends on no input that has a gradient.
         analytic: complex differentiable, so a gradient can be checked by a complex step.
-        hint: the remedy that an error about the inputs ends with.
+        hint: the remedy that an error about the shapes of the inputs ends with.
+        settings: the names of the keywords.
+        required: how many inputs must be given; the others have a default in ``forward`` and may be absent.
     """
 
     def __init__(
@@ -139,8 +143,10 @@ class Primitive:
         self.hint = hint
         self.__doc__ = doc or forward.__doc__
         self.differentiable = any(rule is not None for rule in self.vjps)
-        self.defaults = _defaults(forward)
+        self.settings, self.defaults = _settings(forward)
         self.arity = -1 if variadic else len(self.inputs)
+        self.required = 0 if variadic else len(self.inputs) - _count_optional(forward)
+        self.__signature__ = self._signature()
         self._recipes: dict[tuple[int, int], Recipe] = {}
         if len(self.vjps) != (1 if variadic else len(self.inputs)) and self.differentiable:
             raise ValueError(f"{name}: {len(self.inputs)} inputs need as many gradient rules, not {len(self.vjps)}")
@@ -150,13 +156,69 @@ class Primitive:
         for arg in args:
             if isinstance(arg, Traced):
                 return arg.apply_primitive(self, args, settings)
-        if self.variadic and len(args) == 1 and isinstance(args[0], list | tuple):
-            return self(*args[0], **settings)
-        out = self.forward(*args, **settings)
+        if self.variadic and args and isinstance(args[0], list | tuple):
+            if len(args) == 1:
+                return self(*args[0], **settings)
+            if any(isinstance(item, Traced) for item in args[0]):
+                self.check_call(args, settings)
+        try:
+            out = self.forward(*args, **settings)
+        except (TypeError, ValueError):
+            self.check_call(args, settings)
+            raise
         return out[0] if self.extras else out
+
+    def _signature(self) -> inspect.Signature:
+        """What ``help`` and ``inspect.signature`` show: the inputs by position, the settings by keyword."""
+        kind: Any = inspect.Parameter
+        if self.variadic:
+            parameters = [kind(self.inputs[0], kind.VAR_POSITIONAL)]
+        else:
+            parameters = [
+                kind(name, kind.POSITIONAL_ONLY, default=kind.empty if i < self.required else None)
+                for i, name in enumerate(self.inputs)
+            ]
+        parameters += [
+            kind(name, kind.KEYWORD_ONLY, default=self.defaults.get(name, kind.empty)) for name in self.settings
+        ]
+        return inspect.Signature(parameters)
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}({', '.join(self.inputs)})>"
+
+    def check_call(self, args: Sequence[Any], settings: Mapping[str, Any]) -> None:
+        """Raise an error that says what is wrong with the number of inputs, or with the names of settings.
+
+        Raises:
+            TypeError: for a name that is no setting, and for inputs that are missing or too many.
+            ValueError: for no input at all where there may be any number.
+        """
+        for name in settings:
+            if name in self.inputs and not self.variadic:
+                raise TypeError(f"{self.name}: inputs go by position: {self.name}({', '.join(self.inputs)})")
+        refuse_unknown(self.name, settings, [*self.settings, *(() if self.variadic else self.inputs)])
+        if self.variadic:
+            if not args:
+                raise ValueError(f"{self.name}: needs at least one input")
+            if isinstance(args[0], list | tuple) and len(args) > 1:
+                raise TypeError(
+                    f"{self.name}: takes its inputs one by one or as one sequence, not a sequence and more; "
+                    f"{self._by_keyword(args[1:])}"
+                )
+        elif len(args) > self.arity:
+            raise TypeError(
+                f"{self.name}: {len(args)} positional arguments for {self.arity} inputs "
+                f"({', '.join(self.inputs)}); {self._by_keyword(args[self.arity :])}"
+            )
+        elif len(args) < self.required:
+            raise TypeError(
+                f"{self.name}: {len(args)} of its inputs ({', '.join(self.inputs)}) given, of which "
+                f"{self.required} are required"
+            )
+
+    def _by_keyword(self, values: Sequence[Any]) -> str:
+        written = ", ".join(f"{k}={v!r}" for k, v in zip(self.settings, values, strict=False))
+        return f"settings go by keyword: {written}" if written else "it has no settings"
 
     def is_discrete(self, position: int) -> bool:
         """Whether an input is labels, indices or a mask, and never promoted together with the others."""
@@ -223,13 +285,22 @@ class Primitive:
         )
 
 
-def _defaults(forward: Callable[..., Any]) -> Mapping[str, Any]:
-    """The keyword-only settings of ``forward`` with their defaults. Ufuncs have none that rules read."""
-    try:
-        parameters = inspect.signature(forward).parameters.values()
-    except ValueError:
-        return {}
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
+def _settings(forward: Callable[..., Any]) -> tuple[tuple[str, ...], Mapping[str, Any]]:
+    """The names of the keyword-only settings of ``forward``, and their defaults. Ufuncs have none that rules read."""
+    settings = [p for p in _parameters(forward) if p.kind is p.KEYWORD_ONLY]
+    return tuple(p.name for p in settings), {p.name: p.default for p in settings if p.default is not p.empty}
+
+
+def _count_optional(forward: Callable[..., Any]) -> int:
+    """How many inputs may be absent: those for which ``forward`` has a default."""
+    return sum(p.kind is p.POSITIONAL_OR_KEYWORD and p.default is not p.empty for p in _parameters(forward))
+
+
+def _parameters(forward: Callable[..., Any]) -> Sequence[inspect.Parameter]:
+    # NumPy's functions have arguments of their own behind the inputs, which are no settings of a primitive.
+    if not inspect.isfunction(forward) or (forward.__module__ or "").startswith("numpy"):
+        return ()
+    return list(inspect.signature(forward).parameters.values())
 
 
 def primitive(

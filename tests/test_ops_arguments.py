@@ -1,0 +1,119 @@
+"""Calls that are wrong: names misspelt or PyTorch's, settings by position, inputs that are missing."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import nn
+from minigrad.data import DataLoader
+from minigrad.nn import functional as F
+from minigrad.ops import PRIMITIVES
+
+X = mg.tensor([[1.0, 2.0], [3.0, 4.0]])
+A = X.data
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: X.sum(dim=1), "sum: unknown argument 'dim'; did you mean 'axis'?"),
+        (lambda: X.mean(axis=1, keepdim=True), "mean: unknown argument 'keepdim'; did you mean 'keepdims'?"),
+        (lambda: X.softmax(dim=1), "softmax: unknown argument 'dim'; did you mean 'axis'?"),
+        (lambda: mg.sum(X, axs=1), "sum: unknown argument 'axs'; did you mean 'axis'?"),
+        (lambda: mg.sum(A, axs=1), "sum: unknown argument 'axs'; did you mean 'axis'?"),
+        (lambda: mg.sum(input=X), "sum: unknown argument 'input'; did you mean 'x'?"),
+        (lambda: mg.sum(x=X), "sum: inputs go by position: sum(x)"),
+        (lambda: mg.add(X, X, alpha=2), "add: unknown argument 'alpha'"),
+        (lambda: mg.stack([X, X], dim=1), "stack: unknown argument 'dim'; did you mean 'axis'?"),
+        (lambda: F.softmax(X, dim=-1), "softmax: unknown argument 'dim'; did you mean 'axis'?"),
+        (lambda: F.cross_entropy(input=X, target=[0, 1]), "cross_entropy: unknown argument 'input'; did you mean 'x'?"),
+        (lambda: nn.Softmax(dim=1), "Softmax: unknown argument 'dim'; did you mean 'axis'?"),
+        (lambda: nn.ReLU(inplace=True), "ReLU: unknown argument 'inplace'; it takes none"),
+        (lambda: nn.Linear(3, 4, bais=False), "Linear: unknown argument 'bais'; did you mean 'bias'?"),
+        (lambda: DataLoader(X, batchsize=2), "DataLoader: unknown argument 'batchsize'; did you mean 'batch_size'?"),
+        (lambda: mg.sum(X, 1), "sum: 2 positional arguments for 1 inputs (x); settings go by keyword: axis=1"),
+        (lambda: mg.sum(A, 1), "sum: 2 positional arguments for 1 inputs (x); settings go by keyword: axis=1"),
+        (lambda: mg.softmax(X, 1), "settings go by keyword: axis=1"),
+        (lambda: mg.reshape(X, (4, 1)), "settings go by keyword: shape=(4, 1)"),
+        (lambda: mg.transpose(X, 0, 1), "settings go by keyword: axis0=0, axis1=1"),
+        (lambda: mg.concatenate([X, X], 1), "concatenate: takes its inputs one by one or as one sequence"),
+        (lambda: mg.stack([X, X], 1), "settings go by keyword: axis=1"),
+        (lambda: mg.where(X > 0), "where: 1 of its inputs (condition, a, b) given, of which 3 are required"),
+        (lambda: mg.where(A > 0), "where: 1 of its inputs (condition, a, b) given, of which 3 are required"),
+        (lambda: mg.equal(X), "equal: 1 of its inputs (a, b) given, of which 2 are required"),
+        (lambda: mg.equal(A), "equal: 1 of its inputs (a, b) given, of which 2 are required"),
+        (lambda: mg.tensor([1j]), "tensor: cannot hold complex128"),
+    ],
+)
+def test_a_wrong_call_is_a_type_error_with_the_remedy(call: Callable[[], Any], text: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(text)):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "text", "absent"),
+    [
+        (lambda: mg.stack([]), "stack: needs at least one input", "NumPy"),
+        (lambda: mg.tensor([1, 2]) ** -1, "Make the base floating with .float()", "reshape"),
+        (lambda: F.mse_loss(mg.zeros(0), mg.zeros(0)), "the mean of an empty batch is undefined", "reshape"),
+        (lambda: X + mg.zeros(3), "reshape() or unsqueeze() one of them", "keyword"),
+    ],
+)
+def test_a_wrong_value_is_a_value_error_with_its_own_remedy(call: Callable[[], Any], text: str, absent: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(text)) as caught:
+        call()
+    assert absent not in str(caught.value)
+
+
+def test_an_error_within_a_right_call_passes_through() -> None:
+    with pytest.raises(TypeError, match="integers"):
+        F.embedding(indices=X, weight=X)
+
+
+def test_inputs_declared_optional_may_be_absent() -> None:
+    assert mg.clip(X, 2.0).tolist() == [[2, 2], [3, 4]]
+    assert F.linear(X, X).shape == (2, 2)
+
+
+def test_tensors_in_nested_lists_make_a_tensor() -> None:
+    one, two = mg.tensor(1.0, requires_grad=True), mg.tensor(2.0, requires_grad=True)
+    made = mg.tensor([[one, two]] * 2)
+    assert made.tolist() == [[1, 2], [1, 2]]
+    assert not made.requires_grad
+
+
+def test_a_hook_may_change_the_gradient_in_place_for_its_own_tensor_only() -> None:
+    x, y = (mg.tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
+    a, b = x * 1, y * 1
+    a.register_hook(lambda g: g.zero_())
+    (a + b).sum().backward()
+    assert x.grad.tolist() == [0, 0]
+    assert y.grad.tolist() == [1, 1]
+
+
+def test_signatures_show_inputs_and_settings() -> None:
+    assert str(inspect.signature(mg.sum)) == "(x, /, *, axis=None, keepdims=False)"
+    assert str(inspect.signature(mg.add)) == "(a, b, /)"
+    assert str(inspect.signature(mg.stack)) == "(*values, axis=0)"
+    assert str(inspect.signature(F.linear)) == "(x, weight, bias=None, /)"
+    assert all(entry.__doc__ for entry in PRIMITIVES.values())
+    assert "axis: " in str(inspect.signature(mg.Tensor.sum))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_cubes_are_those_of_numpy(dtype: type) -> None:
+    x = np.linspace(-3, 3, 101).astype(dtype)
+    t = mg.tensor(x, requires_grad=True)
+    out = t**3
+    assert out.dtype == dtype
+    np.testing.assert_allclose(out.data, x.astype(np.float64) ** 3, rtol=4 * np.finfo(dtype).eps)
+    assert (mg.tensor([2, -3]) ** 3).tolist() == [8, -27]
+    assert mg.power(np.array([2]), 3.0).dtype == np.float64
+    mg.check_gradients(lambda t: t**3 + t**4, [x.astype(np.float64)])
