@@ -8,11 +8,11 @@ import minigrad
 from minigrad import data, nn, optim
 
 
-@optim.rule(state=("slow",))
-def amplify_slow_gradients(update, slow, *, alpha, strength):
-    slow = alpha * slow + (1 - alpha) * update
-    update = update + strength * slow
-    return update, slow
+@optim.rule(state=("slow_grad",))
+def amplify_slow_gradients(update, slow_grad, *, alpha, strength):
+    slow_grad = alpha * slow_grad + (1 - alpha) * update
+    update = update + strength * slow_grad
+    return update, slow_grad
 
 
 class SlowSGD(optim.Optimizer):

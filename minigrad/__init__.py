@@ -5,7 +5,7 @@ rules are written once and compiled by Numba. Importing it loads NumPy alone: Nu
 step, matplotlib with the first picture.
 """
 
-from . import clipping, data, nn, ops, optim, random, schedulers
+from . import clipping, data, nn, ops, optim, random, schedulers, training
 from .autograd import grad
 from .creation import (
     arange,
@@ -211,6 +211,7 @@ __all__ = [
     "take",
     "tanh",
     "tensor",
+    "training",
     "transpose",
     "unsqueeze",
     "var",

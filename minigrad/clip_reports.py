@@ -144,5 +144,5 @@ def nonfinite_error(norm: Norm, layout: Layout) -> FloatingPointError:
     where = f"NaN or infinite in {', '.join(map(repr, culprits[:3]))}" if culprits else "too large for float64"
     return FloatingPointError(
         f"clipping: the gradient's norm is {values[~np.isfinite(values)][0]} ({', '.join(ranges)}): the gradient is "
-        f"{where}; nothing was changed. Use nonfinite='skip' to pass over such steps"
+        f"{where}; nothing was changed. A clip with nonfinite='skip' passes over such steps"
     )

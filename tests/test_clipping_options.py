@@ -289,7 +289,7 @@ def test_a_run_resumed_from_a_state_dict_goes_on_with_the_same_thresholds_and_bi
 def test_a_state_dict_with_a_clip_is_refused_by_an_optimizer_without_one():
     clipped = optim.SGD(a_model().parameters(), lr=0.1, clip=clipping.by_global_norm(1.0))
     plain = optim.SGD(a_model().parameters(), lr=0.2)
-    with pytest.raises((TypeError, ValueError), match="max_norm"):
+    with pytest.raises((TypeError, ValueError), match="clips"):
         plain.load_state_dict(clipped.state_dict())
     assert plain.param_groups[0]["lr"] == 0.2
     with pytest.raises((TypeError, ValueError), match="max_norm"):

@@ -349,3 +349,15 @@ def test_a_model_and_its_optimizer_resume_by_the_names_of_the_model():
         step(net, optimizer, seed)
         step(twin, resumed, seed)
     assert_same_bits(twin.state_dict(), net.state_dict())
+
+
+def test_a_state_dict_of_an_optimizer_made_otherwise_is_refused():
+    def made(**options):
+        return optim.LARS([Tensor(np.ones((2, 2)), requires_grad=True)], **options)
+
+    saved = made(lr_in_momentum=False).state_dict()
+    with pytest.raises(ValueError, match="made with lr_in_momentum=False there, and True here"):
+        made().load_state_dict(saved)
+    made(lr_in_momentum=False).load_state_dict(saved)
+    with pytest.raises(TypeError, match="needs a state dict, not NoneType"):
+        made().load_state_dict(None)

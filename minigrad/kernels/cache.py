@@ -32,22 +32,34 @@ def cache_folder() -> Path | None:
         return None
     try:
         if chosen is not None:
-            folder = Path(chosen)
+            folder = Path(chosen).absolute()
         elif sys.platform == "win32":
             folder = Path(os.environ.get("LOCALAPPDATA") or Path.home()) / "minigrad" / "kernels"
         else:
-            folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minigrad" / "kernels"
+            base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+            folder = (base if base.is_absolute() else Path.home() / ".cache") / "minigrad" / "kernels"
+        compiled = folder / "__pycache__"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return folder if _is_private(folder) and os.access(folder, os.W_OK | os.X_OK) else None
+        if not (_is_private(folder) and _is_guarded(folder.parent) and os.access(folder, os.W_OK | os.X_OK)):
+            return None
+        compiled.mkdir(mode=0o700, exist_ok=True)
+        return folder if _is_private(compiled) else None
     except (OSError, RuntimeError):  # RuntimeError: there is no home folder
         return None
 
 
 def _is_private(folder: Path) -> bool:
+    """Whether nobody else can put files there."""
     if not hasattr(os, "getuid"):
         return True  # Windows: the profile folder is the user's own
     status = folder.stat()
     return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _is_guarded(folder: Path) -> bool:
+    """Whether nobody else can rename what lies there: not writable for others, or only for adding (sticky)."""
+    mode = folder.stat().st_mode
+    return not mode & (stat.S_IWGRP | stat.S_IWOTH) or bool(mode & stat.S_ISVTX)
 
 
 def load_source(source: str) -> dict[str, Any]:

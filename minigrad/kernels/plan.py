@@ -85,8 +85,16 @@ class Plan:
 def _check(elements: Sequence[Element]) -> None:
     known: set[str] = set()
     owners: dict[str, str] = {}
+    changing: str | None = None  # a rule that has changed state or a parameter already
     for element in elements:
+        if not isinstance(element, Rule | Norm):
+            raise TypeError(f"chain: {element!r} is no rule and no norm; a function becomes a rule by @optim.rule")
         if isinstance(element, Norm):
+            if element.nonfinite != "propagate" and changing is not None:
+                raise ValueError(
+                    f"chain: the norm {element.name!r} may stop the step, so it must stand before {changing!r}, which "
+                    "changes state or parameters"
+                )
             if element.name in known:
                 raise ValueError(f"chain: two norms are named {element.name!r}; give one another name")
             known.add(element.name)
@@ -97,6 +105,8 @@ def _check(elements: Sequence[Element]) -> None:
                     f"chain: rule {element.name!r} reads {name!r}, but no norm of that name stands before it; "
                     f"add norm('{name.removesuffix('_norm')}', scope=...)"
                 )
+        if element.state or "param" in element.outputs:
+            changing = changing or element.name
         for name in element.state:
             if name in owners:
                 raise ValueError(f"chain: the rules {owners[name]!r} and {element.name!r} both keep {name!r}")

@@ -61,6 +61,7 @@ class AdamW(Optimizer):
         if decay_coupling not in ("lr", "schedule"):
             raise ValueError(f"AdamW: decay_coupling must be 'lr' or 'schedule', not {decay_coupling!r}")
         self._coupling = decay_coupling
+        self.settings = {"decay_coupling": decay_coupling}
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad}
         super().__init__(params, {**defaults, "maximize": maximize}, clip=clip)
 

@@ -52,6 +52,10 @@ _CHECKS: dict[str, tuple[str, Check]] = {
     "clip_low": ("a number", _number),
     "clip_high": ("a number", _number),
     "threshold": ("a number of 4 or more", lambda v: _number(v) and v >= 4),
+    **dict.fromkeys(
+        ("maximize", "nesterov", "amsgrad", "centered", "eps_in_sqrt", "decoupled_weight_decay"),
+        ("True or False", lambda v: v in (0, 1)),
+    ),
     "trust_coefficient": ("a finite number of 0 or more", _at_least_zero),
 }
 
@@ -67,7 +71,8 @@ def check_option(owner: str, name: str, value: Any) -> Any:
         value = tuple(value)
     elif isinstance(value, np.generic):
         value = value.item()
-    words, test = _CHECKS.get(name.rstrip("0123456789"), ("", lambda _: True))
+    known = name if name in _CHECKS else name.removeprefix("initial_").rstrip("0123456789")
+    words, test = _CHECKS.get(known, ("", lambda _: True))
     if not test(value):
         raise ValueError(f"{owner}: {name} must be {words}, not {value!r}")
     if isinstance(value, float) and math.isnan(value):
@@ -159,6 +164,10 @@ def named_groups(optimizer: Optimizer, params: Iterable[Any]) -> list[ParamGroup
     owner = type(optimizer).__name__
     if isinstance(params, Tensor):
         raise TypeError(f"{owner}: needs a list of parameters, such as model.parameters(), not one tensor")
+    if not isinstance(params, Iterable):
+        raise TypeError(
+            f"{owner}: needs a list of parameters, not {type(params).__name__}; a model's are model.parameters()"
+        )
     given = list(params)
     if not given:
         raise ValueError(f"{owner}: the list of parameters is empty")
@@ -175,6 +184,8 @@ def named_groups(optimizer: Optimizer, params: Iterable[Any]) -> list[ParamGroup
             if name != "params" and not _is_option(name, optimizer.defaults):
                 raise TypeError(f"{owner}: {unknown('option', name, optimizer.defaults)}")
         pairs = _named(owner, options["params"], names, owners)
+        if not pairs:
+            raise ValueError(f"{owner}: a param group has no parameters")
         chosen = {name: options.get(name, default) for name, default in optimizer.defaults.items()}
         group = ParamGroup(owner, chosen, pairs)
         for name in options:

@@ -68,8 +68,9 @@ class LAMB(Optimizer):
         check_trust(
             "LAMB", scope, exclude_from_decay=exclude_from_decay, exclude_from_adaptation=exclude_from_adaptation
         )
-        if phi is not None and not (len(phi) == 2 and 0 <= phi[0] <= phi[1]):
+        if phi is not None and not (isinstance(phi, tuple | list) and len(phi) == 2 and 0 <= phi[0] <= phi[1]):
             raise ValueError(f"LAMB: phi must be (low, high) with 0 <= low <= high, not {phi!r}")
+        self.settings = {"scope": scope, "phi": None if phi is None else list(phi)}
         self._scope, self._phi = scope, phi or (0.0, math.inf)
         self._undecayed, self._unadapted = exclude_from_decay, exclude_from_adaptation
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}

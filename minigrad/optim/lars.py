@@ -91,6 +91,7 @@ class LARS(Optimizer):
         check_trust(
             "LARS", scope, exclude_from_decay=exclude_from_decay, exclude_from_adaptation=exclude_from_adaptation
         )
+        self.settings = {"scope": scope, "lr_in_momentum": lr_in_momentum}
         self._scope, self._rate_inside = scope, lr_in_momentum
         self._undecayed, self._unadapted = exclude_from_decay, exclude_from_adaptation
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "eps": eps, "maximize": maximize}

@@ -67,10 +67,15 @@ class Lookahead(Optimizer):
             raise TypeError("Lookahead: the optimizer looks ahead already")
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise ValueError(f"Lookahead: k must be a whole number of 1 or more, not {k!r}")
-        if not 0 <= alpha <= 1:
+        if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
             raise ValueError(f"Lookahead: alpha must be in [0, 1], not {alpha!r}")
         if momentum not in ("keep", "reset", "pullback"):
             raise ValueError(f"Lookahead: momentum must be 'keep', 'reset' or 'pullback', not {momentum!r}")
+        for slot in ("slow", "slow_momentum", "momentum"):
+            if slot in Plan(optimizer._elements()).state:
+                raise ValueError(
+                    f"Lookahead: {type(optimizer).__name__} keeps a state named {slot!r} itself; rename it"
+                )
         self.base, self.k, self.alpha, self.momentum = optimizer, k, alpha, momentum
         self.counter = self.steps = 0
         self.param_groups, self.defaults = optimizer.param_groups, optimizer.defaults

@@ -66,6 +66,8 @@ class Optimizer:
         chain: Sequence[Element] | None = None,
     ) -> None:
         self._given_chain = chain
+        # What a subclass was made with that is no option of a group, as values that JSON can hold; set before this.
+        self.settings: dict[str, Any] = getattr(self, "settings", {})
         self.clips = _numbered(type(self).__name__, clip)
         options = dict(defaults)
         for one in self.clips:

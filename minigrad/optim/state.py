@@ -19,12 +19,19 @@ def export_state(optimizer: Optimizer) -> dict[str, Any]:
     optimizer.prepare()  # makes the state that the options ask for, if there was no step yet
     return {
         "optimizer": type(optimizer).__name__,
+        "settings": _settings(optimizer),
         "state": {
             name: {key: value.copy() if isinstance(value, np.ndarray) else value for key, value in slots.items()}
             for name, slots in optimizer.state.items()
         },
         "param_groups": [_exported(group) for group in optimizer.param_groups],
     }
+
+
+def _settings(optimizer: Optimizer) -> dict[str, Any]:
+    """What was chosen when the optimizer was made and is no option of a group."""
+    clips = [[clip.rule.name, *([norm.scope, norm.order] for norm in clip.norms)] for clip in optimizer.clips]
+    return {**optimizer.settings, "clips": clips}
 
 
 def _exported(group: ParamGroup) -> dict[str, Any]:
@@ -35,9 +42,16 @@ def _exported(group: ParamGroup) -> dict[str, Any]:
 def import_state(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
     """Check a state dict against the optimizer, then take it over; nothing changes if it does not fit."""
     kind = type(optimizer).__name__
-    same_keys("state dict", saved, ("optimizer", "state", "param_groups"))
+    if not isinstance(saved, Mapping):
+        raise TypeError(f"load_state_dict: needs a state dict, not {type(saved).__name__}")
+    same_keys("state dict", saved, ("optimizer", "settings", "state", "param_groups"))
     if saved["optimizer"] != kind:
         raise ValueError(f"the state dict is of {saved['optimizer']}, not of {kind}")
+    settings = _settings(optimizer)
+    same_keys("settings", saved["settings"], settings)
+    for name, value in settings.items():
+        if saved["settings"][name] != value:
+            raise ValueError(f"{kind} was made with {name}={saved['settings'][name]!r} there, and {value!r} here")
     same_keys("state", saved["state"], optimizer.store.entries)
     matched = _matched_groups(optimizer, saved["param_groups"])
     before = [dict(group) for group, _ in matched]

@@ -132,4 +132,9 @@ def norm(
         raise ValueError(f"norm: the order must be a number above 0, not {order!r}")
     if nonfinite not in ("raise", "skip", "propagate"):
         raise ValueError(f"norm: nonfinite must be 'raise', 'skip' or 'propagate', not {nonfinite!r}")
-    return Norm(of, scope, float(order), name or f"{of}_norm", where, nonfinite)
+    name = name or f"{of}_norm"
+    if not name.endswith("_norm"):
+        raise ValueError(f"norm: the name must end with _norm, by which rules know it, but it is {name!r}")
+    if where is not None and not isinstance(where, str):
+        raise ValueError(f"norm: where must be the name of an option, not {where!r}")
+    return Norm(of, scope, float(order), name, where, nonfinite)

@@ -41,6 +41,9 @@ def rule(
         RuleError: with the line, for anything that cannot be compiled.
     """
 
+    if isinstance(state, str):
+        raise RuleError(f"rule: state is a tuple of names, ({state!r},), not one name")
+
     def make(f: Callable[..., Any]) -> Rule:
         return _Parser(f, tuple(state), scalars, dict(init or {})).rule()
 
@@ -117,7 +120,11 @@ class _Parser:
         )
 
     def _check_arguments(self) -> None:
+        if len({*self.state}) != len(self.state):
+            raise self.fail(self.tree, "state names one slot twice")
         for name in self.state:
+            if name in (*VALUES, "step"):
+                raise self.fail(self.tree, f"state cannot be named {name!r}, which means something else")
             if name not in self.inputs:
                 raise self.fail(self.tree, f"state {name!r} is not among the arguments ({', '.join(self.inputs)})")
         for name in self.inputs:
@@ -127,9 +134,15 @@ class _Parser:
                     f"the argument {name!r} is neither update, param or grad, nor declared as state, nor a norm; "
                     "options of the param group stand behind the *",
                 )
-        for name in self.init:
+        for name, first in self.init.items():
             if name not in self.state:
                 raise self.fail(self.tree, f"init names {name!r}, which is no state of this rule")
+            if isinstance(first, bool) or not isinstance(first, int | float | str):
+                raise self.fail(self.tree, f"init of {name!r} must be a number or the name of an option, not {first!r}")
+        if self.scalars is not None and not (
+            callable(self.scalars) and next(iter(inspect.signature(self.scalars).parameters), None) == "step"
+        ):
+            raise self.fail(self.tree, "scalars must be a function whose first argument is step")
 
     def _outputs(self, statement: ast.Return) -> tuple[str, ...]:
         value = statement.value

@@ -9,32 +9,46 @@ from __future__ import annotations
 
 import dis
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from .functions import FUNCTIONS
+
 _MAX_RUNS = 256
-_UNARY_METHODS = ("sqrt", "exp", "log")
+# A loop over a condition asks without end.
+_MAX_QUESTIONS = 64
 
 
 class _Recording:
     """What the runs have written so far: one name per expression, and the questions asked in the current run."""
 
-    def __init__(self) -> None:
+    def __init__(self, taken: set[str]) -> None:
+        self.taken = taken
         self.names: dict[str, str] = {}
         self.answers: list[bool] = []
         self.questions: list[str] = []
 
     def name(self, expression: str) -> str:
-        return self.names.setdefault(expression, f"t{len(self.names)}")
+        if expression not in self.names:
+            name = f"t{len(self.names)}"
+            while name in self.taken:
+                name += "_"
+            self.names[expression] = name
+        return self.names[expression]
 
     def ask(self, question: str) -> bool:
         self.questions.append(question)
+        if len(self.questions) > _MAX_QUESTIONS:
+            raise TypeError(f"asks more than {_MAX_QUESTIONS} conditions; a rule has no loops")
         if len(self.questions) > len(self.answers):
             self.answers.append(True)
         return self.answers[len(self.questions) - 1]
 
 
-_recording = _Recording()
+_recording = _Recording(set())
 
 
 class Symbol:
@@ -52,11 +66,15 @@ class Symbol:
     def __abs__(self) -> Symbol:
         return _symbol(f"abs({self.text})")
 
-    def __getattr__(self, name: str) -> Any:
-        # np.sqrt(x) of an object that NumPy does not know calls x.sqrt().
-        if name in _UNARY_METHODS:
-            return lambda: _symbol(f"{name}({self.text})")
-        raise AttributeError(name)
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
+        """NumPy's functions: those that a rule may call become its own; the others are refused."""
+        name = FUNCTIONS.get(ufunc)
+        if name is None or method != "__call__" or keywords:
+            raise TypeError(f"np.{ufunc.__name__}() cannot be called in a rule")
+        return _symbol(f"{name}({', '.join(i.text if isinstance(i, Symbol) else repr(i) for i in inputs)})")
+
+    def __array_function__(self, function: Any, types: Any, args: Any, keywords: Any) -> Any:
+        raise TypeError(f"np.{function.__name__}() cannot be called in a rule")
 
     __hash__ = None  # type: ignore[assignment]  # equality makes an expression, so a symbol is no key
 
@@ -93,9 +111,10 @@ def traced_source(function: Callable[..., Any]) -> str:
     parameters = inspect.signature(function).parameters.values()
     positional = [Symbol(p.name) for p in parameters if p.kind is not p.KEYWORD_ONLY]
     keywords = {p.name: Symbol(p.name) for p in parameters if p.kind is p.KEYWORD_ONLY}
+    _refuse_outside(function)
     names = _returned_names(function)
     runs: list[tuple[list[tuple[str, bool]], tuple[str, ...]]] = []
-    _recording = recording = _Recording()
+    _recording = recording = _Recording({*inspect.signature(function).parameters})
     while True:
         recording.questions = []
         result = function(*positional, **keywords)
@@ -112,6 +131,19 @@ def traced_source(function: Callable[..., Any]) -> str:
             break
         recording.answers[-1] = False
     return _written(function, names, runs, recording.names)
+
+
+def _refuse_outside(function: Callable[..., Any]) -> None:
+    """Refuse what a run would freeze or hide: from outside, a rule may use numbers and the functions of rules."""
+    variables = inspect.getclosurevars(function)
+    if variables.unbound - set(dir(np)) - set(dir(math)):
+        raise TypeError(f"{sorted(variables.unbound)[0]!r} is not defined")
+    for name, value in {**variables.nonlocals, **variables.globals, **variables.builtins}.items():
+        if value in (np, math) or type(value) in (int, float):
+            continue
+        if not callable(value) or value not in FUNCTIONS:
+            known = ", ".join(sorted(set(FUNCTIONS.values())))
+            raise TypeError(f"{name!r} cannot be used in a rule; there are {known}")
 
 
 def _returned_names(function: Callable[..., Any]) -> tuple[str, ...]:
@@ -135,8 +167,8 @@ def _written(
     lines = [f"def {function.__name__}{_bare_signature(function)}:"]
     lines += [f"    {name} = {expression}" for expression, name in expressions.items()]
     for place, name in enumerate(names):
-        lines.append(f"    new_{name} = {_choice(runs, place, 0)}")
-    lines += [f"    {name} = new_{name}" for name in names]
+        lines.append(f"    new_{name}_ = {_choice(runs, place, 0)}")
+    lines += [f"    {name} = new_{name}_" for name in names]
     return "\n".join([*lines, f"    return {', '.join(names)}", ""])
 
 
