@@ -191,6 +191,7 @@ def walk(
     for node in nodes:
         node.check()
     gradients: dict[Edge, Any] = {}
+    owned: dict[Edge, Any] = {}  # those gradients that nobody else holds, so that more may be added in place
     result: dict[Edge, Any] = {}
     for edge, g in seeds:
         gradients[edge] = add(gradients[edge], g) if edge in gradients else g
@@ -199,13 +200,15 @@ def walk(
         g = gradients.pop(node, None)
         if g is None:
             continue
+        if owned:
+            owned.pop(node, None)
         if node._hooks:
             g = run_hooks(node, g)
             if wanted is None and RETAIN in node._hooks:
                 result[node] = g
         if wanted is not None and node in wanted:
             result[node] = g
-        _run_rules(node, g, gradients, useful, wrap)
+        _run_rules(node, g, gradients, owned, useful, wrap)
         if not retain:
             node.release()
     # What is left arrived at leaves, or at wanted nodes that lead no further.
@@ -219,6 +222,7 @@ def _run_rules(
     node: Node,
     g: Any,
     gradients: dict[Edge, Any],
+    owned: dict[Edge, Any],
     useful: set[Edge] | None,
     wrap: Wrap | None,
 ) -> None:
@@ -226,9 +230,13 @@ def _run_rules(
     assert node.saved is not None
     saved = node.saved if wrap is None else node.traced_saved(wrap)
     settings, edges = node.settings, node.edges
+    add_at = node.primitive.add_at if wrap is None else None
     for bound in node.recipe.rules:
         edge = edges[bound.position]
         if useful is not None and edge not in useful:
+            continue
+        earlier = gradients.get(edge)
+        if add_at is not None and earlier is not None and earlier is owned.get(edge) and add_at(earlier, g, **settings):
             continue
         try:
             arrived = bound.run(g, saved, settings)
@@ -240,8 +248,9 @@ def _run_rules(
             arrived = _fit(node, bound.position, arrived, shape)
         if arrived.dtype is not edge.dtype and arrived.dtype != edge.dtype:
             arrived = arrived.astype(edge.dtype)
-        earlier = gradients.get(edge)
         gradients[edge] = arrived if earlier is None else add(earlier, arrived)
+        if add_at is not None:
+            owned[edge] = gradients[edge]
 
 
 def _fit(node: Node, position: int, g: Any, shape: tuple[int, ...]) -> Any:

@@ -53,6 +53,38 @@ def test_40_diamonds_in_a_row_take_as_many_rules_as_ops() -> None:
     assert x.grad.item() == 2.0**40
 
 
+def test_many_pieces_of_one_tensor_make_one_array_of_zeros(monkeypatch) -> None:
+    made = []
+    forward = ops.place.forward
+    monkeypatch.setattr(ops.place, "forward", lambda g, **k: (made.append(1), forward(g, **k))[1])
+    x = leaf(np.arange(50.0), np.float64)
+    y = x * 1
+    grad(sum(y[i] * i for i in range(50)), x)
+    assert len(made) == 1
+
+
+def test_pieces_add_up_with_every_other_use_and_change_no_gradient_of_others() -> None:
+    rng = np.random.default_rng(0)
+    x = leaf(rng.standard_normal((3, 4)), np.float64)
+    seen = []
+
+    def f(x: Tensor) -> Tensor:
+        y = x * 1
+        z = y + 0  # which is handed the same gradient as y
+        if z.requires_grad:
+            z.register_hook(lambda g: seen.append(g.data))
+        parts = y[0] * y[1] + y[::2].sum(axis=0) + y[..., 1:3].sum() + y[np.array([0, 0, 2])].prod(axis=0)
+        return z.sum() + parts + y[y > 0].sum() + (y * y).sum() + y[-1, 2] + (x.sum() * 1)[None] * x[0]
+
+    check_gradients(f, x)
+    seen.clear()
+    y = x * 1
+    z = y.sum()
+    out = z[()] + z[None].sum() + z[()] * z
+    (g,) = grad(out, x)
+    np.testing.assert_allclose(g.data, 2 + 2 * z.data)
+
+
 def test_a_diamond_of_two_branches_adds_both_before_going_on() -> None:
     x = leaf(3.0)
     h = x * x

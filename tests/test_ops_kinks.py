@@ -114,6 +114,13 @@ def test_einsum_broadcasts_axes_of_size_one(subscripts: str, shapes: list[tuple[
     mg.check_gradients(lambda *x: mg.einsum(subscripts, *x), operands)
 
 
+def test_rows_selected_twice_receive_both_gradients_in_any_layout() -> None:
+    # The gradient that prod hands on along the first axis is not laid out in rows.
+    x = np.random.default_rng(0).standard_normal((3, 4))
+    mg.check_gradients(lambda x: x[np.array([0, 0, 2])].prod(axis=0), x)
+    mg.check_gradients(lambda x: x.take([0, 0, 2], axis=0).transpose(0, 1).prod(axis=1), x)
+
+
 def test_an_axis_may_be_a_numpy_integer() -> None:
     x = leaf([[1.0, 2.0], [3.0, 5.0]], np.float64)
     axis = np.int64(1)

@@ -27,7 +27,8 @@ def _selects_once(key: Key) -> bool:
 
 def _place(g: Any, *, key: Key, shape: tuple[int, ...]) -> Any:
     """Zeros of ``shape``, with ``g`` added at ``key``; what is selected twice receives both."""
-    out = np.zeros_like(g, shape=shape)
+    # Not zeros_like, which would lay it out as g is: of another layout reshape(-1) is a copy.
+    out = np.zeros(shape, g.dtype)
     if _selects_once(key):
         out[key] = g
     else:
@@ -37,12 +38,20 @@ def _place(g: Any, *, key: Key, shape: tuple[int, ...]) -> Any:
     return out
 
 
+def _add_at(total: Any, g: Any, *, key: Key) -> bool:
+    if not isinstance(total, np.ndarray) or not _selects_once(key):
+        return False
+    total[key] += g
+    return True
+
+
 getitem: Primitive = primitive(
     "getitem",
     _getitem,
     "x",
     (lambda g, x_shape, *, key: place(g, key=key, shape=x_shape),),
     view=True,
+    add_at=_add_at,
     doc="Basic and advanced indexing, ``x[key]``.",
 )
 place: Primitive = primitive("place", _place, "g", (lambda g, *, key: getitem(g, key=key),), doc=_place.__doc__)

@@ -111,6 +111,9 @@ class Primitive:
             behind it, one value per entry. The entry is how the value follows from the inputs, in primitives and with
             arguments named as in a rule, or ``None`` if it depends on no input that has a gradient.
         analytic: complex differentiable, so a gradient can be checked by a complex step.
+        add_at: the rule of an op that selects elements, as a change in place: ``add_at(total, g, **settings)`` adds to
+            the gradient that has arrived at the input, and returns False where it cannot. So many pieces of one tensor
+            cost as much as one, rather than an array of zeros each.
         hint: the remedy that an error about the shapes of the inputs ends with.
         settings: the names of the keywords.
         required: how many inputs must be given; the others have a default in ``forward`` and may be absent.
@@ -128,6 +131,7 @@ class Primitive:
         view: bool = False,
         extras: Mapping[str, Rule | None] | None = None,
         analytic: bool = True,
+        add_at: Callable[..., bool] | None = None,
         hint: str = "",
         doc: str | None = None,
     ) -> None:
@@ -140,6 +144,7 @@ class Primitive:
         self.view = view
         self.extras = dict(extras or {})
         self.analytic = analytic
+        self.add_at = add_at
         self.hint = hint
         self.__doc__ = doc or forward.__doc__
         self.differentiable = any(rule is not None for rule in self.vjps)
