@@ -83,6 +83,12 @@ def test_gelu_with_tanh_keeps_its_slope_where_it_is_nearly_one() -> None:
         np.testing.assert_allclose(g.data, s * (1 + 2 * x.data * t * inner), rtol=2 * digits)
 
 
+def test_the_gradient_of_gelu_uses_the_distribution_function_of_the_forward_pass(monkeypatch) -> None:
+    out = F.gelu(leaf([-1.0, 2.0])).sum()
+    monkeypatch.setattr(ops.erfc, "forward", None)
+    out.backward()
+
+
 @pytest.mark.parametrize("op", [mg.sign, mg.floor, mg.ceil, mg.round])
 def test_steps_have_a_gradient_of_zero(op: Callable[..., Any]) -> None:
     x = leaf([-1.5, 0.3, 2.2])
@@ -112,6 +118,12 @@ def test_einsum_broadcasts_axes_of_size_one(subscripts: str, shapes: list[tuple[
     rng = np.random.default_rng(0)
     operands = [rng.standard_normal(shape) for shape in shapes]
     mg.check_gradients(lambda *x: mg.einsum(subscripts, *x), operands)
+
+
+def test_einsum_of_three_operands_works_in_pairs() -> None:
+    # All at once would be 80^5 products, which takes minutes.
+    a = mg.tensor(np.ones((80, 80), np.float32))
+    assert mg.einsum("ij,jk,kl,lm->im", a, a, a, a)[0, 0].item() == 80**3
 
 
 def test_rows_selected_twice_receive_both_gradients_in_any_layout() -> None:

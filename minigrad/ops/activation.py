@@ -114,8 +114,8 @@ _ERFC = (
 
 
 def _erfc(x: Any) -> Any:
-    positive = x.real >= 0
-    z = np.where(positive, x, -x)
+    sign = np.copysign(np.ones((), x.real.dtype), x.real)
+    z = x * sign
     t = 2 / (2 + z)
     u = 2 * t - 1
     exponent = np.full_like(u, _ERFC[-1])
@@ -123,7 +123,8 @@ def _erfc(x: Any) -> Any:
         exponent *= u
         exponent += coefficient
     tail = t * np.exp(exponent - z * z)
-    return np.where(positive, tail, 2 - tail)
+    # The tail, or 2 less the tail, exactly, and several times as fast as np.where for numbers of random sign.
+    return tail * sign + (1 - sign)
 
 
 erfc = primitive(
@@ -139,17 +140,23 @@ _GELU_SCALE = math.sqrt(2 / math.pi)
 _GELU_CUBIC = 0.044715
 
 
-def _gelu(x: Any, *, approximate: str = "none") -> Any:
+def _gelu(x: Any, *, approximate: str = "none") -> tuple[Any, Any]:
+    """The output; and the normal distribution function of x, which the gradient needs too, for the exact form."""
     if approximate == "none":
-        return x * (0.5 * _erfc(x * -math.sqrt(0.5)))
+        normal = _normal(x, approximate=approximate)
+        return x * normal, normal
     if approximate == "tanh":
-        return 0.5 * x * (1 + np.tanh(_GELU_SCALE * (x + _GELU_CUBIC * x * x * x)))
+        return 0.5 * x * (1 + np.tanh(_GELU_SCALE * (x + _GELU_CUBIC * x * x * x))), None
     raise ValueError(f"gelu: approximate must be 'none' or 'tanh', not {approximate!r}")
 
 
-def _gelu_rule(g: Any, x: Any, *, approximate: str) -> Any:
+def _normal(x: Any, *, approximate: str) -> Any:
+    return 0.5 * erfc(x * -math.sqrt(0.5)) if approximate == "none" else None
+
+
+def _gelu_rule(g: Any, x: Any, normal: Any, *, approximate: str) -> Any:
     if approximate == "none":
-        return g * (0.5 * erfc(x * -math.sqrt(0.5)) + x * exp(-0.5 * x * x) / math.sqrt(2 * math.pi))
+        return g * (normal + x * exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi)))
     # (1 + tanh(z)) / 2 is sigmoid(2 z), and 1 less that is sigmoid(-2 z), which does not cancel where z is large.
     z = 2 * _GELU_SCALE * (x + _GELU_CUBIC * x * x * x)
     return g * sigmoid(z) * (1 + x * sigmoid(-z) * (2 * _GELU_SCALE * (1 + 3 * _GELU_CUBIC * x * x)))
@@ -160,6 +167,7 @@ gelu: Primitive = primitive(
     _gelu,
     "x",
     (_gelu_rule,),
+    extras={"normal": _normal},
     to_float=True,
     doc="x times the normal distribution function of x; approximate='tanh' is the form with tanh "
     "(Hendrycks and Gimpel 2016, arXiv:1606.08415).",
