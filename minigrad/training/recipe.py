@@ -209,7 +209,9 @@ def _scheduler(recipe: Recipe, optimizer: Optimizer, length: int) -> AnySchedule
         raise ValueError(
             f"--warmup {recipe.warmup} is as long as the whole run, which has {length} steps of the schedule"
         )
-    warmup = schedulers.Warmup(recipe.warmup) if recipe.warmup else None
+    # Not from 0: a whole epoch at that rate would be lost.
+    start = 1 / (recipe.warmup + 1)
+    warmup = schedulers.Warmup(recipe.warmup, start_factor=start) if recipe.warmup else None
     if recipe.schedule is None:
         return None if warmup is None else schedulers.Scheduler(optimizer, warmup)
     call, name = parse_call(recipe.schedule), _name(recipe.schedule)
