@@ -398,3 +398,10 @@ def test_devices_names_cores_threads_and_the_want_of_cuda(capsys):
     assert re.search(r"cpu: \d+ cores for this process, \d+ threads", out)
     assert re.search(r"numba \d", out)
     assert "cuda: not supported by this version" in out
+
+
+def test_a_warm_up_begins_above_zero_and_ends_at_the_rate(capsys):
+    train(capsys, "--lr", "0.3", "--warmup", "2", "--epochs", "3")
+    steps = [json.loads(line) for line in Path("runs/moons-sgd-1/steps.jsonl").read_text().splitlines()]
+    rates = {step["epoch"]: step["lr"] for step in steps}
+    assert [rates[epoch] for epoch in (1, 2, 3)] == pytest.approx([0.1, 0.2, 0.3])
