@@ -13,7 +13,15 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 # What PyTorch calls an argument, and what it is called here.
-_TORCH_NAMES = {"dim": "axis", "dims": "axis", "keepdim": "keepdims", "input": "x", "unbiased": "correction"}
+_TORCH_NAMES = {
+    "dim": "axis",
+    "dims": "axis",
+    "keepdim": "keepdims",
+    "input": "x",
+    "unbiased": "correction",
+    "min": "low",
+    "max": "high",
+}
 
 
 def refuse_unknown(name: str, given: Iterable[str], known: Sequence[str]) -> None:
@@ -28,7 +36,7 @@ def refuse_unknown(name: str, given: Iterable[str], known: Sequence[str]) -> Non
             continue
         here = _TORCH_NAMES.get(argument)
         if not known:
-            raise TypeError(f"{name}: unknown argument {argument!r}; it takes none")
+            raise TypeError(f"{name}: unknown argument {argument!r}; it takes none by name")
         if here in known:
             raise TypeError(f"{name}: unknown argument {argument!r}; did you mean {here!r}?")
         raise TypeError(f"{name}: {unknown('argument', argument, known)}")

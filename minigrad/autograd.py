@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import named_arguments
 from .modes import enable_grad
 from .tensor import Tensor, differentiate, edge_of, seed_gradient
 
 
+@named_arguments
 def grad(
     outputs: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],

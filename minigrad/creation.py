@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .arguments import named_arguments
 from .arrays import DEFAULT_DTYPE, Array
 from .random import generator
 from .tensor import Tensor
@@ -29,16 +30,19 @@ def _made(array: Array, dtype: DType, requires_grad: bool) -> Tensor:
     return Tensor(array.astype(DEFAULT_DTYPE if dtype is None else dtype, copy=False), requires_grad=requires_grad)
 
 
+@named_arguments
 def zeros(*sizes: Any, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros."""
     return Tensor(np.zeros(_shape("zeros", sizes), dtype or DEFAULT_DTYPE), requires_grad=requires_grad)
 
 
+@named_arguments
 def ones(*sizes: Any, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """A tensor of ones."""
     return Tensor(np.ones(_shape("ones", sizes), dtype or DEFAULT_DTYPE), requires_grad=requires_grad)
 
 
+@named_arguments
 def full(shape: Any, value: float, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """A tensor with ``value`` everywhere: float32, int64 or bool by default, as the value is."""
     sizes = _shape("full", shape if isinstance(shape, tuple) else (shape,))
@@ -47,6 +51,7 @@ def full(shape: Any, value: float, *, dtype: DType = None, requires_grad: bool =
     return Tensor(np.full(sizes, value, dtype), requires_grad=requires_grad)
 
 
+@named_arguments
 def arange(
     start: float, stop: float | None = None, step: float = 1, *, dtype: DType = None, requires_grad: bool = False
 ) -> Tensor:
@@ -59,21 +64,25 @@ def arange(
     return _made(np.arange(start, stop, step), dtype, requires_grad)
 
 
+@named_arguments
 def linspace(start: float, stop: float, steps: int, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """``steps`` numbers at equal distances, from ``start`` to ``stop`` inclusive."""
     return _made(np.linspace(start, stop, steps), dtype, requires_grad)
 
 
+@named_arguments
 def eye(n: int, m: int | None = None, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """The identity matrix with ``n`` rows and ``m`` (by default ``n``) columns."""
     return Tensor(np.eye(n, m, dtype=dtype or DEFAULT_DTYPE), requires_grad=requires_grad)
 
 
+@named_arguments
 def rand(*sizes: Any, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """Random numbers, uniform in [0, 1)."""
     return Tensor(_draw("rand", generator().random, sizes, dtype), requires_grad=requires_grad)
 
 
+@named_arguments
 def randn(*sizes: Any, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """Random numbers, normally distributed with mean 0 and standard deviation 1."""
     return Tensor(_draw("randn", generator().standard_normal, sizes, dtype), requires_grad=requires_grad)
@@ -86,6 +95,7 @@ def _draw(op: str, draw: Any, sizes: tuple[Any, ...], dtype: DType) -> Array:
     return np.asarray(draw(_shape(op, sizes), kind))
 
 
+@named_arguments
 def randint(low: int, high: int, shape: Any, *, dtype: DType = None) -> Tensor:
     """Random integers from ``low`` up to but without ``high``; int64 by default."""
     sizes = _shape("randint", shape if isinstance(shape, tuple) else (shape,))
@@ -94,26 +104,31 @@ def randint(low: int, high: int, shape: Any, *, dtype: DType = None) -> Tensor:
     return Tensor(np.asarray(generator().integers(low, high, sizes, dtype=np.int64)).astype(dtype or np.int64))
 
 
+@named_arguments
 def zeros_like(like: Tensor, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """Zeros of the shape and dtype of ``like``."""
     return zeros(*like.shape, dtype=dtype or like.dtype, requires_grad=requires_grad)
 
 
+@named_arguments
 def ones_like(like: Tensor, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """Ones of the shape and dtype of ``like``."""
     return ones(*like.shape, dtype=dtype or like.dtype, requires_grad=requires_grad)
 
 
+@named_arguments
 def full_like(like: Tensor, value: float, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """``value`` everywhere, in the shape and dtype of ``like``."""
     return full(like.shape, value, dtype=dtype or like.dtype, requires_grad=requires_grad)
 
 
+@named_arguments
 def rand_like(like: Tensor, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """`rand` in the shape and dtype of ``like``."""
     return rand(*like.shape, dtype=dtype or like.dtype, requires_grad=requires_grad)
 
 
+@named_arguments
 def randn_like(like: Tensor, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """`randn` in the shape and dtype of ``like``."""
     return randn(*like.shape, dtype=dtype or like.dtype, requires_grad=requires_grad)

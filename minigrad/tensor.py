@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from .arguments import named_arguments
 from .array_like import ArrayLike
 from .arrays import DEFAULT_DTYPE, Array, as_array
 from .graph import NO_VERSION, RETAIN, Edge, Node, tick, walk
@@ -211,6 +212,7 @@ class Tensor(ArrayLike):
         new._version = self._version
         return new
 
+    @named_arguments
     def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
         """Add the gradient of this tensor to the ``grad`` of every leaf that it depends on.
 
@@ -304,6 +306,7 @@ class Tensor(ArrayLike):
 # --- making tensors --------------------------------------------------------------------------------------------------
 
 
+@named_arguments
 def tensor(
     data: Any, dtype: npt.DTypeLike | None = None, device: str | None = None, requires_grad: bool = False
 ) -> Tensor:

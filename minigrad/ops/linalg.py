@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import named_arguments
 from .indexing import getitem
 from .primitive import Primitive, primitive
 from .shape import expand, permute, reshape, transpose
@@ -107,6 +108,7 @@ einsum_primitive: Primitive = primitive(
 )
 
 
+@named_arguments
 def einsum(subscripts: str, *operands: Any) -> Any:
     """Sum of products over labelled axes, in Einstein's notation as in ``np.einsum``.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import named_arguments
 from .indexing import getitem
 from .primitive import Primitive, primitive
 
@@ -157,6 +158,7 @@ pad = primitive(
 )
 
 
+@named_arguments
 def split(x: Any, sizes: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
     """Cut along ``axis`` into parts of the given sizes, or of one size (the last part may be smaller).
 
