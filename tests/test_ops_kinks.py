@@ -73,6 +73,15 @@ def test_where_there_is_no_spread_the_gradients_gradient_is_zero_too(op: Callabl
     np.testing.assert_array_equal(gg.data, 0)
 
 
+@pytest.mark.parametrize("alpha", [1.0, 2.0])
+def test_elu_has_slope_alpha_at_zero_and_no_curvature(alpha: float) -> None:
+    x = leaf([-1.0, 0.0, 1.0], np.float64)
+    (g,) = mg.grad(F.elu(x, alpha).sum(), x, create_graph=True)
+    (gg,) = mg.grad(g.sum(), x)
+    np.testing.assert_allclose(g.data, [alpha * np.exp(-1), alpha, 1])
+    np.testing.assert_allclose(gg.data, [alpha * np.exp(-1), 0, 0])
+
+
 def test_gelu_with_tanh_keeps_its_slope_where_it_is_nearly_one() -> None:
     for dtype, digits in ((np.float32, 1e-7), (np.float64, 1e-15)):
         x = leaf([3.0, 5.0], dtype)

@@ -82,7 +82,8 @@ elu = primitive(
     "elu",
     _elu,
     "x",
-    (lambda g, x, out, *, alpha: masked(g, x > 0) + masked(g * (out + alpha), x <= 0),),
+    # The inner mask keeps the value, as out is 0 where x is, and makes the second derivative there 0, as in PyTorch.
+    (lambda g, x, out, *, alpha: masked(g, x > 0) + masked(g * (masked(out, x < 0) + alpha), x <= 0),),
     to_float=True,
     analytic=False,
     doc="x where positive, else alpha * (exp(x) - 1).",
