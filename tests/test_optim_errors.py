@@ -235,3 +235,9 @@ def test_a_run_goes_on_after_a_step_that_failed():
         optimizer.step()
     model.float()
     assert_same_bits(train(model, optimizer), expected)
+
+
+@EVERY_OPTIMIZER
+def test_a_misspelt_argument_of_a_constructor_is_named_with_the_nearest(entry):
+    with pytest.raises(TypeError, match=r"unknown argument 'learning_rat'; (did you mean|known are)"):
+        entry.make([parameter()], learning_rat=0.1)

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from ..arguments import parameters_of, refuse_unknown
 from ..clip_reports import ClipReport, nonfinite_error, reports
 from ..clipping import Clip, Clips
 from ..graph import tick
@@ -56,6 +57,12 @@ class Optimizer:
         ValueError: for no parameters, a parameter given twice, or an option outside its range.
         TypeError: for an unknown option, or something that is no tensor.
     """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102 - the class says what it is
+        known = parameters_of(cls.__init__) if kwargs else None
+        if known is not None:
+            refuse_unknown(cls.__name__, kwargs, known)
+        return super().__new__(cls)
 
     def __init__(
         self,
