@@ -111,7 +111,13 @@ def pass_arguments(plan: Plan, p: Pass) -> list[str]:
 
 
 def _types(arguments: list[str], dtype: np.dtype[Any]) -> list[str]:
-    known = {"blocks": "int64[:, ::1]", "spans": "int64[:, ::1]", "first": "int64", "last": "int64"}
+    known = {
+        "blocks": "int64[:, ::1]",
+        "coarse": "int64[:, ::1]",
+        "spans": "int64[:, ::1]",
+        "first": "int64",
+        "last": "int64",
+    }
     known |= dict.fromkeys(("scalars", "norms", "partials"), "float64[:, ::1]")
     return [known.get(name, _array_type(dtype)) for name in arguments]
 
@@ -179,17 +185,21 @@ def step_arguments(plan: Plan) -> list[str]:
     """The arguments of ``step``: every array of the plan, and the tables."""
     if not plan.norms:
         return pass_arguments(plan, plan.passes[0])
-    return [*map(flat, plan.arrays), "blocks", "spans", "scalars", "norms", "partials"]
+    tables = ["blocks", "coarse"] if plan.mixed else ["blocks"]
+    return [*map(flat, plan.arrays), *tables, "spans", "scalars", "norms", "partials"]
 
 
 def _step_source(plan: Plan, dtype: np.dtype[Any]) -> str:
     """All passes over one span of blocks after the other: the second pass of a span finds it in cache."""
     body = ["norms[:, :] = 0.0", "for s in range(spans.shape[0]):", "    first, last = spans[s, 0], spans[s, 1]"]
     for number, p in enumerate(plan.passes, 1):
-        body.append(f"    pass_{number}({', '.join(pass_arguments(plan, p))})")
+        # A plan with blocks of both kinds has one span.
+        table = {"blocks": "coarse", "first": "0", "last": "coarse.shape[0]"} if p.coarse else {}
+        body.append(f"    pass_{number}({', '.join(table.get(name, name) for name in pass_arguments(plan, p))})")
         for norm in p.norms:
             index = plan.norms.index(norm)
-            body.append(f"    combine({index}, blocks, first, last, norms, partials)")
+            where = ", ".join(table.get(name, name) for name in ("blocks", "first", "last"))
+            body.append(f"    combine({index}, {where}, norms, partials)")
             if norm.nonfinite != "propagate":
                 body += [f"    for total in norms[{index}]:", "        if not math.isfinite(total):"]
                 body.append(f"            return {index + 1}")

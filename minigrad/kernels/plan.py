@@ -22,6 +22,8 @@ class Pass:
         loads, stores: the flat arrays that the loop reads and writes; ``update`` is a scratch array, which exists
             only where a pass leaves an update to the next one.
         normed: for each norm, the array that it sweeps.
+        coarse: whether its blocks are cut by tensors although the plan has norms of units too. So a norm over a
+            tensor, a layer or everything is the same sum of the same parts with and without a clip by unit.
     """
 
     rules: tuple[Rule, ...]
@@ -30,6 +32,7 @@ class Pass:
     loads: tuple[str, ...]
     stores: tuple[str, ...]
     normed: tuple[str, ...]
+    coarse: bool = False
 
     @property
     def arrays(self) -> tuple[str, ...]:
@@ -57,12 +60,13 @@ class Plan:
         _check(self.elements)
         self.state = tuple(name for rule in self.rules for name in rule.state)
         self.inits = {name: init for rule in self.rules for name, init in rule.init.items()}
-        self.passes = tuple(_divided(self.elements))
+        self.scopes = tuple(dict.fromkeys(norm.scope for norm in self.norms))
+        self.mixed = "unit" in self.scopes and len(self.scopes) > 1
+        self.passes = tuple(_divided(self.elements, self.mixed))
         used = [name for p in self.passes for name in p.lowered.hypers]
         used += [norm.where for norm in self.norms if norm.where is not None]
         self.hypers = tuple(dict.fromkeys(used))
         self.arrays = tuple(dict.fromkeys(name for p in self.passes for name in p.arrays))
-        self.scopes = tuple(dict.fromkeys(norm.scope for norm in self.norms))
 
     def bytes_per_parameter(self, itemsize: int = 4) -> int:
         """The bytes that one step moves between memory and processor, per parameter."""
@@ -115,7 +119,7 @@ def _check(elements: Sequence[Element]) -> None:
         raise ValueError("chain: no rule returns param, so nothing would change; end it with apply_update")
 
 
-def _divided(elements: Sequence[Element]) -> list[Pass]:
+def _divided(elements: Sequence[Element], mixed: bool) -> list[Pass]:
     """Rules up to the next norms make a pass: a later rule may change what the norm was taken of, or read it."""
     groups: list[tuple[list[Rule], list[Norm]]] = [([], [])]
     for element in elements:
@@ -126,6 +130,8 @@ def _divided(elements: Sequence[Element]) -> list[Pass]:
             groups.append(([element], []))
         else:
             rules.append(element)
+    if mixed:
+        groups = [part for rules, norms in groups for part in _by_grain(rules, norms)]
     passes = []
     stored = False  # whether the running update stands in the scratch array
     for number, (rules, norms) in enumerate(groups):
@@ -136,8 +142,16 @@ def _divided(elements: Sequence[Element]) -> list[Pass]:
         stores = tuple(name for name in lowered.writes if name != "update" or kept)
         stored = stored or kept
         normed = tuple(_array(norm.of, stored) for norm in norms)
-        passes.append(Pass(tuple(rules), tuple(norms), lowered, tuple(dict.fromkeys(loads)), stores, normed))
+        coarse = mixed and not rules and all(norm.scope != "unit" for norm in norms)
+        passes.append(Pass(tuple(rules), tuple(norms), lowered, tuple(dict.fromkeys(loads)), stores, normed, coarse))
     return passes
+
+
+def _by_grain(rules: list[Rule], norms: list[Norm]) -> list[tuple[list[Rule], list[Norm]]]:
+    """The rules with the norms of units, and the wider norms by themselves."""
+    units = [norm for norm in norms if norm.scope == "unit"]
+    wider = [norm for norm in norms if norm.scope != "unit"]
+    return [part for part in ((rules, units), ([], wider)) if part[0] or part[1]]
 
 
 def _wanted_later(groups: Sequence[tuple[list[Rule], list[Norm]]]) -> bool:

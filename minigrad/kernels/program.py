@@ -97,36 +97,39 @@ class Layout:
         self.versions = [entry.parameter._version for cohort in cohorts for entry in cohort.entries]
         rows = {entry.name: row for row, cohort in enumerate(cohorts) for entry in cohort.entries}
         self._steps: list[tuple[Callable[..., int | None], tuple[Any, ...]]] = []
-        self._passes: list[list[Callable[[int, int], None]]] = [[] for _ in plan.passes]
+        self._passes: list[list[tuple[Callable[[int, int], None], int]]] = [[] for _ in plan.passes]
         self._combines: list[Callable[[int], None]] = []
-        self._blocks: list[int] = []
-        self._partials: list[tuple[Array, Array]] = []
+        self._partials: list[tuple[list[Array], Array]] = []
         self.elements = 0
         for kernel, buffer, state in zip(program.kernels, store.buffers, states, strict=True):
             blocks = block_table(buffer, rows, plan.scopes)
             if len(blocks):
-                self._add(kernel, buffer, state, blocks)
+                coarse = block_table(buffer, rows, plan.scopes, coarse=True) if plan.mixed else blocks
+                self._add(kernel, buffer, state, blocks, coarse)
         # A norm may cover several buffers; then each pass waits until the one before is done everywhere.
         self._one_call = len(self._steps) <= 1 or not plan.norms
 
-    def _add(self, kernel: Kernel, buffer: Buffer, state: Mapping[str, Array], blocks: Array) -> None:
+    def _add(self, kernel: Kernel, buffer: Buffer, state: Mapping[str, Array], blocks: Array, coarse: Array) -> None:
         plan = self.program.plan
         values: dict[str, Any] = {flat(name): array for name, array in state.items()}
         values |= {flat("param"): buffer.data, flat("grad"): buffer.grad}
         if "update" in plan.arrays:
             values[flat("update")] = np.empty_like(buffer.data)
-        values |= {"blocks": blocks, "first": 0, "last": len(blocks), "spans": spans(blocks, plan)}
-        partials = np.zeros((len(plan.norms), len(blocks)))
+        values |= {"blocks": blocks, "coarse": coarse, "first": 0, "last": len(blocks), "spans": spans(blocks, plan)}
+        partials = np.zeros((len(plan.norms), max(len(blocks), len(coarse))))
         values |= {"scalars": self.scalars, "norms": self.norms, "partials": partials}
         self._steps.append((kernel.step, tuple(values[name] for name in step_arguments(plan))))
-        for number, function in enumerate(kernel.passes):
-            arguments = [values[name] for name in pass_arguments(plan, plan.passes[number])]
-            place = pass_arguments(plan, plan.passes[number]).index("first")
-            self._passes[number].append(_ranged(function, arguments, place))
+        tables = [blocks] * len(plan.norms)
+        for number, (p, function) in enumerate(zip(plan.passes, kernel.passes, strict=True)):
+            table = coarse if p.coarse else blocks
+            names = pass_arguments(plan, p)
+            arguments = [table if name == "blocks" else values[name] for name in names]
+            self._passes[number].append((_ranged(function, arguments, names.index("first")), len(table)))
+            for norm in p.norms:
+                tables[plan.norms.index(norm)] = table
         if kernel.combine is not None:
-            self._combines.append(_combiner(kernel.combine, blocks, self.norms, partials))
-        self._blocks.append(len(blocks))
-        self._partials.append((blocks, partials))
+            self._combines.append(_combiner(kernel.combine, tables, self.norms, partials))
+        self._partials.append((tables, partials))
         self.elements += int((blocks[:, 1] - blocks[:, 0]).sum())
 
     def refresh_scalars(self) -> None:
@@ -152,7 +155,7 @@ class Layout:
             return self.program.plan.norms[stopped - 1] if stopped else None
         self.norms[:] = 0.0
         for number, p in enumerate(self.program.plan.passes):
-            for function, blocks in zip(self._passes[number], self._blocks, strict=True):
+            for function, blocks in self._passes[number]:
                 run_blocks(function, blocks, self.elements)
             for norm in p.norms:
                 index = self.program.plan.norms.index(norm)
@@ -171,9 +174,11 @@ class Layout:
         """The norm of each cohort's part of each range: a row per cohort, a column per range."""
         plan, order = self.program.plan, norm.order
         shares = np.zeros((len(self.cohorts), self.program.store.counts[norm.scope]))
-        for blocks, partials in self._partials:
-            where = blocks[:, ROW], blocks[:, RANGES + plan.scopes.index(norm.scope)]
-            (np.maximum if order == np.inf else np.add).at(shares, where, partials[plan.norms.index(norm)])
+        index = plan.norms.index(norm)
+        for tables, partials in self._partials:
+            table = tables[index]
+            where = table[:, ROW], table[:, RANGES + plan.scopes.index(norm.scope)]
+            (np.maximum if order == np.inf else np.add).at(shares, where, partials[index, : len(table)])
         return shares if order in (1.0, np.inf) else shares ** (1 / order)
 
     def parts(self, scope: str) -> list[tuple[int, int]]:
@@ -193,11 +198,14 @@ def _ranged(function: Callable[..., None], arguments: list[Any], place: int) -> 
     return lambda first, last: function(*before, first, last, *after)
 
 
-def _combiner(function: Callable[..., None], blocks: Array, norms: Array, partials: Array) -> Callable[[int], None]:
-    return lambda index: function(index, blocks, 0, len(blocks), norms, partials)
+def _combiner(
+    function: Callable[..., None], tables: Sequence[Array], norms: Array, partials: Array
+) -> Callable[[int], None]:
+    """Add up norm ``index``, whose blocks are those of ``tables[index]``."""
+    return lambda index: function(index, tables[index], 0, len(tables[index]), norms, partials)
 
 
-def block_table(buffer: Buffer, rows: Mapping[str, int], scopes: Sequence[str]) -> Array:
+def block_table(buffer: Buffer, rows: Mapping[str, int], scopes: Sequence[str], *, coarse: bool = False) -> Array:
     """Rows of start, stop, row of scalars, and the number of the range at each of ``scopes``.
 
     Without norms, neighbours with the same scalars are joined. With norms a block never spans two tensors, so that
@@ -207,7 +215,7 @@ def block_table(buffer: Buffer, rows: Mapping[str, int], scopes: Sequence[str]) 
     for entry in buffer.entries:
         if entry.name not in rows or entry.start == entry.stop:
             continue
-        parts = entry.units if "unit" in scopes else 1
+        parts = entry.units if "unit" in scopes and not coarse else 1
         number = np.arange(parts)
         size = (entry.stop - entry.start) // parts
         piece = np.empty((parts, RANGES + len(scopes)), np.int64)
@@ -240,7 +248,7 @@ def spans(blocks: Array, plan: Plan) -> Array:
     a span is some whole ranges of the widest scope, so that its second pass finds in cache what the first has read.
     """
     widest = max(plan.scopes, key=SCOPES.index, default="global")
-    if widest == "global" or any(norm.nonfinite != "propagate" for norm in plan.norms):
+    if widest == "global" or plan.mixed or any(norm.nonfinite != "propagate" for norm in plan.norms):
         return np.array([[0, len(blocks)]], np.int64)
     numbers = blocks[:, RANGES + plan.scopes.index(widest)]
     ends = np.append(np.flatnonzero(np.diff(numbers)) + 1, len(blocks))
