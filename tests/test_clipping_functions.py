@@ -261,7 +261,11 @@ def test_a_threshold_that_is_not_above_zero_is_refused_and_nothing_changed(clip,
 
 @pytest.mark.parametrize("threshold", [np.float32(0.5), np.int64(1), 1])
 def test_a_number_of_numpy_is_a_threshold_too(clip, threshold):
-    clip(a_model().parameters(), threshold)
+    models = a_model(), a_model()
+    for model, number in zip(models, (threshold, float(threshold)), strict=True):
+        clip(model.parameters(), number)
+    for ours, expected in zip(*(model.parameters() for model in models), strict=True):
+        np.testing.assert_array_equal(ours.grad.data, expected.grad.data)
 
 
 @pytest.mark.parametrize("order", [0, -2, math.nan, "inf", True])
