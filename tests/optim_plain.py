@@ -51,15 +51,6 @@ def hypers_of(optimizer: Optimizer, name: str, rules: Sequence[Rule], step: int)
     return known
 
 
-def norms_of(optimizer: Optimizer, name: str) -> dict[str, float]:
-    """The norms that the compiled step has taken over the ranges of one parameter."""
-    layout, ids = optimizer._layout, optimizer.store.entries[name].ids
-    found = {}
-    for norm in layout.program.plan.norms:
-        found[norm.name] = float(layout.norm_values(norm)[ids[norm.scope]])
-    return found
-
-
 def step_and_compare(optimizer: Optimizer, params: Mapping[str, Tensor]) -> None:
     """Take a compiled step, and assert that the plain rules make the same bits of parameters and state."""
     base = optimizer.base if isinstance(optimizer, optim.Lookahead) else optimizer
@@ -73,7 +64,7 @@ def step_and_compare(optimizer: Optimizer, params: Mapping[str, Tensor]) -> None
         flat = {key: array.ravel() for key, array in before[name].items()}
         flat |= {"grad": parameter.grad.data.ravel(), "update": parameter.grad.data.ravel()}
         hypers = hypers_of(base, name, rules, base.state[name]["step"])
-        after = plain_rules(rules, flat, hypers, norms_of(base, name))
+        after = plain_rules(rules, flat, hypers, base._layout.norms_of(base.store.entries[name]))
         if isinstance(optimizer, optim.Lookahead) and optimizer.counter % optimizer.k == 0:
             after = _slow_step(optimizer, after)
         for slot, array in {"param": parameter.data, **_slots(base, name)}.items():

@@ -57,7 +57,8 @@ def assert_agrees(case: oracle.Case, model: str, grads: np.ndarray, norm: float)
 
 def test_the_stored_gradients_are_those_of_the_script(stored):
     for model in oracle.MODELS:
-        np.testing.assert_array_equal(stored[model], oracle.flat(oracle.problem(model)[1]))
+        # A gradient is a product of matrices, whose last bit depends on the processor that BLAS chose its kernel for.
+        np.testing.assert_allclose(stored[model], oracle.flat(oracle.problem(model)[1]), rtol=1e-13)
     assert set(stored) == {*oracle.MODELS, *(f"{model}/{case.name}" for case, model in oracle.runs())}
 
 

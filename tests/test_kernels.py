@@ -13,6 +13,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
+from optim_plain import hypers_of
 from optim_registry import REGISTRY, VARIANTS, entry_named
 from optim_tools import Chain, assert_same_bits, bits, leaves, set_gradients, take_step, values
 
@@ -358,3 +359,36 @@ def test_a_norm_is_of_the_update_as_it_stands_at_its_place():
     assert optimizer._layout.norm_values(second)[0] == 2.0
     assert_same_bits(after["w"], np.full(4, -0.5, np.float32))
     assert Plan([first, shrink, second, divide, apply_update]).bytes_per_parameter() == 4 + 8 + 12
+
+
+# What the last step used
+
+
+@EVERY_VARIANT
+def test_the_scalars_of_the_last_step_are_those_of_each_parameter(entry, variant):
+    params = leaves({"w": np.ones((2, 3)), "b": np.ones(3), "idle": np.ones(2)})
+    optimizer = built(entry.name, variant, params)
+    base = getattr(optimizer, "base", optimizer)
+    for _ in range(3):
+        set_gradients(params, {"w": np.full((2, 3), 0.5), "b": np.full(3, 0.25), "idle": None})
+        optimizer.step()
+    for name in ("w", "b"):
+        used = base._layout.scalars_of(base.store.entries[name])
+        known = hypers_of(base, name, base._layout.program.plan.rules, 3)
+        assert used == {option: known[option] for option in used}
+    with pytest.raises(KeyError, match="idle"):
+        base._layout.scalars_of(base.store.entries["idle"])
+
+
+def test_the_norms_of_the_last_step_are_those_of_the_ranges_of_a_parameter():
+    params = leaves({"w": np.ones((2, 3)), "b": np.ones(3)})
+    gradients = {"w": np.arange(6.0).reshape(2, 3), "b": np.array([0.0, 3.0, 4.0])}
+    clips = [clipping.by_global_norm(1e9), clipping.adaptive()]
+    optimizer = optim.SGD(list(params.items()), lr=0.1, clip=clips)
+    set_gradients(params, gradients)
+    optimizer.step()
+    found = optimizer._layout.norms_of(optimizer.store.entries["w"], unit=1)
+    whole = math.sqrt(sum((g * g).sum() for g in gradients.values()))
+    assert found == pytest.approx(
+        {"clip_norm": whole, "clip_unit_norm": math.sqrt(9 + 16 + 25), "clip_param_norm": math.sqrt(3)}, rel=1e-6
+    )

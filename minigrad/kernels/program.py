@@ -170,6 +170,27 @@ class Layout:
         totals = self.norms[self.program.plan.norms.index(norm)][: self.program.store.counts[norm.scope]]
         return totals if norm.order in (1.0, np.inf) else totals ** (1 / norm.order)
 
+    def scalars_of(self, entry: Entry) -> dict[str, float]:
+        """Every hyper-parameter of one parameter by name, as the last step used it.
+
+        Raises:
+            KeyError: if the parameter had no gradient, and so took no part.
+        """
+        row = next((row for row, cohort in enumerate(self.cohorts) if entry in cohort.entries), None)
+        if row is None:
+            raise KeyError(f"parameter {entry.name!r} had no gradient and was skipped")
+        return dict(zip(self.program.plan.hypers, self.scalars[row].tolist(), strict=True))
+
+    def norms_of(self, entry: Entry, unit: int = 0) -> dict[str, float]:
+        """Every norm by name over the range that holds this parameter, or its unit ``unit``, as the last step found it.
+
+        A norm at scope tensor or wider is the same for all units.
+        """
+        return {
+            norm.name: float(self.norm_values(norm)[entry.ids[norm.scope] + (unit if norm.scope == "unit" else 0)])
+            for norm in self.program.plan.norms
+        }
+
     def norm_shares(self, norm: Norm) -> Array:
         """The norm of each cohort's part of each range: a row per cohort, a column per range."""
         plan, order = self.program.plan, norm.order
