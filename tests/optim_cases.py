@@ -37,7 +37,8 @@ Arrays = Mapping[str, np.ndarray]
 def problem() -> tuple[dict[str, np.ndarray], list[dict[str, np.ndarray]]]:
     """Initial parameters and the gradients of every step, from uniform random bits, the same on every machine.
 
-    Parameters have magnitude 0.5 to 1.5. Gradients span two decades, so that eps = 1e-2 matters for some and not all.
+    (Powers are not, to their last bit: processors compute them in different ways.) Parameters have magnitude 0.5 to
+    1.5. Gradients span two decades, so that eps = 1e-2 matters for some and not all.
     """
     rng = np.random.default_rng(20240607)
 

@@ -70,7 +70,8 @@ def test_every_case_is_stored_and_nothing_else():
 def test_the_problem_is_the_one_the_libraries_were_run_on():
     params, steps = problem()
     assert np.array_equal(flat(params), stored()["problem/parameters"])
-    assert np.array_equal([flat(grads) for grads in steps], stored()["problem/gradients"])
+    # A power differs in its last bit between processors.
+    np.testing.assert_allclose([flat(grads) for grads in steps], stored()["problem/gradients"], rtol=1e-15)
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
