@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
+from .observers import Observer, watching
 from .ops.elementwise import add
 from .ops.primitive import ALL_VALUES, Primitive, Recipe
 from .ops.reduction import sum, sum_to_shape
@@ -190,6 +191,27 @@ def walk(
         nodes, useful = _leading_to(nodes, wanted)
     for node in nodes:
         node.check()
+    watched = watching()
+    try:
+        for observer in watched:
+            observer.walking(seeds)
+        return _carry(seeds, nodes, useful, wanted, retain, wrap, run_hooks, watched)
+    finally:
+        for observer in watched:
+            observer.walked()
+
+
+def _carry(
+    seeds: Sequence[tuple[Edge, Any]],
+    nodes: list[Node],
+    useful: set[Edge] | None,
+    wanted: set[Edge] | None,
+    retain: bool,
+    wrap: Wrap | None,
+    run_hooks: Callable[[Edge, Any], Any],
+    watched: tuple[Observer, ...],
+) -> dict[Edge, Any]:
+    """The walk itself, over nodes that were found fit for it."""
     gradients: dict[Edge, Any] = {}
     owned: dict[Edge, Any] = {}  # those gradients that nobody else holds, so that more may be added in place
     result: dict[Edge, Any] = {}
@@ -208,7 +230,7 @@ def walk(
                 result[node] = g
         if wanted is not None and node in wanted:
             result[node] = g
-        _run_rules(node, g, gradients, owned, useful, wrap)
+        _run_rules(node, g, gradients, owned, useful, wrap, watched)
         if not retain:
             node.release()
     # What is left arrived at leaves, or at wanted nodes that lead no further.
@@ -225,12 +247,14 @@ def _run_rules(
     owned: dict[Edge, Any],
     useful: set[Edge] | None,
     wrap: Wrap | None,
+    watched: tuple[Observer, ...],
 ) -> None:
     """Run the gradient rules of one node and add what they return to the gradients of its inputs."""
     assert node.saved is not None
     saved = node.saved if wrap is None else node.traced_saved(wrap)
     settings, edges = node.settings, node.edges
-    add_at = node.primitive.add_at if wrap is None else None
+    # One who looks on is told what a rule gave, and the change in place gives nothing.
+    add_at = node.primitive.add_at if wrap is None and not watched else None
     for bound in node.recipe.rules:
         edge = edges[bound.position]
         if useful is not None and edge not in useful:
@@ -238,6 +262,8 @@ def _run_rules(
         earlier = gradients.get(edge)
         if add_at is not None and earlier is not None and earlier is owned.get(edge) and add_at(earlier, g, **settings):
             continue
+        for observer in watched:
+            observer.differentiating(node, g)
         try:
             arrived = bound.run(g, saved, settings)
         except Exception as error:
@@ -251,6 +277,8 @@ def _run_rules(
         gradients[edge] = arrived if earlier is None else add(earlier, arrived)
         if add_at is not None:
             owned[edge] = gradients[edge]
+        for observer in watched:
+            observer.differentiated(node, bound, (g, saved, earlier), gradients[edge])
 
 
 def _fit(node: Node, position: int, g: Any, shape: tuple[int, ...]) -> Any:

@@ -25,21 +25,14 @@ def is_grad_enabled() -> bool:
     return mode.enabled
 
 
-class _GradMode:
-    """A ``with`` block or a decorator that sets the mode."""
-
-    _enabled: bool
+class Block:
+    """A ``with`` block that is a decorator as well."""
 
     def __enter__(self) -> None:
-        mode.entered.append((self, mode.enabled))
-        mode.enabled = self._enabled
+        raise NotImplementedError
 
     def __exit__(self, *error: object) -> None:
-        # The last one is it, unless generators left their blocks in another order than they entered them.
-        for i in reversed(range(len(mode.entered))):
-            if mode.entered[i][0] is self:
-                mode.enabled = mode.entered.pop(i)[1]
-                return
+        raise NotImplementedError
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Decorate a function, or a generator function, whose every step then runs in the mode."""
@@ -66,8 +59,8 @@ class _GradMode:
 class _Steps:
     """A generator that runs in a mode, while whoever iterates over it does not."""
 
-    def __init__(self, grad_mode: _GradMode, generator: Any) -> None:
-        self._mode, self._generator = grad_mode, generator
+    def __init__(self, block: Block, generator: Any) -> None:
+        self._mode, self._generator = block, generator
 
     def __iter__(self) -> _Steps:
         return self
@@ -87,6 +80,23 @@ class _Steps:
     def close(self) -> None:
         with self._mode:
             self._generator.close()
+
+
+class _GradMode(Block):
+    """A block that sets the mode."""
+
+    _enabled: bool
+
+    def __enter__(self) -> None:
+        mode.entered.append((self, mode.enabled))
+        mode.enabled = self._enabled
+
+    def __exit__(self, *error: object) -> None:
+        # The last one is it, unless generators left their blocks in another order than they entered them.
+        for i in reversed(range(len(mode.entered))):
+            if mode.entered[i][0] is self:
+                mode.enabled = mode.entered.pop(i)[1]
+                return
 
 
 class set_grad_enabled(_GradMode):  # noqa: N801 - named as in PyTorch

@@ -16,6 +16,7 @@ from .graph import NO_VERSION, RETAIN, Edge, Node, tick, walk
 from .hooks import RemovableHandle
 from .methods import plain_index
 from .modes import enable_grad, is_grad_enabled, mode
+from .observers import observers, watching
 from .ops.primitive import ALL_SHAPES, ALL_VALUES, Primitive, Recipe
 from .promotion import completed, explained, promote
 
@@ -384,6 +385,9 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
         result._requires_grad = True
     if primitive.view and out.base is not None and isinstance(args[0], Tensor):
         result._version = args[0]._version
+    if observers:
+        for observer in watching():
+            observer.computed(primitive, args, arrays, result)
     return result
 
 

@@ -1,0 +1,187 @@
+"""Where operations are called: the line in the user's code, and the layers that are running."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import linecache
+import os
+import sys
+import weakref
+from dataclasses import dataclass
+from types import CodeType, FrameType
+from typing import Any, Generic, TypeVar
+
+from ..nn import Module
+
+T = TypeVar("T")
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+class LayerCall:
+    """One call of a module. The same module called twice makes two."""
+
+    __slots__ = ("module",)
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+
+    @property
+    def path(self) -> str:
+        """Where the module is in the model, such as ``"2"``; empty for the model itself."""
+        return self.module._path
+
+    @property
+    def kind(self) -> str:
+        """The name of its class."""
+        return type(self.module).__name__
+
+
+@dataclass(frozen=True)
+class Source:
+    """A line of code.
+
+    Attributes:
+        file: the file's path, or what Python has in its place, such as ``"<stdin>"``.
+        line: its number, from 1.
+        function: the name of the function it is in; ``"<module>"`` outside of any.
+        text: the line without its indentation, empty if it is not to be had, as for lines typed at the prompt.
+        columns: where in ``text`` the call begins and ends, or ``None``.
+    """
+
+    file: str
+    line: int
+    function: str
+    text: str
+    columns: tuple[int, int] | None
+
+    @property
+    def title(self) -> str:
+        """The place in words: ``"train.py:14, in forward"``."""
+        file = self.file
+        if "ipykernel_" in file or file.startswith("<ipython-input"):
+            return f"line {self.line} of a notebook cell{self._function}"
+        if file.startswith("<"):
+            return f"line {self.line} at the prompt{self._function}" if "std" in file else f"{file}:{self.line}"
+        if file.startswith(_PACKAGE):
+            file = os.path.join("minigrad", file.removeprefix(_PACKAGE))
+        else:
+            file = file.removeprefix(os.getcwd() + os.sep)
+        return f"{file}:{self.line}{self._function}"
+
+    @property
+    def _function(self) -> str:
+        return "" if self.function.startswith("<") else f", in {self.function}"
+
+    def lines(self) -> list[str]:
+        """The text, and under it marks where the call is."""
+        if not self.text:
+            return []
+        if self.columns is None or self.columns == (0, len(self.text)):
+            return [self.text]
+        start, end = self.columns
+        return [self.text, " " * start + "^" * (end - start)]
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where an operation was called; the line is looked up when it is asked for.
+
+    Attributes:
+        layers: the calls of modules that were running, the outermost first.
+    """
+
+    code: CodeType | None
+    instruction: int
+    layers: tuple[LayerCall, ...]
+
+    @functools.cached_property
+    def source(self) -> Source | None:
+        """The line of code: the user's, or where minigrad ran by itself, as in `training.fit`, that of a layer."""
+        code = self.code
+        if code is None:
+            return None
+        positions = next(itertools.islice(code.co_positions(), self.instruction // 2, None), (None,) * 4)
+        line, last_line, start, end = positions
+        if line is None:
+            line = code.co_firstlineno
+        whole = linecache.getline(code.co_filename, line).rstrip()
+        text = whole.lstrip()
+        columns = None
+        if start is not None and end is not None and line == last_line and text:
+            indent = len(whole) - len(text)  # columns count the bytes of UTF-8
+            start, end = (len(whole.encode()[:n].decode(errors="replace")) - indent for n in (start, end))
+            columns = (start, end) if 0 <= start < end <= len(text) else None
+        return Source(code.co_filename, line, code.co_name, text, columns)
+
+
+class Finder:
+    """Finds where an operation is called, one after another, so that calls of layers can be told apart."""
+
+    def __init__(self) -> None:
+        # The frames are kept until the next operation: no other call can have the same ones meanwhile.
+        self._running: list[tuple[FrameType, LayerCall]] = []
+
+    def here(self) -> Place:
+        """The place of the operation that is being computed."""
+        found: tuple[CodeType, int] | None = None
+        user = False
+        modules: list[tuple[FrameType, Module]] = []
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None:
+            part = _part(frame.f_code.co_filename)
+            if part == "loop":  # who called training.fit did not call the operation
+                break
+            if not user and (part == "user" or (part == "layer" and found is None)):
+                found, user = (frame.f_code, frame.f_lasti), part == "user"
+            if frame.f_code.co_varnames[:1] == ("self",) and frame.f_code.co_argcount:
+                module = frame.f_locals.get("self")
+                if isinstance(module, Module):
+                    if modules and modules[-1][1] is module:
+                        modules.pop()
+                    modules.append((frame, module))
+            frame = frame.f_back
+        modules.reverse()
+        return Place(*(found or (None, 0)), self._calls(modules))
+
+    def _calls(self, modules: list[tuple[FrameType, Module]]) -> tuple[LayerCall, ...]:
+        known = 0
+        for (frame, _), (before, _) in zip(modules, self._running, strict=False):
+            if frame is not before:
+                break
+            known += 1
+        del self._running[known:]
+        self._running += [(frame, LayerCall(module)) for frame, module in modules[known:]]
+        return tuple(call for _, call in self._running)
+
+
+@functools.lru_cache(maxsize=1024)
+def _part(file: str) -> str:
+    """Whose code is in a file: the ``"user"``'s, a ``"layer"``'s, the training ``"loop"``, or ``"inside"`` an op."""
+    if not os.path.abspath(file).startswith(_PACKAGE):
+        return "user"
+    folder = os.path.abspath(file).removeprefix(_PACKAGE).split(os.sep)[0]
+    return {"nn": "layer", "training": "loop", "cli": "loop"}.get(folder, "inside")
+
+
+class WeakMap(Generic[T]):
+    """Values by object, as long as the object lives; objects are told apart by identity."""
+
+    def __init__(self) -> None:
+        self._entries: dict[int, tuple[weakref.ref[Any], T]] = {}
+
+    def __setitem__(self, key: Any, value: T) -> None:
+        number, entries = id(key), self._entries
+        entries[number] = (weakref.ref(key, lambda _: entries.pop(number, None)), value)
+
+    def get(self, key: Any) -> T | None:
+        """The value, or ``None``."""
+        entry = self._entries.get(id(key))
+        return entry[1] if entry is not None and entry[0]() is key else None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+# Where the nodes that were recorded under a tool of this package were called.
+places: WeakMap[Place] = WeakMap()
