@@ -6,8 +6,9 @@ As a rule nobody does, and then looking costs one test per operation.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .ops.primitive import BoundRule, Primitive
 
@@ -39,6 +40,8 @@ class Observer:
         """The walk is over, or has failed."""
 
 
+O = TypeVar("O", bound=Observer)
+
 # By the number of the thread, in the order of entering. A thread in which nobody looks has no entry.
 observers: dict[int, tuple[Observer, ...]] = {}
 
@@ -60,3 +63,13 @@ def leave(observer: Observer) -> None:
         observers[threading.get_ident()] = rest
     else:
         observers.pop(threading.get_ident(), None)
+
+
+@contextmanager
+def observing(observer: O) -> Iterator[O]:
+    """Let ``observer`` look on in a ``with`` block."""
+    enter(observer)
+    try:
+        yield observer
+    finally:
+        leave(observer)

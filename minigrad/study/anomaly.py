@@ -37,9 +37,9 @@ _REMEDIES = {
     "divisor with where() before dividing",
     ("backward", "power"): "a power below 1 has an infinite slope at 0: add a small number to the base",
 }
-_ENTERED = (
-    "no operation in this block made it: it came with the data, from an optimizer step, by an assignment, or was there "
-    "before the block"
+_OLDER = (
+    "what was not finite already came from no operation in this block: from the data, an optimizer step, an assignment, "
+    "or from before the block"
 )
 
 
@@ -88,6 +88,11 @@ class Anomaly:
         return "; ".join(filter(None, (self.source.title if self.source else "", self._layer_title)))
 
     @property
+    def told(self) -> str:
+        """What happened and where, in one line."""
+        return f"{self.summary} ({self.where})" if self.where else self.summary
+
+    @property
     def _layer_title(self) -> str:
         if self.layer is None:
             return ""
@@ -111,9 +116,12 @@ class Anomaly:
             values = ", ".join(f"{name} = {number(value)}" for name, value in self.at_index.items())
             lines.append(f"{place}, {'where ' * bool(self.index)}{values}" if values else place)
         if self.origin is not None:
-            lines.append(f"  the infinity came from {self.origin.summary}" + f" ({self.origin.where})" * bool(self.origin.where))
-        remedy = _REMEDIES.get((self.phase, self.op), "") if not self.nonfinite else "" if self.made else _ENTERED
-        if remedy:
+            lines.append(f"  the infinity is older: {self.origin.told}")
+        if not self.nonfinite:
+            remedy = _REMEDIES.get((self.phase, self.op))
+        else:
+            remedy = _OLDER if self.origin is None else None
+        if remedy is not None:
             lines.append(f"  {remedy}")
         return "\n".join(lines)
 

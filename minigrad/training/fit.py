@@ -119,7 +119,9 @@ def _train_epoch(run: Run) -> bool:
         value = loss(output, labels)
         number = value.item()
         if not math.isfinite(number):
-            raise explain_nonfinite(model, features, number, progress.step + 1, progress.epoch + 1)
+            raise explain_nonfinite(
+                model, loss, features, labels, number, step=progress.step + 1, epoch=progress.epoch + 1
+            )
         (value if group == 1 else value / group).backward()
         losses += number / group
         progress.batch += 1

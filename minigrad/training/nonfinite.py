@@ -2,71 +2,86 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import random
 from ..modes import no_grad
 from ..nn import Module
+from ..observers import observing
 from ..tensor import Tensor
+from .evaluation import Loss
+
+if TYPE_CHECKING:
+    from ..study.anomaly import Anomaly
 
 
 class NonFiniteLossError(FloatingPointError):
-    """The loss became NaN or infinite; the text says at which step, and which layer first.
+    """The loss became NaN or infinite; the text says at which step, and which layer and operation first.
 
     Attributes:
         step: the step that was not taken, counted from 1.
         layer: the name of the layer, empty for the model itself, or ``None`` if only the loss is not finite.
+        anomaly: the operation, the line of code that called it and the ranges of what went in, as
+            `minigrad.study.detect_anomaly` finds them; ``None`` if the features are to blame.
     """
 
-    def __init__(self, text: str, step: int, layer: str | None) -> None:
+    def __init__(self, text: str, step: int, layer: str | None, anomaly: Anomaly | None = None) -> None:
         super().__init__(text)
-        self.step, self.layer = step, layer
+        self.step, self.layer, self.anomaly = step, layer, anomaly
 
 
-def explain_nonfinite(model: Module, features: Any, loss: float, step: int, epoch: int) -> NonFiniteLossError:
-    """The error for a loss that is not finite: the model runs once more, and each layer is looked at.
+def explain_nonfinite(
+    model: Module, loss: Loss, features: Any, labels: Any, value: float, *, step: int, epoch: int
+) -> NonFiniteLossError:
+    """The error for a loss that is not finite: the batch runs once more, and each operation is looked at.
 
     Buffers and random numbers are as before afterwards.
     """
-    layer, cause = _first_nonfinite(model, features)
-    text = f"the loss is {loss} at step {step} (epoch {epoch}); {cause}"
-    return NonFiniteLossError(text, step, layer)
-
-
-def _first_nonfinite(model: Module, features: Any) -> tuple[str | None, str]:
-    found: list[tuple[str, str]] = []
+    layer, anomaly = None, None
     if not _finite(features):
-        return None, "the features of the batch are not finite"
-    modules = [(name, module) for name, module in model.named_modules() if not module._modules or module._parameters]
+        cause = "the features of the batch are not finite"
+    else:
+        layer, anomaly = _first_nonfinite(model, loss, features, labels)
+        told = "" if anomaly is None else anomaly.summary + (f" ({anomaly.source.title})" if anomaly.source else "")
+        if anomaly is None:
+            cause = "it is finite when the batch runs once more, so it hangs on random numbers, such as those of dropout"
+        elif layer is None:
+            cause = f"every layer is finite, so the loss function is where it happened: {told}"
+        else:
+            title = f"layer {layer!r} ({anomaly.layer_class})" if layer else f"{anomaly.layer_class}"
+            bad = [name for name in anomaly.nonfinite if "'" in name]  # the parameters
+            why = f", whose {' and '.join(bad)} had become so" if bad else ""
+            cause = f"{title} was the first with values that are not finite{why}: {told}"
+    return NonFiniteLossError(f"the loss is {value} at step {step} (epoch {epoch}); {cause}", step, layer, anomaly)
 
-    def hook(name: str) -> Any:
-        def look(module: Module, args: tuple[Any, ...], output: Any) -> None:
-            if not found and not _finite(output):
-                bad = [p for p, value in module._parameters.items() if not np.isfinite(value.data).all()]
-                title = f"layer {name!r} ({type(module).__name__})" if name else type(module).__name__
-                why = f", whose {' and '.join(bad)} had become so" if bad else ""
-                found.append((name, f"{title} was the first with values that are not finite{why}"))
 
-        return look
+def _first_nonfinite(model: Module, loss: Loss, features: Any, labels: Any) -> tuple[str | None, Anomaly | None]:
+    """The operation that gave the first value that is not finite, and the layer unless it was in the loss."""
+    # Only here: the tools of study stand above training, and some of them use it.
+    from ..study.anomaly import AnomalyError, Tracer
 
-    handles = [module.register_forward_hook(hook(name)) for name, module in modules]
     generator, buffers = random.get_state(), {name: tensor.data.copy() for name, tensor in model.named_buffers()}
+    output: Any = np.float32(np.nan)  # until there is one
     try:
-        with no_grad():
-            model(features)
+        with observing(Tracer()) as tracer, no_grad():
+            output = model(features)
+            tracer.check(loss(output, labels))
+    except AnomalyError as error:
+        anomaly = error.anomaly
+        if anomaly.origin is not None and not _finite(output):
+            anomaly = anomaly.origin
+        return (None if _finite(output) else anomaly.layer), anomaly
     finally:
-        for handle in handles:
-            handle.remove()
         random.set_state(generator)
         for name, tensor in model.named_buffers():
             tensor.data = buffers[name]
-    return found[0] if found else (None, "every layer is finite, so the loss function is where it happened")
+    return None, None
 
 
 def _finite(value: Any) -> bool:
     if isinstance(value, tuple | list):
         return all(map(_finite, value))
     array = value.data if isinstance(value, Tensor) else value
-    return not (isinstance(array, np.ndarray) and array.dtype.kind == "f") or bool(np.isfinite(array).all())
+    return not (hasattr(array, "dtype") and array.dtype.kind == "f") or bool(np.isfinite(array).all())
