@@ -1,0 +1,295 @@
+"""draw_graph: the computational graph of a tensor as SVG and as text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+from ..arguments import named_arguments
+from ..nn import Module
+from ..tensor import Tensor
+from ..training.files import write_atomically
+from .boxes import Box, Picture, picture
+from .layout import Layout, layered
+from .ranges import Range, number
+from .trace import trace
+
+LIMIT = 60
+
+# Fill and line of each kind of box: tints of Okabe and Ito's colours, which differ for every kind of eye.
+_COLOURS = {
+    "input": ("#e3f1fb", "#0072b2"),
+    "parameter": ("#fdf0dc", "#b36b00"),
+    "operation": ("#f4f4f4", "#6b6b6b"),
+    "layer": ("#e0f4ec", "#00795a"),
+    "left out": ("#ffffff", "#8a8a8a"),
+}
+_TITLE, _SMALL, _LINE, _PAD, _MARGIN = 13.0, 11.0, 16.0, 9.0, 18.0
+_CHARACTER = 0.602  # the width of a character of a monospaced font, in parts of its size
+_FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A graph as a picture: shown by notebooks, printed as text.
+
+    Attributes:
+        svg: the picture, a file of its own.
+        text: the same as a table, a line for each box.
+        boxes: what is drawn, inputs before what they lead to.
+        left_out: how many operations were left out.
+        remarks: what is not shown, and what to do about it.
+    """
+
+    svg: str
+    text: str
+    boxes: tuple[Box, ...]
+    left_out: int
+    remarks: tuple[str, ...]
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"<drawing of {len(self.boxes)} boxes; print it, or .save('graph.svg')>"
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the picture to ``path``, or the text if its name ends with ``.txt``."""
+        text = self.text + "\n" if os.fspath(path).endswith(".txt") else self.svg
+        return write_atomically(path, text.encode())
+
+
+@named_arguments
+def draw_graph(
+    what: Tensor | Module,
+    *inputs: Any,
+    path: str | os.PathLike[str] | None = None,
+    open: bool | str | Collection[str] = False,
+    depth: int | None = None,
+    limit: int = LIMIT,
+) -> Drawing:
+    """Draw what a tensor was computed from: operations, layers, parameters and inputs, with values and gradients.
+
+    ``draw_graph(model, x)`` runs the model on ``x`` and draws its output. ``draw_graph(loss)`` draws any tensor; for
+    its layers, all values and the gradients of what is not a leaf, compute it in ``with study.trace():``. A walk frees
+    the graph, so draw before ``backward()`` or call ``backward(retain_graph=True)``.
+
+    Args:
+        what: a tensor, or a model that is called with ``inputs``.
+        path: a file to write: the picture, or the text if its name ends with ``.txt``.
+        open: ``False`` draws a layer as one box, ``True`` draws the operations in it; the path of a layer, or
+            several, opens only these.
+        depth: draw modules this deep in the model as one box too: 1 for those that it consists of.
+        limit: how many boxes are drawn, counted from the tensor backwards; what is left out is counted.
+
+    Raises:
+        TypeError: for what is neither tensor nor model.
+        ValueError: for a limit or depth below 1.
+    """
+    for name, value in (("limit", limit), ("depth", depth)):
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ValueError(f"draw_graph: {name} must be a whole number of at least 1, not {value!r}")
+    if isinstance(what, Module):
+        with trace():
+            what = what(*inputs)
+        while isinstance(what, tuple | list) and what:
+            what = what[0]
+    elif inputs:
+        raise TypeError(f"draw_graph: inputs go with a model, not with a {type(what).__name__}; options go by name")
+    if not isinstance(what, Tensor):
+        raise TypeError(f"draw_graph: needs a tensor, or a model and its inputs, not {type(what).__name__}")
+    drawn = picture(what, {open} if isinstance(open, str) else open, depth, limit)
+    drawing = Drawing(_svg(drawn), _text(drawn), drawn.boxes, drawn.left_out, drawn.remarks)
+    if path is not None:
+        drawing.save(path)
+    return drawing
+
+
+# --- text ------------------------------------------------------------------------------------------------------------
+
+
+def _text(drawn: Picture) -> str:
+    numbers = {id(box): i for i, box in enumerate(drawn.boxes, 1)}
+    rows = []
+    for box in drawn.boxes:
+        inputs = ", ".join(str(numbers[id(source)]) for source in box.inputs)
+        title = f"{box.title} ({box.note})" if box.note else box.title
+        rows.append((str(numbers[id(box)]), box.kind, title, f"← {inputs}" if inputs else "", *_columns(box)))
+        rows += [("", "", f"  {name}", "", *_cells(value, gradient)) for name, value, gradient in box.parts]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(cell.rjust(w) if i == 0 else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    ]
+    return "\n".join([*(line.rstrip() for line in lines), *_footer(drawn)])
+
+
+def _columns(box: Box) -> tuple[str, str, str]:
+    return _cells(box.value, box.gradient)
+
+
+def _cells(value: Range | None, gradient: Range | None) -> tuple[str, str, str]:
+    return (
+        "" if value is None else value.kind,
+        "" if value is None else f"value {_figures(value)}",
+        "" if gradient is None else f"grad {_figures(gradient)}",
+    )
+
+
+def _figures(values: Range) -> str:
+    """The number, or range, mean and standard deviation."""
+    spread = f"(mean {number(values.mean)}, std {number(values.std)})" if values.low != values.high and values.values else ""
+    return " ".join(filter(None, (values.values, spread if values.shape else "", values.nonfinite)))
+
+
+def _footer(drawn: Picture) -> list[str]:
+    counted = sum(box.operations for box in drawn.boxes if box.kind != "left out")
+    said = f"{counted:,} operations in {len(drawn.boxes)} boxes"
+    if drawn.left_out:
+        said = f"{counted:,} operations of {counted + drawn.left_out:,}; {drawn.left_out:,} left out (limit=… shows more)"
+    return [said, *drawn.remarks]
+
+
+# --- SVG -------------------------------------------------------------------------------------------------------------
+
+
+def _lines(box: Box) -> list[tuple[str, str]]:
+    """What stands in a box under its title, with a class of text."""
+    lines = [("note", box.note)] if box.note else []
+    if box.value is not None:
+        if box.value.shape or not box.parts:
+            lines.append(("shape", box.value.kind))
+        lines.append(("value", _short("value", box.value)))
+    if box.gradient is not None:
+        lines.append(("grad", _short("grad ", box.gradient)))
+    for name, value, gradient in box.parts:
+        lines.append(("part", f"{name} {value.shape}"))
+        lines.append(("value", _short("value", value)))
+        if gradient is not None:
+            lines.append(("grad", _short("grad ", gradient)))
+    return lines
+
+
+def _short(name: str, values: Range) -> str:
+    return " ".join(filter(None, (name, values.values, values.nonfinite)))
+
+
+def _size(box: Box) -> tuple[float, float]:
+    lines = _lines(box)
+    width = max([len(box.title) * _TITLE, *(len(text) * _SMALL for _, text in lines)]) * _CHARACTER
+    return max(width + 2 * _PAD + (10 if box.kind in ("input", "parameter") else 0), 76.0), (
+        _TITLE + 2 * _PAD + len(lines) * _LINE
+    )
+
+
+def _svg(drawn: Picture) -> str:
+    boxes = drawn.boxes
+    numbers = {id(box): i for i, box in enumerate(boxes)}
+    edges = [(numbers[id(source)], i) for i, box in enumerate(boxes) for source in box.inputs]
+    sizes = [_size(box) for box in boxes]
+    layout = layered(sizes, edges)
+    footer = _footer(drawn)
+    kinds = [kind for kind in _COLOURS if any(box.kind == kind for box in boxes)]
+    legend = sum(len(kind) * _SMALL * _CHARACTER + 40 for kind in kinds)
+    width = max(layout.width, legend, *(len(line) * _SMALL * _CHARACTER for line in footer)) + 2 * _MARGIN
+    height = layout.height + 2 * _MARGIN + 34 + len(footer) * _LINE
+    left = (width - layout.width) / 2
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
+        f'viewBox="0 0 {width:.0f} {height:.0f}" role="img" font-family="{_FONT}" font-size="{_SMALL:g}" fill="#1a1a1a">',
+        f"<title>{escape(f'computational graph: {footer[0]}')}</title>",
+        f'<rect width="{width:.0f}" height="{height:.0f}" rx="8" fill="#ffffff"/>',
+        '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<path d="M0 0.8 L8 4 L0 7.2 Z" fill="#555555"/></marker></defs>',
+        f'<g transform="translate({left:.1f} {_MARGIN:g})">',
+        *_edges(layout),
+    ]
+    for i, box in enumerate(boxes):
+        parts += _box(box, layout.corners[i], sizes[i], last=i == len(boxes) - 1)
+    parts.append("</g>")
+    y = layout.height + 2 * _MARGIN + 8
+    parts += _legend(kinds, y)
+    for i, line in enumerate(footer):
+        parts.append(f'<text x="{_MARGIN:g}" y="{y + 30 + i * _LINE:.1f}" fill="#444444">{escape(line)}</text>')
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _edges(layout: Layout) -> Iterator[str]:
+    yield '<g class="edges" fill="none" stroke="#777777" stroke-width="1.2">'
+    for points in layout.routes:
+        (x, y), *rest = points
+        path = [f"M{x:.1f} {y:.1f}"]
+        for i, (nx, ny) in enumerate(rest):
+            middle = (y + ny) / 2
+            path.append(
+                f"C{x:.1f} {middle:.1f} {nx:.1f} {middle:.1f} {nx:.1f} {ny:.1f}" if i % 2 else f"V{ny:.1f}"
+            )
+            x, y = nx, ny
+        yield f'<path d="{" ".join(path)}" marker-end="url(#arrow)"/>'
+    yield "</g>"
+
+
+def _shape(kind: str, x: float, y: float, width: float, height: float) -> str:
+    """The outline of a box: each kind has its own."""
+    fill, line = _COLOURS[kind]
+    style = f'fill="{fill}" stroke="{line}"'
+    if kind == "parameter":  # a tag with cut corners
+        c = 9.0
+        points = [(x + c, y), (x + width - c, y), (x + width, y + c), (x + width, y + height - c)]
+        points += [(x + width - c, y + height), (x + c, y + height), (x, y + height - c), (x, y + c)]
+        return f'<polygon points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in points)}" {style}/>'
+    radius = {"input": min(height / 2, 20.0), "layer": 7.0}.get(kind, 3.0)
+    dashed = ' stroke-dasharray="5 4"' if kind == "left out" else ' stroke-width="2"' if kind == "layer" else ""
+    return (
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{radius:.1f}" {style}{dashed}/>'
+    )
+
+
+def _box(box: Box, corner: tuple[float, float], size: tuple[float, float], last: bool) -> Iterator[str]:
+    (x, y), (width, height) = corner, size
+    yield f'<g class="{box.kind}">'
+    details = [box.title, box.note, box.source, *(f"{n} {_figures(v)}" for n, v in _ranges(box) if v is not None)]
+    yield f"<title>{escape(chr(10).join(filter(None, details)))}</title>"
+    if last:  # the tensor that was drawn
+        yield (
+            f'<rect x="{x - 4:.1f}" y="{y - 4:.1f}" width="{width + 8:.1f}" height="{height + 8:.1f}" rx="8" '
+            'fill="none" stroke="#1a1a1a" stroke-width="1.5"/>'
+        )
+    yield _shape(box.kind, x, y, width, height)
+    middle = x + width / 2
+    y += _PAD + _TITLE - 2
+    yield (
+        f'<text x="{middle:.1f}" y="{y:.1f}" text-anchor="middle" font-size="{_TITLE:g}" font-weight="bold" '
+        f'fill="{_COLOURS[box.kind][1] if box.kind != "operation" else "#1a1a1a"}">{escape(box.title)}</text>'
+    )
+    for style, text in _lines(box):
+        y += _LINE
+        weight = ' font-weight="bold"' if style == "part" else ""
+        colour = {"note": "#444444", "shape": "#444444"}.get(style, "#1a1a1a")
+        if "NaN" in text or "inf" in text.split()[-1:]:
+            colour = "#b00020"
+        yield f'<text x="{middle:.1f}" y="{y:.1f}" text-anchor="middle" fill="{colour}"{weight}>{escape(text)}</text>'
+    yield "</g>"
+
+
+def _ranges(box: Box) -> Iterator[tuple[str, Range | None]]:
+    yield "value", box.value
+    yield "grad", box.gradient
+    for name, value, gradient in box.parts:
+        yield name, value
+        yield f"grad of {name}", gradient
+
+
+def _legend(kinds: list[str], y: float) -> Iterator[str]:
+    x = _MARGIN
+    for kind in kinds:
+        yield _shape(kind, x, y - 3, 20.0, 13.0)
+        yield f'<text x="{x + 27:.1f}" y="{y + 8:.1f}">{kind}</text>'
+        x += len(kind) * _SMALL * _CHARACTER + 40
