@@ -19,7 +19,10 @@ from .ranges import Range, is_measurable, measure, number
 
 # What usually helps, by pass and op.
 _REMEDIES = {
-    ("forward", "log"): "log(0) is -inf and log of a negative number NaN: keep the input positive, as in log(x + 1e-8), "
+    (
+        "forward",
+        "log",
+    ): "log(0) is -inf and log of a negative number NaN: keep the input positive, as in log(x + 1e-8), "
     "or take log_softmax() in place of log(softmax())",
     ("forward", "divide"): "where the divisor can be 0, add a small number to it, or choose both operands with where() "
     "before dividing",
@@ -30,8 +33,14 @@ _REMEDIES = {
     ("forward", "linear"): "inputs or weights have grown too large: lower the learning rate, clip the gradients, or "
     "look at the initial scale of the weights",
     ("backward", "sqrt"): "the slope of the root is infinite at 0: add a small number inside, as in sqrt(x + 1e-8)",
-    ("backward", "norm"): "the norm has no slope at 0: add a small number under the root, as in sqrt((x * x).sum() + 1e-8)",
-    ("backward", "log"): "1 / x is infinite at 0, also where where() discards the logarithm afterwards: choose the input "
+    (
+        "backward",
+        "norm",
+    ): "the norm has no slope at 0: add a small number under the root, as in sqrt((x * x).sum() + 1e-8)",
+    (
+        "backward",
+        "log",
+    ): "1 / x is infinite at 0, also where where() discards the logarithm afterwards: choose the input "
     "with where() before the log",
     ("backward", "divide"): "the divisor is too small, also where where() discards the quotient afterwards: choose the "
     "divisor with where() before dividing",
@@ -173,9 +182,7 @@ class Tracer(observers.Observer):
         out = result._data
         if self._node is not None or out.dtype.kind not in "fc" or np.isfinite(out).all():
             return
-        inputs = {
-            _input_name(primitive, i, args[i]): array for i, array in enumerate(arrays) if is_measurable(array)
-        }
+        inputs = {_input_name(primitive, i, args[i]): array for i, array in enumerate(arrays) if is_measurable(array)}
         elementwise = isinstance(primitive.forward, np.ufunc)
         made = self._made(out, list(inputs.values()), elementwise)
         entered = not made.any() and not primitive.view and bool(np.isnan(out).any())
@@ -235,9 +242,7 @@ class Tracer(observers.Observer):
             elementwise = isinstance(node.primitive.forward, np.ufunc)
             of = _input_name(node.primitive, bound.position, node.edges[bound.position])
             raise AnomalyError(
-                _describe(
-                    node.primitive.name, "backward", places.get(node), inputs, total, made, None, elementwise, of
-                )
+                _describe(node.primitive.name, "backward", places.get(node), inputs, total, made, None, elementwise, of)
             )
 
     def walked(self) -> None:

@@ -26,6 +26,7 @@ class Box:
         kind: one of `KINDS`.
         title: the name of the op, the class and path of a layer, the name of a parameter or of an input.
         note: a word more: settings of an op, the layer it is in.
+        shape: dtype and shape of what comes out of it.
         value, gradient: of what comes out of it, where they are known.
         parts: the parameters of a layer, with their names, values and gradients.
         inputs: the boxes that lead to it, once for each edge.
@@ -36,6 +37,7 @@ class Box:
     kind: str
     title: str
     note: str = ""
+    shape: str = ""
     value: Range | None = None
     gradient: Range | None = None
     parts: list[tuple[str, Range, Range | None]] = field(default_factory=list)
@@ -65,7 +67,7 @@ def picture(tensor: Tensor, open: bool | Collection[str], depth: int | None, lim
         return Picture((_leaf(tensor),), 0, ("this tensor was not computed from one that requires a gradient",))
     nodes = collect([edge_of(tensor)])
     values = _saved_values(nodes)
-    values[id(tensor._node)] = measure(tensor._data)
+    values[id(tensor._node)] = tensor._data
     units: dict[int, list[Node]] = {}
     calls: dict[int, LayerCall | None] = {}
     for node in nodes:
@@ -73,7 +75,7 @@ def picture(tensor: Tensor, open: bool | Collection[str], depth: int | None, lim
         key = id(node) if call is None else id(call)
         units.setdefault(key, []).append(node)
         calls[key] = call
-    boxes = _Boxes(values, bool(open) and open is not True)
+    boxes = _Boxes(values)
     # From the tensor backwards, until there are enough; the nodes of a layer are recorded one after another.
     order = sorted(units, key=lambda key: units[key][-1].order, reverse=True)
     left_out = 0
@@ -82,7 +84,7 @@ def picture(tensor: Tensor, open: bool | Collection[str], depth: int | None, lim
             left_out += len(units[key])
         else:
             boxes.add(units[key], calls[key])
-    return Picture(boxes.finished(left_out), left_out, _remarks(nodes, units, calls, open, boxes.all))
+    return Picture(boxes.finished(left_out), left_out, _remarks(nodes, boxes.all, open))
 
 
 def _layer_of(node: Node, open: bool | Collection[str], depth: int | None) -> LayerCall | None:
@@ -99,7 +101,7 @@ def _layer_of(node: Node, open: bool | Collection[str], depth: int | None) -> La
 class _Boxes:
     """Makes boxes from the last to the first."""
 
-    def __init__(self, values: dict[int, Range], layered: bool) -> None:
+    def __init__(self, values: dict[int, Any]) -> None:
         self.all: list[Box] = []
         self._values = values
         self._of: dict[int, Box] = {}  # by node, leaf or array
@@ -108,15 +110,20 @@ class _Boxes:
     def add(self, nodes: Sequence[Node], call: LayerCall | None) -> None:
         """The box of one operation, or of all those of a layer's call; and of the leaves that lead to it."""
         last = nodes[-1]
-        box = _operation(last) if call is None else Box("layer", f"{call.kind} {call.path!r}" if call.path else call.kind)
-        box.value, box.gradient = self._values.get(id(last)), _gradient(last)
-        box.operations = len(nodes)
+        box = (
+            _operation(last) if call is None else Box("layer", f"{call.kind} {call.path!r}" if call.path else call.kind)
+        )
+        note, value = notes.get(last), self._values.get(id(last))
+        box.value = note.value if note is not None else measure(value) if is_measurable(value) else None
+        box.gradient, box.operations = _gradient(last), len(nodes)
+        box.shape = f"{last.dtype} {last.shape}" if last.shape else str(last.dtype)
         place = places.get(last)
         if place is not None and place.source is not None:
             box.source = place.source.title
         inside = {id(node) for node in nodes}
         self._of.update((id(node), box) for node in nodes)
         self.all.append(box)
+        parts: dict[int, Parameter] = {}
         for node in nodes:
             for position, edge in enumerate(node.edges):
                 if edge is None:
@@ -125,11 +132,10 @@ class _Boxes:
                     if id(edge) not in inside:
                         self._edges.append((id(edge), box))
                 elif call is not None and isinstance(edge, Parameter) and edge._layer == call.path:
-                    part = (edge.name.rpartition(".")[2], measure(edge._data), _measured(edge._grad))
-                    if part not in box.parts:
-                        box.parts.append(part)
+                    parts[id(edge)] = edge
                 else:
                     self._lead(id(edge), _leaf(edge, _name(node, position)), box)
+        box.parts = [(p.name.rpartition(".")[2], measure(p._data), _measured(p._grad)) for p in parts.values()]
 
     def _constant(self, node: Node, position: int, box: Box) -> None:
         """An input without a gradient: a box, or for a number a word in the operation's."""
@@ -141,13 +147,13 @@ class _Boxes:
         else:
             value = _saved_input(node, position)
             found, key = (measure(value), id(value)) if is_measurable(value) else (None, 0)
-        if found is None:
+        if found is None or (box.kind == "layer" and found.dtype == "bool"):  # as the mask that dropout drew itself
             return
         if found.dtype == "number":
             if box.kind == "operation":
                 box.note = ", ".join(filter(None, (f"{name} = {found.values or found.nonfinite}", box.note)))
             return
-        self._lead(key, Box("input", name, value=found), box)
+        self._lead(key, Box("input", name, shape=found.kind, value=found), box)
 
     def _lead(self, key: int, leaf: Box, box: Box) -> None:
         if key not in self._of:
@@ -160,11 +166,15 @@ class _Boxes:
         rest = Box("left out", f"{left_out:,} more operations", "left out here", operations=left_out)
         for key, box in self._edges:
             source = self._of.get(key, rest)
-            if box.kind == "operation" or source not in box.inputs:
+            if (box.kind == "operation" and source is not rest) or source not in box.inputs:
                 box.inputs.append(source)
-        boxes = self.all[::-1]
         # A leaf goes in front of the first of its uses.
-        return (rest, *boxes) if any(rest in box.inputs for box in boxes) else tuple(boxes)
+        ordered: dict[Box, None] = {}
+        for box in reversed(self.all):
+            if box.operations:
+                ordered.update(dict.fromkeys(source for source in box.inputs if source not in ordered))
+                ordered[box] = None
+        return tuple(ordered)
 
 
 def _operation(node: Node) -> Box:
@@ -186,9 +196,9 @@ def _is_short(value: Any) -> bool:
 
 
 def _leaf(tensor: Tensor, name: str = "tensor") -> Box:
-    if isinstance(tensor, Parameter):
-        return Box("parameter", tensor.name or name, value=measure(tensor._data), gradient=_measured(tensor._grad))
-    return Box("input", name, value=measure(tensor._data), gradient=_measured(tensor._grad))
+    value = measure(tensor._data)
+    kind, title = ("parameter", tensor.name or name) if isinstance(tensor, Parameter) else ("input", name)
+    return Box(kind, title, shape=value.kind, value=value, gradient=_measured(tensor._grad))
 
 
 def _name(node: Node, position: int) -> str:
@@ -216,37 +226,23 @@ def _saved_input(node: Node, position: int) -> Any:
     return node.saved[node.recipe.sources.index(position)]
 
 
-def _saved_values(nodes: Sequence[Node]) -> dict[int, Range]:
-    """The values of nodes as far as they are known: noted by a trace, or saved by them or by what uses them."""
-    arrays: dict[int, Any] = {}
-    values: dict[int, Range] = {}
+def _saved_values(nodes: Sequence[Node]) -> dict[int, Any]:
+    """The values of nodes, by id, as far as they were saved, by them or by what uses them."""
+    values: dict[int, Any] = {}
     for node in nodes:
-        note = notes.get(node)
-        if note is not None:
-            values[id(node)] = note.value
-        if node.saved is None:
-            continue
-        for source, value in zip(node.recipe.sources, node.saved, strict=True):
+        for source, value in zip(node.recipe.sources if node.saved is not None else (), node.saved or (), strict=True):
             if source == node.recipe.arity:
-                arrays[id(node)] = value
-            elif 0 <= source < node.recipe.arity and isinstance(node.edges[source], Node):
-                arrays[id(node.edges[source])] = value
-    return {**{key: measure(array) for key, array in arrays.items() if is_measurable(array)}, **values}
+                values[id(node)] = value
+            elif 0 <= source < node.recipe.arity:
+                values[id(node.edges[source])] = value
+    return values
 
 
-def _remarks(
-    nodes: Sequence[Node],
-    units: dict[int, list[Node]],
-    calls: dict[int, LayerCall | None],
-    open: bool | Collection[str],
-    boxes: Sequence[Box],
-) -> tuple[str, ...]:
+def _remarks(nodes: Sequence[Node], boxes: Sequence[Box], open: bool | Collection[str]) -> tuple[str, ...]:
     remarks = []
     if any(node.saved is None for node in nodes):
         remarks.append("what lies before was freed by backward(): call backward(retain_graph=True), then draw")
-    untraced = sum(notes.get(node) is None for node in nodes)
-    if untraced and open is not True:
-        remarks.append("layers are not known: run the forward pass in 'with study.trace():' to see them")
-    elif any(box.value is None for box in boxes):
-        remarks.append("some values were not kept: run the forward pass in 'with study.trace():' to see them")
+    hidden = [box for box in boxes if box.value is None or (box.kind == "parameter" and open is not True)]
+    if hidden and any(notes.get(node) is None for node in nodes):
+        remarks.append("layers, and values that the graph does not keep, show after 'with study.trace():'")
     return tuple(remarks)

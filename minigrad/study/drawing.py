@@ -30,6 +30,7 @@ _COLOURS = {
 }
 _TITLE, _SMALL, _LINE, _PAD, _MARGIN = 13.0, 11.0, 16.0, 9.0, 18.0
 _CHARACTER = 0.602  # the width of a character of a monospaced font, in parts of its size
+_WIDE = _SMALL * _CHARACTER
 _FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 
 
@@ -121,23 +122,29 @@ def _text(drawn: Picture) -> str:
     for box in drawn.boxes:
         inputs = ", ".join(str(numbers[id(source)]) for source in box.inputs)
         title = f"{box.title} ({box.note})" if box.note else box.title
-        rows.append((str(numbers[id(box)]), box.kind, title, f"← {inputs}" if inputs else "", *_columns(box)))
-        rows += [("", "", f"  {name}", "", *_cells(value, gradient)) for name, value, gradient in box.parts]
+        rows.append(
+            (
+                str(numbers[id(box)]),
+                box.kind,
+                title,
+                f"← {inputs}" if inputs else "",
+                *_cells(box.shape, box.value, box.gradient),
+            )
+        )
+        rows += [("", "", f"  {name}", "", *_cells(value.kind, value, gradient)) for name, value, gradient in box.parts]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
-        "  ".join(cell.rjust(w) if i == 0 else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            cell.rjust(w) if i == 0 else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
         for row in rows
     ]
     return "\n".join([*(line.rstrip() for line in lines), *_footer(drawn)])
 
 
-def _columns(box: Box) -> tuple[str, str, str]:
-    return _cells(box.value, box.gradient)
-
-
-def _cells(value: Range | None, gradient: Range | None) -> tuple[str, str, str]:
+def _cells(shape: str, value: Range | None, gradient: Range | None) -> tuple[str, str, str]:
     return (
-        "" if value is None else value.kind,
+        shape,
         "" if value is None else f"value {_figures(value)}",
         "" if gradient is None else f"grad {_figures(gradient)}",
     )
@@ -145,16 +152,20 @@ def _cells(value: Range | None, gradient: Range | None) -> tuple[str, str, str]:
 
 def _figures(values: Range) -> str:
     """The number, or range, mean and standard deviation."""
-    spread = f"(mean {number(values.mean)}, std {number(values.std)})" if values.low != values.high and values.values else ""
+    spread = (
+        f"(mean {number(values.mean)}, std {number(values.std)})" if values.low != values.high and values.values else ""
+    )
     return " ".join(filter(None, (values.values, spread if values.shape else "", values.nonfinite)))
 
 
 def _footer(drawn: Picture) -> list[str]:
-    counted = sum(box.operations for box in drawn.boxes if box.kind != "left out")
-    said = f"{counted:,} operations in {len(drawn.boxes)} boxes"
-    if drawn.left_out:
-        said = f"{counted:,} operations of {counted + drawn.left_out:,}; {drawn.left_out:,} left out (limit=… shows more)"
-    return [said, *drawn.remarks]
+    shown, rest = sum(box.operations for box in drawn.boxes if box.kind != "left out"), drawn.left_out
+    if rest:
+        return [
+            f"{shown:,} of {shown + rest:,} operations; {rest:,} left out (a higher limit= shows more)",
+            *drawn.remarks,
+        ]
+    return [f"{shown:,} operation{'s' * (shown != 1)}", *drawn.remarks]
 
 
 # --- SVG -------------------------------------------------------------------------------------------------------------
@@ -162,10 +173,8 @@ def _footer(drawn: Picture) -> list[str]:
 
 def _lines(box: Box) -> list[tuple[str, str]]:
     """What stands in a box under its title, with a class of text."""
-    lines = [("note", box.note)] if box.note else []
+    lines = [(style, text) for style, text in (("note", box.note), ("shape", box.shape)) if text]
     if box.value is not None:
-        if box.value.shape or not box.parts:
-            lines.append(("shape", box.value.kind))
         lines.append(("value", _short("value", box.value)))
     if box.gradient is not None:
         lines.append(("grad", _short("grad ", box.gradient)))
@@ -197,8 +206,8 @@ def _svg(drawn: Picture) -> str:
     layout = layered(sizes, edges)
     footer = _footer(drawn)
     kinds = [kind for kind in _COLOURS if any(box.kind == kind for box in boxes)]
-    legend = sum(len(kind) * _SMALL * _CHARACTER + 40 for kind in kinds)
-    width = max(layout.width, legend, *(len(line) * _SMALL * _CHARACTER for line in footer)) + 2 * _MARGIN
+    legend = sum(len(kind) * _WIDE + 40 for kind in kinds)
+    width = max(layout.width, legend, *(len(line) * _WIDE for line in footer)) + 2 * _MARGIN
     height = layout.height + 2 * _MARGIN + 34 + len(footer) * _LINE
     left = (width - layout.width) / 2
     parts = [
@@ -228,9 +237,7 @@ def _edges(layout: Layout) -> Iterator[str]:
         path = [f"M{x:.1f} {y:.1f}"]
         for i, (nx, ny) in enumerate(rest):
             middle = (y + ny) / 2
-            path.append(
-                f"C{x:.1f} {middle:.1f} {nx:.1f} {middle:.1f} {nx:.1f} {ny:.1f}" if i % 2 else f"V{ny:.1f}"
-            )
+            path.append(f"C{x:.1f} {middle:.1f} {nx:.1f} {middle:.1f} {nx:.1f} {ny:.1f}" if i % 2 else f"V{ny:.1f}")
             x, y = nx, ny
         yield f'<path d="{" ".join(path)}" marker-end="url(#arrow)"/>'
     yield "</g>"
@@ -241,7 +248,7 @@ def _shape(kind: str, x: float, y: float, width: float, height: float) -> str:
     fill, line = _COLOURS[kind]
     style = f'fill="{fill}" stroke="{line}"'
     if kind == "parameter":  # a tag with cut corners
-        c = 9.0
+        c = min(9.0, height / 3)
         points = [(x + c, y), (x + width - c, y), (x + width, y + c), (x + width, y + height - c)]
         points += [(x + width - c, y + height), (x + c, y + height), (x, y + height - c), (x, y + c)]
         return f'<polygon points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in points)}" {style}/>'
@@ -269,13 +276,20 @@ def _box(box: Box, corner: tuple[float, float], size: tuple[float, float], last:
         f'<text x="{middle:.1f}" y="{y:.1f}" text-anchor="middle" font-size="{_TITLE:g}" font-weight="bold" '
         f'fill="{_COLOURS[box.kind][1] if box.kind != "operation" else "#1a1a1a"}">{escape(box.title)}</text>'
     )
-    for style, text in _lines(box):
+    lines = _lines(box)
+    left = middle - max((len(text) for style, text in lines if style in ("value", "grad")), default=0) * _WIDE / 2
+    for style, text in lines:
         y += _LINE
-        weight = ' font-weight="bold"' if style == "part" else ""
-        colour = {"note": "#444444", "shape": "#444444"}.get(style, "#1a1a1a")
-        if "NaN" in text or "inf" in text.split()[-1:]:
-            colour = "#b00020"
-        yield f'<text x="{middle:.1f}" y="{y:.1f}" text-anchor="middle" fill="{colour}"{weight}>{escape(text)}</text>'
+        if style in ("value", "grad"):
+            bad = "NaN" in text or "inf" in text.split()[-1]
+            colour = "#b00020" if bad else "#1a1a1a"
+            yield (
+                f'<text x="{left:.1f}" y="{y:.1f}" fill="{colour}"><tspan fill="#6b6b6b">{text[:5]}</tspan>'
+                f"{escape(text[5:])}</text>"
+            )
+        else:
+            look = f'fill="{_COLOURS["parameter"][1]}" font-weight="bold"' if style == "part" else 'fill="#444444"'
+            yield f'<text x="{middle:.1f}" y="{y:.1f}" text-anchor="middle" {look}>{escape(text)}</text>'
     yield "</g>"
 
 
@@ -292,4 +306,4 @@ def _legend(kinds: list[str], y: float) -> Iterator[str]:
     for kind in kinds:
         yield _shape(kind, x, y - 3, 20.0, 13.0)
         yield f'<text x="{x + 27:.1f}" y="{y + 8:.1f}">{kind}</text>'
-        x += len(kind) * _SMALL * _CHARACTER + 40
+        x += len(kind) * _WIDE + 40

@@ -1,6 +1,6 @@
 """A layered layout for drawings of graphs: boxes in rows from inputs to outputs, and routes that avoid them.
 
-The method of Sugiyama, Tagawa and Toda 1981: a row for each box by the longest path that leads to it, an order in each
+The method of Sugiyama, Tagawa and Toda 1981: a row for each box by the longest path from it, an order in each
 row by the barycentre of the neighbours, and coordinates as close to the neighbours as the order allows.
 """
 
@@ -76,16 +76,11 @@ def layered(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[int, int
 
 
 def _ranks(count: int, edges: Sequence[tuple[int, int]]) -> list[int]:
-    """The row of each box: behind everything that leads to it; what nothing leads to is next to its first use."""
-    rank = [0] * count
-    for u, v in sorted(edges, key=lambda edge: edge[1]):
-        rank[v] = max(rank[v], rank[u] + 1)
-    has_input = {v for _, v in edges}
-    for i in range(count):
-        uses = [rank[v] for u, v in edges if u == i]
-        if i not in has_input and uses:
-            rank[i] = min(uses) - 1
-    return rank
+    """The row of each box, by the longest path to the end: everything is as near to its use as can be."""
+    steps = [0] * count
+    for u, v in sorted(edges, reverse=True):
+        steps[u] = max(steps[u], steps[v] + 1)
+    return [max(steps) - n for n in steps]
 
 
 def _depth_first(above: list[list[int]], below: list[list[int]], boxes: int) -> list[int]:
@@ -149,9 +144,10 @@ def _centres(
             row, wanted, weights = rows[r], [], []
             for item in row:
                 near = (above[item] or below[item]) if down else (below[item] or above[item])
+                near = [n for n in near if above[n]] or near  # what is computed stands in line, leaves beside it
                 wanted.append(sum(x[n] for n in near) / len(near) if near else x[item])
-                # Lanes are to be straight, and what has no neighbour on the other side gives way.
-                weights.append(8.0 if item >= boxes else 1.0 if above[item] and below[item] else 0.5)
+                # Lanes are to be straight, and leaves give way.
+                weights.append(8.0 if item >= boxes else 4.0 if above[item] else 0.02)
             gaps = [(widths[a] + widths[b]) / 2 + GAP_X for a, b in zip(row, row[1:], strict=False)]
             for item, place in zip(row, _apart(wanted, weights, gaps), strict=True):
                 x[item] = place

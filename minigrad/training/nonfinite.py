@@ -46,7 +46,9 @@ def explain_nonfinite(
         layer, anomaly = _first_nonfinite(model, loss, features, labels)
         told = "" if anomaly is None else anomaly.summary + (f" ({anomaly.source.title})" if anomaly.source else "")
         if anomaly is None:
-            cause = "it is finite when the batch runs once more, so it hangs on random numbers, such as those of dropout"
+            cause = (
+                "it is finite when the batch runs once more, so it hangs on random numbers, such as those of dropout"
+            )
         elif layer is None:
             cause = f"every layer is finite, so the loss function is where it happened: {told}"
         else:
