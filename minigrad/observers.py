@@ -40,7 +40,7 @@ class Observer:
         """The walk is over, or has failed."""
 
 
-O = TypeVar("O", bound=Observer)
+Looking = TypeVar("Looking", bound=Observer)
 
 # By the number of the thread, in the order of entering. A thread in which nobody looks has no entry.
 observers: dict[int, tuple[Observer, ...]] = {}
@@ -66,7 +66,7 @@ def leave(observer: Observer) -> None:
 
 
 @contextmanager
-def observing(observer: O) -> Iterator[O]:
+def observing(observer: Looking) -> Iterator[Looking]:
     """Let ``observer`` look on in a ``with`` block."""
     enter(observer)
     try:

@@ -1,6 +1,7 @@
 """Tools to see inside: what made a NaN, and what a graph looks like."""
 
-from .anomaly import Anomaly, AnomalyError, detect_anomaly
+from .anomaly import Anomaly, AnomalyError
+from .detection import detect_anomaly
 from .drawing import Drawing, draw_graph
 from .trace import trace
 

@@ -151,7 +151,7 @@ class _Boxes:
             return
         if found.dtype == "number":
             if box.kind == "operation":
-                box.note = ", ".join(filter(None, (f"{name} = {found.values or found.nonfinite}", box.note)))
+                box.note = ", ".join(filter(None, (f"{name} = {found.nonfinite or format(found.low, 'g')}", box.note)))
             return
         self._lead(key, Box("input", name, shape=found.kind, value=found), box)
 
@@ -182,12 +182,12 @@ def _operation(node: Node) -> Box:
     settings = [
         f"{name}={value!r}"
         for name, value in node.settings.items()
-        if (name not in defaults or defaults[name] is not value and defaults[name] != value) and _is_short(value)
+        if (name not in defaults or defaults[name] != value) and _is_short(value)
     ]
     place = places.get(node)
     layer = place.layers[-1] if place is not None and place.layers else None
     if layer is not None and layer.path:
-        settings.append(f"in {layer.kind} {layer.path!r}")
+        settings.append(f"in {layer.title}")
     return Box("operation", node.primitive.name, ", ".join(settings))
 
 

@@ -120,17 +120,10 @@ def _text(drawn: Picture) -> str:
     numbers = {id(box): i for i, box in enumerate(drawn.boxes, 1)}
     rows = []
     for box in drawn.boxes:
-        inputs = ", ".join(str(numbers[id(source)]) for source in box.inputs)
+        inputs = "← " * bool(box.inputs) + ", ".join(str(numbers[id(source)]) for source in box.inputs)
         title = f"{box.title} ({box.note})" if box.note else box.title
-        rows.append(
-            (
-                str(numbers[id(box)]),
-                box.kind,
-                title,
-                f"← {inputs}" if inputs else "",
-                *_cells(box.shape, box.value, box.gradient),
-            )
-        )
+        cells = _cells(box.shape, box.value, box.gradient)
+        rows.append((str(numbers[id(box)]), box.kind, title, inputs, *cells))
         rows += [("", "", f"  {name}", "", *_cells(value.kind, value, gradient)) for name, value, gradient in box.parts]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
@@ -212,7 +205,8 @@ def _svg(drawn: Picture) -> str:
     left = (width - layout.width) / 2
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
-        f'viewBox="0 0 {width:.0f} {height:.0f}" role="img" font-family="{_FONT}" font-size="{_SMALL:g}" fill="#1a1a1a">',
+        f'viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
+        f'font-family="{_FONT}" font-size="{_SMALL:g}" fill="#1a1a1a">',
         f"<title>{escape(f'computational graph: {footer[0]}')}</title>",
         f'<rect width="{width:.0f}" height="{height:.0f}" rx="8" fill="#ffffff"/>',
         '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'

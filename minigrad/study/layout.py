@@ -6,6 +6,7 @@ row by the barycentre of the neighbours, and coordinates as close to the neighbo
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,7 +50,7 @@ def layered(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[int, int
     above: list[list[int]] = [[] for _ in widths]
     below: list[list[int]] = [[] for _ in widths]
     for chain in chains:
-        for u, v in zip(chain, chain[1:], strict=False):
+        for u, v in itertools.pairwise(chain):
             above[v].append(u)
             below[u].append(v)
     rows: list[list[int]] = [[] for _ in range(max(rank) + 1)]
@@ -108,7 +109,7 @@ def _ordered(rows: list[list[int]], above: list[list[int]], below: list[list[int
             before = rows[r - 1] if down and r else rows[r + 1] if not down and r + 1 < len(rows) else []
             place = {item: i for i, item in enumerate(before)}
             own = {item: i for i, item in enumerate(rows[r])}
-            rows[r].sort(key=lambda item: (_mean([place[n] for n in neighbours[item]], own[item]), own[item]))  # noqa: B023
+            rows[r].sort(key=lambda item: (_mean([place[n] for n in neighbours[item]], own[item]), own[item]))
         crossings = _crossings(rows, below)
         if crossings < fewest:
             best, fewest = [list(row) for row in rows], crossings
@@ -117,7 +118,7 @@ def _ordered(rows: list[list[int]], above: list[list[int]], below: list[list[int
 
 def _crossings(rows: list[list[int]], below: list[list[int]]) -> int:
     count = 0
-    for upper, lower in zip(rows, rows[1:], strict=False):
+    for upper, lower in itertools.pairwise(rows):
         place = {item: i for i, item in enumerate(lower)}
         ends = [place[v] for u in upper for v in sorted(below[u], key=place.__getitem__)]
         count += sum(a > b for i, a in enumerate(ends) for b in ends[i + 1 :])
@@ -148,7 +149,7 @@ def _centres(
                 wanted.append(sum(x[n] for n in near) / len(near) if near else x[item])
                 # Lanes are to be straight, and leaves give way.
                 weights.append(8.0 if item >= boxes else 4.0 if above[item] else 0.02)
-            gaps = [(widths[a] + widths[b]) / 2 + GAP_X for a, b in zip(row, row[1:], strict=False)]
+            gaps = [(widths[a] + widths[b]) / 2 + GAP_X for a, b in itertools.pairwise(row)]
             for item, place in zip(row, _apart(wanted, weights, gaps), strict=True):
                 x[item] = place
     left = min(x[i] - widths[i] / 2 for i in range(len(widths)))

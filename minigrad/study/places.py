@@ -36,6 +36,11 @@ class LayerCall:
         """The name of its class."""
         return type(self.module).__name__
 
+    @property
+    def title(self) -> str:
+        """Class and path: ``"Linear '2'"``."""
+        return f"{self.kind} {self.path!r}" if self.path else self.kind
+
 
 @dataclass(frozen=True)
 class Source:
@@ -124,16 +129,15 @@ class Finder:
 
     def here(self) -> Place:
         """The place of the operation that is being computed."""
-        found: tuple[CodeType, int] | None = None
-        user = False
+        code, instruction, user = None, 0, False
         modules: list[tuple[FrameType, Module]] = []
         frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             part = _part(frame.f_code.co_filename)
             if part == "loop":  # who called training.fit did not call the operation
                 break
-            if not user and (part == "user" or (part == "layer" and found is None)):
-                found, user = (frame.f_code, frame.f_lasti), part == "user"
+            if not user and (part == "user" or (part == "layer" and code is None)):
+                code, instruction, user = frame.f_code, frame.f_lasti, part == "user"
             if frame.f_code.co_varnames[:1] == ("self",) and frame.f_code.co_argcount:
                 module = frame.f_locals.get("self")
                 if isinstance(module, Module):
@@ -142,7 +146,7 @@ class Finder:
                     modules.append((frame, module))
             frame = frame.f_back
         modules.reverse()
-        return Place(*(found or (None, 0)), self._calls(modules))
+        return Place(code, instruction, self._calls(modules))
 
     def _calls(self, modules: list[tuple[FrameType, Module]]) -> tuple[LayerCall, ...]:
         known = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,17 +69,9 @@ def measure(value: Any) -> Range:
         array = np.abs(array)
     finite = np.isfinite(array)
     kept = array[finite].astype(np.float64)
-    figures = [float(f(kept)) for f in (np.min, np.max, np.mean, np.std)] if kept.size else [float("nan")] * 4
-    counts = (int(f(array).sum()) for f in (np.isnan, _positive_infinity, _negative_infinity))
-    return Range(tuple(array.shape), kind, *figures, *counts)
-
-
-def _positive_infinity(array: Any) -> Any:
-    return array == np.inf
-
-
-def _negative_infinity(array: Any) -> Any:
-    return array == -np.inf
+    low, high, mean, std = (float(f(kept)) if kept.size else math.nan for f in (np.min, np.max, np.mean, np.std))
+    nan, positive, negative = (int(mask.sum()) for mask in (np.isnan(array), array == np.inf, array == -np.inf))
+    return Range(tuple(array.shape), kind, low, high, mean, std, nan, positive, negative)
 
 
 def is_measurable(value: Any) -> bool:
