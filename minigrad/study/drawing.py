@@ -180,7 +180,7 @@ def _lines(box: Box) -> list[tuple[str, str]]:
 
 
 def _short(name: str, values: Range) -> str:
-    return " ".join(filter(None, (name, values.values, values.nonfinite)))
+    return f"{name} " + ", ".join(filter(None, (values.values, values.nonfinite)))
 
 
 def _size(box: Box) -> tuple[float, float]:
