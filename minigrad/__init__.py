@@ -5,7 +5,7 @@ rules are written once and compiled by Numba. Importing it loads NumPy alone: Nu
 step, matplotlib with the first picture.
 """
 
-from . import clipping, data, nn, ops, optim, random, schedulers, training
+from . import clipping, data, nn, ops, optim, random, schedulers, study, training
 from .autograd import grad
 from .creation import (
     arange,
@@ -206,6 +206,7 @@ __all__ = [
     "squeeze",
     "stack",
     "std",
+    "study",
     "subtract",
     "sum",
     "take",

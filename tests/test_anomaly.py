@@ -1,6 +1,7 @@
 """detect_anomaly: planted faults are found and named, healthy training is left alone, and off means off."""
 
 import inspect
+import linecache
 import math
 import pickle
 import subprocess
@@ -47,7 +48,7 @@ class LogScale(nn.Module):
         return self.scale * (shifted.log() + 1.0)
 
 
-# --- forward -----------------------------------------------------------------------------------------------------------
+# --- forward -------------------------------------------------------------------------------------------------------
 
 
 def test_log_of_zero_in_a_layer_of_a_sequential_is_named_with_line_layer_and_ranges():
@@ -168,7 +169,7 @@ def test_infinities_may_pass_by_choice_and_the_nan_of_them_does_not():
     assert (error.op, error.anomaly.origin.op) == ("multiply", "log")
 
 
-# --- backward ----------------------------------------------------------------------------------------------------------
+# --- backward ------------------------------------------------------------------------------------------------------
 
 
 class Root(nn.Module):
@@ -255,7 +256,7 @@ def test_a_loss_that_is_not_finite_is_not_differentiated():
     assert error.op == "multiply"
 
 
-# --- off means off -----------------------------------------------------------------------------------------------------
+# --- off means off -------------------------------------------------------------------------------------------------
 
 
 def nan():
@@ -342,13 +343,21 @@ def test_the_error_survives_pickling():
     assert again.source == error.source
 
 
-def test_lines_that_are_not_in_a_file_are_named(tmp_path):
+def test_the_line_in_a_notebook_cell_is_named():
+    cell, name = "x = mg.tensor(0.0)\ny = 1.0 + x.log()\n", "<ipython-input-3-5f8e>"
+    linecache.cache[name] = (len(cell), None, cell.splitlines(True), name)  # as IPython does
+    error = caught(exec, compile(cell, name, "exec"), {"mg": mg})
+    assert (error.source.line, error.source.text) == (2, "y = 1.0 + x.log()")
+    assert "called at line 2 of a notebook cell\n      y = 1.0 + x.log()\n                ^^^^^^^\n" in str(error)
+
+
+def test_the_line_at_the_prompt_is_named():
     program = "import minigrad as mg\nfrom minigrad import study\nwith study.detect_anomaly(): mg.tensor(0.0).log()\n\n"
     ran = subprocess.run([sys.executable, "-i", "-q"], input=program, capture_output=True, text=True, timeout=60)
     assert "called at line 1 at the prompt" in ran.stderr
 
 
-# --- healthy training --------------------------------------------------------------------------------------------------
+# --- healthy training ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -362,7 +371,9 @@ def test_every_layer_and_loss_is_healthy(case):
     with study.detect_anomaly():
         result = layer(first, tuple(rest)) if case.paired and rest else layer(first, *rest)
         outputs = [result] if isinstance(result, mg.Tensor) else [out for out in result if isinstance(out, mg.Tensor)]
-        total = sum((out * mg.tensor(np.float32(g))).sum() for out, g in zip(outputs, draw_upstream(case, outputs)))
+        total = sum(
+            (out * mg.tensor(np.float32(g))).sum() for out, g in zip(outputs, draw_upstream(case, outputs), strict=True)
+        )
         if total.requires_grad:
             total.backward()
 
@@ -385,7 +396,7 @@ def test_looking_on_changes_no_bit_of_the_training():
     assert weights[0] == weights[1]
 
 
-# --- in the training loop ----------------------------------------------------------------------------------------------
+# --- in the training loop ------------------------------------------------------------------------------------------
 
 
 class Power(nn.Module):

@@ -1,5 +1,6 @@
 """draw_graph: every operation is drawn or counted, nothing overlaps, and the text says what the picture shows."""
 
+import itertools
 import re
 import xml.etree.ElementTree as ET
 
@@ -82,7 +83,7 @@ def overlapping(rectangles):
     ]
 
 
-# --- what is drawn -----------------------------------------------------------------------------------------------------
+# --- what is drawn -------------------------------------------------------------------------------------------------
 
 
 def test_a_model_and_an_input_are_drawn_by_layer(mlp):
@@ -100,7 +101,8 @@ def test_opened_every_operation_and_parameter_is_a_box(mlp, loss):
     assert titles(drawing, "operation") == [node.primitive.name for node in nodes]
     assert sorted(titles(drawing, "parameter")) == sorted(name for name, _ in mlp.named_parameters())
     assert len(outlines(drawing)) == len(drawing.boxes) == 14
-    numbers = {id(node): box for node, box in zip(nodes, [b for b in drawing.boxes if b.kind == "operation"])}
+    operations = [box for box in drawing.boxes if box.kind == "operation"]
+    numbers = {id(node): box for node, box in zip(nodes, operations, strict=True)}
     for node in nodes:
         expected = [numbers[id(edge)] for edge in node.edges if id(edge) in numbers]
         assert [box for box in numbers[id(node)].inputs if box.kind == "operation"] == expected
@@ -186,7 +188,7 @@ def test_values_that_are_not_finite_are_counted_and_stand_out():
     assert len(red) == 2
 
 
-# --- large graphs ------------------------------------------------------------------------------------------------------
+# --- large graphs --------------------------------------------------------------------------------------------------
 
 
 def test_a_hundred_thousand_operations_are_counted_and_the_last_are_drawn():
@@ -205,14 +207,15 @@ def test_a_hundred_thousand_operations_are_counted_and_the_last_are_drawn():
 
 @pytest.mark.parametrize("limit", [1, 2, 5, 17, 100])
 def test_whatever_the_limit_every_operation_is_drawn_or_counted(limit):
-    loss = recurrent(4)
+    with study.trace():
+        loss = nn.MLP([4, 8, 8, 8, 2], norm="batch")(mg.randn(8, 4)).sum()
     drawing = study.draw_graph(loss, limit=limit)
     shown = sum(box.operations for box in drawing.boxes if box.kind in ("operation", "layer"))
     assert shown + drawing.left_out == len(collect([loss._node]))
     assert not overlapping(outlines(drawing))
 
 
-# --- the picture -------------------------------------------------------------------------------------------------------
+# --- the picture ---------------------------------------------------------------------------------------------------
 
 
 def drawings():
@@ -252,7 +255,7 @@ def test_random_graphs_are_laid_out_without_overlaps_and_edges_go_down_past_the_
     for (u, v), route in zip(edges, layout.routes, strict=True):
         assert route[0][1] == boxes[u][3]
         assert route[-1][1] == boxes[v][1]
-        assert all(below[1] >= above[1] - 1e-6 for above, below in zip(route, route[1:], strict=False))
+        assert all(below[1] >= above[1] - 1e-6 for above, below in itertools.pairwise(route))
         others = [box for i, box in enumerate(shrunk) if i not in (u, v)]
         for (x, top), (_, bottom) in zip(route[::2], route[1::2], strict=True):  # straight down, beside the boxes
             assert not any(a < x < c and b < bottom and top < d for a, b, c, d in others)
@@ -283,7 +286,7 @@ def test_the_background_is_light_whatever_the_page():
     assert first.get("fill") == "#ffffff"
 
 
-# --- the text ----------------------------------------------------------------------------------------------------------
+# --- the text ------------------------------------------------------------------------------------------------------
 
 
 def test_the_text_has_a_row_for_each_box_with_the_numbers_of_its_inputs():
@@ -300,7 +303,7 @@ def test_the_text_has_a_row_for_each_box_with_the_numbers_of_its_inputs():
         assert all(int(n) < number for n in listed[1].split(", ")) if listed else not box.inputs
 
 
-# --- files and wrong arguments -----------------------------------------------------------------------------------------
+# --- files and wrong arguments -------------------------------------------------------------------------------------
 
 
 def test_the_picture_and_the_text_are_written_and_shown_by_notebooks(tmp_path, loss):

@@ -145,10 +145,8 @@ def _cells(shape: str, value: Range | None, gradient: Range | None) -> tuple[str
 
 def _figures(values: Range) -> str:
     """The number, or range, mean and standard deviation."""
-    spread = (
-        f"(mean {number(values.mean)}, std {number(values.std)})" if values.low != values.high and values.values else ""
-    )
-    return " ".join(filter(None, (values.values, spread if values.shape else "", values.nonfinite)))
+    spread = f"(mean {number(values.mean)}, std {number(values.std)})" if values.low < values.high else ""
+    return ", ".join(filter(None, (f"{values.values} {spread}".strip(), values.nonfinite)))
 
 
 def _footer(drawn: Picture) -> list[str]:
