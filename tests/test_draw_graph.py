@@ -329,3 +329,7 @@ def test_wrong_arguments_are_refused(mlp):
         study.draw_graph(mg.tensor(1.0), limit=0)
     with pytest.raises(TypeError, match="'pth'; did you mean 'path'"):
         study.draw_graph(mg.tensor(1.0), pth="graph.svg")
+    with pytest.raises(ValueError, match="unknown layer '22'"):
+        study.draw_graph(mlp, mg.randn(1, 4), open="22")
+    with pytest.raises(ValueError, match=r"no layers are known.*study\.trace"):
+        study.draw_graph(mlp(mg.randn(1, 4)), open="2")

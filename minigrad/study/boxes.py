@@ -10,11 +10,13 @@ import numpy as np
 
 from ..graph import RETAIN, Node, collect
 from ..nn import Parameter
+from ..suggest import unknown
 from ..tensor import Tensor, edge_of
 from .places import LayerCall, places
 from .ranges import Range, is_measurable, measure
 from .trace import notes
 
+_NO_LAYERS = "draw_graph: open: no layers are known; run the forward pass in 'with study.trace():'"
 KINDS = ("input", "parameter", "operation", "layer", "left out")
 
 
@@ -66,6 +68,8 @@ def picture(tensor: Tensor, open: bool | Collection[str], depth: int | None, lim
     if tensor._node is None:
         return Picture((_leaf(tensor),), 0, ("this tensor was not computed from one that requires a gradient",))
     nodes = collect([edge_of(tensor)])
+    if not isinstance(open, bool):
+        _check_names(nodes, open)
     values = _saved_values(nodes)
     values[id(tensor._node)] = tensor._data
     units: dict[int, list[Node]] = {}
@@ -85,6 +89,15 @@ def picture(tensor: Tensor, open: bool | Collection[str], depth: int | None, lim
         else:
             boxes.add(units[key], calls[key])
     return Picture(boxes.finished(left_out), left_out, _remarks(nodes, boxes.all, open))
+
+
+def _check_names(nodes: Sequence[Node], open: Collection[str]) -> None:
+    """Raise ValueError for the path of a layer that is not in the graph."""
+    found = (place.layers for node in nodes if (place := places.get(node)) is not None)
+    known = list(dict.fromkeys(call.path for layers in found for call in layers))
+    for name in open:
+        if name not in known:
+            raise ValueError(f"draw_graph: open: {unknown('layer', name, known)}" if known else _NO_LAYERS)
 
 
 def _layer_of(node: Node, open: bool | Collection[str], depth: int | None) -> LayerCall | None:

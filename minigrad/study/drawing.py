@@ -92,7 +92,7 @@ def draw_graph(
 
     Raises:
         TypeError: for what is neither tensor nor model.
-        ValueError: for a limit or depth below 1.
+        ValueError: for a limit or depth below 1, or a layer to open that is not in the graph.
     """
     for name, value in (("limit", limit), ("depth", depth)):
         if value is not None and (not isinstance(value, int) or value < 1):
