@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from . import devices
 from .arrays import Array
 from .operators import Operators
 
@@ -45,17 +46,24 @@ class ArrayLike(Operators):
 
     @property
     def device(self) -> str:
-        """Where the array lives."""
-        return "cpu"
+        """Where the array lives: ``"cpu"`` or ``"cuda"``."""
+        return devices.device_of(self._data)
 
     def numel(self) -> int:
         """The number of elements, under PyTorch's name."""
         return self._data.size
 
     def numpy(self) -> Array:
-        """The array, sharing memory. A tensor that requires a gradient must be detached first."""
+        """The array, sharing memory. A tensor that requires a gradient must be detached first, one on a GPU copied.
+
+        Raises:
+            RuntimeError: if it requires a gradient.
+            TypeError: if it lives on a GPU.
+        """
         if self._requires_grad:
             raise RuntimeError("numpy: this tensor requires a gradient; use .detach().numpy() or .data")
+        if self.device != "cpu":
+            raise TypeError(f"numpy: this tensor is on {self.device}; copy it to the CPU first, with .cpu().numpy()")
         return self._data
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from . import devices
 from .ops.primitive import Traced
 
 Array = npt.NDArray[Any]
@@ -18,11 +19,11 @@ _SUPPORTED = "float32, float64, integers and bool"
 def as_array(data: Any, dtype: npt.DTypeLike | None = None) -> Array:
     """``data`` as an array of a dtype that tensors can have; shared where it is one already."""
     data = _bare(data)
-    if dtype is None and not isinstance(data, np.ndarray | np.generic):
+    if dtype is None and not isinstance(data, np.ndarray | np.generic) and not devices.is_device_array(data):
         data = _python_array(data)
         if data.dtype == np.float64:
             dtype = DEFAULT_DTYPE
-    array = np.asarray(data, dtype=dtype)
+    array: Array = devices.namespace(data).asarray(data, dtype=dtype)
     if array.dtype.kind not in "fiub" or array.dtype in (np.float16, np.longdouble):
         raise TypeError(f"tensor: cannot hold {array.dtype}; supported are {_SUPPORTED}")
     return array

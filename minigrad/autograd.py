@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from .arguments import named_arguments
+from .devices import own
 from .modes import enable_grad
 from .tensor import Tensor, differentiate, edge_of, seed_gradient
 
@@ -86,6 +85,6 @@ def _tensors(name: str, given: Any) -> Sequence[Tensor]:
 def _own(g: Any) -> Tensor:
     """A gradient in memory of its own: rules may hand the same array to several inputs."""
     if not isinstance(g, Tensor):
-        return Tensor._make(np.array(g))
+        return Tensor._make(own(g))
     with enable_grad():
         return g.clone()

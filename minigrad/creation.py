@@ -1,4 +1,7 @@
-"""Functions that make tensors. float32 unless a ``dtype`` is given; whole numbers from `arange` are int64."""
+"""Functions that make tensors. float32 unless a ``dtype`` is given; whole numbers from `arange` are int64.
+
+``device`` is ``"cpu"`` or ``"cuda"``; the functions that make a tensor like another one take that one's device.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from . import devices
 from .arguments import named_arguments
 from .arrays import DEFAULT_DTYPE, Array
 from .random import generator
 from .tensor import Tensor
 
 DType = npt.DTypeLike | None
+Device = str | None
 
 
 def _shape(op: str, sizes: tuple[Any, ...]) -> tuple[int, ...]:
@@ -26,34 +31,48 @@ def _shape(op: str, sizes: tuple[Any, ...]) -> tuple[int, ...]:
     return shape
 
 
-def _made(array: Array, dtype: DType, requires_grad: bool) -> Tensor:
-    return Tensor(array.astype(DEFAULT_DTYPE if dtype is None else dtype, copy=False), requires_grad=requires_grad)
+def _made(array: Array, dtype: DType, device: Device, requires_grad: bool) -> Tensor:
+    """A tensor of an array that was made on the CPU, so that the numbers are the same on every device."""
+    array = array.astype(DEFAULT_DTYPE if dtype is None else dtype, copy=False)
+    return Tensor(devices.to_device(array, devices.as_device(device)), requires_grad=requires_grad)
 
 
 @named_arguments
-def zeros(*sizes: Any, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+def zeros(*sizes: Any, dtype: DType = None, device: Device = None, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros."""
-    return Tensor(np.zeros(_shape("zeros", sizes), dtype or DEFAULT_DTYPE), requires_grad=requires_grad)
+    return Tensor(
+        devices.namespace_on(device).zeros(_shape("zeros", sizes), dtype or DEFAULT_DTYPE), requires_grad=requires_grad
+    )
 
 
 @named_arguments
-def ones(*sizes: Any, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+def ones(*sizes: Any, dtype: DType = None, device: Device = None, requires_grad: bool = False) -> Tensor:
     """A tensor of ones."""
-    return Tensor(np.ones(_shape("ones", sizes), dtype or DEFAULT_DTYPE), requires_grad=requires_grad)
+    return Tensor(
+        devices.namespace_on(device).ones(_shape("ones", sizes), dtype or DEFAULT_DTYPE), requires_grad=requires_grad
+    )
 
 
 @named_arguments
-def full(shape: Any, value: float, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+def full(
+    shape: Any, value: float, *, dtype: DType = None, device: Device = None, requires_grad: bool = False
+) -> Tensor:
     """A tensor with ``value`` everywhere: float32, int64 or bool by default, as the value is."""
     sizes = _shape("full", shape if isinstance(shape, tuple) else (shape,))
     if dtype is None:
         dtype = np.bool_ if isinstance(value, bool) else np.int64 if isinstance(value, int) else DEFAULT_DTYPE
-    return Tensor(np.full(sizes, value, dtype), requires_grad=requires_grad)
+    return Tensor(devices.namespace_on(device).full(sizes, value, dtype), requires_grad=requires_grad)
 
 
 @named_arguments
 def arange(
-    start: float, stop: float | None = None, step: float = 1, *, dtype: DType = None, requires_grad: bool = False
+    start: float,
+    stop: float | None = None,
+    step: float = 1,
+    *,
+    dtype: DType = None,
+    device: Device = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Numbers from ``start`` (or 0, if there is one argument) up to but without ``stop``, ``step`` apart."""
     if stop is None:
@@ -61,74 +80,80 @@ def arange(
     if dtype is None:
         whole = all(isinstance(n, int | np.integer) for n in (start, stop, step))
         dtype = np.int64 if whole else DEFAULT_DTYPE
-    return _made(np.arange(start, stop, step), dtype, requires_grad)
+    return _made(np.arange(start, stop, step), dtype, device, requires_grad)
 
 
 @named_arguments
-def linspace(start: float, stop: float, steps: int, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+def linspace(
+    start: float, stop: float, steps: int, *, dtype: DType = None, device: Device = None, requires_grad: bool = False
+) -> Tensor:
     """``steps`` numbers at equal distances, from ``start`` to ``stop`` inclusive."""
-    return _made(np.linspace(start, stop, steps), dtype, requires_grad)
+    return _made(np.linspace(start, stop, steps), dtype, device, requires_grad)
 
 
 @named_arguments
-def eye(n: int, m: int | None = None, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+def eye(
+    n: int, m: int | None = None, *, dtype: DType = None, device: Device = None, requires_grad: bool = False
+) -> Tensor:
     """The identity matrix with ``n`` rows and ``m`` (by default ``n``) columns."""
-    return Tensor(np.eye(n, m, dtype=dtype or DEFAULT_DTYPE), requires_grad=requires_grad)
+    return Tensor(devices.namespace_on(device).eye(n, m, dtype=dtype or DEFAULT_DTYPE), requires_grad=requires_grad)
 
 
 @named_arguments
-def rand(*sizes: Any, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+def rand(*sizes: Any, dtype: DType = None, device: Device = None, requires_grad: bool = False) -> Tensor:
     """Random numbers, uniform in [0, 1)."""
-    return Tensor(_draw("rand", generator().random, sizes, dtype), requires_grad=requires_grad)
+    return _draw("rand", generator().random, sizes, dtype, device, requires_grad)
 
 
 @named_arguments
-def randn(*sizes: Any, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+def randn(*sizes: Any, dtype: DType = None, device: Device = None, requires_grad: bool = False) -> Tensor:
     """Random numbers, normally distributed with mean 0 and standard deviation 1."""
-    return Tensor(_draw("randn", generator().standard_normal, sizes, dtype), requires_grad=requires_grad)
+    return _draw("randn", generator().standard_normal, sizes, dtype, device, requires_grad)
 
 
-def _draw(op: str, draw: Any, sizes: tuple[Any, ...], dtype: DType) -> Array:
+def _draw(op: str, draw: Any, sizes: tuple[Any, ...], dtype: DType, device: Device, requires_grad: bool) -> Tensor:
     kind = np.dtype(dtype or DEFAULT_DTYPE)
     if kind not in (np.float32, np.float64):
         raise TypeError(f"{op}: draws float32 or float64, not {kind}")
-    return np.asarray(draw(_shape(op, sizes), kind))
+    return _made(np.asarray(draw(_shape(op, sizes), kind)), kind, device, requires_grad)
 
 
 @named_arguments
-def randint(low: int, high: int, shape: Any, *, dtype: DType = None) -> Tensor:
+def randint(low: int, high: int, shape: Any, *, dtype: DType = None, device: Device = None) -> Tensor:
     """Random integers from ``low`` up to but without ``high``; int64 by default."""
     sizes = _shape("randint", shape if isinstance(shape, tuple) else (shape,))
     if low >= high:
         raise ValueError(f"randint: no integers from {low} up to but without {high}")
-    return Tensor(np.asarray(generator().integers(low, high, sizes, dtype=np.int64)).astype(dtype or np.int64))
+    return _made(np.asarray(generator().integers(low, high, sizes, dtype=np.int64)), dtype or np.int64, device, False)
 
 
 @named_arguments
-def zeros_like(like: Tensor, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+def zeros_like(like: Tensor, *, dtype: DType = None, device: Device = None, requires_grad: bool = False) -> Tensor:
     """Zeros of the shape and dtype of ``like``."""
-    return zeros(*like.shape, dtype=dtype or like.dtype, requires_grad=requires_grad)
+    return zeros(*like.shape, dtype=dtype or like.dtype, device=device or like.device, requires_grad=requires_grad)
 
 
 @named_arguments
-def ones_like(like: Tensor, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+def ones_like(like: Tensor, *, dtype: DType = None, device: Device = None, requires_grad: bool = False) -> Tensor:
     """Ones of the shape and dtype of ``like``."""
-    return ones(*like.shape, dtype=dtype or like.dtype, requires_grad=requires_grad)
+    return ones(*like.shape, dtype=dtype or like.dtype, device=device or like.device, requires_grad=requires_grad)
 
 
 @named_arguments
-def full_like(like: Tensor, value: float, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+def full_like(
+    like: Tensor, value: float, *, dtype: DType = None, device: Device = None, requires_grad: bool = False
+) -> Tensor:
     """``value`` everywhere, in the shape and dtype of ``like``."""
-    return full(like.shape, value, dtype=dtype or like.dtype, requires_grad=requires_grad)
+    return full(like.shape, value, dtype=dtype or like.dtype, device=device or like.device, requires_grad=requires_grad)
 
 
 @named_arguments
-def rand_like(like: Tensor, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+def rand_like(like: Tensor, *, dtype: DType = None, device: Device = None, requires_grad: bool = False) -> Tensor:
     """`rand` in the shape and dtype of ``like``."""
-    return rand(*like.shape, dtype=dtype or like.dtype, requires_grad=requires_grad)
+    return rand(*like.shape, dtype=dtype or like.dtype, device=device or like.device, requires_grad=requires_grad)
 
 
 @named_arguments
-def randn_like(like: Tensor, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+def randn_like(like: Tensor, *, dtype: DType = None, device: Device = None, requires_grad: bool = False) -> Tensor:
     """`randn` in the shape and dtype of ``like``."""
-    return randn(*like.shape, dtype=dtype or like.dtype, requires_grad=requires_grad)
+    return randn(*like.shape, dtype=dtype or like.dtype, device=device or like.device, requires_grad=requires_grad)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
+from .devices import translated
 from .observers import Observer, watching
 from .ops.elementwise import add
 from .ops.primitive import ALL_VALUES, Primitive, Recipe
@@ -267,8 +268,12 @@ def _run_rules(
         try:
             arrived = bound.run(g, saved, settings)
         except Exception as error:
-            error.add_note(f"while running the gradient rule of {node.primitive.name} for input {bound.position}")
-            raise
+            where = f"the gradient rule of {node.primitive.name} for input {bound.position}"
+            error.add_note(f"while running {where}")
+            shown = translated(error, where)
+            if shown is error:
+                raise
+            raise shown from error
         shape = edge.shape
         if arrived.shape != shape:
             arrived = _fit(node, bound.position, arrived, shape)

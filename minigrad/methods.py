@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from . import ops
+from . import devices, ops
 from .arguments import named_arguments
 from .ops.primitive import Traced
 
@@ -342,6 +342,30 @@ class Methods(Traced):
 
     # --- copies and conversions ----------------------------------------------------------------------------------
 
+    @named_arguments
+    def to(self: Any, *to: Any, device: str | None = None, dtype: npt.DTypeLike | None = None) -> Tensor:
+        """On a device, ``"cpu"`` or ``"cuda"``, as a dtype, or both; ``to(other)`` means those of another tensor.
+
+        The tensor itself where there is nothing to do. A copy is recorded: the gradient comes back to this device.
+
+        >>> x.to("cuda")  # doctest: +SKIP
+        >>> x.to("cuda", np.float64), x.to(device="cuda", dtype=np.float64), x.to(weight)
+
+        Raises:
+            minigrad.devices.DeviceError: for a GPU where there is none to use; it says why.
+        """
+        wanted, kind = devices.target("to", to, device, dtype)
+        moved = self if kind is None else self.astype(kind)
+        return moved if wanted in (None, moved.device) else ops.to_device(moved, device=wanted, source=moved.device)
+
+    def cpu(self) -> Tensor:
+        """On the CPU."""
+        return self.to("cpu")
+
+    def cuda(self) -> Tensor:
+        """On the GPU."""
+        return self.to("cuda")
+
     def clone(self) -> Tensor:
         """A copy through which gradients flow."""
         return ops.clone(self)
@@ -389,7 +413,7 @@ def plain_index(key: Any) -> Any:
     if isinstance(key, Methods):
         tensor: Any = key
         return plain_index(tensor.data)
-    if isinstance(key, np.ndarray):
+    if devices.is_array(key):
         if key.dtype.kind not in "iub":
             raise TypeError(f"indexing: an index must be integer or bool, not {key.dtype}; convert it with .long()")
         return key.copy()

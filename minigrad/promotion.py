@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from . import devices
 from .arrays import DEFAULT_DTYPE
 from .ops.primitive import Primitive, Traced
 
@@ -38,21 +39,27 @@ def promote(primitive: Primitive, args: tuple[Any, ...], arrays: list[Any]) -> l
         raise TypeError("complex numbers are not supported")
     if dtype is None and (primitive.to_float or any(is_floating(arrays[i]) for i in joined)):
         dtype = DEFAULT_DTYPE
+    library = devices.namespace(next(arg for arg in args if isinstance(arg, Traced)))
     promoted = list(arrays)
     for i, arg in enumerate(args):
         if i in joined and dtype is not None:
             if primitive.variadic or not isinstance(arg, int | float | complex) or isinstance(arg, np.generic):
-                promoted[i] = np.asarray(arrays[i], dtype)
+                promoted[i] = _as(arrays[i], dtype, library)
         elif isinstance(arg, list | tuple) or (arg is not None and primitive.is_discrete(i)):
-            promoted[i] = np.asarray(arrays[i])
+            promoted[i] = _as(arrays[i], None, library)
     return promoted
+
+
+def _as(value: Any, dtype: Any, library: Any) -> Any:
+    """An array where it is; lists and numbers on the device of the tensors that they meet."""
+    return (devices.namespace(value) if devices.is_array(value) else library).asarray(value, dtype)
 
 
 def is_floating(value: Any) -> bool:
     """Whether a number, an array or nested lists are of floating point."""
-    return isinstance(value, float | np.floating) or (
-        isinstance(value, np.ndarray | list | tuple) and np.asarray(value).dtype.kind == "f"
-    )
+    if isinstance(value, list | tuple):
+        value = np.asarray(value)
+    return isinstance(value, float) or (hasattr(value, "dtype") and value.dtype.kind == "f")
 
 
 def explained(primitive: Primitive, arrays: list[Any], settings: dict[str, Any], error: Exception) -> Exception:
@@ -60,6 +67,7 @@ def explained(primitive: Primitive, arrays: list[Any], settings: dict[str, Any],
     if isinstance(error, TypeError):
         try:
             primitive.check_call(arrays, settings)
+            devices.refuse_mixed(primitive.name, arrays)
         except TypeError as clearer:
             return clearer
     text = str(error)
@@ -77,4 +85,4 @@ def explained(primitive: Primitive, arrays: list[Any], settings: dict[str, Any],
 
 
 def _describe(value: Any) -> str:
-    return f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else repr(value)[:60]
+    return f"{value.dtype} {value.shape}" if devices.is_array(value) else repr(value)[:60]

@@ -9,9 +9,11 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from . import devices
 from .arguments import named_arguments
 from .array_like import ArrayLike
 from .arrays import DEFAULT_DTYPE, Array, as_array
+from .devices import DEVICE_ARRAYS
 from .graph import NO_VERSION, RETAIN, Edge, Node, tick, walk
 from .hooks import RemovableHandle
 from .methods import plain_index
@@ -87,13 +89,13 @@ class Tensor(ArrayLike):
 
     @property
     def data(self) -> Array:
-        """The array itself, without history. Assigning copies the values in; the shape must fit."""
+        """The array itself, without history. Assigning copies the values in, from any device; the shape must fit."""
         return self._data
 
     @data.setter
     def data(self, value: Any) -> None:
         if value is not self._data:
-            array = value._data if isinstance(value, Tensor) else np.asarray(value)
+            array = devices.beside(value._data if isinstance(value, Tensor) else value, self._data)
             if array.shape != self._data.shape:
                 raise ValueError(f"data: cannot assign shape {array.shape} to a tensor of shape {self.shape}")
             self._data[...] = array
@@ -102,8 +104,9 @@ class Tensor(ArrayLike):
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
-        text = np.array2string(self._data, separator=", ", prefix="tensor(")
+        text = np.array2string(devices.to_host(self._data), separator=", ", prefix="tensor(")
         dtype = "" if self.dtype in (DEFAULT_DTYPE, np.int64, np.bool_) else f", dtype={self.dtype}"
+        dtype += "" if self.device == "cpu" else f", device={self.device!r}"
         if self._node is not None:
             return f"tensor({text}{dtype}, made by {self._node.primitive.name})"
         return f"tensor({text}{dtype}{', requires_grad=True' if self._requires_grad else ''})"
@@ -167,6 +170,8 @@ class Tensor(ArrayLike):
                 raise ValueError(
                     f"grad: {value.dtype} {value.shape} is no gradient for a tensor of {self.dtype} {self.shape}"
                 )
+            if value.device != self.device:
+                raise ValueError(f"grad: a gradient on {value.device} is none for a tensor on {self.device}")
         self._grad = value
 
     def _accumulate(self, g: Any) -> None:
@@ -176,14 +181,14 @@ class Tensor(ArrayLike):
         elif self._grad is None:
             view = self._grad_view
             if view is None:
-                self._grad = Tensor._make(np.array(g))
+                self._grad = Tensor._make(devices.own(g))
             else:
                 self._grad = self._stand_in(view)
                 view[...] = g
         else:
             earlier = self._grad
             if earlier._node is not None:
-                self._grad = Tensor._make(np.asarray(earlier._data + g))
+                self._grad = Tensor._make(devices.settled(earlier._data + g))
             else:
                 np.add(earlier._data, g, out=earlier._data)
                 earlier._version[0] = tick()
@@ -284,9 +289,9 @@ class Tensor(ArrayLike):
         return self.copy_(result)
 
     def copy_(self, source: Any) -> Self:
-        """Copy values in, broadcast to this shape; not recorded."""
+        """Copy values in, from any device, broadcast to this shape; not recorded."""
         self._refuse_recorded("copy_", source)
-        self._data[...] = source._data if isinstance(source, Tensor) else source
+        self._data[...] = devices.beside(source._data if isinstance(source, Tensor) else source, self._data)
         self._version[0] = tick()
         return self
 
@@ -300,7 +305,10 @@ class Tensor(ArrayLike):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self._refuse_recorded("assignment to an element", value)
-        self._data[plain_index(key)] = value._data if isinstance(value, Tensor) else value
+        key = plain_index(key)
+        if type(self._data) in DEVICE_ARRAYS:
+            devices.refuse_outside("assignment to an element", self.shape, key)
+        self._data[key] = devices.beside(value._data if isinstance(value, Tensor) else value, self._data)
         self._version[0] = tick()
 
 
@@ -317,15 +325,16 @@ def tensor(
         data: numbers, nested lists, an array or a tensor.
         dtype: float32, float64, an integer type or bool. By default that of an array; Python's floats become
             float32 and its integers int64.
-        device: ``"cpu"``.
+        device: ``"cpu"`` or ``"cuda"``; by default where ``data`` is.
         requires_grad: whether gradients with respect to this tensor are wanted.
 
     >>> tensor([[1.0, 2.0], [3.0, 4.0]]).sum(axis=0)
     tensor([4., 6.])
     """
-    if device not in (None, "cpu"):
-        raise ValueError(f"tensor: unknown device {device!r}; available is 'cpu'")
-    return Tensor(np.array(as_array(data, dtype)), requires_grad=requires_grad)
+    array = as_array(data, dtype)
+    target = devices.device_of(array) if device is None else devices.as_device(device)
+    copy = devices.own(array) if devices.device_of(array) == target else devices.to_device(array, target)
+    return Tensor(copy, requires_grad=requires_grad)
 
 
 # --- recording -------------------------------------------------------------------------------------------------------
@@ -373,8 +382,13 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
             out, *extras = out
     except (TypeError, ValueError, IndexError) as error:
         raise explained(primitive, arrays, settings, error) from error
+    except Exception as error:
+        raise devices.translated(error, primitive.name) from error
     if type(out) is not np.ndarray:
-        out = np.asarray(out)
+        if type(out) in DEVICE_ARRAYS:
+            devices.refuse_mixed(primitive.name, arrays)  # what CuPy lets pass, such as labels on the CPU
+        else:
+            out = np.asarray(out)
     result = Tensor._make(out)
     if required and mode.enabled and primitive.differentiable and out.dtype.kind in "fc":
         recipe = primitive.recipe(len(arrays), required)
@@ -430,9 +444,15 @@ def seed_gradient(op: str, output: Tensor, gradient: Any, traced: bool) -> Any:
                 f"{op}: a tensor of shape {output.shape} needs a gradient of that shape; pass one, or reduce it to a "
                 "single number first, for instance with .sum() or .mean()"
             )
-        array = np.ones(output.shape, output.dtype) if output.shape or traced else output.dtype.type(1)
+        if output.shape or traced or output.device != "cpu":
+            array = devices.namespace(output).ones(output.shape, output.dtype)
+        else:
+            array = output.dtype.type(1)
         return Tensor._make(array) if traced else array
-    array = np.asarray(gradient._data if isinstance(gradient, Tensor) else gradient, dtype=output.dtype)
+    if isinstance(gradient, Tensor) and gradient.device != output.device:
+        raise ValueError(f"{op}: the gradient is on {gradient.device}, the output on {output.device}; move one of them")
+    given = gradient._data if isinstance(gradient, Tensor) else devices.to_device(as_array(gradient), output.device)
+    array = given.astype(output.dtype, copy=False)
     if array.shape != output.shape:
         raise ValueError(f"{op}: the gradient has shape {array.shape}, the output {output.shape}; they must be equal")
     if traced:
@@ -462,7 +482,7 @@ def _run_hooks(place: Edge, g: Any) -> Any:
     """Run the hooks of a node or leaf in the order of registration."""
     traced = isinstance(g, Tensor)
     # A copy, since a hook may change it in place, while others may have been given the same array.
-    given = g if traced else Tensor._make(np.array(g))
+    given = g if traced else Tensor._make(devices.own(g))
     for key in sorted(place._hooks.keys() - {RETAIN}):
         replaced = place._hooks[key](given)
         if replaced is None:

@@ -369,6 +369,7 @@ CASES: dict[str, Case] = {
     "isfinite": unary(ops.isfinite),
     "clone": unary(ops.clone),
     "astype": astype,
+    "to_device": unary(ops.to_device, device=st.just("cpu"), source=st.just("cpu")),
     "sigmoid": unary(ops.sigmoid),
     "softplus": unary(ops.softplus),
     "relu": unary(ops.relu),

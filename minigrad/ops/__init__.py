@@ -52,6 +52,7 @@ from .elementwise import (
     sqrt,
     subtract,
     tanh,
+    to_device,
     where,
 )
 from .indexing import embedding, gather, getitem, place, take
@@ -198,6 +199,7 @@ __all__ = [
     "sum",
     "take",
     "tanh",
+    "to_device",
     "transpose",
     "unsqueeze",
     "var",

@@ -115,7 +115,7 @@ _ERFC = (
 
 
 def _erfc(x: Any) -> Any:
-    sign = np.copysign(np.ones((), x.real.dtype), x.real)
+    sign = np.copysign(x.real.dtype.type(1), x.real)
     z = x * sign
     t = 2 / (2 + z)
     u = 2 * t - 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from types import EllipsisType
 from typing import Any
 
 import numpy as np
 
+from ..devices import DEVICE_ARRAYS, add_at, is_array, namespace, refuse_outside
 from .elementwise import masked
 from .primitive import Primitive, primitive
 
@@ -14,6 +16,8 @@ Key = Any
 
 
 def _getitem(x: Any, *, key: Key) -> Any:
+    if type(x) in DEVICE_ARRAYS:
+        refuse_outside("getitem", x.shape, key)
     return x[key]
 
 
@@ -28,18 +32,19 @@ def _selects_once(key: Key) -> bool:
 def _place(g: Any, *, key: Key, shape: tuple[int, ...]) -> Any:
     """Zeros of ``shape``, with ``g`` added at ``key``; what is selected twice receives both."""
     # Not zeros_like, which would lay it out as g is: of another layout reshape(-1) is a copy.
-    out = np.zeros(shape, g.dtype)
+    library = namespace(g)
+    out = library.zeros(shape, g.dtype)
     if _selects_once(key):
         out[key] = g
     else:
         # Through flat positions, as np.add.at is fast in one dimension only.
-        positions = np.arange(out.size).reshape(shape)[key]
-        np.add.at(out.reshape(-1), positions.reshape(-1), g.reshape(-1))
+        positions = library.arange(out.size).reshape(shape)[key]
+        add_at(out.reshape(-1), positions.reshape(-1), g.reshape(-1))
     return out
 
 
 def _add_at(total: Any, g: Any, *, key: Key) -> bool:
-    if not isinstance(total, np.ndarray) or not _selects_once(key):
+    if not is_array(total) or not _selects_once(key):
         return False
     total[key] += g
     return True
@@ -58,14 +63,20 @@ place: Primitive = primitive("place", _place, "g", (lambda g, *, key: getitem(g,
 
 
 def _take(x: Any, indices: Any, *, axis: int | None = None) -> Any:
+    if type(x) in DEVICE_ARRAYS:
+        refuse_outside("take", (x.size if axis is None else x.shape[axis],), indices)
     return np.take(x, indices, axis)
+
+
+def _asarray(indices: Any) -> Any:
+    return namespace(indices).asarray(indices)
 
 
 def _take_rule(g: Any, x_shape: tuple[int, ...], indices: Any, *, axis: int | None) -> Any:
     if axis is None:
-        key: Key = np.unravel_index(np.asarray(indices) % max(1, int(np.prod(x_shape))), x_shape)
+        key: Key = np.unravel_index(_asarray(indices) % max(1, math.prod(x_shape)), x_shape)
     else:
-        key = (slice(None),) * (axis % len(x_shape)) + (np.asarray(indices),)
+        key = (slice(None),) * (axis % len(x_shape)) + (_asarray(indices),)
     return place(g, key=key, shape=x_shape)
 
 
@@ -81,7 +92,7 @@ take = primitive(
 def _along(indices: Any, axis: int) -> tuple[Any, ...]:
     """The key that looks up ``indices`` along ``axis`` and keeps the position on all other axes."""
     axis %= indices.ndim
-    grid = np.ogrid[tuple(slice(n) for n in indices.shape)]
+    grid = namespace(indices).ogrid[tuple(slice(n) for n in indices.shape)]
     return tuple(indices if i == axis else grid[i] for i in range(indices.ndim))
 
 
@@ -90,6 +101,8 @@ def _gather(x: Any, indices: Any, *, axis: int) -> Any:
         n < m for i, (n, m) in enumerate(zip(x.shape, indices.shape, strict=True)) if i != axis % x.ndim
     ):
         raise ValueError("indices must have as many axes, and be no larger on any axis but the one looked up")
+    if type(x) in DEVICE_ARRAYS:
+        refuse_outside("gather", (x.shape[axis],), indices)
     return x[_along(indices, axis)]
 
 
@@ -106,7 +119,7 @@ def _embedding(indices: Any, weight: Any, *, padding_idx: int | None = None) -> 
     if indices.dtype.kind not in "iu":
         raise TypeError(f"embedding: indices must be integers, not {indices.dtype}")
     if indices.size and (indices.min() < 0 or indices.max() >= len(weight)):
-        wrong = int(indices[(indices < 0) | (indices >= len(weight))].flat[0])
+        wrong = int(indices[(indices < 0) | (indices >= len(weight))].ravel()[0])
         raise IndexError(f"embedding: index {wrong} is out of range for a table of {len(weight)} rows")
     return weight[indices]
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments import named_arguments
+from ..devices import namespace
 from .indexing import getitem
 from .primitive import Primitive, primitive
 from .shape import expand, permute, reshape, transpose
@@ -153,7 +154,7 @@ def _diagonal(x: Any, labels: str) -> tuple[Any, str]:
             raise ValueError(f"einsum: label {label!r} has sizes {sorted(sizes)} in an operand of shape {x.shape}")
         rest = [i for i in range(len(labels)) if i not in places]
         x = permute(x, axes=(*places, *rest))
-        x = getitem(x, key=(np.arange(sizes.pop()),) * len(places))
+        x = getitem(x, key=(namespace(x).arange(sizes.pop()),) * len(places))
         labels = label + "".join(labels[i] for i in rest)
     return x, labels
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..devices import DEVICE_ARRAYS, largest, namespace, smallest
 from .activation import sigmoid, softplus
 from .elementwise import clip, log, maximum, sign
 from .indexing import place
@@ -193,8 +194,8 @@ binary_cross_entropy = primitive(
 def _pick(labels: Any) -> tuple[Any, ...]:
     """The key of each label's element: classes are on axis 1, or on axis 0 of a single example."""
     if labels.ndim == 1:
-        return (np.arange(len(labels)), labels)
-    grid = np.ogrid[tuple(slice(n) for n in labels.shape)]
+        return (namespace(labels).arange(len(labels)), labels)
+    grid = namespace(labels).ogrid[tuple(slice(n) for n in labels.shape)]
     return (*grid[:1], labels, *grid[1:])
 
 
@@ -217,13 +218,14 @@ def _check_classes(name: str, x: Any, labels: Any, ignore_index: int) -> None:
     wrong = labels[((labels < 0) | (labels >= classes)) & (labels != ignore_index)]
     if wrong.size:
         raise IndexError(
-            f"{name}: label {int(wrong.flat[0])} is out of range for {classes} classes (labels are 0 to {classes - 1})"
+            f"{name}: label {int(wrong.ravel()[0])} is out of range for {classes} classes "
+            f"(labels are 0 to {classes - 1})"
         )
 
 
 def _all_count(labels: Any, weight: Any, ignore_index: int) -> bool:
     """Whether it is the common case, at the cost of one reduction: no weights, and no label negative or ignored."""
-    return weight is None and ignore_index < 0 and bool(np.minimum.reduce(labels, axis=None) >= 0)
+    return weight is None and ignore_index < 0 and bool(smallest(labels) >= 0)
 
 
 def _classes(labels: Any, ignore_index: int) -> Any:
@@ -274,13 +276,15 @@ def _cross_entropy(
     """The loss; and the probabilities, the key of the elements at the labels and each example's factor in the loss."""
     _check_batch("cross_entropy", x, labels)
     axis = 1 if x.ndim > 1 else 0
-    shifted = x - np.maximum.reduce(x.real, axis=axis, keepdims=True)
+    shifted = x - largest(x.real, axis=axis, keepdims=True)
     probabilities = np.exp(shifted)
     total = np.add.reduce(probabilities, axis=axis, keepdims=True)
     probabilities /= total
     losses = np.log(total).reshape(labels.shape)
     if _all_count(labels, weight, ignore_index):
         key = _pick(labels)
+        if type(x) in DEVICE_ARRAYS:  # where a label that is too large would wrap around
+            _check_classes("cross_entropy", x, labels, ignore_index)
         try:
             losses -= shifted[key]
         except IndexError:
@@ -295,7 +299,7 @@ def _cross_entropy(
 
 
 def _cross_entropy_rule(g: Any, probabilities: Any, key: Any, factors: Any) -> Any:
-    one_hot = np.zeros(probabilities.shape, probabilities.dtype)
+    one_hot = namespace(probabilities).zeros(probabilities.shape, probabilities.dtype)
     one_hot[key] = 1
     shares = g * factors
     if shares.shape:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..devices import all_true, any_true, largest, smallest
 from .elementwise import astype, equal, exp, masked, not_equal, where
 from .primitive import Primitive, primitive
 from .shape import concatenate, expand, flip, permute, reshape, stack
@@ -19,10 +20,6 @@ Axis = int | tuple[int, ...] | None
 # NumPy's types do not allow for a keepdims that is only known when running.
 _add_up: Any = np.add.reduce
 _multiply_up: Any = np.multiply.reduce
-_largest: Any = np.maximum.reduce
-_smallest: Any = np.minimum.reduce
-_or_up: Any = np.logical_or.reduce
-_and_up: Any = np.logical_and.reduce
 
 
 def _axes(ndim: int, axis: Axis) -> tuple[int, ...]:
@@ -160,11 +157,11 @@ norm = primitive(
 
 
 def _max(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    return _largest(x, axis=axis, keepdims=keepdims)
+    return largest(x, axis=axis, keepdims=keepdims)
 
 
 def _min(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    return _smallest(x, axis=axis, keepdims=keepdims)
+    return smallest(x, axis=axis, keepdims=keepdims)
 
 
 def _extreme_rule(g: Any, x: Any, out: Any, *, axis: Axis) -> Any:
@@ -192,11 +189,11 @@ argmin = primitive("argmin", _argmin, "x", doc="The index of the smallest elemen
 
 
 def _any(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    return _or_up(x, axis=axis, keepdims=keepdims)
+    return any_true(x, axis=axis, keepdims=keepdims)
 
 
 def _all(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    return _and_up(x, axis=axis, keepdims=keepdims)
+    return all_true(x, axis=axis, keepdims=keepdims)
 
 
 any = primitive("any", _any, "x", doc="Whether any element is true.")
@@ -207,7 +204,7 @@ all = primitive("all", _all, "x", doc="Whether all elements are true.")
 
 def finite_max(x: Any, axis: Axis) -> Any:
     """The shift that keeps exp(x - shift) from overflowing; 0 for a row of -inf, where inf - inf would be NaN."""
-    shift = np.maximum.reduce(x.real, axis=axis, keepdims=True)
+    shift = largest(x.real, axis=axis, keepdims=True)
     return np.where(np.isfinite(shift), shift, 0)
 
 

@@ -92,6 +92,7 @@ same("log", [1e-38, 1e-30, 1e-8, 1e30], label="tiny")
 same("log1p", [-0.999, -1e-10, 0.0, 1e-10, 1e-30, 1e30], label="tiny")
 same("sqrt", [1e-30, 1e-8, 1e30], label="tiny")
 same("clone", A)
+add("to_device", lambda ops, x: ops.to_device(x, device="cpu", source="cpu"), lambda t, x: x.to("cpu"), A)
 add("astype", lambda ops, x: ops.astype(x, dtype=np.float64), lambda t, x: x.to(t.float64), A)
 
 # --- choosing and comparing ------------------------------------------------------------------------------------------

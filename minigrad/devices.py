@@ -1,0 +1,416 @@
+"""Devices: arrays are NumPy's on the CPU and CuPy's on a GPU, and one text computes with both.
+
+NumPy's functions hand arrays of CuPy over to CuPy, by ``__array_ufunc__`` and ``__array_function__``, so a primitive
+is written once, with NumPy. What no argument can hand over, such as making an array, goes through `namespace`; what
+CuPy lacks, or does otherwise, is in the last part of this file and nowhere else.
+
+CuPy is imported when a GPU is first asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .suggest import unknown
+
+Array = npt.NDArray[Any]
+Axis = int | tuple[int, ...] | None
+
+NAMES = ("cpu", "cuda")
+INSTALL = "pip install 'minigrad[cuda]'"
+
+# The types of array that live on a GPU: CuPy's, once it is loaded.
+DEVICE_ARRAYS: set[type] = set()
+_cupy: Any = None
+
+
+class DeviceError(RuntimeError):
+    """A GPU that cannot be used, ran out of memory or was lost. What is in the computer's own memory is as before.
+
+    Attributes:
+        reason: ``"unavailable"``, ``"driver"`` (missing or too old), ``"memory"``, ``"lost"`` or ``"failed"``.
+    """
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+# --- what there is ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class CudaStatus:
+    """What was found of CUDA.
+
+    Attributes:
+        devices: the names of the GPUs, the one that is used first.
+        driver, runtime: the newest CUDA version that the driver knows, and the one that CuPy was built for, such as
+            ``"12.9"``; empty if not found.
+        problem: why it cannot be used; empty if it can.
+        remedy: what to do about that.
+    """
+
+    devices: tuple[str, ...] = ()
+    driver: str = ""
+    runtime: str = ""
+    problem: str = ""
+    remedy: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether arrays can live on a GPU."""
+        return not self.problem
+
+
+def cuda_status() -> CudaStatus:
+    """Look for CuPy, the driver and a GPU; never raises."""
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError as error:
+        missing = (error.name or "").partition(".")[0] == "cupy"
+        problem = "CuPy is not installed" if missing else f"CuPy cannot be imported ({_line(error)})"
+        return CudaStatus(problem=problem, remedy=INSTALL)
+    except Exception as error:  # a build that does not fit this machine
+        return CudaStatus(problem=f"CuPy cannot be imported ({_line(error)})", remedy=INSTALL)
+    runtime = cupy.cuda.runtime
+    driver = built_for = ""
+    try:
+        built_for, driver = _version(runtime.runtimeGetVersion()), _version(runtime.driverGetVersion())
+        if not driver:
+            return CudaStatus((), driver, built_for, "no NVIDIA driver was found", "install the driver of the GPU")
+        count = runtime.getDeviceCount()
+        names = tuple(_name(runtime.getDeviceProperties(i)) for i in range(count))
+    except Exception as error:
+        return CudaStatus((), driver, built_for, *_diagnosis(error, driver, built_for))
+    if not count:
+        return CudaStatus((), driver, built_for, "there is no GPU that CUDA can use", "see what nvidia-smi says")
+    return CudaStatus(names, driver, built_for)
+
+
+def update_problem() -> str:
+    """Why optimizers could not step on a GPU though arrays can live there; empty if they can."""
+    if importlib.util.find_spec("numba_cuda") is None:
+        return "numba-cuda is not installed, which compiles the update kernels"
+    return ""
+
+
+def _diagnosis(error: Exception, driver: str, built_for: str) -> tuple[str, str]:
+    """The problem and the remedy that an error of CUDA's runtime stands for."""
+    text = _line(error)
+    if _reason(error) == "driver":
+        return (
+            f"the NVIDIA driver is too old: it knows CUDA {driver}, and CuPy was built for {built_for}",
+            "update the driver, or install CuPy for an older CUDA",
+        )
+    if "NoDevice" in text or "no CUDA-capable device" in text:
+        return "there is no GPU that CUDA can use", "see what nvidia-smi says, and unset CUDA_VISIBLE_DEVICES"
+    return f"CUDA does not start: {text}", "see what nvidia-smi says"
+
+
+def _version(number: int) -> str:
+    """CUDA's 12090 as 12.9."""
+    return f"{number // 1000}.{number % 1000 // 10}" if number else ""
+
+
+def _name(properties: Any) -> str:
+    name = properties["name"]
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def library() -> Any:
+    """CuPy.
+
+    Raises:
+        DeviceError: if there is no GPU to use; it says why and what to do.
+    """
+    if _cupy is None:
+        status = cuda_status()
+        if not status.usable:
+            reason = "driver" if "driver" in status.problem else "unavailable"
+            raise DeviceError(f"cuda is not available: {status.problem}; {status.remedy}", reason)
+        load(importlib.import_module("cupy"))
+    return _cupy
+
+
+def load(module: Any) -> None:
+    """Take a library of arrays, CuPy or one that behaves as it does, for that of the GPU."""
+    global _cupy
+    _cupy = module
+    DEVICE_ARRAYS.clear()
+    DEVICE_ARRAYS.add(module.ndarray)
+
+
+# --- where an array lives --------------------------------------------------------------------------------------------
+
+
+def as_device(name: Any) -> str:
+    """The name of a device that is there: ``"cpu"`` or ``"cuda"``; None is the CPU.
+
+    Raises:
+        ValueError: for another name.
+        DeviceError: for a GPU where there is none to use.
+    """
+    if name is None:
+        return "cpu"
+    plain = {"cuda:0": "cuda"}.get(name, name) if isinstance(name, str) else name
+    if plain not in NAMES:
+        if isinstance(name, str) and name.startswith("cuda:"):
+            raise ValueError(f"device {name!r}: minigrad computes on one GPU, 'cuda'; CUDA_VISIBLE_DEVICES chooses it")
+        raise ValueError(unknown("device", str(name), NAMES))
+    if plain == "cuda":
+        library()
+    return str(plain)
+
+
+def target(op: str, to: Iterable[Any], device: Any, dtype: Any) -> tuple[str | None, np.dtype[Any] | None]:
+    """What ``.to(...)`` is asked for: a device and a dtype, each None if it is to stay.
+
+    Args:
+        op: what an error calls the method.
+        to: its positional arguments: a device, a dtype, or a tensor that has both.
+        device, dtype: its keywords.
+    """
+    wanted: dict[str, Any] = {"device": device, "dtype": dtype}
+    for one in to:
+        if hasattr(one, "_data"):
+            found = {"device": one.device, "dtype": one.dtype}
+        elif isinstance(one, str) and not _is_dtype(one):
+            found = {"device": one}
+        else:
+            found = {"dtype": one}
+        for name, value in found.items():
+            if wanted[name] is not None:
+                raise TypeError(f"{op}: two {name}s, {wanted[name]} and {value}; give one")
+            wanted[name] = value
+    if wanted["device"] is None and wanted["dtype"] is None:
+        raise TypeError(f"{op}: needs a device, 'cpu' or 'cuda', or a dtype")
+    kind = None if wanted["dtype"] is None else np.dtype(wanted["dtype"])
+    return (None if wanted["device"] is None else as_device(wanted["device"])), kind
+
+
+def _is_dtype(name: str) -> bool:
+    try:
+        np.dtype(name)
+    except TypeError:
+        return False
+    return True
+
+
+def is_device_array(value: Any) -> bool:
+    """Whether it is an array of CuPy's, also one that was made before minigrad loaded CuPy."""
+    kind = type(value)
+    if not DEVICE_ARRAYS and kind.__module__.partition(".")[0] == "cupy" and kind.__name__ == "ndarray":
+        library()
+    return kind in DEVICE_ARRAYS
+
+
+def is_array(value: Any) -> bool:
+    """Whether it is an array of NumPy's or CuPy's."""
+    return isinstance(value, np.ndarray) or is_device_array(value)
+
+
+def device_of(array: Any) -> str:
+    """Where an array lives: ``"cpu"`` or ``"cuda"``."""
+    return "cuda" if type(array) in DEVICE_ARRAYS else "cpu"
+
+
+def namespace(value: Any) -> Any:
+    """NumPy or CuPy, whichever has made this array, or the array of this tensor."""
+    if type(value) is np.ndarray:
+        return np
+    return _cupy if type(getattr(value, "_data", value)) in DEVICE_ARRAYS else np
+
+
+def namespace_on(device: Any) -> Any:
+    """The library whose arrays live on a device; for the names and errors see `as_device`."""
+    return np if device is None or as_device(device) == "cpu" else _cupy
+
+
+def refuse_mixed(op: str, values: Iterable[Any]) -> None:
+    """Raise TypeError if arrays of more than one device are among the values."""
+    found = {device_of(value) for value in values if is_array(value)}
+    if len(found) > 1:
+        raise TypeError(f"{op}: inputs on cpu and on cuda do not mix; move one with .to('cuda') or .cpu()")
+
+
+# --- moving ----------------------------------------------------------------------------------------------------------
+
+
+def to_host(array: Any) -> Array:
+    """The array itself on the CPU, or a copy of it from a GPU."""
+    if type(array) not in DEVICE_ARRAYS:
+        return np.asarray(array)
+    try:
+        copy: Array = array.get()
+    except Exception as error:
+        raise translated(error, "copying from the GPU") from error
+    return copy
+
+
+def to_device(array: Any, device: str) -> Any:
+    """The array itself if it lives on ``device``, which `as_device` has checked; otherwise a copy there."""
+    if device == "cpu":
+        return to_host(array)
+    if type(array) in DEVICE_ARRAYS:
+        return array
+    try:
+        return library().asarray(np.asarray(array))
+    except Exception as error:
+        raise translated(error, "copying to the GPU") from error
+
+
+def beside(value: Any, array: Any) -> Any:
+    """``value`` as an array that can be copied into ``array``: on its device, and for another device of its dtype."""
+    if type(array) not in DEVICE_ARRAYS:
+        return to_host(value)
+    if type(value) in DEVICE_ARRAYS:
+        return value
+    return to_device(np.asarray(value).astype(array.dtype, copy=False), "cuda")
+
+
+def own(array: Any) -> Any:
+    """A copy, as an array; of NumPy's numbers too."""
+    return array.copy() if type(array) in DEVICE_ARRAYS else np.array(array)
+
+
+def settled(value: Any) -> Any:
+    """The number that a reduction to nothing of NumPy's returns, as an array; arrays as they are."""
+    return value if type(value) in DEVICE_ARRAYS else np.asarray(value)
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+# What libraries call it, in the texts and classes of their errors, for each reason.
+_SIGNS = {
+    "memory": ("OutOfMemory", "MemoryAllocation", "OUT_OF_MEMORY", "ALLOC_FAILED"),
+    "driver": ("InsufficientDriver", "driver version is insufficient", "DRIVER_MISMATCH", "UNSUPPORTED_PTX",
+               "UnsupportedPtx", "CudaSupportError"),
+    "lost": ("IllegalAddress", "LaunchFailure", "Unavailable", "ECC", "HardwareStackError", "ILLEGAL_ADDRESS",
+             "LAUNCH_FAILED", "DEVICE_UNAVAILABLE", "NoDevice", "NO_DEVICE", "ContextIsDestroyed",
+             "CONTEXT_IS_DESTROYED", "SystemNotReady", "EXTERNAL_DEVICE"),
+}  # fmt: skip
+_ADVICE = {
+    "memory": "the GPU has not enough memory; take smaller batches or a smaller model",
+    "driver": "the NVIDIA driver is too old for this CuPy or numba-cuda; update it, or install those for an older CUDA",
+    "lost": "the GPU was lost, and what was on it; begin a new process, from a checkpoint if there is one",
+    "failed": "the GPU has failed; minigrad devices shows what was found",
+}
+
+
+def device_error(error: BaseException, doing: str) -> DeviceError | None:
+    """The one error for what goes wrong on a GPU, in CuPy or in numba-cuda; ``None`` if it is something else.
+
+    Args:
+        error: what was raised.
+        doing: what was under way: the name of an op, or words.
+    """
+    module = type(error).__module__
+    family = module.partition(".")[0]
+    if isinstance(error, DeviceError):
+        return error
+    if family not in ("cupy", "cupy_backends", "numba_cuda", "cuda") and not module.startswith("numba.cuda"):
+        return None
+    reason = _reason(error)
+    return DeviceError(f"{doing}: {_ADVICE[reason]} ({_line(error)})", reason)
+
+
+def translated(error: BaseException, doing: str) -> BaseException:
+    """`device_error`, or the error itself."""
+    return device_error(error, doing) or error
+
+
+def _reason(error: BaseException) -> str:
+    text = f"{type(error).__name__} {error}"
+    return next((reason for reason, signs in _SIGNS.items() if any(sign in text for sign in signs)), "failed")
+
+
+# --- what CuPy does otherwise ----------------------------------------------------------------------------------------
+# CuPy's ufuncs reduce sums and products alone (cupy/_core/_kernel.pyx, ufunc.reduce); its arrays have the methods.
+
+
+def largest(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The largest elements."""
+    if type(x) in DEVICE_ARRAYS:
+        return x.max(axis=axis, keepdims=keepdims)
+    return _largest(x, axis=axis, keepdims=keepdims)
+
+
+def smallest(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The smallest elements."""
+    if type(x) in DEVICE_ARRAYS:
+        return x.min(axis=axis, keepdims=keepdims)
+    return _smallest(x, axis=axis, keepdims=keepdims)
+
+
+def any_true(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Whether any element is true."""
+    if type(x) in DEVICE_ARRAYS:
+        return x.any(axis=axis, keepdims=keepdims)
+    return _or_up(x, axis=axis, keepdims=keepdims)
+
+
+def all_true(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Whether all elements are true."""
+    if type(x) in DEVICE_ARRAYS:
+        return x.all(axis=axis, keepdims=keepdims)
+    return _and_up(x, axis=axis, keepdims=keepdims)
+
+
+# NumPy's types do not allow for a keepdims that is only known when running.
+_largest: Any = np.maximum.reduce
+_smallest: Any = np.minimum.reduce
+_or_up: Any = np.logical_or.reduce
+_and_up: Any = np.logical_and.reduce
+
+
+def add_at(total: Any, positions: Any, values: Any) -> None:
+    """Add each of ``values`` to ``total``, all flat, at its position; what has one position is added in a fixed order.
+
+    CuPy's own ``add.at`` adds in the order in which threads happen to arrive, so its sums differ from run to run.
+    Here values are sorted by position, and the values of one position added in pairs, pairs of pairs and so on.
+    """
+    if type(total) not in DEVICE_ARRAYS:
+        np.add.at(total, positions, values)
+        return
+    if not values.size:
+        return
+    order = _cupy.argsort(positions)  # stable, see the documentation of cupy.sort
+    positions, values = positions[order], values[order]
+    first = _cupy.concatenate([_cupy.ones(1, np.bool_), positions[1:] != positions[:-1]])
+    starts = _cupy.flatnonzero(first)
+    places = _cupy.arange(values.size)
+    within = places - starts[_cupy.cumsum(first) - 1]  # the number of each value among those of its position
+    step = 1
+    while step <= int(within.max()):
+        pairs = _cupy.flatnonzero((within[step:] % (2 * step)) == step)
+        values[pairs] += values[pairs + step]
+        step *= 2
+    total[positions[starts]] += values[starts]
+
+
+def refuse_outside(op: str, shape: tuple[int, ...], key: Any) -> None:
+    """Raise IndexError for a key with an index outside of ``shape``; on a GPU such an index would wrap around.
+
+    NumPy checks it, on an array of that shape that takes no memory.
+    """
+    items = key if isinstance(key, tuple) else (key,)
+    if any(type(item) in DEVICE_ARRAYS for item in items):
+        key = tuple(to_host(item) if type(item) in DEVICE_ARRAYS else item for item in items)
+    elif not any(isinstance(item, np.ndarray | list) for item in items):
+        return
+    try:
+        np.broadcast_to(np.int8(0), shape)[key]
+    except IndexError as error:
+        raise IndexError(f"{op}: {error}") from None
