@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .devices import namespace_on
 from .tensor import Tensor
 
 Array = npt.NDArray[Any]
@@ -40,14 +41,15 @@ class Entry:
 
 
 class Buffer:
-    """The parameters of one dtype, contiguous in order of layer, then tensor, then unit, with their gradients."""
+    """The parameters of one dtype on one device, contiguous in order of layer, tensor, unit, with their gradients."""
 
-    def __init__(self, dtype: np.dtype[Any], entries: Sequence[Entry]) -> None:
+    def __init__(self, dtype: np.dtype[Any], device: str, entries: Sequence[Entry]) -> None:
         size = entries[-1].stop
-        self.dtype = dtype
+        self.dtype, self.device = dtype, device
         self.entries = tuple(entries)
-        self.data: Array = np.empty(size, dtype)
-        self.grad: Array = np.zeros(size, dtype)
+        library = namespace_on(device)
+        self.data: Array = library.empty(size, dtype)
+        self.grad: Array = library.zeros(size, dtype)
         # Each parameter with the place of its gradient; a gradient that is this very array needs no gathering.
         self.bound = [(e.parameter, self.grad[e.start : e.stop].reshape(e.parameter.shape)) for e in entries]
         for entry, (_, view) in zip(entries, self.bound, strict=True):
@@ -70,7 +72,7 @@ class Buffer:
             The entries whose parameter has no gradient.
 
         Raises:
-            TypeError: if a parameter's dtype or shape is no longer the buffer's.
+            TypeError: if a parameter's dtype, shape or device is no longer the buffer's.
         """
         missing = []
         for entry, (parameter, view) in zip(self.entries, self.bound, strict=True):
@@ -78,6 +80,11 @@ class Buffer:
                 raise TypeError(
                     f"parameter {entry.name!r} is now {parameter.dtype} {parameter.shape}, but was {self.dtype} "
                     f"{view.shape} when the optimizer was made; convert a model before making its optimizer"
+                )
+            if parameter.device != self.device:
+                raise TypeError(
+                    f"parameter {entry.name!r} is now on {parameter.device}, but was on {self.device} when the "
+                    "optimizer was made; move a model before making its optimizer"
                 )
         for entry, (parameter, view) in zip(self.entries, self.bound, strict=True):
             if parameter._grad_view is not view:
@@ -93,7 +100,7 @@ class Buffer:
 
 
 class ParameterStore:
-    """Flat buffers, one per dtype, and the table of ranges: units, tensors, layers.
+    """Flat buffers, one per dtype and device, and the table of ranges: units, tensors, layers.
 
     The order is by layer in order of first appearance, then by tensor as given, so that a layer is one range also
     when param groups split its weight from its bias.
@@ -109,11 +116,11 @@ class ParameterStore:
         layers: dict[str, list[tuple[str, Tensor]]] = {}
         for name, parameter in named:
             layers.setdefault(_layer_of(name, parameter), []).append((name, parameter))
-        by_dtype: dict[np.dtype[Any], list[Entry]] = {}
+        by_kind: dict[tuple[np.dtype[Any], str], list[Entry]] = {}
         tensor_id = unit_id = 0
         for layer_id, (layer, members) in enumerate(layers.items()):
             for name, parameter in members:
-                entries = by_dtype.setdefault(parameter.dtype, [])
+                entries = by_kind.setdefault((parameter.dtype, parameter.device), [])
                 start = entries[-1].stop if entries else 0
                 units = parameter.shape[0] if parameter.ndim >= 2 and parameter.size else 1
                 ids = {"unit": unit_id, "tensor": tensor_id, "layer": layer_id, "global": 0}
@@ -122,7 +129,7 @@ class ParameterStore:
                 unit_id += units
         self.layers = tuple(layers)
         self.counts = {"unit": unit_id, "tensor": tensor_id, "layer": len(layers), "global": 1}
-        self.buffers = tuple(Buffer(dtype, entries) for dtype, entries in by_dtype.items())
+        self.buffers = tuple(Buffer(*kind, entries) for kind, entries in by_kind.items())
         self.entries = {entry.name: entry for buffer in self.buffers for entry in buffer.entries}
         # For each kind of clip_grad_ call on these gradients, the entries of the last one and its tables.
         self.clip_layouts: dict[Any, tuple[list[Entry], Any]] = {}

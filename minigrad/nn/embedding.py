@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-import numpy as np
 import numpy.typing as npt
 
 from ..arrays import DEFAULT_DTYPE, as_array
+from ..devices import device_of, namespace_on
 from ..tensor import Tensor
 from . import functional, init
 from .checks import check_row, check_sizes
@@ -25,6 +25,7 @@ class Embedding(Module):
         embedding_dim: the size of a row.
         padding_idx: a row that starts at 0 and gets no gradient; a negative one counts from the end.
         dtype: float32 by default.
+        device: ``"cpu"`` (by default) or ``"cuda"``.
 
     Raises:
         ValueError: for sizes that are not positive, or a ``padding_idx`` that is no row.
@@ -40,12 +41,14 @@ class Embedding(Module):
         embedding_dim: int,
         padding_idx: int | None = None,
         dtype: npt.DTypeLike = DEFAULT_DTYPE,
+        device: str | None = None,
     ) -> None:
         check_sizes("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
         self.padding_idx = check_row("Embedding", padding_idx, num_embeddings)
-        self.weight = Parameter(np.empty((num_embeddings, embedding_dim), dtype))
+        library = namespace_on(device)
+        self.weight = Parameter(library.empty((num_embeddings, embedding_dim), dtype))
         self.reset_parameters()
 
     @classmethod
@@ -54,7 +57,7 @@ class Embedding(Module):
         rows = as_array(embeddings)
         if rows.ndim != 2:
             raise ValueError(f"Embedding.from_pretrained: needs a matrix, one row per embedding, not {rows.shape}")
-        layer = cls(rows.shape[0], rows.shape[1], padding_idx, dtype=rows.dtype)
+        layer = cls(rows.shape[0], rows.shape[1], padding_idx, dtype=rows.dtype, device=device_of(rows))
         layer.weight.data = rows
         layer.weight.requires_grad = not freeze
         return layer

@@ -5,12 +5,13 @@ Each works on tensors and records, and on plain arrays and returns an array.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from .. import random
+from .. import devices, random
 from ..arguments import named_arguments
 from ..ops import activation, indexing, neural, shape
 from ..ops.activation import relu, relu6, sigmoid, silu
@@ -127,7 +128,7 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     start, end = start_dim % ndim, end_dim % ndim
     if start > end:
         raise ValueError(f"flatten: start_dim {start_dim} is behind end_dim {end_dim} in shape {x.shape}")
-    size = int(np.prod(x.shape[start : end + 1]))
+    size = math.prod(x.shape[start : end + 1])
     return shape.reshape(x, shape=(*x.shape[:start], size, *x.shape[end + 1 :]))
 
 
@@ -142,7 +143,8 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
     if not training or p == 0:
         return x
     check_input("dropout", x)
-    keep = random.generator().random(x.shape) >= p
+    # Drawn on the CPU, so that a seed decides the same mask on every device.
+    keep = devices.to_device(random.generator().random(x.shape) >= p, _device(x))
     return neural.dropout(x, keep, p=float(p))
 
 
@@ -155,7 +157,7 @@ def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Any:
         IndexError: for an index that is no row.
     """
     if not isinstance(indices, Tensor):
-        indices = np.asarray(indices)
+        indices = devices.namespace(indices if devices.is_array(indices) else weight).asarray(indices)
     return indexing.embedding(indices, weight, padding_idx=check_row("embedding", padding_idx, weight.shape[0]))
 
 
@@ -215,3 +217,7 @@ def batch_norm(
         for running, batch in ((running_mean, values.mean(axis=axes)), (running_var, values.var(axis=axes, ddof=1))):
             running.data = (1 - momentum) * running.data + momentum * batch
     return out
+
+
+def _device(x: Any) -> str:
+    return devices.device_of(x.data if isinstance(x, Tensor) else x)

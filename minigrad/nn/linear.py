@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from ..arrays import DEFAULT_DTYPE
+from ..devices import namespace_on
 from ..ops.linalg import linear
 from ..tensor import Tensor
 from . import functional, init
@@ -28,6 +28,7 @@ class Linear(Module):
         out_features: the size of the output's last axis.
         bias: whether b is added.
         dtype: float32 by default.
+        device: ``"cpu"`` (by default) or ``"cuda"``.
 
     Raises:
         ValueError: for sizes that are not positive, or input whose last axis is not ``in_features``.
@@ -38,13 +39,19 @@ class Linear(Module):
     bias: Parameter | None
 
     def __init__(
-        self, in_features: int, out_features: int, bias: bool = True, dtype: npt.DTypeLike = DEFAULT_DTYPE
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        dtype: npt.DTypeLike = DEFAULT_DTYPE,
+        device: str | None = None,
     ) -> None:
         check_sizes("Linear", in_features=in_features, out_features=out_features)
         self.in_features = in_features
         self.out_features = out_features
-        self.weight = Parameter(np.empty((out_features, in_features), dtype))
-        self.bias = Parameter(np.empty(out_features, dtype)) if bias else None
+        library = namespace_on(device)
+        self.weight = Parameter(library.empty((out_features, in_features), dtype))
+        self.bias = Parameter(library.empty(out_features, dtype)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..arguments import named_arguments
 from ..arrays import as_array
+from ..devices import is_array, namespace
 from ..ops import loss as primitives
 from ..ops.elementwise import where
 from ..ops.neural import log_softmax
@@ -55,7 +56,7 @@ def cross_entropy(
     axis = min(len(x.shape), 2) - 1
     scores = log_softmax(x, axis=axis)
     hard = nll_loss(scores, target, weight, ignore_index, reduction)
-    labels = np.asarray(target.data if isinstance(target, Tensor) else target)
+    labels = target.data if isinstance(target, Tensor) else target
     counted = labels != ignore_index
     spread = scores if weight is None else scores * reshape(weight, shape=(-1,) + (1,) * (len(x.shape) - 1 - axis))
     smooth = where(counted, -spread.sum(axis=axis), 0.0)
@@ -163,14 +164,15 @@ def smooth_l1_loss(x: Any, target: Any, reduction: str = "mean", beta: float = 1
 
 def _as_operand(value: Any) -> Any:
     """Tensors and None as they are; lists and numbers as arrays."""
-    return value if value is None or isinstance(value, Tensor | np.ndarray) else as_array(value)
+    return value if value is None or isinstance(value, Tensor) or is_array(value) else as_array(value)
 
 
 def _as_factor(weight: Any, x: Any) -> Any:
     """A weight as an array of the scores' dtype, so that it cannot change that of the loss."""
     if weight is None or (isinstance(weight, Tensor) and weight.requires_grad):
         return weight  # the primitive says that a weight has no gradient
-    return np.asarray(weight.data if isinstance(weight, Tensor) else weight, x.dtype)
+    array = weight.data if isinstance(weight, Tensor) else weight
+    return namespace(array if is_array(array) else x).asarray(array, x.dtype)
 
 
 def _class_weight(name: str, weight: Any, x: Any) -> Any:

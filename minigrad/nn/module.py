@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from .. import devices
 from ..hooks import RemovableHandle
 from ..tensor import Tensor
 from .parameter import join
@@ -93,23 +94,53 @@ class Module(Registry):
             if set_to_none or gradient is None:
                 parameter.grad = None
             elif gradient.requires_grad:
-                parameter.grad = Tensor(np.zeros_like(gradient.data))
+                parameter.grad = gradient.detach().clone().zero_()
             else:
                 gradient.zero_()
 
     def astype(self, dtype: npt.DTypeLike) -> Self:
         """Convert floating-point parameters, their gradients and buffers to float32 or float64, in place."""
-        wanted = np.dtype(dtype)
-        if wanted not in (np.float32, np.float64):
-            raise TypeError(f"{type(self).__name__}.astype: parameters are float32 or float64, not {wanted}")
-        for parameter in self.parameters():
-            if parameter.dtype != wanted and parameter.dtype.kind == "f":
-                parameter._rebind(parameter.data.astype(wanted))
-        for module in self.modules():
-            for name in module._buffers:
-                buffer = vars(module)[name]
-                if buffer is not None and buffer.dtype != wanted and buffer.dtype.kind == "f":
-                    vars(module)[name] = Tensor(buffer.data.astype(wanted))
+        return self._convert("astype", None, np.dtype(dtype))
+
+    def to(self, *to: Any, device: str | None = None, dtype: npt.DTypeLike | None = None) -> Self:
+        """Move to a device, ``"cpu"`` or ``"cuda"``, convert to float32 or float64, or both, in place.
+
+        Parameters, their gradients and buffers move. An optimizer keeps arrays where the parameters were when it was
+        made, so move a model before making its optimizer.
+
+        Raises:
+            minigrad.devices.DeviceError: if the GPU cannot be used, or has not enough memory; the model is as before.
+        """
+        return self._convert("to", *devices.target(f"{type(self).__name__}.to", to, device, dtype))
+
+    def cpu(self) -> Self:
+        """Move to the CPU, in place."""
+        return self.to("cpu")
+
+    def cuda(self) -> Self:
+        """Move to the GPU, in place."""
+        return self.to("cuda")
+
+    def _convert(self, method: str, device: str | None, dtype: np.dtype[Any] | None) -> Self:
+        """Bring parameters and buffers to a device and a dtype. All copies are made before any takes its place."""
+        if dtype not in (None, np.float32, np.float64):
+            raise TypeError(f"{type(self).__name__}.{method}: parameters are float32 or float64, not {dtype}")
+
+        def converted(tensor: Tensor) -> Any:
+            array = tensor.data if device is None else devices.to_device(tensor.data, device)
+            return array.astype(dtype, copy=False) if dtype is not None and array.dtype.kind == "f" else array
+
+        parameters = [(parameter, converted(parameter)) for parameter in self.parameters()]
+        places = [(vars(module), name) for module in self.modules() for name in module._buffers]
+        buffers = [
+            (where, name, where[name], converted(where[name])) for where, name in places if where[name] is not None
+        ]
+        for parameter, array in parameters:
+            if array is not parameter.data:
+                parameter._rebind(array)
+        for where, name, buffer, array in buffers:
+            if array is not buffer.data:
+                where[name] = Tensor(array)
         return self
 
     def float(self) -> Self:
@@ -155,7 +186,7 @@ class Module(Registry):
         return state
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Copies of all parameters and persistent buffers by name, in order.
+        """Copies of all parameters and persistent buffers by name, in order, on the device where they are.
 
         The names are PyTorch's. ``{name: torch.from_numpy(t.numpy()) for name, t in model.state_dict().items()}``
         loads in the PyTorch model of the same layers, and a PyTorch state dict loads here as it is.
@@ -163,7 +194,7 @@ class Module(Registry):
         return {name: Tensor(value.data.copy()) for name, value in self._named_state().items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> LoadResult:
-        """Copy values in by name. Nothing is changed unless everything fits.
+        """Copy values in by name, from any device. Nothing is changed unless everything fits.
 
         Args:
             state_dict: arrays, tensors, PyTorch tensors or numbers by name.

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import DEFAULT_DTYPE
+from ..devices import namespace_on
 from ..tensor import Tensor
 from . import functional, init
 from .checks import check_batch, check_features, check_input, check_positive, check_sizes
@@ -33,6 +34,7 @@ class LayerNorm(Module):
         elementwise_affine: whether there are a weight (a gain, from 1) and a bias (from 0).
         bias: whether there is a bias too.
         dtype: float32 by default.
+        device: ``"cpu"`` (by default) or ``"cuda"``.
 
     Raises:
         ValueError: for sizes that are not positive, or input whose last axes differ from ``normalized_shape``.
@@ -48,13 +50,15 @@ class LayerNorm(Module):
         elementwise_affine: bool = True,
         bias: bool = True,
         dtype: npt.DTypeLike = DEFAULT_DTYPE,
+        device: str | None = None,
     ) -> None:
         self.normalized_shape = _shape("LayerNorm", normalized_shape)
         check_positive("LayerNorm", eps=eps)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
-        self.weight = Parameter(np.ones(self.normalized_shape, dtype), role="gain") if elementwise_affine else None
-        self.bias = Parameter(np.zeros(self.normalized_shape, dtype)) if elementwise_affine and bias else None
+        library = namespace_on(device)
+        self.weight = Parameter(library.ones(self.normalized_shape, dtype), role="gain") if elementwise_affine else None
+        self.bias = Parameter(library.zeros(self.normalized_shape, dtype)) if elementwise_affine and bias else None
 
     def reset_parameters(self) -> None:
         """Set the weight to 1 and the bias to 0."""
@@ -78,6 +82,7 @@ class RMSNorm(Module):
         eps: added to the mean square; by default the machine epsilon of the input's dtype.
         elementwise_affine: whether there is a weight (a gain, from 1).
         dtype: float32 by default.
+        device: ``"cpu"`` (by default) or ``"cuda"``.
 
     Raises:
         ValueError: for sizes that are not positive, or input whose last axes differ from ``normalized_shape``.
@@ -91,13 +96,15 @@ class RMSNorm(Module):
         eps: float | None = None,
         elementwise_affine: bool = True,
         dtype: npt.DTypeLike = DEFAULT_DTYPE,
+        device: str | None = None,
     ) -> None:
         self.normalized_shape = _shape("RMSNorm", normalized_shape)
         if eps is not None:
             check_positive("RMSNorm", eps=eps)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
-        self.weight = Parameter(np.ones(self.normalized_shape, dtype), role="gain") if elementwise_affine else None
+        library = namespace_on(device)
+        self.weight = Parameter(library.ones(self.normalized_shape, dtype), role="gain") if elementwise_affine else None
 
     def reset_parameters(self) -> None:
         """Set the weight to 1."""
@@ -127,6 +134,7 @@ class BatchNorm1d(Module):
         affine: whether there are a weight (a gain, from 1) and a bias (from 0).
         track_running_stats: without them, the batch's statistics are used in evaluation too.
         dtype: float32 by default.
+        device: ``"cpu"`` (by default) or ``"cuda"``.
 
     Buffers: ``running_mean``, ``running_var``, and ``num_batches_tracked`` (int64).
 
@@ -148,6 +156,7 @@ class BatchNorm1d(Module):
         affine: bool = True,
         track_running_stats: bool = True,
         dtype: npt.DTypeLike = DEFAULT_DTYPE,
+        device: str | None = None,
     ) -> None:
         check_sizes("BatchNorm1d", num_features=num_features)
         check_positive("BatchNorm1d", eps=eps)
@@ -158,12 +167,13 @@ class BatchNorm1d(Module):
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
-        self.weight = Parameter(np.ones(num_features, dtype), role="gain") if affine else None
-        self.bias = Parameter(np.zeros(num_features, dtype)) if affine else None
+        library = namespace_on(device)
+        self.weight = Parameter(library.ones(num_features, dtype), role="gain") if affine else None
+        self.bias = Parameter(library.zeros(num_features, dtype)) if affine else None
         tracked = track_running_stats
-        self.register_buffer("running_mean", Tensor(np.zeros(num_features, dtype)) if tracked else None)
-        self.register_buffer("running_var", Tensor(np.ones(num_features, dtype)) if tracked else None)
-        self.register_buffer("num_batches_tracked", Tensor(np.zeros((), np.int64)) if tracked else None)
+        self.register_buffer("running_mean", Tensor(library.zeros(num_features, dtype)) if tracked else None)
+        self.register_buffer("running_var", Tensor(library.ones(num_features, dtype)) if tracked else None)
+        self.register_buffer("num_batches_tracked", Tensor(library.zeros((), np.int64)) if tracked else None)
 
     def reset_running_stats(self) -> None:
         """Set the running mean to 0, the running variance to 1 and the count to 0."""

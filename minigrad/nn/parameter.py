@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from .. import devices
 from ..graph import tick
 from ..tensor import Tensor
 
@@ -64,17 +65,18 @@ class Parameter(Tensor):
             self._role = "bias" if attribute.startswith("bias") else "weight"
 
     def _rebind(self, array: npt.NDArray[Any]) -> None:
-        """Let the parameter be ``array`` from now on; its gradient is converted to the same dtype.
+        """Let the parameter be ``array`` from now on; its gradient is converted to the same dtype and device.
 
-        The one place where the array itself is exchanged, for a conversion to another dtype; everything else
-        copies values into the array that is there. It leaves the `ParameterStore` that the parameter was in.
+        The one place where the array itself is exchanged, for a conversion to another dtype or a move to another
+        device; everything else copies values into the array that is there. It leaves the `ParameterStore` that the
+        parameter was in.
         """
         if array.shape != self.shape:
             raise ValueError(f"{self._name or 'Parameter'}: cannot become {array.shape}, it is {self.shape}")
-        gradient = self._grad
+        gradient = None if self._grad is None else _like(self._grad._data, array)
         self._data = array
         self._grad_view = None
-        self._grad = None if gradient is None else Tensor(gradient._data.astype(array.dtype))
+        self._grad = None if gradient is None else Tensor(gradient)
         self._version[0] = tick()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -85,7 +87,13 @@ class Parameter(Tensor):
     def __repr__(self) -> str:
         title = f"Parameter {self._name}" if self._name else "Parameter"
         frozen = "" if self.requires_grad else ", frozen"
-        return f"{title} ({self.role}{frozen}):\n{np.array2string(self._data, separator=', ')}"
+        where = "" if self.device == "cpu" else f", on {self.device}"
+        return f"{title} ({self.role}{frozen}{where}):\n{np.array2string(devices.to_host(self._data), separator=', ')}"
+
+
+def _like(values: Any, array: Any) -> Any:
+    """A copy of ``values`` with the dtype and on the device of ``array``."""
+    return devices.to_device(values.astype(array.dtype), devices.device_of(array))
 
 
 def join(path: str, name: str) -> str:

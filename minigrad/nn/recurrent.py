@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import DEFAULT_DTYPE
+from ..devices import namespace, namespace_on
 from ..ops.linalg import linear
 from ..ops.shape import concatenate, stack, transpose
 from ..suggest import unknown
@@ -44,6 +45,7 @@ class _Recurrent(Module):
         dropout: float = 0.0,
         bidirectional: bool = False,
         dtype: npt.DTypeLike = DEFAULT_DTYPE,
+        device: str | None = None,
     ) -> None:
         name = type(self).__name__
         check_sizes(name, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
@@ -58,13 +60,14 @@ class _Recurrent(Module):
         self.dropout = float(dropout)
         self.bidirectional = bidirectional
         rows = self.gates * hidden_size
+        library = namespace_on(device)
         for layer in range(num_layers):
             columns = input_size if layer == 0 else hidden_size * self._directions
             for suffix in self._suffixes(layer):
-                setattr(self, f"weight_ih{suffix}", Parameter(np.empty((rows, columns), dtype)))
-                setattr(self, f"weight_hh{suffix}", Parameter(np.empty((rows, hidden_size), dtype)))
-                setattr(self, f"bias_ih{suffix}", Parameter(np.empty(rows, dtype)) if bias else None)
-                setattr(self, f"bias_hh{suffix}", Parameter(np.empty(rows, dtype)) if bias else None)
+                setattr(self, f"weight_ih{suffix}", Parameter(library.empty((rows, columns), dtype)))
+                setattr(self, f"weight_hh{suffix}", Parameter(library.empty((rows, hidden_size), dtype)))
+                setattr(self, f"bias_ih{suffix}", Parameter(library.empty(rows, dtype)) if bias else None)
+                setattr(self, f"bias_hh{suffix}", Parameter(library.empty(rows, dtype)) if bias else None)
         self.reset_parameters()
 
     @property
@@ -96,12 +99,13 @@ class _Recurrent(Module):
         # Kept as a list of steps from layer to layer, so that nothing is stacked only to be taken apart again.
         steps: list[Any] = [x[t] for t in range(x.shape[0])]
         final: list[State] = []
+        zeros = namespace(x).zeros((x.shape[1], self.hidden_size), self.weight_dtype)
         for layer in range(self.num_layers):
             if layer:
                 steps = [F.dropout(s, self.dropout, self.training) for s in steps]
             outputs = []
             for suffix in self._suffixes(layer):
-                state: State = (np.zeros((x.shape[1], self.hidden_size), self.weight_dtype),) * self.states
+                state: State = (zeros,) * self.states
                 if initial is not None:
                     state = tuple(s[len(final)] for s in initial)
                 hidden, state = self._scan(steps, state, suffix)
@@ -186,6 +190,7 @@ class RNN(_Recurrent):
         dropout: the probability of zeroing an output on its way to the next layer, in training.
         bidirectional: whether a second cell reads the sequence backwards; the outputs are concatenated.
         dtype: float32 by default.
+        device: ``"cpu"`` (by default) or ``"cuda"``.
 
     Raises:
         ValueError: for sizes that are not positive, unknown names, or input or states of the wrong shape.
@@ -205,11 +210,12 @@ class RNN(_Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         dtype: npt.DTypeLike = DEFAULT_DTYPE,
+        device: str | None = None,
     ) -> None:
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f"RNN: {unknown('nonlinearity', str(nonlinearity), ['tanh', 'relu'])}")
         self.nonlinearity = nonlinearity
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype)
+        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, device)
 
     def step(self, x: Any, state: State, weights: Weights) -> State:
         """hₜ from xₜ and hₜ₋₁."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..devices import is_device_array, to_host
 from ..tensor import Tensor
 
 Array = npt.NDArray[Any]
@@ -57,9 +58,9 @@ def read_state(
 
 
 def plain_array(value: Any) -> Array:
-    """The values of a tensor of any library as a NumPy array."""
-    if isinstance(value, Tensor):
-        return value.data
+    """The values of a tensor of any library, or of an array on any device, as a NumPy array."""
+    if isinstance(value, Tensor) or is_device_array(value):
+        return to_host(getattr(value, "data", value) if isinstance(value, Tensor) else value)
     for method in ("detach", "cpu"):
         if hasattr(value, method):
             value = getattr(value, method)()

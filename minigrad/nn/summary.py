@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arrays import DEFAULT_DTYPE
+from ..creation import zeros
+from ..devices import is_array, to_host
 from ..modes import no_grad
 from ..tensor import Tensor
 from .module import Module
@@ -98,7 +99,7 @@ def summary(model: Module, example: Any = None) -> Summary:
 
     Args:
         model: any module.
-        example: an input, as a Tensor or array, or its shape as a tuple (then zeros of the model's dtype). With it
+        example: an input, as a Tensor or array, or its shape as a tuple (then zeros of the model's dtype, on its device). With it
             the model runs once, in evaluation mode and without recording, to find the output shapes; afterwards
             its modes and hooks are as before.
 
@@ -113,7 +114,7 @@ def summary(model: Module, example: Any = None) -> Summary:
             continue
         own = [p for p in module._parameters.values() if id(p) not in counted]
         counted.update(map(id, own))
-        weights = [p.data.ravel() for p in module._parameters.values() if p.role == "weight" and p.size]
+        weights = [to_host(p.data).ravel() for p in module._parameters.values() if p.role == "weight" and p.size]
         std = float(np.std(np.concatenate(weights), dtype=np.float64)) if weights else None
         rows.append(Row(name, type(module).__name__, shapes.get(id(module), ()), sum(p.size for p in own), std))
     parameters = list(model.parameters())
@@ -121,14 +122,14 @@ def summary(model: Module, example: Any = None) -> Summary:
 
 
 def _as_input(model: Module, example: Any) -> Any:
-    if isinstance(example, Tensor | np.ndarray):
+    if isinstance(example, Tensor) or is_array(example):
         return example
     if not isinstance(example, tuple) or not all(isinstance(n, int) for n in example):
         raise TypeError(
             f"summary: the example must be a Tensor, an array, or a shape such as (1, 64), not {example!r:.60}"
         )
-    dtype = next((p.dtype for p in model.parameters() if p.dtype.kind == "f"), DEFAULT_DTYPE)
-    return Tensor(np.zeros(example, dtype))
+    first = next((p for p in model.parameters() if p.dtype.kind == "f"), None)
+    return zeros(example) if first is None else zeros(example, dtype=first.dtype, device=first.device)
 
 
 def _output_shapes(model: Module, example: Any) -> dict[int, tuple[Shape, ...]]:
@@ -154,7 +155,7 @@ def _output_shapes(model: Module, example: Any) -> dict[int, tuple[Shape, ...]]:
 
 
 def _shapes(output: Any) -> Iterator[Shape]:
-    if isinstance(output, Tensor | np.ndarray):
+    if isinstance(output, Tensor) or is_array(output):
         yield output.shape
     elif isinstance(output, tuple | list):
         for item in output:
