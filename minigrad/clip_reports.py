@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .devices import beside, to_host
 from .kernels.program import Array, Layout, range_names
 from .rules import Norm
 from .store import Entry
@@ -104,7 +105,7 @@ def _by_value(clip: Clip, earlier: Sequence[tuple[Clip, Factors]], layout: Layou
             update = _arriving(entry, row, earlier, layout)
             clipped = _clamped(update, clip, row, layout)
             number = entry.ids["tensor"]
-            before[number], after[number] = (np.linalg.norm(x.astype(np.float64)) for x in (update, clipped))
+            before[number], after[number] = (np.linalg.norm(to_host(x).astype(np.float64)) for x in (update, clipped))
             acted[number] = bool(((clipped != update) & ~np.isnan(update)).any())
     factor = np.divide(after, before, out=np.ones(len(names)), where=before > 0)
     return ClipReport(clip.rule.name, "tensor", tuple(names), before, after, factor, acted)
@@ -121,7 +122,8 @@ def _arriving(entry: Entry, row: int, earlier: Sequence[tuple[Clip, Factors]], l
             continue
         scope = clip.norms[0].scope
         own = [factors[row, entry.ids[scope] + i] for i in range(entry.units if scope == "unit" else 1)]
-        update = update * np.array(own, update.dtype).reshape(-1, *(1,) * max(update.ndim - 1, 0))
+        factor = np.array(own, update.dtype).reshape(-1, *(1,) * max(update.ndim - 1, 0))
+        update = update * beside(factor, update)
     return update
 
 

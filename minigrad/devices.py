@@ -9,9 +9,10 @@ CuPy is imported when a GPU is first asked for.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -252,10 +253,8 @@ def to_host(array: Any) -> Array:
     """The array itself on the CPU, or a copy of it from a GPU."""
     if type(array) not in DEVICE_ARRAYS:
         return np.asarray(array)
-    try:
+    with device_errors("copying from the GPU"):
         copy: Array = array.get()
-    except Exception as error:
-        raise translated(error, "copying from the GPU") from error
     return copy
 
 
@@ -265,10 +264,8 @@ def to_device(array: Any, device: str) -> Any:
         return to_host(array)
     if type(array) in DEVICE_ARRAYS:
         return array
-    try:
+    with device_errors("copying to the GPU"):
         return library().asarray(np.asarray(array))
-    except Exception as error:
-        raise translated(error, "copying to the GPU") from error
 
 
 def beside(value: Any, array: Any) -> Any:
@@ -292,7 +289,9 @@ def settled(value: Any) -> Any:
 
 # --- errors ----------------------------------------------------------------------------------------------------------
 
-# What libraries call it, in the texts and classes of their errors, for each reason.
+# Those whose errors come from the GPU, its driver, or what is installed for it.
+_LIBRARIES = ("cupy", "cupy_backends", "numba.cuda", "numba_cuda", "cuda")
+# What they call it, in the texts and classes of their errors, for each reason.
 _SIGNS = {
     "memory": ("OutOfMemory", "MemoryAllocation", "OUT_OF_MEMORY", "ALLOC_FAILED"),
     "driver": ("InsufficientDriver", "driver version is insufficient", "DRIVER_MISMATCH", "UNSUPPORTED_PTX",
@@ -316,14 +315,25 @@ def device_error(error: BaseException, doing: str) -> DeviceError | None:
         error: what was raised.
         doing: what was under way: the name of an op, or words.
     """
-    module = type(error).__module__
-    family = module.partition(".")[0]
     if isinstance(error, DeviceError):
         return error
-    if family not in ("cupy", "cupy_backends", "numba_cuda", "cuda") and not module.startswith("numba.cuda"):
+    modules = {kind.__module__ for kind in type(error).__mro__}
+    if not any(f"{module}.".startswith(f"{name}.") for module in modules for name in _LIBRARIES):
         return None
     reason = _reason(error)
     return DeviceError(f"{doing}: {_ADVICE[reason]} ({_line(error)})", reason)
+
+
+@contextlib.contextmanager
+def device_errors(doing: str) -> Iterator[None]:
+    """A block in which every library's own error about the GPU becomes a `DeviceError` that says what to do."""
+    try:
+        yield
+    except Exception as error:
+        shown = translated(error, doing)
+        if shown is error:
+            raise
+        raise shown from error
 
 
 def translated(error: BaseException, doing: str) -> BaseException:

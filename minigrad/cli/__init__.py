@@ -158,7 +158,7 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
         "interrupted.",
     )
     resume.add_argument("run", metavar="RUN", help="a run directory, such as runs/digits-sgd-1")
-    _add_some(resume, train, ("--epochs", "--threads", "--quiet"))
+    _add_some(resume, train, ("--epochs", "--device", "--threads", "--quiet"))
 
     evaluate = command(
         "evaluate",
@@ -167,7 +167,7 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
     )
     evaluate.add_argument("run", metavar="RUN", help="a run directory, such as runs/digits-sgd-1")
     evaluate.add_argument("--checkpoint", metavar="FILE", help="evaluate this checkpoint; best means the best epoch's")
-    _add_some(evaluate, train, ("--threads", "--quiet"))
+    _add_some(evaluate, train, ("--device", "--threads", "--quiet"))
 
     compare = command(
         "compare",

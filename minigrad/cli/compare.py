@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import training
+from ..devices import to_host
 from ..training import Run, catalogue
 from ..training.calls import parse_call, spelt
 from ..training.curves import draw_curves
@@ -172,7 +173,7 @@ def _read(name: str, label: str, out: Console) -> Entry:
 def _digest(run: Run) -> str:
     digest = hashlib.sha256()
     for parameter in run.model.parameters():
-        digest.update(parameter.data.tobytes())
+        digest.update(to_host(parameter.data).tobytes())
     return digest.hexdigest()
 
 

@@ -6,6 +6,7 @@ import os
 from importlib.metadata import version
 
 from ..data import DATASETS
+from ..devices import INSTALL, CudaStatus, cuda_status, update_problem
 from ..kernels.threads import get_num_threads
 from ..nn.containers import ACTIVATIONS, NORMS
 from ..suggest import unknown
@@ -62,5 +63,16 @@ def show_devices() -> int:
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     print(f"cpu: {affinity} cores for this process, {get_num_threads()} threads for update kernels")
     print(f"numba {version('numba')}, numpy {version('numpy')}")
-    print("cuda: not supported by this version")
+    for line in _cuda_lines(cuda_status()):
+        print(line)
     return 0
+
+
+def _cuda_lines(status: CudaStatus) -> list[str]:
+    """The GPUs and the versions; if they cannot be used, why, and what to do."""
+    if not status.usable:
+        return [f"cuda: not available: {status.problem}", f"  {status.remedy}"]
+    lines = [f"cuda: {name}" + (", which is used" if i == 0 else "") for i, name in enumerate(status.devices)]
+    lines.append(f"CUDA {status.driver} by its driver, CuPy built for {status.runtime}")
+    problem = update_problem()
+    return [*lines, f"cuda: no training: {problem}", f"  {INSTALL}"] if problem else lines

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from ..devices import NAMES
 from ..suggest import unknown
 from ..training import catalogue
 from ..training.architecture import parse_model
@@ -136,8 +137,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="save after every N steps too, not only after every epoch", **options)  # fmt: skip
     running.add_argument("--keep", type=_count(1), metavar="N",
         help="checkpoints to keep beside the best one (default: 2)", **options)  # fmt: skip
-    running.add_argument("--device", type=_reading(_device), metavar="NAME", help="cpu, the only one of this version",
-        **options)  # fmt: skip
+    running.add_argument("--device", type=_reading(_device), metavar="NAME",
+        help="cpu or cuda; see minigrad devices (default: cpu)", **options)  # fmt: skip
     running.add_argument("--threads", type=_count(1), metavar="N",
         help="threads of the update kernels; the result does not depend on it (default: one per core)",
         **options)  # fmt: skip
@@ -231,9 +232,8 @@ def _choice(kind: str, known: tuple[str, ...]) -> Callable[[str], str]:
 
 
 def _device(text: str) -> str:
-    if text.lower().startswith(("cuda", "gpu")):
-        raise ValueError("this version of minigrad computes on the cpu alone")
-    return spelt("device", text, ("cpu",))
+    # Whether it is there is looked at when the run is made: a file may name a device of another machine.
+    return spelt("device", {"gpu": "cuda", "cuda:0": "cuda"}.get(text.lower(), text), NAMES)
 
 
 def _lookahead(text: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from .. import nn, training
+from ..devices import DeviceError, cuda_status
 from ..kernels.cache import cache_folder
 from ..kernels.threads import get_num_threads, set_num_threads
 from ..optim import Optimizer
@@ -54,8 +55,10 @@ def resume(path: str, given: Arguments, arguments: Arguments) -> int:
         older = [p for p in training.checkpoints(directory.checkpoints) if p != last]
         remedy = f"; delete it to go on from {older[-1].name}" if older else ""
         raise CommandError(f"minigrad resume: {words(error)}{remedy}") from None
-    if "epochs" in given:
-        directory.write_config({**config, "arguments": {**config["arguments"], "epochs": recipe.epochs}})
+    changed = {name: arguments[name] for name in ("epochs", "device") if name in given}
+    if changed:
+        saved = {**config["arguments"], **changed}
+        directory.write_config({**config, **computed_on(arguments["device"]), "arguments": saved})
     if run.progress.epoch >= recipe.epochs:
         out.print(f"{path} is complete after {run.progress.epoch} epochs; give --epochs for more", soft_wrap=True)
     else:
@@ -73,16 +76,17 @@ def prepare(arguments: Arguments, out: Console, command: str = "minigrad train")
     try:
         recipe = recipe_of(arguments)
         asked = problem(recipe)
-        run = make_run(recipe, asked)
+        run = make_run(recipe, asked, device=arguments["device"])
         compile_kernels(run.optimizer, out)
-    except (ValueError, TypeError, OSError, MemoryError) as error:
+    except (ValueError, TypeError, OSError, MemoryError, DeviceError) as error:
         raise CommandError(f"{command}: {words(error)}") from None
     return run, recipe, asked
 
 
 def compile_kernels(optimizer: Optimizer, out: Console) -> None:
     """Compile the update kernels before the first step, and say so where they do not come from the cache."""
-    if _is_compiled(optimizer):
+    on_gpu = any(buffer.device != "cpu" for buffer in optimizer.store.buffers)
+    if on_gpu or _is_compiled(optimizer):  # those of a GPU are compiled when they first run
         optimizer.prepare()
         return
     started = time.perf_counter()
@@ -111,7 +115,7 @@ def new_directory(run: Run, recipe: Recipe, asked: Problem, arguments: Arguments
     config = {
         "arguments": arguments,
         "seed": recipe.seed,
-        "device": arguments["device"],
+        **computed_on(arguments["device"]),
         "threads": get_num_threads(),
         "versions": versions(),
         "data": asked.fingerprint(),
@@ -129,6 +133,11 @@ def new_directory(run: Run, recipe: Recipe, asked: Problem, arguments: Arguments
         raise CommandError(f"minigrad train: {words(error)}") from None
     run.callbacks = callbacks(directory.path, recipe, arguments)
     return directory
+
+
+def computed_on(device: str) -> dict[str, Any]:
+    """The device and, if it is a GPU, which, as a configuration has them."""
+    return {"device": device, "gpu": None if device == "cpu" else cuda_status().devices[0]}
 
 
 def check_data(config: dict[str, Any], asked: Problem, command: str) -> None:
@@ -188,7 +197,7 @@ def carry_on(
             training.train(run, epochs)
         if directory is not None:
             finish(run, directory)
-    except (FloatingPointError, OSError) as error:
+    except (FloatingPointError, OSError, DeviceError) as error:
         raise CommandError(f"minigrad: {words(error)}{_remedy(error, directory)}", FAILED) from None
     except ValueError as error:  # a log that another process writes, or that is shorter than it was
         raise CommandError(f"minigrad: {words(error)}") from None

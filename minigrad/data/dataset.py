@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import devices
 from ..arrays import as_array
 
 Array = npt.NDArray[Any]
@@ -43,6 +44,10 @@ class Dataset:
             if not self.allow_nonfinite:
                 _refuse_nonfinite(self.name, part, array)
             object.__setattr__(self, part, array)
+        if devices.device_of(self.features) != devices.device_of(self.labels):
+            raise ValueError(
+                f"{self.name}: features and labels are on different devices; make it on the CPU, then .to()"
+            )
         if len(self.features) != len(self.labels):
             raise ValueError(
                 f"{self.name}: {len(self.features)} rows of features, but {len(self.labels)} labels; each row needs one"
@@ -63,8 +68,29 @@ class Dataset:
 
     def subset(self, rows: Sequence[int] | npt.NDArray[np.integer[Any]]) -> Dataset:
         """A dataset with copies of the given rows, in the given order."""
-        rows = np.asarray(rows, dtype=np.int64)
+        rows = devices.to_device(np.asarray(rows, dtype=np.int64), self.device)
         return Dataset(self.features[rows], self.labels[rows], self.name, self.allow_nonfinite)
+
+    @property
+    def device(self) -> str:
+        """Where the rows live: ``"cpu"`` or ``"cuda"``."""
+        return devices.device_of(self.features)
+
+    def to(self, device: str) -> Dataset:
+        """The dataset on a device; itself if it is there. All of it takes memory there: see also `DataLoader`."""
+        wanted = devices.as_device(device)
+        if wanted == self.device:
+            return self
+        features, labels = (devices.to_device(array, wanted) for array in (self.features, self.labels))
+        return Dataset(features, labels, self.name, self.allow_nonfinite)
+
+    def cpu(self) -> Dataset:
+        """The dataset on the CPU."""
+        return self.to("cpu")
+
+    def cuda(self) -> Dataset:
+        """The dataset on the GPU."""
+        return self.to("cuda")
 
     @property
     def classes(self) -> int:
@@ -87,6 +113,7 @@ def _refuse_nonfinite(name: str, part: str, array: Array) -> None:
     finite = np.isfinite(array)
     if finite.all():
         return
+    array, finite = devices.to_host(array), devices.to_host(finite)
     place = np.unravel_index(int(np.argmin(finite)), array.shape)
     words = ", ".join(f"{word} {i}" for word, i in zip(_axis_words(array.ndim), place, strict=True))
     raise ValueError(

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import random
+from .. import devices, random
 from ..arguments import named_arguments
 from ..tensor import Tensor
 from .dataset import Dataset
+from .transfer import transferred
 
 
 class DataLoader:
@@ -27,6 +28,8 @@ class DataLoader:
         shuffle: a new random order in every epoch; otherwise the order of the rows.
         drop_last: leave out a last batch that is smaller.
         seed: decides the orders; by default drawn from minigrad's generator, so `minigrad.manual_seed` decides.
+        device: where batches go, ``"cpu"`` or ``"cuda"``; by default where the dataset is. For a GPU, a batch is copied
+            from page-locked memory while the model works on the batch before.
 
     Raises:
         TypeError: if ``dataset`` is not a `Dataset`.
@@ -45,6 +48,7 @@ class DataLoader:
         *,
         drop_last: bool = False,
         seed: int | None = None,
+        device: str | None = None,
     ) -> None:
         if not isinstance(dataset, Dataset):
             raise TypeError(
@@ -56,6 +60,7 @@ class DataLoader:
             raise ValueError(f"DataLoader: batch_size must be a whole number of at least 1, not {batch_size!r}")
         if seed is not None and not _is_count(seed):
             raise ValueError(f"DataLoader: seed must be a whole number, 0 or more, not {seed!r}")
+        self.device = dataset.device if device is None else devices.as_device(device)
         self.dataset = dataset
         self.batch_size = int(batch_size)
         self.shuffle = bool(shuffle)
@@ -85,13 +90,26 @@ class DataLoader:
             self._epoch, self._batch = self._epoch + 1, 0
         self._resuming = False
         epoch, first = self._epoch, self._batch
+        for batch, (features, labels) in enumerate(self._moved(self._batches(epoch, first)), first + 1):
+            self._epoch, self._batch = epoch, batch
+            yield Tensor(features), Tensor(labels)
+        self._epoch, self._batch = epoch + 1, 0
+
+    def _batches(self, epoch: int, first: int) -> Iterator[tuple[Any, Any]]:
+        """The arrays of the batches of an epoch from number ``first`` on, where the dataset is."""
         order = self._order(epoch)
         for batch in range(first, len(self)):
             rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            features, labels = self.dataset[rows]
-            self._epoch, self._batch = epoch, batch + 1
-            yield Tensor(features), Tensor(labels)
-        self._epoch, self._batch = epoch + 1, 0
+            yield self.dataset[devices.to_device(rows, self.dataset.device)]
+
+    def _moved(self, batches: Iterator[tuple[Any, Any]]) -> Iterator[Any]:
+        """The same arrays where batches go. To a GPU, the next ones are under way while these are worked on."""
+        if self.device == self.dataset.device:
+            yield from batches
+        elif self.device == "cpu":
+            yield from ([devices.to_host(array) for array in arrays] for arrays in batches)
+        else:
+            yield from transferred(batches)
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         """The rows in the order of an epoch."""

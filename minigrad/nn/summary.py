@@ -99,9 +99,9 @@ def summary(model: Module, example: Any = None) -> Summary:
 
     Args:
         model: any module.
-        example: an input, as a Tensor or array, or its shape as a tuple (then zeros of the model's dtype, on its device). With it
-            the model runs once, in evaluation mode and without recording, to find the output shapes; afterwards
-            its modes and hooks are as before.
+        example: an input, as a Tensor or array, or its shape as a tuple (then zeros of the model's dtype, on its
+            device). With it the model runs once, in evaluation mode and without recording, to find the output shapes;
+            afterwards its modes and hooks are as before.
 
     Raises:
         TypeError: for an example that is neither.

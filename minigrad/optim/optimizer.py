@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ..arguments import parameters_of, refuse_unknown
 from ..clip_reports import ClipReport, nonfinite_error, reports
 from ..clipping import Clip, Clips
+from ..devices import beside
 from ..graph import tick
 from ..hooks import RemovableHandle
 from ..kernels.plan import Element, Plan
@@ -45,8 +46,9 @@ class Optimizer:
             become options of the groups.
         chain: rules and norms in order (`chain`), for an optimizer without a class of its own.
 
-    The parameters move into one contiguous buffer per dtype (`ParameterStore`): their ``data`` and ``grad`` are views
-    of it from then on. A parameter whose gradient is ``None`` is skipped, and its own count of steps stands still.
+    The parameters move into one contiguous buffer per dtype and device (`ParameterStore`): their ``data`` and ``grad``
+    are views of it from then on. A parameter whose gradient is ``None`` is skipped, and its own count of steps stands
+    still.
 
     Attributes:
         stepped: whether the last `step` changed the parameters; a clip that skips non-finite gradients may not have.
@@ -274,7 +276,7 @@ class Optimizer:
         """A flat array per buffer, filled with a number or with an option of each parameter's group."""
         if isinstance(init, str) and any(init not in group for group in self.param_groups):
             raise TypeError(f"state {slot!r} begins with the option {init!r}, which the param group does not have")
-        self._state[slot] = [np.zeros(buffer.size, buffer.dtype) for buffer in self.store.buffers]
+        self._state[slot] = [np.zeros_like(buffer.data) for buffer in self.store.buffers]
         for name, array in self._by_name(slot).items():
             array[...] = self.param_groups[self._group_of[name]][init] if isinstance(init, str) else init
 
@@ -299,7 +301,7 @@ class Optimizer:
         for slot in slots:
             self._make_slot(slot, 0.0)
             for name, array in self._by_name(slot).items():
-                array[...] = state[name][slot]
+                array[...] = beside(state[name][slot], array)
 
     @property
     def state(self) -> dict[str, dict[str, Any]]:
@@ -311,11 +313,11 @@ class Optimizer:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a resumed run needs, by parameter name; a copy, which later steps do not change."""
+        """Everything that a resumed run needs, by parameter name; a copy, on the device of the parameters."""
         return export_state(self)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over a state dict, matched by parameter name.
+        """Take over a state dict, matched by parameter name, from any device.
 
         Raises:
             ValueError: for another optimizer's, another model's, a missing or unknown name, or another shape; then

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..devices import is_array
 from ..kernels.plan import Plan
+from ..nn.state import plain_array
 from .groups import ParamGroup
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ def export_state(optimizer: Optimizer) -> dict[str, Any]:
         "optimizer": type(optimizer).__name__,
         "settings": _settings(optimizer),
         "state": {
-            name: {key: value.copy() if isinstance(value, np.ndarray) else value for key, value in slots.items()}
+            name: {key: value.copy() if is_array(value) else value for key, value in slots.items()}
             for name, slots in optimizer.state.items()
         },
         "param_groups": [_exported(group) for group in optimizer.param_groups],
@@ -84,7 +86,7 @@ def _check_slots(name: str, slots: Mapping[str, Any], optimizer: Optimizer, expe
     for slot, value in slots.items():
         if slot == "step":
             continue
-        array = np.asarray(value)
+        array = value if is_array(value) else plain_array(value)
         if array.shape != parameter.shape or array.dtype != parameter.dtype:
             raise ValueError(
                 f"state of {name!r}: {slot} is {array.dtype} {array.shape}, but the parameter is {parameter.dtype} "

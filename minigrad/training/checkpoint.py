@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..devices import to_host
 from ..nn import Module
 from .callbacks import Callback
 from .files import sync_folder
@@ -108,7 +109,7 @@ def save_weights(path: str | os.PathLike[str], model: Module) -> Path:
     Raises:
         OSError: naming the file; the one from before is still there.
     """
-    arrays = {name: value.data for name, value in model.state_dict().items()}
+    arrays = {name: to_host(value.data) for name, value in model._named_state().items()}
     return write_tensors(path, arrays, {"format": WEIGHTS, "version": VERSION})
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data import Dataset
+from ..devices import to_device
 from ..modes import no_grad
 from ..nn import Module
 from ..tensor import Tensor
@@ -34,15 +35,16 @@ def evaluate(
         dataset: what to evaluate on.
         loss: the mean loss of outputs and labels.
         metrics: for each name a function from output and labels to a sum over the rows.
-        batch_size: rows at a time. The order of the rows is that of the dataset.
+        batch_size: rows at a time, on the device of the model. The order of the rows is that of the dataset.
     """
     modes = [(module, module.training) for module in model.modules()]
+    device = next((parameter.device for parameter in model.parameters()), dataset.device)
     model.eval()
     total, sums = 0.0, dict.fromkeys(metrics or {}, 0.0)
     try:
         with no_grad():
             for start in range(0, len(dataset), batch_size):
-                features, labels = dataset[start : start + batch_size]
+                features, labels = (to_device(array, device) for array in dataset[start : start + batch_size])
                 output = model(Tensor(features))
                 total += loss(output, Tensor(labels)).item() * len(labels)
                 for name, metric in (metrics or {}).items():

@@ -143,17 +143,19 @@ def _loss(text: str) -> tuple[str, dict[str, Any]]:
     return name, check_arguments(name, call, catalogue.loss_arguments(name))
 
 
-def make_run(recipe: Recipe, problem: Problem, callbacks: Iterable[Callback] = ()) -> Run:
-    """A run at its beginning. The seed alone decides the initial parameters and the batches.
+def make_run(recipe: Recipe, problem: Problem, callbacks: Iterable[Callback] = (), device: str = "cpu") -> Run:
+    """A run at its beginning, on a device. The seed alone decides the initial parameters and the batches.
 
     Raises:
+        minigrad.devices.DeviceError: for a GPU that cannot be used.
         ValueError, TypeError: for unknown names, or values outside their range; the text says which.
     """
     manual_seed(recipe.seed)
     model = make_model(recipe.model, problem.inputs, problem.outputs, problem.train.name)
     if recipe.dtype == "float64":
         model.double()
-    loader = DataLoader(problem.train, recipe.batch_size, shuffle=True, seed=recipe.seed)
+    model.to(device)
+    loader = DataLoader(problem.train, recipe.batch_size, shuffle=True, seed=recipe.seed, device=device)
     optimizer = _optimizer(recipe, model)
     every = recipe.schedule_every or ("step" if _name(recipe.schedule) in ("OneCycleLR", "CyclicLR") else "epoch")
     steps = -(-len(loader) // recipe.accumulate)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..devices import is_array, to_host
 from ..tensor import Tensor
 
 Array = npt.NDArray[Any]
@@ -21,13 +22,15 @@ _NUMBERS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 def take_arrays(tree: Any, arrays: dict[str, Array], path: str = "") -> Any:
     """The tree as JSON can hold it; its arrays go to ``arrays`` under their path, such as ``model/0.weight``.
 
+    Arrays on a GPU are copied to the CPU, so that what is saved does not depend on the device.
+
     Raises:
         TypeError: for what is neither a dictionary with names, a list, an array, text, a number nor ``None``.
     """
     if isinstance(tree, Tensor):
         tree = tree.data
-    if isinstance(tree, np.ndarray):
-        arrays[path] = tree
+    if is_array(tree):
+        arrays[path] = to_host(tree)
         return {_ARRAY: path}
     if isinstance(tree, Mapping):
         if not all(isinstance(key, str) for key in tree):
