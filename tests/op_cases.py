@@ -14,7 +14,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from minigrad import ops
+from minigrad import devices, ops
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 Case = Callable[[Draw], tuple[Callable[..., Any], list[Any]]]
@@ -26,6 +26,11 @@ SOLID = hnp.array_shapes(min_dims=1, max_dims=3, max_side=3)
 def numbers(draw: Draw, shape: tuple[int, ...], low: float = -2.0, high: float = 2.0) -> np.ndarray:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     return np.asarray(rng.uniform(low, high, shape))
+
+
+def beside(x: Any, factor: Any) -> Any:
+    """A factor that is no input of the case, on the device of one that is."""
+    return None if factor is None else devices.to_device(factor, x.device)
 
 
 def broadcastable(draw: Draw, count: int) -> tuple[tuple[int, ...], ...]:
@@ -296,7 +301,12 @@ def binary_cross_entropy_with_logits(draw: Draw) -> Any:
     shape, reduction = draw(SHAPES), draw(REDUCTIONS)
     x, target = numbers(draw, shape), numbers(draw, shape, 0, 1)
     weight, pos_weight = ([None, numbers(draw, shape, 0.5, 2)][draw(st.integers(0, 1))] for _ in range(2))
-    return lambda x, t: ops.binary_cross_entropy_with_logits(x, t, weight, pos_weight, reduction=reduction), [x, target]
+
+    def loss(x: Any, target: Any) -> Any:
+        own = [beside(x, factor) for factor in (weight, pos_weight)]
+        return ops.binary_cross_entropy_with_logits(x, target, *own, reduction=reduction)
+
+    return loss, [x, target]
 
 
 def binary_cross_entropy(draw: Draw) -> Any:
@@ -317,7 +327,7 @@ def classification(op: Any) -> Case:
         reduction = draw(REDUCTIONS)
 
         def loss(x: Any, labels: Any) -> Any:
-            own = None if weight is None else weight.astype(x.dtype)
+            own = None if weight is None else beside(x, weight.astype(x.dtype))
             return op(x, labels, own, ignore_index=ignore, reduction=reduction)
 
         return loss, [x, labels]
