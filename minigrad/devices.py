@@ -74,7 +74,7 @@ class CudaStatus:
 def cuda_status() -> CudaStatus:
     """Look for CuPy, the driver and a GPU; never raises."""
     try:
-        cupy = importlib.import_module("cupy")
+        cupy = _import_cupy()
     except ImportError as error:
         missing = (error.name or "").partition(".")[0] == "cupy"
         problem = "CuPy is not installed" if missing else f"CuPy cannot be imported ({_line(error)})"
@@ -94,6 +94,10 @@ def cuda_status() -> CudaStatus:
     if not count:
         return CudaStatus((), driver, built_for, "there is no GPU that CUDA can use", "see what nvidia-smi says")
     return CudaStatus(names, driver, built_for)
+
+
+def _import_cupy() -> Any:
+    return importlib.import_module("cupy")
 
 
 def update_problem() -> str:
@@ -141,7 +145,7 @@ def library() -> Any:
         if not status.usable:
             reason = "driver" if "driver" in status.problem else "unavailable"
             raise DeviceError(f"cuda is not available: {status.problem}; {status.remedy}", reason)
-        load(importlib.import_module("cupy"))
+        load(_import_cupy())
     return _cupy
 
 

@@ -41,7 +41,7 @@ class Entry:
 
 
 class Buffer:
-    """The parameters of one dtype on one device, contiguous in order of layer, tensor, unit, with their gradients."""
+    """The parameters of one dtype, contiguous in order of layer, then tensor, then unit, with their gradients."""
 
     def __init__(self, dtype: np.dtype[Any], device: str, entries: Sequence[Entry]) -> None:
         size = entries[-1].stop
@@ -100,14 +100,14 @@ class Buffer:
 
 
 class ParameterStore:
-    """Flat buffers, one per dtype and device, and the table of ranges: units, tensors, layers.
+    """Flat buffers on one device, one per dtype, and the table of ranges: units, tensors, layers.
 
     The order is by layer in order of first appearance, then by tensor as given, so that a layer is one range also
     when param groups split its weight from its bias.
 
     Raises:
         TypeError: for something that is not a tensor, or not floating.
-        ValueError: for no parameters, a tensor computed from others, or one given twice.
+        ValueError: for no parameters, a tensor computed from others, one given twice, or parameters on two devices.
     """
 
     def __init__(self, parameters: Iterable[tuple[str, Tensor]]) -> None:
@@ -116,20 +116,21 @@ class ParameterStore:
         layers: dict[str, list[tuple[str, Tensor]]] = {}
         for name, parameter in named:
             layers.setdefault(_layer_of(name, parameter), []).append((name, parameter))
-        by_kind: dict[tuple[np.dtype[Any], str], list[Entry]] = {}
+        by_dtype: dict[np.dtype[Any], list[Entry]] = {}
         tensor_id = unit_id = 0
         for layer_id, (layer, members) in enumerate(layers.items()):
             for name, parameter in members:
-                entries = by_kind.setdefault((parameter.dtype, parameter.device), [])
+                entries = by_dtype.setdefault(parameter.dtype, [])
                 start = entries[-1].stop if entries else 0
                 units = parameter.shape[0] if parameter.ndim >= 2 and parameter.size else 1
                 ids = {"unit": unit_id, "tensor": tensor_id, "layer": layer_id, "global": 0}
                 entries.append(Entry(name, parameter, layer, start, start + parameter.size, units, ids))
                 tensor_id += 1
                 unit_id += units
+        self.device = named[0][1].device
         self.layers = tuple(layers)
         self.counts = {"unit": unit_id, "tensor": tensor_id, "layer": len(layers), "global": 1}
-        self.buffers = tuple(Buffer(*kind, entries) for kind, entries in by_kind.items())
+        self.buffers = tuple(Buffer(dtype, self.device, entries) for dtype, entries in by_dtype.items())
         self.entries = {entry.name: entry for buffer in self.buffers for entry in buffer.entries}
         # For each kind of clip_grad_ call on these gradients, the entries of the last one and its tables.
         self.clip_layouts: dict[Any, tuple[list[Entry], Any]] = {}
@@ -183,5 +184,10 @@ def _check(named: Sequence[tuple[str, Tensor]]) -> None:
             raise ValueError(f"parameter {name!r} is given twice, first as {seen[id(parameter)]!r}")
         if name in names:
             raise ValueError(f"two parameters are named {name!r}; pass named_parameters() of the whole model")
+        if parameter.device != named[0][1].device:
+            raise ValueError(
+                f"parameter {name!r} is on {parameter.device}, but {named[0][0]!r} on {named[0][1].device}; move the "
+                "whole model to one device first, with .to()"
+            )
         seen[id(parameter)] = name
         names.add(name)

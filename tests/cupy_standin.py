@@ -2,18 +2,18 @@
 
 It is as strict as CuPy 14.2, whose files are named at each rule, so that what runs here has a fair chance on a GPU:
 
-- no implicit copy to NumPy, and no NumPy array as an operand (cupy/_core/core.pyx, ``__array__``; cupy/_core/_kernel.pyx,
+- no implicit copy to NumPy, and no NumPy array as an operand (cupy/_core/core.pyx, ``__array__``; _kernel.pyx,
   ``_preprocess_args``);
-- NumPy's ufuncs are handed over by name, with the methods that CuPy's ufuncs have: ``reduce`` of add and multiply alone,
-  ``at`` (core.pyx, ``__array_ufunc__``; _kernel.pyx, ``ufunc.reduce``);
+- NumPy's ufuncs are handed over by name, with the methods that CuPy's ufuncs have: ``reduce`` of add and multiply
+  alone (core.pyx, ``__array_ufunc__``; _kernel.pyx, ``ufunc.reduce``);
 - NumPy's other functions are handed over if CuPy has one of that name, with its own arguments (core.pyx,
   ``__array_function__``); here those in `FUNCTIONS`, whose arguments a test compares with CuPy's where it is installed;
 - an index that is out of range wraps around, one array of bools may index, and what is assigned to a slice is an array
   of CuPy's or a number (cupy/_core/_routines_indexing.pyx);
 - reductions give arrays, also of no axes, never numbers.
 
-Copies in a stream happen when somebody waits for the stream, so reading too early, or reusing memory that is still to be
-copied from, gives wrong numbers here as it may on a GPU.
+Copies in a stream happen when somebody waits for the stream, so reading too early, or reusing memory that is still to
+be copied from, gives wrong numbers here as it may on a GPU.
 """
 
 from __future__ import annotations

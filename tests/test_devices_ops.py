@@ -7,7 +7,7 @@ import inspect
 import cupy_standin
 import numpy as np
 import pytest
-from device_tools import assert_on_gpu, assert_same, gpu  # noqa: F401 - the fixture
+from device_tools import assert_on_gpu, assert_same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from op_cases import CASES
@@ -166,7 +166,7 @@ def test_tensors_of_two_devices_in_one_op_are_refused_in_words(gpu, name, order)
     ],
 )
 def test_an_index_that_is_out_of_range_does_not_wrap_around(gpu, select):
-    with pytest.raises(IndexError, match="out of (bounds|range)"):
+    with pytest.raises(IndexError, match=r"out of (bounds|range)"):
         select(minigrad.tensor([[1.0, 2.0], [3.0, 4.0]], device="cuda"))
 
 
@@ -195,13 +195,13 @@ def test_what_goes_wrong_on_the_gpu_is_one_error_and_changes_nothing(gpu, monkey
     assert caught.value.reason == reason
     assert caught.value.__cause__ is error
     monkeypatch.setattr(cupy_standin.ndarray, "__mul__", broken)
-    with pytest.raises(devices.DeviceError, match="^the gradient rule of"):
+    with pytest.raises(devices.DeviceError, match=r"^the gradient rule of"):
         y.backward()
     assert x.grad is None
     assert host.grad is None
     assert host.tolist() == [3.0, 4.0]
     monkeypatch.setattr(cupy_standin.ndarray, "get", broken)
-    with pytest.raises(devices.DeviceError, match="^copying from the GPU: "):
+    with pytest.raises(devices.DeviceError, match=r"^copying from the GPU: "):
         x.cpu()
 
 

@@ -85,8 +85,7 @@ def prepare(arguments: Arguments, out: Console, command: str = "minigrad train")
 
 def compile_kernels(optimizer: Optimizer, out: Console) -> None:
     """Compile the update kernels before the first step, and say so where they do not come from the cache."""
-    on_gpu = any(buffer.device != "cpu" for buffer in optimizer.store.buffers)
-    if on_gpu or _is_compiled(optimizer):  # those of a GPU are compiled when they first run
+    if optimizer.store.device != "cpu" or _is_compiled(optimizer):  # those of a GPU are compiled when they first run
         optimizer.prepare()
         return
     started = time.perf_counter()

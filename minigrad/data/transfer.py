@@ -13,22 +13,20 @@ from ..devices import device_errors, library
 class Transfer:
     """Arrays on their way to the GPU.
 
-    They are copied into page-locked memory, from where the GPU reads them itself, in a stream of its own. `arrays`
-    waits until they are there. The page-locked memory is kept until then, so that nothing else is written to it.
+    They are copied into page-locked memory, from where the GPU reads them itself, in ``stream``. `arrays` waits until
+    they are there. The page-locked memory is kept until then, so that nothing else is written to it.
 
     Raises:
         DeviceError: if there is not enough memory, or the GPU was lost.
     """
 
-    def __init__(self, arrays: Iterable[Any]) -> None:
+    def __init__(self, arrays: Iterable[Any], stream: Any) -> None:
         with device_errors("copying a batch to the GPU"):
-            cuda = library().cuda
             self._held = [_page_locked(array) for array in arrays]
             # In the memory of the stream that computes. It may have been in use there a moment ago, by work that has
             # been put in that stream and is not done, so the copy has to wait for it.
             self._arrays = [library().empty(array.shape, array.dtype) for array in self._held]
-            stream = _copying_stream()
-            stream.wait_event(cuda.get_current_stream().record())
+            stream.wait_event(library().cuda.get_current_stream().record())
             for array, source in zip(self._arrays, self._held, strict=True):
                 array.set(source, stream=stream)
             self._done = stream.record()
@@ -43,10 +41,11 @@ class Transfer:
 
 def transferred(batches: Iterable[Iterable[Any]]) -> Iterator[list[Any]]:
     """Batches of arrays on the GPU, each copied while its receiver works on the one before."""
+    stream = library().cuda.Stream(non_blocking=True)
     waiting: Transfer | None = None
     try:
         for arrays in batches:
-            before, waiting = waiting, Transfer(arrays)
+            before, waiting = waiting, Transfer(arrays, stream)
             if before is not None:
                 yield before.arrays()
         if waiting is not None:
@@ -63,14 +62,3 @@ def _page_locked(array: Any) -> Any:
     held = np.frombuffer(memory, array.dtype, array.size).reshape(array.shape)
     held[...] = array
     return held
-
-
-_streams: dict[Any, Any] = {}
-
-
-def _copying_stream() -> Any:
-    """The stream in which batches are copied, which is not ordered with any other."""
-    cuda = library().cuda
-    if cuda not in _streams:
-        _streams[cuda] = cuda.Stream(non_blocking=True)
-    return _streams[cuda]

@@ -46,9 +46,9 @@ class Optimizer:
             become options of the groups.
         chain: rules and norms in order (`chain`), for an optimizer without a class of its own.
 
-    The parameters move into one contiguous buffer per dtype and device (`ParameterStore`): their ``data`` and ``grad``
-    are views of it from then on. A parameter whose gradient is ``None`` is skipped, and its own count of steps stands
-    still.
+    The parameters move into one contiguous buffer per dtype (`ParameterStore`), on their device: their ``data`` and
+    ``grad`` are views of it from then on. A parameter whose gradient is ``None`` is skipped, and its own count of steps
+    stands still.
 
     Attributes:
         stepped: whether the last `step` changed the parameters; a clip that skips non-finite gradients may not have.
