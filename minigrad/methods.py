@@ -408,6 +408,8 @@ def bool_only(op: str, value: Any) -> Any:
 
 def plain_index(key: Any) -> Any:
     """An index as NumPy takes it, with copies of arrays: they may change before the gradient is computed."""
+    if type(key) is int or type(key) is slice:  # the most frequent kinds
+        return key
     if isinstance(key, tuple):
         return tuple(plain_index(k) for k in key)
     if isinstance(key, Methods):
