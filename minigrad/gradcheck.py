@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from . import devices
 from .arrays import Array
 from .autograd import grad
 from .graph import collect
@@ -99,7 +100,8 @@ def check_gradients(
     """Compare the gradients of ``f`` with differences of its values, in float64.
 
     The outputs are weighted by random numbers, so that errors that cancel in a plain sum are seen. For the second
-    order the same comparison is made with the gradient in place of ``f``.
+    order the same comparison is made with the gradient in place of ``f``. Inputs on a GPU are moved there and the
+    outputs back each time, so what runs there is checked.
 
     Args:
         f: a function of tensors that returns a tensor or a tuple of them. It must be deterministic.
@@ -120,8 +122,9 @@ def check_gradients(
     """
     if order not in (1, 2):
         raise ValueError(f"check_gradients: order must be 1 or 2, not {order!r}")
-    given = [inputs] if isinstance(inputs, Tensor | np.ndarray) else list(inputs)
-    arrays = [np.asarray(x.data if isinstance(x, Tensor) else x) for x in given]
+    given = [inputs] if isinstance(inputs, Tensor) or devices.is_array(inputs) else list(inputs)
+    arrays = [devices.to_host(x.data if isinstance(x, Tensor) else x) for x in given]
+    homes = [devices.device_of(x.data if isinstance(x, Tensor) else x) for x in given]
     checked = [i for i, array in enumerate(arrays) if array.dtype.kind == "f"]
     if not checked:
         raise ValueError("check_gradients: no input is of a float dtype, so there is nothing to check")
@@ -129,9 +132,9 @@ def check_gradients(
     def values(tensors: list[Tensor]) -> Outputs:
         arguments: list[Any] = list(given)
         for i, tensor in zip(checked, tensors, strict=True):
-            arguments[i] = tensor
+            arguments[i] = tensor.to(homes[i])
         result = f(*arguments)
-        return [result] if isinstance(result, Tensor) else list(result)
+        return [y.cpu() for y in ([result] if isinstance(result, Tensor) else result)]
 
     function: Function = values
     points = [arrays[i].astype(np.float64) for i in checked]

@@ -15,6 +15,7 @@ from op_cases import CASES
 import minigrad
 from minigrad import devices, nn, ops
 from minigrad.autograd import grad
+from minigrad.gradcheck import check_gradients
 from minigrad.ops import PRIMITIVES
 from minigrad.tensor import Tensor
 
@@ -111,6 +112,18 @@ def test_adding_at_positions_is_the_sum_at_each(gpu, positions):
     expected = np.full(6, 0.5)
     np.add.at(expected, positions, values)
     assert_same(total, expected)
+
+
+def test_gradients_on_the_gpu_can_be_checked_there(gpu):
+    seen = []
+
+    def f(x, w):
+        seen.append((x.device, w.device))
+        return (x @ w).tanh(), w.relu()
+
+    x, w = np.random.default_rng(0).standard_normal((2, 3, 3))
+    assert check_gradients(f, [minigrad.tensor(x, device="cuda"), minigrad.tensor(w, device="cuda")])
+    assert set(seen) == {("cuda", "cuda")}
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
