@@ -107,6 +107,13 @@ def update_problem() -> str:
     return ""
 
 
+def require_updates() -> None:
+    """Raise DeviceError unless a model can be trained on the GPU: arrays can live there, and optimizers step there."""
+    library()
+    if problem := update_problem():
+        raise DeviceError(f"cuda is not available: {problem}; {INSTALL}", "unavailable")
+
+
 def _diagnosis(error: Exception, driver: str, built_for: str) -> tuple[str, str]:
     """The problem and the remedy that an error of CUDA's runtime stands for."""
     text = _line(error)

@@ -320,6 +320,8 @@ def test_what_was_found_is_listed_and_missing_kernels_are_told(gpu, capsys, monk
         "cuda: no training: numba-cuda is not installed, which compiles the update kernels",
         "  pip install 'minigrad[cuda]'",
     ]
+    assert cli.main(["train", "--device", "cuda", "--no-output"]) == 2
+    assert "cuda is not available: numba-cuda is not installed" in capsys.readouterr().err
     monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: object())
     cli.main(["devices"])
     assert len(capsys.readouterr().out.splitlines()) == 4

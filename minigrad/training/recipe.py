@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import data, nn, optim, schedulers
 from ..data import DataLoader, Dataset
+from ..devices import require_updates
 from ..optim import Optimizer
 from ..random import manual_seed
 from ..suggest import unknown
@@ -150,6 +151,8 @@ def make_run(recipe: Recipe, problem: Problem, callbacks: Iterable[Callback] = (
         minigrad.devices.DeviceError: for a GPU that cannot be used.
         ValueError, TypeError: for unknown names, or values outside their range; the text says which.
     """
+    if device != "cpu":
+        require_updates()
     manual_seed(recipe.seed)
     model = make_model(recipe.model, problem.inputs, problem.outputs, problem.train.name)
     if recipe.dtype == "float64":
