@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..devices import to_host
+
 
 @dataclass(frozen=True)
 class Range:
@@ -63,8 +65,8 @@ def number(value: float) -> str:
 
 def measure(value: Any) -> Range:
     """The range of a number or an array, computed in float64."""
-    array = value if hasattr(value, "dtype") else np.asarray(value)
-    kind = "number" if array is not value else str(array.dtype)
+    array = to_host(value)
+    kind = str(array.dtype) if hasattr(value, "dtype") else "number"
     if array.dtype.kind == "c":
         array = np.abs(array)
     finite = np.isfinite(array)
