@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
-from .devices import translated
+from .gpu import translated
 from .observers import Observer, watching
 from .ops.elementwise import add
 from .ops.primitive import ALL_VALUES, Primitive, Recipe

@@ -352,7 +352,7 @@ class Methods(Traced):
         >>> x.to("cuda", np.float64), x.to(device="cuda", dtype=np.float64), x.to(weight)
 
         Raises:
-            minigrad.devices.DeviceError: for a GPU where there is none to use; it says why.
+            minigrad.gpu.DeviceError: for a GPU where there is none to use; it says why.
         """
         wanted, kind = devices.target("to", to, device, dtype)
         moved = self if kind is None else self.astype(kind)

@@ -14,6 +14,7 @@ from .arguments import named_arguments
 from .array_like import ArrayLike
 from .arrays import DEFAULT_DTYPE, Array, as_array
 from .devices import DEVICE_ARRAYS
+from .gpu import translated
 from .graph import NO_VERSION, RETAIN, Edge, Node, tick, walk
 from .hooks import RemovableHandle
 from .methods import plain_index
@@ -383,7 +384,7 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
     except (TypeError, ValueError, IndexError) as error:
         raise explained(primitive, arrays, settings, error) from error
     except Exception as error:
-        raise devices.translated(error, primitive.name) from error
+        raise translated(error, primitive.name) from error
     if type(out) is not np.ndarray:
         if type(out) in DEVICE_ARRAYS:
             devices.refuse_mixed(primitive.name, arrays)  # what CuPy lets pass, such as labels on the CPU

@@ -9,6 +9,7 @@ import cupy_standin
 import pytest
 
 from minigrad import devices
+from minigrad import gpu as gpu_module
 
 
 @pytest.fixture(scope="module", params=["stand-in", pytest.param("CuPy", marks=pytest.mark.gpu)])
@@ -17,8 +18,8 @@ def gpu(request: pytest.FixtureRequest) -> Iterator[Any]:
     before = devices._cupy, set(devices.DEVICE_ARRAYS)
     if request.param == "stand-in":
         devices.load(cupy_standin)
-    elif not devices.cuda_status().usable:
-        pytest.skip(f"no GPU: {devices.cuda_status().problem}")
+    elif not gpu_module.cuda_status().usable:
+        pytest.skip(f"no GPU: {gpu_module.cuda_status().problem}")
     else:
         devices.library()
     yield devices.library()

@@ -11,6 +11,7 @@ from device_tools import assert_on_gpu, assert_same
 
 import minigrad
 from minigrad import cli, data, devices, nn, training
+from minigrad import gpu as gpu_module
 from minigrad.data import DataLoader, Dataset
 from minigrad.random import manual_seed
 from minigrad.tensor import Tensor
@@ -278,12 +279,12 @@ def test_what_is_wrong_with_cuda_is_said_with_the_remedy(no_gpu, capsys, name):
     change, problem, remedy = CASES[name]
     runtime = types.SimpleNamespace(**{**vars(cupy_standin.runtime), **change})
     fake = types.SimpleNamespace(cuda=types.SimpleNamespace(runtime=runtime), ndarray=cupy_standin.ndarray)
-    no_gpu.setattr(devices, "_import_cupy", lambda: fake)
+    no_gpu.setattr(gpu_module, "import_cupy", lambda: fake)
     assert cli.main(["devices"]) == 0
     printed = capsys.readouterr().out
     assert f"cuda: not available: {problem}" in printed
     assert remedy in printed
-    with pytest.raises(devices.DeviceError, match="cuda is not available: ") as caught:
+    with pytest.raises(gpu_module.DeviceError, match="cuda is not available: ") as caught:
         minigrad.zeros(3, device="cuda")
     assert problem in str(caught.value)
     assert cli.main(["train", "--device", "cuda", "--no-output"]) == 2
@@ -295,8 +296,8 @@ def test_without_cupy_the_extra_is_named(no_gpu, capsys):
     def missing():
         raise ModuleNotFoundError("No module named 'cupy'", name="cupy")
 
-    no_gpu.setattr(devices, "_import_cupy", missing)
-    with pytest.raises(devices.DeviceError, match=r"CuPy is not installed; pip install 'minigrad\[cuda\]'"):
+    no_gpu.setattr(gpu_module, "import_cupy", missing)
+    with pytest.raises(gpu_module.DeviceError, match=r"CuPy is not installed; pip install 'minigrad\[cuda\]'"):
         Tensor([1.0]).to("cuda")
     cli.main(["devices"])
     assert "cuda: not available: CuPy is not installed\n  pip install 'minigrad[cuda]'" in capsys.readouterr().out
@@ -304,15 +305,15 @@ def test_without_cupy_the_extra_is_named(no_gpu, capsys):
     def broken():
         raise ImportError("libcudart.so.12: cannot open shared object file")
 
-    no_gpu.setattr(devices, "_import_cupy", broken)
-    assert "cannot be imported (libcudart.so.12" in devices.cuda_status().problem
+    no_gpu.setattr(gpu_module, "import_cupy", broken)
+    assert "cannot be imported (libcudart.so.12" in gpu_module.cuda_status().problem
 
 
 def test_what_was_found_is_listed_and_missing_kernels_are_told(gpu, capsys, monkeypatch):
     if gpu is not cupy_standin:
         pytest.skip("another machine has other GPUs")
-    monkeypatch.setattr(devices, "_import_cupy", lambda: cupy_standin)
-    monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(gpu_module, "import_cupy", lambda: cupy_standin)
+    monkeypatch.setattr(gpu_module.importlib.util, "find_spec", lambda name: None)
     cli.main(["devices"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[2:] == [
@@ -323,6 +324,6 @@ def test_what_was_found_is_listed_and_missing_kernels_are_told(gpu, capsys, monk
     ]
     assert cli.main(["train", "--device", "cuda", "--no-output"]) == 2
     assert "cuda is not available: numba-cuda is not installed" in capsys.readouterr().err
-    monkeypatch.setattr(devices.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(gpu_module.importlib.util, "find_spec", lambda name: object())
     cli.main(["devices"])
     assert len(capsys.readouterr().out.splitlines()) == 4

@@ -13,6 +13,7 @@ from test_nn_layers import build, call
 
 import minigrad
 from minigrad import devices, nn, optim
+from minigrad import gpu as gpu_module
 from minigrad.random import manual_seed
 from minigrad.store import ParameterStore
 from minigrad.tensor import Tensor
@@ -128,7 +129,7 @@ def test_a_module_that_finds_no_room_on_the_gpu_stays_as_it_was(gpu, monkeypatch
         return asarray(*args, **kwargs)
 
     monkeypatch.setattr(gpu, "asarray", full)
-    with pytest.raises(devices.DeviceError, match="copying to the GPU: the GPU has not enough memory; take smaller"):
+    with pytest.raises(gpu_module.DeviceError, match="copying to the GPU: the GPU has not enough memory; take smaller"):
         net.to("cuda")
     assert all(p.data is array for p, array in zip(net.parameters(), arrays, strict=True))
     for name, value in contents(net).items():

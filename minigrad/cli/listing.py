@@ -6,7 +6,7 @@ import os
 from importlib.metadata import version
 
 from ..data import DATASETS
-from ..devices import INSTALL, CudaStatus, cuda_status, update_problem
+from ..gpu import INSTALL, CudaStatus, cuda_status, update_problem
 from ..kernels.threads import get_num_threads
 from ..nn.containers import ACTIVATIONS, NORMS
 from ..suggest import unknown

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..devices import device_errors, library
+from ..devices import library
+from ..gpu import device_errors
 
 
 class Transfer:

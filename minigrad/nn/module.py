@@ -109,7 +109,7 @@ class Module(Registry):
         made, so move a model before making its optimizer.
 
         Raises:
-            minigrad.devices.DeviceError: if the GPU cannot be used, or has not enough memory; the model is as before.
+            minigrad.gpu.DeviceError: if the GPU cannot be used, or has not enough memory; the model is as before.
         """
         return self._convert("to", *devices.target(f"{type(self).__name__}.to", to, device, dtype))
 

@@ -148,7 +148,7 @@ def make_run(recipe: Recipe, problem: Problem, callbacks: Iterable[Callback] = (
     """A run at its beginning, on a device. The seed alone decides the initial parameters and the batches.
 
     Raises:
-        minigrad.devices.DeviceError: for a GPU that cannot be used.
+        minigrad.gpu.DeviceError: for a GPU that cannot be used.
         ValueError, TypeError: for unknown names, or values outside their range; the text says which.
     """
     if device != "cpu":
