@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -62,14 +61,14 @@ def _factors(clip: Clip, layout: Layout) -> Factors:
     if not clip.norms:
         return {}
     norms = {norm.name: layout.norm_values(norm) for norm in clip.norms}
-    # A numbered clip's rule has names of its own, its function those that it was written with.
-    own_names = [p.name for p in inspect.signature(clip.rule.function).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    columns = [layout.program.columns[name] for name in clip.rule.hypers]
-    found = {}
-    for row, number in layout.parts(clip.norms[0].scope):
-        options = dict(zip(own_names, layout.scalars[row, columns].tolist(), strict=True))
+    parts = layout.parts(clip.norms[0].scope)
+    found: Factors = {}
+    for row in dict.fromkeys(row for row, _ in parts):
+        numbers = [number for other, number in parts if other == row]
+        options = {name: float(layout.scalars[row, layout.program.columns[name]]) for name in clip.rule.hypers}
         # The rule is linear in the update, so on an update of 1 it gives its factor.
-        found[row, number] = clip.rule.function(1.0, *(float(norms[n][number]) for n in clip.rule.norms), **options)
+        factors = clip.rule(np.ones(len(numbers)), *(norms[n][numbers] for n in clip.rule.norms), **options)
+        found |= {(row, number): factor for number, factor in zip(numbers, factors.tolist(), strict=True)}
     return found
 
 

@@ -25,18 +25,16 @@ def plain_rules(
 ) -> Arrays:
     """The rules on flat arrays by name (update, param, grad, state); new arrays with what they leave behind."""
     result = {name: array.copy() for name, array in arrays.items()}
-    dtype = result["param"].dtype.type
-    with np.errstate(all="ignore"):
-        for i in range(result["param"].size):
-            element: dict[str, Any] = {name: array[i] for name, array in arrays.items()}
-            for rule in rules:
-                given = [element[name] if name in element else norms[name] for name in rule.inputs]
-                returned = rule(*given, **{name: hypers[name] for name in rule.hypers})
-                returned = returned if isinstance(returned, tuple) else (returned,)
-                # What a rule leaves is a number of the parameter's dtype, also where it is a constant.
-                element |= {name: dtype(value) for name, value in zip(rule.outputs, returned, strict=True)}
-            for name in result:
-                result[name][i] = element[name]
+    for i in range(result["param"].size):
+        element: dict[str, Any] = {name: array[i] for name, array in arrays.items()}
+        for rule in rules:
+            given = [element[name] if name in element else norms[name] for name in rule.inputs]
+            returned = rule(*given, **{name: hypers[name] for name in rule.hypers})
+            returned = returned if isinstance(returned, tuple) else (returned,)
+            element |= dict(zip(rule.outputs, returned, strict=True))
+        for name in result:
+            assert type(element[name]) is result["param"].dtype.type
+            result[name][i] = element[name]
     return result
 
 

@@ -58,4 +58,12 @@ FUNCTIONS: dict[Any, str] = {
     builtins.max: "max",
     builtins.min: "min",
 }
-MATH = {"sqrt": sqrt, "exp": exp, "log": log, "sign": sign, "abs": builtins.abs, "maximum": maximum, "minimum": minimum}
+MATH: dict[str, Any] = {
+    "sqrt": sqrt,
+    "exp": exp,
+    "log": log,
+    "sign": sign,
+    "abs": builtins.abs,
+    "maximum": maximum,
+    "minimum": minimum,
+}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..store import SCOPES
+from .interpret import Reading, bound
 
 # What a rule works on besides its own state, and what a norm is taken of.
 VALUES = ("update", "param", "grad")
@@ -17,11 +18,12 @@ VALUES = ("update", "param", "grad")
 
 @dataclass(frozen=True)
 class Assignment:
-    """One statement of a rule: a name, and the expression that is computed for it."""
+    """One statement of a rule: a name, the expression that is computed for it, the line of its file, its text."""
 
     target: str
     value: ast.expr
     line: int
+    text: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +32,7 @@ class Rule:
 
     Attributes:
         name: the function's name.
-        function: the function itself; calling the rule calls it.
+        function: the function that it was made of.
         source: its text.
         inputs: the positional arguments, in order.
         state: the names of its state slots, one value per parameter element each.
@@ -53,8 +55,15 @@ class Rule:
     init: Mapping[str, float | str] = field(default_factory=dict)
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
-        """Run the rule as plain Python, on scalars."""
-        return self.function(*args, **keywords)
+        """Run the rule as plain Python, in the arithmetic of the kernels (`minigrad.rules.interpret`).
+
+        Inputs are NumPy scalars of the parameter's dtype, or arrays of one shape; hyper-parameters and norms are
+        Python floats. Returns what the rule returns, in the dtype of the inputs.
+        """
+        reading = Reading(self, bound(self, args, keywords))
+        reading.run()
+        found = tuple(reading.values[name] for name in self.outputs)
+        return found if len(found) > 1 else found[0]
 
     def __repr__(self) -> str:
         return f"<rule {self.name}({', '.join(self.inputs)}; {', '.join(self.hypers)})>"
@@ -66,7 +75,11 @@ class Rule:
             def visit_Name(self, node: ast.Name) -> ast.Name:
                 return ast.Name(names.get(node.id, node.id), node.ctx)
 
-        body = tuple(replace(a, value=Renaming().visit(copy.deepcopy(a.value))) for a in self.body)
+        def renamed(a: Assignment) -> Assignment:
+            target, value = names.get(a.target, a.target), Renaming().visit(copy.deepcopy(a.value))
+            return Assignment(target, value, a.line, f"{target} = {ast.unparse(value)}")
+
+        body = tuple(map(renamed, self.body))
         inputs = tuple(names.get(name, name) for name in self.inputs)
         hypers = tuple(names.get(name, name) for name in self.hypers)
         return replace(self, inputs=inputs, hypers=hypers, body=body)

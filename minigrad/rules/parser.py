@@ -183,7 +183,8 @@ class _Parser:
         checked = self._condition(value) if is_condition else self._expression(value)
         self.known.add(target)
         (self.conditions.add if is_condition else self.conditions.discard)(target)
-        return Assignment(target, checked, self.first + statement.lineno - 1)
+        text = " ".join((ast.get_source_segment(self.source, statement) or "").split())
+        return Assignment(target, checked, self.first + statement.lineno - 1, text)
 
     def _is_condition(self, node: ast.expr) -> bool:
         negation = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
