@@ -7,11 +7,15 @@ from typing import Any, Self
 from .graph import tick
 
 
+# Where a hook stands among others that are called in the order of their keys.
+FIRST, LAST = -(1 << 62), 1 << 62
+
+
 class RemovableHandle:
     """What registering a hook returns: ``remove()`` takes the hook off, as does leaving a ``with`` block."""
 
-    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
-        self._hooks, self._key = hooks, tick()
+    def __init__(self, hooks: dict[int, Any], hook: Any, place: int = 0) -> None:
+        self._hooks, self._key = hooks, place + tick()
         hooks[self._key] = hook
 
     def remove(self) -> None:

@@ -11,10 +11,11 @@ from ..clipping import Clip
 from ..graph import tick
 from ..kernels.plan import Element, Plan
 from ..kernels.program import Cohort, Layout, Program
-from ..rules import rule
+from ..rules import Rule, rule
 from ..store import ParameterStore
 from .chain import PlanText
 from .optimizer import Optimizer
+from .watch import Slow
 from .state import export_state, import_state, same_keys, whole_number
 
 
@@ -79,7 +80,8 @@ class Lookahead(Optimizer):
         self.base, self.k, self.alpha, self.momentum = optimizer, k, alpha, momentum
         self.counter = self.steps = 0
         self.param_groups, self.defaults = optimizer.param_groups, optimizer.defaults
-        self._pre_hooks, self._post_hooks = {}, {}
+        self._pre_hooks, self._post_hooks, self._watches = {}, {}, ()
+        self._schedulers = optimizer._schedulers
         self._slow: Layout | None = None
         self._fast: Program | None = None  # whose state the slow step reads
         optimizer.extra_slots = ("slow", *(["slow_momentum"] if momentum == "pullback" else []))
@@ -117,6 +119,16 @@ class Lookahead(Optimizer):
         """How many fast steps were skipped."""
         return self.base.skipped
 
+    @property
+    def innermost(self) -> Optimizer:
+        """The optimizer inside."""
+        return self.base
+
+    def slow_step(self) -> Slow:
+        """Where in the cycle the run stands, and the rules of its slow step."""
+        rules = self._slow_rules()
+        return Slow(self.k, self.alpha, self.counter, rules, self._first_moment() if len(rules) > 1 else None)
+
     def clip_reports(self) -> list[ClipReport]:
         """What each clip did in the last fast step."""
         return self.base.clip_reports()
@@ -131,7 +143,8 @@ class Lookahead(Optimizer):
         memo[id(self)] = new
         new.base = copy.deepcopy(self.base, memo)
         new.param_groups, new.defaults = new.base.param_groups, new.base.defaults
-        new._pre_hooks, new._post_hooks, new._slow = {}, {}, None
+        new._pre_hooks, new._post_hooks, new._watches, new._slow = {}, {}, (), None
+        new._schedulers = new.base._schedulers
         return new
 
     def chain(self) -> list[Element]:
@@ -165,12 +178,16 @@ class Lookahead(Optimizer):
             for version in layout.versions:
                 version[0] = now
 
+    def _first_moment(self) -> str | None:
+        return next((s for s in ("momentum_buffer", "exp_avg") if s in self.base.prepare().plan.state), None)
+
+    def _slow_rules(self) -> tuple[Rule, ...]:
+        if self._first_moment() is None or self.momentum == "keep":
+            return (look_ahead,)
+        return (look_ahead, reset_momentum if self.momentum == "reset" else pull_back_momentum)
+
     def _slow_program(self) -> Program:
-        slot = next((s for s in ("momentum_buffer", "exp_avg") if s in self.base.prepare().plan.state), None)
-        rules = [look_ahead]
-        if slot is not None and self.momentum != "keep":
-            rules.append(reset_momentum if self.momentum == "reset" else pull_back_momentum)
-        return Program(Plan(rules), self.store)
+        return Program(Plan(self._slow_rules()), self.store)
 
     def _slow_layout(self) -> Layout:
         """The tables of the slow step, for the parameters that the fast step has just moved."""

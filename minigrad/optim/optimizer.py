@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,10 @@ from .chain import PlanText
 from .common import negate
 from .groups import ParamGroup, check_option, named_groups
 from .state import export_state, import_state
+from .watch import Slow, Watch
+
+if TYPE_CHECKING:
+    from ..study.explanation import Explanation
 
 Array = npt.NDArray[Any]
 Hook = Callable[["Optimizer"], None]
@@ -86,6 +91,9 @@ class Optimizer:
         self.store: ParameterStore
         self._pre_hooks: dict[int, Hook] = {}
         self._post_hooks: dict[int, Hook] = {}
+        self._watches: tuple[Watch, ...] = ()
+        # Those that set options, in the order in which they were made.
+        self._schedulers: list[weakref.ref[Any]] = []
         # State by slot, then by buffer; ages of parameters that no cohort holds at the moment.
         self._state: dict[str, list[Array]] = {}
         self._ages: dict[str, int] = {}
@@ -163,12 +171,12 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         if self._pre_hooks:
-            for hook in list(self._pre_hooks.values()):
+            for _, hook in sorted(self._pre_hooks.items()):
                 hook(self)
         self._update()
         self.steps += 1
         if self._post_hooks:
-            for hook in list(self._post_hooks.values()):
+            for _, hook in sorted(self._post_hooks.items()):
                 hook(self)
         return loss
 
@@ -330,6 +338,7 @@ class Optimizer:
         new = copy.copy(self)
         memo[id(self)] = new
         new.defaults, new._pre_hooks, new._post_hooks = dict(self.defaults), {}, {}
+        new._watches, new._schedulers = (), []
         groups = []
         for group in self.param_groups:
             options = {name: value for name, value in group.items() if name != "params"}
@@ -364,6 +373,68 @@ class Optimizer:
     def register_step_post_hook(self, hook: Hook) -> RemovableHandle:
         """Call ``hook(optimizer)`` after each update."""
         return RemovableHandle(self._post_hooks, hook)
+
+    # --- seeing inside -------------------------------------------------------------------------------------------
+
+    def watch(self, names: str | Iterable[str] | None = None) -> Watch:
+        """Keep what each step overwrites, so that `explain` can say afterwards what the last step did::
+
+            with optimizer.watch("0.weight"):
+                optimizer.step()
+            print(optimizer.explain("0.weight", (3, 7)))
+
+        A watched step computes the same bits; it copies the parameters, their gradients and their state before the
+        update, and what the update left.
+
+        Args:
+            names: of the parameters to watch; all of them by default.
+
+        Returns:
+            A handle: ``remove()`` ends the watch, as does leaving a ``with`` block.
+
+        Raises:
+            ValueError: for a parameter that the optimizer does not have.
+        """
+        watch = Watch(self, names)
+        self._watches = (*(each for each in self._watches if each.active), watch)
+        return watch
+
+    def explain(self, name: str, index: int | tuple[int, ...] = (), *, coming: bool = False) -> Explanation:
+        """Every term of the last update of one weight, in order, with the rules' own lines; print it.
+
+        Args:
+            name: of the parameter.
+            index: of the weight in it: ``(3, 7)``.
+            coming: explain the update that the next step would make with the gradients as they are now, without
+                making it; nothing need be watched for that.
+
+        Raises:
+            RuntimeError: if the last step was not watched (`watch`).
+            ValueError: for a parameter that the optimizer does not have.
+            IndexError: for an index that the parameter does not have.
+        """
+        from ..study.update import explain_coming, explain_update
+
+        return explain_coming(self, name, index) if coming else explain_update(self, name, index)
+
+    @property
+    def innermost(self) -> Optimizer:
+        """The optimizer that makes the update: this one, or the one that it is wrapped around."""
+        return self
+
+    def slow_step(self) -> Slow | None:
+        """What is done after the last update, by an optimizer that is wrapped around another."""
+        return None
+
+    def origins(self, group: int) -> dict[str, str]:
+        """What set the scheduled options of a param group as they are now, in words, by the names that rules know."""
+        found: dict[str, str] = {}
+        self._schedulers = [ref for ref in self._schedulers if ref() is not None]
+        for ref in self._schedulers:
+            scheduler = ref()
+            for name, words in () if scheduler is None else scheduler.origins(group).items():
+                found[name] = words or found.get(name) or "set by hand, after a scheduler"
+        return found
 
     def clip_reports(self) -> list[ClipReport]:
         """What each clip did in the last step, range by range of its scope."""

@@ -91,20 +91,25 @@ class Reading:
         """The value as a number of the parameter's dtype."""
         if self.dtype is None:
             return value
-        return value.astype(self.dtype) if isinstance(value, np.ndarray) else self.dtype.type(value)
+        with np.errstate(all="ignore"):
+            return value.astype(self.dtype) if isinstance(value, np.ndarray) else self.dtype.type(value)
 
     def run(self) -> list[Computed]:
         """Every assignment with its value, in order; the names hold what the rule leaves then."""
-        with np.errstate(all="ignore"):
-            computed = [self._assign(assignment) for assignment in self.rule.body]
-            for name in self.rule.outputs:
-                self.values[name] = self.rounded(self.values[name])
+        computed = [self.assign(assignment) for assignment in self.rule.body]
+        self.finish()
         return computed
 
-    def _assign(self, assignment: Assignment) -> Computed:
+    def assign(self, assignment: Assignment) -> Computed:
+        """Run one statement."""
         self._choices = []
         value = self.values[assignment.target] = self.value(assignment.value)
         return Computed(assignment, value, tuple(self._choices))
+
+    def finish(self) -> None:
+        """Round what the rule leaves to the parameter's dtype, where it is no number of that dtype yet."""
+        for name in self.rule.outputs:
+            self.values[name] = self.rounded(self.values[name])
 
     def value(self, node: ast.expr) -> Any:
         """What an expression is, with the names as they are now."""
@@ -139,6 +144,7 @@ class Reading:
     def _aligned(self, values: Sequence[Any]) -> list[Any]:
         return [self.rounded(v) for v in values] if any(map(self.varies, values)) else list(values)
 
+    @np.errstate(all="ignore")
     def _apply(self, function: Callable[..., Any], *values: Any) -> Any:
         aligned = self._aligned(values)
         if any(isinstance(value, _ARRAYS) for value in aligned):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any, SupportsFloat
@@ -77,6 +78,7 @@ class ReduceLROnPlateau:
         self.num_bad_epochs = self.cooldown_counter = self.last_epoch = 0
         self._min_lrs()
         self._last_lr = [float(group["lr"]) for group in optimizer.param_groups]
+        optimizer._schedulers.append(weakref.ref(self))
 
     def _min_lrs(self) -> list[float]:
         groups = len(self.optimizer.param_groups)
@@ -136,6 +138,14 @@ class ReduceLROnPlateau:
     def get_last_lr(self) -> list[float]:
         """The learning rate after the last step, for each param group."""
         return list(self._last_lr)
+
+    def origins(self, group: int) -> dict[str, str | None]:
+        """In words, how the learning rate of a param group came by its value; None if another has set it since."""
+        if group >= len(self._last_lr):  # added since
+            return {}
+        if self.optimizer.param_groups[group]["lr"] != self._last_lr[group]:
+            return {"lr": None}
+        return {"lr": f"ReduceLROnPlateau after {self.last_epoch} metrics, the best {self.best!r}"}
 
     def preview(
         self, metrics: Iterable[SupportsFloat], path: str | PathLike[str] | None = None

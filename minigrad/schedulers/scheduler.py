@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+import weakref
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
@@ -83,6 +84,7 @@ class Scheduler:
         self._steps_before = optimizer.steps
         self._stepped = False
         self._write(self._values(self.epoch))
+        optimizer._schedulers.append(weakref.ref(self))
 
     # --- values ------------------------------------------------------------------------------------------------------
 
@@ -183,6 +185,20 @@ class Scheduler:
     def get_last_lr(self) -> list[float]:
         """The learning rate that this scheduler has last set, for each param group."""
         return self.get_last_values("lr")
+
+    def origins(self, group: int) -> dict[str, str | None]:
+        """For each option of a param group, in words, how this scheduler came to set it; None if another has since."""
+        found: dict[str, str | None] = {}
+        for name, option in self._options.items():
+            if group >= len(self._last[name]):  # added since
+                continue
+            now, schedule = self.optimizer.param_groups[group], self._schedules_of(name)[group]
+            if option.read(now) != self._last[name][group]:
+                found[name] = None
+                continue
+            start = f", from {option.initial(now)!r}" if schedule.relative else ""
+            found[name] = f"{type(self).__name__} at its step {self.epoch}: {schedule!r}{start}"
+        return found
 
     # --- looking ahead ---------------------------------------------------------------------------------------------
 

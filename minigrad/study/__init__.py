@@ -1,8 +1,9 @@
-"""Tools to see inside: what made a NaN, and what a graph looks like."""
+"""Tools to see inside: what an update did, what made a NaN, and what a graph looks like."""
 
 from .anomaly import Anomaly, AnomalyError
 from .detection import detect_anomaly
 from .drawing import Drawing, draw_graph
+from .explanation import Check, Explanation, Term
 from .trace import trace
 
-__all__ = ["Anomaly", "AnomalyError", "Drawing", "detect_anomaly", "draw_graph", "trace"]
+__all__ = ["Anomaly", "AnomalyError", "Check", "Drawing", "Explanation", "Term", "detect_anomaly", "draw_graph", "trace"]

@@ -1,0 +1,185 @@
+"""Watching updates: what a step is about to overwrite is copied first, so that it can be explained afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ..clipping import Clip
+from ..hooks import FIRST, LAST, RemovableHandle
+from ..kernels.plan import Plan
+from ..rules import Rule
+from ..store import Entry, ParameterStore
+from ..suggest import unknown
+
+if TYPE_CHECKING:
+    from .optimizer import Optimizer
+
+Array = npt.NDArray[Any]
+Arrays = dict[str, Array]
+
+
+@dataclass
+class Slow:
+    """What Lookahead did after a fast step.
+
+    Attributes:
+        k, alpha: as it was made.
+        counter: fast steps so far, this one included; it synchronises where k divides them.
+        rules: those of the slow step.
+        first: the slot of the first moment, which these rules call ``momentum``; ``None`` where it is kept.
+    """
+
+    k: int
+    alpha: float
+    counter: int
+    rules: tuple[Rule, ...]
+    first: str | None
+
+
+@dataclass
+class Record:
+    """One step: what it began with, the numbers that it used, and what it left; all copies.
+
+    Attributes:
+        step: the number of the step, from 1.
+        plan, store, clips: of the optimizer at that time.
+        before: for each parameter by name ``param``, ``grad`` where there was one, and its state.
+        ages: how many steps each parameter had taken before.
+        groups: the number of each parameter's group.
+        options: the numeric options of each group.
+        origins: what set the scheduled ones among them, in words, for each group.
+        outcome: ``"updated"``, ``"skipped"``, or ``"stopped"`` by an error.
+        overrides: what a parameter had otherwise than its group.
+        scalars: the hyper-parameters of each parameter that took part.
+        norms: each norm over all its ranges.
+        after: ``param`` and state that the step left; with Lookahead, the fast step.
+        left: the same at the end, after Lookahead.
+        slow: what Lookahead did, where there is one.
+    """
+
+    step: int
+    plan: Plan
+    store: ParameterStore
+    clips: tuple[Clip, ...]
+    before: dict[str, Arrays]
+    ages: dict[str, int]
+    groups: dict[str, int]
+    options: list[dict[str, float]]
+    origins: list[dict[str, str]]
+    outcome: str = "stopped"
+    overrides: dict[str, Mapping[str, float]] = field(default_factory=dict)
+    scalars: dict[str, dict[str, float]] = field(default_factory=dict)
+    norms: dict[str, Array] = field(default_factory=dict)
+    after: dict[str, Arrays] = field(default_factory=dict)
+    left: dict[str, Arrays] = field(default_factory=dict)
+    slow: Slow | None = None
+
+    def entry(self, name: str) -> Entry:
+        """The place of a parameter."""
+        return self.store.entries[name]
+
+
+class Watch:
+    """Keeps a `Record` of the last step of an optimizer. Made by ``optimizer.watch()``.
+
+    ``remove()`` ends it, as does leaving a ``with`` block; the last record stays until the optimizer is watched again.
+
+    Attributes:
+        record: the last step, or ``None`` before there was one.
+        active: whether steps are still recorded.
+    """
+
+    def __init__(self, optimizer: Optimizer, names: str | Iterable[str] | None = None) -> None:
+        chosen = None if names is None else [names] if isinstance(names, str) else list(names)
+        for name in chosen or ():
+            if name not in optimizer.store.entries:
+                raise ValueError(f"watch: {unknown('parameter', str(name), optimizer.store.entries)}")
+        self._names = None if chosen is None else set(chosen)
+        self._optimizer, self._base = optimizer, optimizer.innermost
+        self.record: Record | None = None
+        self.active = True
+        # After every other hook has had its say, and before any other looks at the result.
+        self._handles = [
+            RemovableHandle(self._base._pre_hooks, self._begin, LAST),
+            RemovableHandle(self._base._post_hooks, self._end, FIRST),
+        ]
+        if self._base is not optimizer:
+            self._handles.append(RemovableHandle(optimizer._post_hooks, self._end_slow, FIRST))
+
+    def covers(self, name: str) -> bool:
+        """Whether it watches this parameter."""
+        return self._names is None or name in self._names
+
+    def last(self) -> Record | None:
+        """The last record. Of a step that an error has stopped, it has the norms as they were found."""
+        record, base = self.record, self._base
+        if record is not None and record.outcome == "stopped" and base.steps == record.step - 1:
+            self._note_layout(record)
+        return record
+
+    def _begin(self, base: Optimizer) -> None:
+        program = base.prepare()
+        names = [name for name in base.store.entries if self.covers(name)]
+        options = [group.scalars() for group in base.param_groups]
+        self.record = Record(
+            step=base.steps + 1,
+            plan=program.plan,
+            store=base.store,
+            clips=base.clips,
+            before=self._arrays(names, with_grad=True),
+            ages={name: age for name, age in base._all_ages().items() if self.covers(name)},
+            groups={name: base._group_of[name] for name in names},
+            options=options,
+            origins=[base.origins(number) for number in range(len(base.param_groups))],
+        )
+
+    def _arrays(self, names: Iterable[str], with_grad: bool = False) -> dict[str, Arrays]:
+        state, found = self._base.state, {}
+        for name in names:
+            parameter = self._base.store.entries[name].parameter
+            arrays = {"param": parameter._data.copy()}
+            if with_grad and parameter._grad is not None:
+                arrays["grad"] = parameter._grad._data.copy()
+            found[name] = arrays | {slot: array.copy() for slot, array in state[name].items() if slot != "step"}
+        return found
+
+    def _end(self, base: Optimizer) -> None:
+        if self.record is None:  # hooks of a step that was under way when the watch began
+            return
+        self._note_layout(self.record)
+        self.record.outcome = "updated" if base.stepped else "skipped"
+        self.record.after = self.record.left = self._arrays(self.record.before)
+
+    def _note_layout(self, record: Record) -> None:
+        layout = self._base._layout
+        if layout is None or layout.program.plan is not record.plan:
+            return
+        record.norms = {norm.name: np.array(layout.norm_values(norm)) for norm in record.plan.norms}
+        for cohort in layout.cohorts:
+            for entry in cohort.entries:
+                if self.covers(entry.name):
+                    record.scalars[entry.name] = layout.scalars_of(entry)
+                    record.overrides[entry.name] = dict(cohort.overrides)
+
+    def _end_slow(self, optimizer: Optimizer) -> None:
+        if self.record is None:
+            return
+        self.record.slow = optimizer.slow_step()
+        self.record.left = self._arrays(self.record.before)
+
+    def remove(self) -> None:
+        """Record no further steps; doing so twice is harmless."""
+        self.active = False
+        for handle in self._handles:
+            handle.remove()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.remove()

@@ -1,0 +1,234 @@
+"""Explanation: one weight's update as a list of named terms, to be printed, shown in a notebook, or written as JSON."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Term:
+    """One number of an update.
+
+    Attributes:
+        kind: ``"value"`` (what the step began with), ``"norm"``, ``"option"``, ``"scalar"`` (computed from the step)
+            or ``"assignment"``.
+        name: as rules have it.
+        value: the number; exact also for float32.
+        before: for an assignment to the parameter, the update or a state, what it was before the rule.
+        rule: the rule that it belongs to; empty for what the step began with, and for norms.
+        source: the rule's own line.
+        line: the number of that line in its file.
+        note: what it is, or where it came from.
+        exact: whether it is a number of the parameter's dtype; others are float64.
+    """
+
+    kind: str
+    name: str
+    value: float
+    before: float | None = None
+    rule: str = ""
+    source: str = ""
+    line: int | None = None
+    note: str = ""
+    exact: bool = False
+
+
+@dataclass(frozen=True)
+class Check:
+    """What the rules give as plain Python beside what the compiled step has stored.
+
+    Attributes:
+        name: ``"param"`` or a state.
+        plain, stored: the two values.
+        ulps: how many numbers of this dtype lie between them; 0 for the same bits.
+    """
+
+    name: str
+    plain: float
+    stored: float
+    ulps: int
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Every term of one update of one weight. Made by ``optimizer.explain``; print it.
+
+    Attributes:
+        optimizer: the name of its class.
+        parameter, index: which weight.
+        dtype: of the parameter.
+        step: the step of this parameter, from 1; it is what bias corrections count.
+        group: the number of its param group.
+        outcome: ``"updated"``, or why it was not: ``"no gradient"``, ``"skipped"`` by a clip, ``"stopped"`` by an error.
+        terms: in the order in which they were computed.
+        checks: parameter and state, computed as plain Python, beside what was stored.
+        parts: what the change is made of. ``"gradient"`` is this step's, ``"earlier steps"`` what momentum carried
+            over, ``"decay"`` this step's weight decay, ``"slow weights"`` what Lookahead has done, and ``"rounding"``
+            the rest; together they are the change.
+        notes: in words, what else there is to know.
+    """
+
+    optimizer: str
+    parameter: str
+    index: tuple[int, ...]
+    dtype: str
+    step: int
+    group: int
+    outcome: str
+    terms: tuple[Term, ...]
+    checks: tuple[Check, ...]
+    parts: dict[str, float]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def before(self) -> float:
+        """The weight before the step."""
+        return self["param"].value
+
+    @property
+    def after(self) -> float:
+        """The weight that the step has left."""
+        stored = [check.stored for check in self.checks if check.name == "param"]
+        return stored[0] if stored else self.before
+
+    @property
+    def change(self) -> float:
+        """What the step has added to the weight."""
+        return self.after - self.before
+
+    @property
+    def exact(self) -> bool:
+        """Whether the terms reproduce everything that was stored to the last bit."""
+        return all(check.ulps == 0 for check in self.checks)
+
+    def __getitem__(self, name: str) -> Term:
+        """The first term of a name; `last` has the last one.
+
+        Raises:
+            KeyError: if there is none.
+        """
+        return next(iter(self.named(name)))
+
+    def last(self, name: str) -> Term:
+        """The last term of a name."""
+        return self.named(name)[-1]
+
+    def named(self, name: str) -> list[Term]:
+        """Every term of a name.
+
+        Raises:
+            KeyError: if there is none.
+        """
+        found = [term for term in self.terms if term.name == name]
+        if not found:
+            raise KeyError(
+                f"no term is named {name!r}; there are {', '.join(dict.fromkeys(t.name for t in self.terms))}"
+            )
+        return found
+
+    @property
+    def title(self) -> str:
+        """What is explained, in one line."""
+        where = f"[{', '.join(map(str, self.index))}]" if self.index else ""
+        count = f"{self.dtype}, param group {self.group}"
+        return f"{self.optimizer}, step {self.step} of {self.parameter}{where} ({count})"
+
+    def sections(self) -> Iterator[tuple[str, list[Term]]]:
+        """The terms rule by rule, each with its name; those of no rule stand under the empty name."""
+        for i, term in enumerate(self.terms):
+            if i == 0 or term.rule != self.terms[i - 1].rule:
+                first = i
+            if i + 1 == len(self.terms) or self.terms[i + 1].rule != term.rule:
+                yield term.rule, list(self.terms[first : i + 1])
+
+    def shown(self, value: float, exact: bool = True) -> str:
+        """A number as it is printed: one of the parameter's dtype in the shortest way that reads back as the same."""
+        return str(np.dtype(self.dtype).type(value)) if exact else f"{value:.10g}"
+
+    def _value(self, term: Term) -> str:
+        text = self.shown(term.value, term.exact)
+        return text if term.before is None else f"{self.shown(term.before)} → {text}"
+
+    def _rows(self) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
+        """Sections with their rows: name, value, and words."""
+        for rule, terms in self.sections():
+            yield rule, [(t.name, self._value(t), _joined(t.source, t.note)) for t in terms]
+        if self.checks:
+            same = ("as computed above", "to the last bit") if self.exact else ("", "")
+            rows = [("change", self.shown(self.change), self._sum())]
+            for check in self.checks:
+                told = "the same bits as above" if check.ulps == 0 else (
+                    f"{check.ulps} ulp from {self.shown(check.plain)}, the rules as plain Python"
+                )  # fmt: skip
+                rows.append((check.name, self.shown(check.stored), told))
+            yield f"stored{', ' + ' '.join(same) if self.exact else ''}", rows
+
+    def _sum(self) -> str:
+        return " ".join(
+            f"{'-' if value < 0 else '+' if place else ''} {abs(value):.6g} ({name})".strip()
+            for place, (name, value) in enumerate(self.parts.items())
+        )
+
+    def __str__(self) -> str:
+        sections = list(self._rows())
+        rows = [row for _, section in sections for row in section]
+        first, second = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
+        lines = [self.title, *(f"  {note}" for note in self.notes)]
+        for name, section in sections:
+            lines += ["", name] if name else [""]
+            lines += [f"  {a:<{first}}  {b:<{second}}  {c}".rstrip() for a, b, c in section]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """The same as a table, for notebooks."""
+        e = html.escape
+        cell = "text-align:left;padding:1px 12px 1px 0;vertical-align:top"
+        parts = [f"<p><b>{e(self.title)}</b>{''.join(f'<br>{e(note)}' for note in self.notes)}</p>", "<table>"]
+        for name, section in self._rows():
+            if name:
+                parts.append(f'<tr><th colspan="3" style="{cell}">{e(name)}</th></tr>')
+            for a, b, c in section:
+                row = f'<td style="{cell}"><code>{e(a)}</code></td><td style="{cell};white-space:nowrap">{e(b)}</td>'
+                parts.append(f'<tr>{row}<td style="{cell}"><code>{e(c)}</code></td></tr>')
+        return "".join([*parts, "</table>"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as values that JSON can hold; a number that is not finite becomes ``"nan"``, ``"inf"``, ``"-inf"``."""
+        found = asdict(self)
+        shown = {"before": self.before, "after": self.after, "change": self.change, "exact": self.exact}
+        return {key: _json(value) for key, value in {**found, **shown}.items()}
+
+
+def _joined(source: str, note: str) -> str:
+    return f"{source}   # {note}" if source and note else source or note
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def ulps(a: float, b: float, dtype: np.dtype[Any]) -> int:
+    """How many steps from one number of the dtype to the next lead from a to b; 0 for two NaN."""
+    if math.isnan(a) or math.isnan(b):
+        return 0 if math.isnan(a) and math.isnan(b) else 1 << (8 * dtype.itemsize - 2)
+    if a == b and math.copysign(1.0, a) != math.copysign(1.0, b):
+        return 1
+    kind = np.dtype(f"i{dtype.itemsize}")
+
+    def place(x: float) -> int:
+        bits = int(np.array(x, dtype).view(kind))
+        return bits if bits >= 0 else -(bits & np.iinfo(kind).max)
+
+    return abs(place(a) - place(b))

@@ -1,0 +1,288 @@
+"""From the record of a step to the explanation of one weight: the rules run once more, as plain Python."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..kernels.program import range_names
+from ..optim import Optimizer
+from ..optim.watch import Record
+from ..rules import Norm, Rule
+from ..rules.interpret import Computed, Reading
+from ..suggest import unknown
+from .explanation import Check, Explanation, Term, ulps
+from .glossary import words
+from .shares import Shares, shares_of
+
+GRADIENT, EARLIER, DECAY, SLOW, ROUNDING = "gradient", "earlier steps", "decay", "slow weights", "rounding"
+
+
+def explain_update(optimizer: Optimizer, name: str, index: int | tuple[int, ...] = ()) -> Explanation:
+    """The last watched update of one weight; see `minigrad.optim.Optimizer.explain`."""
+    place = _place(optimizer, name, index)
+    records = [w.last() for w in optimizer._watches if w.covers(name)]
+    found = [record for record in records if record is not None and name in record.before]
+    if not found:
+        raise RuntimeError(_not_watched(optimizer, name, place, armed=bool(records)))
+    record = max(found, key=lambda each: each.step)
+    return _Update(optimizer, record, name, place).explanation()
+
+
+def explain_coming(optimizer: Optimizer, name: str, index: int | tuple[int, ...] = ()) -> Explanation:
+    """The update that the next step would make, made on a copy."""
+    place = _place(optimizer, name, index)
+    twin = copy.deepcopy(optimizer)
+    twin.innermost._schedulers = optimizer._schedulers
+    with twin.watch(name) as watch:
+        try:
+            twin.step()
+        except FloatingPointError:  # a clip that raises; the record says so
+            pass
+    record = watch.last()
+    assert record is not None
+    return _Update(twin, record, name, place, coming=True).explanation()
+
+
+def _place(optimizer: Optimizer, name: str, index: int | tuple[int, ...]) -> tuple[int, ...]:
+    """The index as numbers from 0, checked."""
+    entries = optimizer.store.entries
+    if name not in entries:
+        raise ValueError(f"explain: {unknown('parameter', str(name), entries)}")
+    shape = entries[name].parameter.shape
+    given = index if isinstance(index, tuple) else (index,)
+    try:
+        numbers = tuple(map(operator.index, given))
+    except TypeError:
+        raise TypeError(f"explain: an index is made of whole numbers, not {index!r}") from None
+    if len(numbers) != len(shape):
+        needed = f"{len(shape)} numbers" if len(shape) != 1 else "one number"
+        raise IndexError(f"explain: {name!r} has shape {shape}, so that its index has {needed}, not {len(numbers)}")
+    for axis, (number, size) in enumerate(zip(numbers, shape, strict=True)):
+        if not -size <= number < size:
+            raise IndexError(f"explain: {number} is no index of axis {axis} of {name!r}, whose shape is {shape}")
+    return tuple(number % size for number, size in zip(numbers, shape, strict=True))
+
+
+def _not_watched(optimizer: Optimizer, name: str, place: tuple[int, ...], armed: bool) -> str:
+    call = f"optimizer.explain({name!r}, {place if len(place) != 1 else place[0]})".replace(", ())", ")")
+    ahead = f"{call[:-1]}, coming=True) says what the next step would do"
+    if armed:
+        return f"explain: no step has been taken since {name!r} is watched; take one with optimizer.step(). {ahead}"
+    return (
+        f"explain: the last step of {type(optimizer).__name__} has overwritten what it began with. Type "
+        f"optimizer.watch() before the step, then optimizer.step(), then {call}. {ahead}"
+    )
+
+
+class _Update:
+    """One weight as the record has it, and its values while the chain goes by."""
+
+    def __init__(
+        self, optimizer: Optimizer, record: Record, name: str, place: tuple[int, ...], coming: bool = False
+    ) -> None:
+        self.optimizer, self.record, self.name, self.place, self.coming = optimizer, record, name, place, coming
+        self.entry = record.entry(name)
+        self.dtype = np.dtype(record.before[name]["param"].dtype)
+        self.group = record.groups[name]
+        self.options = {**record.options[self.group], **record.overrides.get(name, {})}
+        self.terms: list[Term] = []
+        self.values: dict[str, Any] = {slot: self._number(a) for slot, a in record.before[name].items()}
+        self.norms: dict[str, float] = {}
+        self.shares: dict[str, Shares] = {slot: {EARLIER: float(v)} for slot, v in self.values.items()}
+        self.shares["param"] = {DECAY: float(self.values["param"])}
+
+    def _number(self, array: Any) -> Any:
+        return self.dtype.type(array[self.place].item())
+
+    def explanation(self) -> Explanation:
+        record, name = self.record, self.name
+        self._add("value", "param", self.values["param"], note="the weight before the step")
+        outcome, parts, checks = record.outcome, {}, []
+        if "grad" not in self.values:
+            outcome = "no gradient" if outcome != "stopped" else outcome
+        else:
+            self._add("value", "grad", self.values["grad"], note="as backward left it")
+            self.values["update"] = self.values["grad"]
+            self.shares["grad"] = self.shares["update"] = {GRADIENT: float(self.values["grad"])}
+            for element in record.plan.elements:
+                if isinstance(element, Norm):
+                    if record.norms:
+                        self._norm(element)
+                elif outcome == "updated":
+                    self._rule(element)
+        if outcome == "updated":
+            fast, shares = float(self.values["param"]), self.shares["param"]
+            checks = self._checks(record.after)
+            slow = self._slow()
+            if slow:
+                checks = self._checks(record.left)
+            parts = self._parts(fast, shares, checks[0].stored, slow)
+        return Explanation(
+            optimizer=self._title(),
+            parameter=name,
+            index=self.place,
+            dtype=self.dtype.name,
+            step=record.ages[name] + 1,
+            group=self.group,
+            outcome=outcome,
+            terms=tuple(self.terms),
+            checks=tuple(checks),
+            parts=parts,
+            notes=tuple(self._notes(outcome)),
+        )
+
+    def _title(self) -> str:
+        inner = type(self.optimizer.innermost).__name__
+        return (
+            inner if self.optimizer.innermost is self.optimizer else f"{type(self.optimizer).__name__} around {inner}"
+        )
+
+    def _notes(self, outcome: str) -> list[str]:
+        record, since = self.record, self.optimizer.innermost.steps - self.record.step
+        notes = ["the step that would come next, with the gradients as they are"] if self.coming else []
+        if since > 0:
+            notes.append(f"this was step {record.step}; {since} more have been taken since, which nobody watched")
+        if outcome == "no gradient":
+            notes.append("the parameter had no gradient, so it was left out and its own count of steps stood still")
+        if outcome in ("skipped", "stopped"):
+            bad = next(
+                (n for n in record.plan.norms if not np.isfinite(record.norms.get(n.name, np.ones(1))).all()), None
+            )
+            why = f": {bad.name} is not finite" if bad is not None else " by an error"
+            did = "skipped" if outcome == "skipped" else "stopped"
+            notes.append(f"the step was {did}{why}; no parameter and no state was changed")
+        slow = record.slow
+        if slow is not None and outcome == "updated" and slow.counter % slow.k:
+            done = slow.counter % slow.k
+            notes.append(f"Lookahead: fast step {done} of {slow.k}; the slow weights follow in {slow.k - done}")
+        return notes
+
+    def _add(self, kind: str, name: str, value: Any, **more: Any) -> None:
+        self.terms.append(Term(kind, name, float(value), exact=isinstance(value, np.generic), **more))
+
+    # --- norms -------------------------------------------------------------------------------------------------------
+
+    def _norm(self, norm: Norm) -> None:
+        unit = self.place[0] if norm.scope == "unit" and self.entry.units > 1 else 0
+        number = self.entry.ids[norm.scope] + unit
+        value = float(self.record.norms[norm.name][number])
+        self.norms[norm.name] = value
+        where = "everything" if norm.scope == "global" else (
+            f"{norm.scope} {range_names(self.record.store, norm.scope)[number]}"
+        )  # fmt: skip
+        of = {"param": "the parameter", "grad": "the gradient", "update": "the update"}[norm.of]
+        only = f", where {norm.where} is not 0" if norm.where else ""
+        self._add("norm", norm.name, value, note=f"{norm.order:g}-norm of {of} over {where}{only}")
+
+    # --- rules -------------------------------------------------------------------------------------------------------
+
+    def _rule(self, rule: Rule) -> None:
+        known = self.options | self._scalars(rule)
+        for name in rule.options:
+            if name not in self._computed(rule):
+                self._add("option", name, known[name], rule=rule.name, note=_and(words(name), self._origin(name)))
+        for name, value in self._scalars(rule).items():
+            note = _and(words(name), f"at t = {self.record.ages[self.name] + 1}")
+            self._add("scalar", name, value, rule=rule.name, note=note)
+        given = {**self.values, **self.norms, **{name: known[name] for name in rule.hypers}}
+        self._run(rule, given, clips=any(rule is clip.rule for clip in self.record.clips))
+
+    def _computed(self, rule: Rule) -> set[str]:
+        return set(self._scalars(rule))
+
+    def _scalars(self, rule: Rule) -> dict[str, float]:
+        """What the rule computes from the step and the options, all of it."""
+        if rule.scalars is None:
+            return {}
+        wanted = [n for n in inspect.signature(rule.scalars).parameters if n != "step"]
+        step = self.record.ages[self.name] + 1
+        found = dict(rule.scalars(step, *(self.options[name] for name in wanted)))
+        used = self.record.scalars[self.name]
+        return {name: used.get(name, value) for name, value in found.items()}
+
+    def _origin(self, name: str) -> str:
+        if name in self.record.overrides.get(self.name, {}):
+            return "this parameter's own"
+        return self.record.origins[self.group].get(name, "constant")
+
+    def _run(self, rule: Rule, given: Mapping[str, Any], clips: bool = False) -> None:
+        """Run a rule, note each assignment, and take over what it leaves."""
+        reading = Reading(rule, {name: given[name] for name in (*rule.inputs, *rule.hypers)})
+        shares = {name: self.shares.get(name, {}) for name in rule.inputs}
+        for assignment in rule.body:
+            own = shares_of(assignment.value, reading, shares)
+            computed = reading.assign(assignment)
+            shares[assignment.target] = own
+            carried = assignment.target in rule.outputs and assignment.target in given
+            before = float(given[assignment.target]) if carried else None
+            value = computed.value
+            note = _and(_asked(computed), words(assignment.target))
+            if clips and assignment.target == "update":
+                note = _and(note, "left as it was" if float(value) == before else "clipped")
+            self._add(
+                "assignment",
+                assignment.target,
+                reading.rounded(value) if carried else value,
+                before=before,
+                rule=rule.name,
+                source=assignment.text,
+                line=assignment.line,
+                note=note,
+            )
+        reading.finish()
+        for name in rule.outputs:
+            self.values[name], self.shares[name] = reading.values[name], shares[name]
+
+    # --- what comes of it --------------------------------------------------------------------------------------------
+
+    def _slow(self) -> bool:
+        """Run the slow step of Lookahead, if it was time for one."""
+        slow = self.record.slow
+        if slow is None or slow.counter % slow.k:
+            return False
+        for rule in slow.rules:
+            if "slow_step" in rule.hypers:
+                self._add("option", "slow_step", slow.alpha, rule=rule.name, note=words("slow_step"))
+            given = {**self.values, "slow_step": slow.alpha}
+            if slow.first is not None:
+                given["momentum"] = self.values[slow.first]
+                self.shares["momentum"] = self.shares[slow.first]
+            self._run(rule, given)
+            if "momentum" in rule.outputs and slow.first is not None:
+                self.values[slow.first] = self.values.pop("momentum")
+        return True
+
+    def _checks(self, stored: Mapping[str, Mapping[str, Any]]) -> list[Check]:
+        checks = []
+        for slot, array in stored[self.name].items():
+            plain, kept = float(self.values[slot]), float(self._number(array))
+            checks.append(Check(slot, plain, kept, ulps(plain, kept, self.dtype)))
+        return checks
+
+    def _parts(self, fast: float, shares: Shares, stored: float, slow: bool) -> dict[str, float]:
+        """The change divided by what it came from; ``rounding`` makes the sum exact."""
+        before = float(self.record.before[self.name]["param"][self.place])
+        parts = {GRADIENT: shares.get(GRADIENT, 0.0)}
+        if EARLIER in shares:
+            parts[EARLIER] = shares[EARLIER]
+        parts[DECAY] = shares.get(DECAY, 0.0) - before
+        if slow:
+            parts[SLOW] = stored - fast
+        parts[ROUNDING] = math.fsum([stored, -before, *(-part for part in parts.values())])
+        return parts
+
+
+def _asked(computed: Computed) -> str:
+    """The conditions of an expression, and whether they held."""
+    return ", ".join(f"{text}: {'yes' if held else 'no'}" for text, held in computed.choices)
+
+
+def _and(*texts: str) -> str:
+    return "; ".join(text for text in texts if text)
