@@ -6,7 +6,6 @@ from typing import Any, Self
 
 from .graph import tick
 
-
 # Where a hook stands among others that are called in the order of their keys.
 FIRST, LAST = -(1 << 62), 1 << 62
 

@@ -15,8 +15,8 @@ from ..rules import Rule, rule
 from ..store import ParameterStore
 from .chain import PlanText
 from .optimizer import Optimizer
-from .watch import Slow
 from .state import export_state, import_state, same_keys, whole_number
+from .watch import Slow
 
 
 @rule(state=("slow",))

@@ -65,7 +65,8 @@ class Explanation:
         dtype: of the parameter.
         step: the step of this parameter, from 1; it is what bias corrections count.
         group: the number of its param group.
-        outcome: ``"updated"``, or why it was not: ``"no gradient"``, ``"skipped"`` by a clip, ``"stopped"`` by an error.
+        outcome: ``"updated"``, or why it was not: ``"no gradient"``, ``"skipped"`` by a clip, ``"stopped"`` by an
+            error.
         terms: in the order in which they were computed.
         checks: parameter and state, computed as plain Python, beside what was stored.
         parts: what the change is made of. ``"gradient"`` is this step's, ``"earlier steps"`` what momentum carried
@@ -201,7 +202,7 @@ class Explanation:
         return "".join([*parts, "</table>"])
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as values that JSON can hold; a number that is not finite becomes ``"nan"``, ``"inf"``, ``"-inf"``."""
+        """Everything as values that JSON can hold; a number that is not finite becomes ``"nan"`` or ``"inf"``."""
         found = asdict(self)
         shown = {"before": self.before, "after": self.after, "change": self.change, "exact": self.exact}
         return {key: _json(value) for key, value in {**found, **shown}.items()}

@@ -17,7 +17,7 @@ WORDS = {
     "l2": "weight decay that enters the gradient",
     "rectification": "scales the step for the variance of the second moment; 0 where not rectified",
     "rectified": "1 where rho is above the threshold, and the step is rectified",
-    "rho": "ρ_t, the length of the averaged second moment",
+    "rho": "length of the average that the second moment amounts to",
     "schedule_factor": "the learning rate over its first value",
     "slow_step": "alpha of Lookahead",
     "taken": "what is taken of the new gradient: 1 at the first step, then 1 - dampening",

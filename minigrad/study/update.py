@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 import math
@@ -40,11 +41,9 @@ def explain_coming(optimizer: Optimizer, name: str, index: int | tuple[int, ...]
     place = _place(optimizer, name, index)
     twin = copy.deepcopy(optimizer)
     twin.innermost._schedulers = optimizer._schedulers
-    with twin.watch(name) as watch:
-        try:
-            twin.step()
-        except FloatingPointError:  # a clip that raises; the record says so
-            pass
+    # Where a clip raises, the record says so.
+    with twin.watch(name) as watch, contextlib.suppress(FloatingPointError):
+        twin.step()
     record = watch.last()
     assert record is not None
     return _Update(twin, record, name, place, coming=True).explanation()

@@ -1,0 +1,198 @@
+"""A rule, a chain or an optimizer shown whole: formula, source, plan, kernel."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import inspect
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..clipping import Clip
+from ..kernels.plan import Element, Plan
+from ..optim import Lookahead, Optimizer, apply_update
+from ..optim.chain import PlanText
+from ..rules import Norm, Rule, norm
+from ..rules.language import VALUES
+from ..tensor import Tensor
+from .formula import formula, legend, norm_line
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """An update shown whole; print it. Made by `explain`.
+
+    Attributes:
+        name: of the rule, the chain or the optimizer.
+        about: what its docstring says before the arguments, or a word on what was added to make it run.
+        formula: a line per norm and assignment.
+        source: the text of the rules.
+        plan: the passes over memory.
+        kernel: the generated source, one text per dtype.
+    """
+
+    name: str
+    about: str
+    formula: tuple[str, ...]
+    source: str
+    plan: str
+    kernel: str
+
+    def _parts(self) -> list[tuple[str, str]]:
+        parts = [
+            ("formula", "\n".join(self.formula)),
+            ("source", self.source),
+            ("plan", self.plan),
+            ("kernel", self.kernel),
+        ]
+        return [(title, text.strip("\n")) for title, text in parts]
+
+    def __str__(self) -> str:
+        about = f"\n{self.about}" if self.about else ""
+        sections = [f"{title}\n\n{_indented(text)}" for title, text in self._parts()]
+        return "\n\n".join([self.name + about, *sections])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        """The same for notebooks, with the kernel folded away."""
+        parts = [
+            f"<p><b>{html.escape(self.name)}</b></p>",
+            f"<pre>{html.escape(self.about)}</pre>" if self.about else "",
+        ]
+        for title, text in self._parts():
+            opened = "" if title == "kernel" else " open"
+            parts.append(f"<details{opened}><summary>{title}</summary><pre>{html.escape(text)}</pre></details>")
+        return "".join(parts)
+
+
+def explain(what: Any, *, dtype: npt.DTypeLike = np.float32) -> Algorithm:
+    """The formula, the source, the plan and the kernel of an update.
+
+    >>> print(study.explain(optim.Adam))
+
+    Args:
+        what: a rule, a clip, a chain or list of rules and norms, an optimizer, or the class of one, then with its
+            defaults. What one optimizer did to one weight, ``optimizer.explain`` says.
+        dtype: of the parameters, for all but an optimizer, which has its own.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    if isinstance(what, Rule):
+        return _of_rule(what, np.dtype(dtype))
+    if isinstance(what, Clip):
+        return _of_elements(what.rule.name, _doc(what.rule.function), _complete(what.elements), np.dtype(dtype))
+    if isinstance(what, type) and issubclass(what, Optimizer):
+        return _of_optimizer(_with_defaults(what, np.dtype(dtype)))
+    if isinstance(what, Optimizer):
+        return _of_optimizer(what)
+    if isinstance(what, list | tuple) and what and all(isinstance(e, Rule | Norm) for e in what):
+        return _of_elements("chain", "", _complete(what), np.dtype(dtype))
+    hint = "; a function becomes a rule by @optim.rule" if inspect.isfunction(what) else ""
+    raise TypeError(f"explain: needs a rule, a clip, a chain, an optimizer or its class, not {what!r:.80}{hint}")
+
+
+def _of_rule(rule: Rule, dtype: np.dtype[Any]) -> Algorithm:
+    elements = _complete([rule])
+    added = [e.name for e in elements if e is not rule]
+    about = f"To run by itself, it is planned here with {', '.join(added)}." if added else ""
+    made = _of_elements(rule.name, "\n".join(filter(None, [_doc(rule.function), about])), elements, dtype)
+    lines = [*formula(rule), *_where([rule])]
+    return Algorithm(made.name, made.about, tuple(lines), _source([rule]), made.plan, made.kernel)
+
+
+def _of_optimizer(optimizer: Optimizer) -> Algorithm:
+    """The chain of an optimizer, followed by the slow step where there is one."""
+    inner = optimizer.innermost
+    text = inner.plan()
+    made = _made(_title(optimizer), _doc(type(optimizer)), [text])
+    slow = optimizer.slow_step()
+    if slow is None:
+        return made
+    then = PlanText(Plan(slow.rules), [buffer.dtype for buffer in inner.store.buffers])
+    return _made(made.name, made.about, [text, then])
+
+
+def _title(optimizer: Optimizer) -> str:
+    inner = optimizer.innermost
+    return type(inner).__name__ if inner is optimizer else f"{type(optimizer).__name__} around {type(inner).__name__}"
+
+
+def _of_elements(name: str, about: str, elements: Sequence[Element], dtype: np.dtype[Any]) -> Algorithm:
+    return _made(name, about, [PlanText(Plan(elements), [dtype])])
+
+
+def _made(name: str, about: str, texts: Sequence[PlanText]) -> Algorithm:
+    elements = [element for text in texts for element in text.plan.elements]
+    rules = [element for element in elements if isinstance(element, Rule)]
+    lines: list[str] = []
+    for element in elements:
+        lines += [norm_line(element)] if isinstance(element, Norm) else formula(element)
+    return Algorithm(
+        name,
+        about,
+        (*lines, *_where(rules)),
+        _source(rules),
+        "\n\n".join(str(text.plan) for text in texts),
+        "\n\n".join(source for text in texts for source in text.sources),
+    )
+
+
+def _source(rules: Iterable[Rule]) -> str:
+    """The text of the rules, each after the function that computes what it needs of the step."""
+    texts: list[str] = []
+    for rule in rules:
+        if rule.scalars is not None:
+            with contextlib.suppress(OSError, TypeError):  # typed at the prompt, which keeps no text
+                texts.append(textwrap.dedent(inspect.getsource(rule.scalars)))
+        texts.append(rule.source)
+    return "\n\n".join(dict.fromkeys(text.strip() for text in texts))
+
+
+def _where(rules: Iterable[Rule]) -> list[str]:
+    told = legend(list(rules))
+    return ["", f"with {told}"] if told else []
+
+
+def _complete(elements: Sequence[Element]) -> list[Element]:
+    """The elements with what they need to run: the norms that they read, and a step by the update."""
+    taken = {e.name for e in elements if isinstance(e, Norm)}
+    found: list[Element] = []
+    for element in elements:
+        for name in element.norms if isinstance(element, Rule) else ():
+            if name not in taken:
+                of = name.removesuffix("_norm")
+                found.append(norm(of if of in VALUES else "update", "global", name=name))
+                taken.add(name)
+        found.append(element)
+    changes = any(isinstance(e, Rule) and {"param", "grad"} & {*e.outputs} for e in found)
+    return found if changes else [*found, apply_update]
+
+
+def _with_defaults(kind: type[Optimizer], dtype: np.dtype[Any]) -> Optimizer:
+    weight = ("weight", Tensor(np.ones((2, 2), dtype), requires_grad=True))
+    if issubclass(kind, Lookahead):
+        from ..optim import SGD
+
+        return kind(SGD([weight]))
+    try:
+        return kind([weight])  # type: ignore[call-arg]  # as every optimizer of this package can be made
+    except TypeError as error:
+        raise TypeError(
+            f"explain: {kind.__name__} cannot be made with its defaults ({error}); give an optimizer"
+        ) from None
+
+
+def _doc(thing: Any) -> str:
+    """A docstring up to its arguments."""
+    return (inspect.getdoc(thing) or "").partition("\n\nArgs:")[0].strip().replace("::\n", ":\n")
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}".rstrip() for line in text.splitlines())
