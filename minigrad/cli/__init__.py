@@ -1,4 +1,4 @@
-"""The command ``minigrad``: train, resume, evaluate, compare, list, devices.
+"""The command ``minigrad``: train, resume, evaluate, explain, compare, list, devices.
 
 Exit status: 0 when all is done, 1 when training failed, 2 for wrong usage, 130 when interrupted.
 """
@@ -15,7 +15,7 @@ from ..suggest import unknown
 from ..training.catalogue import OPTIMIZERS
 from .config import as_tokens, read_options
 from .errors import FAILED, INTERRUPTED, USAGE, CommandError
-from .options import Arguments, Parser, add_run_options, add_training_options, complete
+from .options import Arguments, Parser, add_run_options, add_training_options, complete, count
 
 __all__ = ["OPTIMIZERS", "main"]
 
@@ -54,7 +54,7 @@ def _run(words: list[str]) -> int:
         from .listing import show_devices
 
         return show_devices()
-    if command in ("resume", "evaluate"):
+    if command in ("resume", "evaluate", "explain"):
         return _on_a_run(command, given)
     file = given.pop("config", None)
     if file is not None:
@@ -78,15 +78,19 @@ def _on_a_run(command: str, given: Arguments) -> int:
         saved = RunDirectory.open(path).config()["arguments"]
     except (ValueError, OSError) as error:
         raise CommandError(f"minigrad {command}: {error}") from None
-    checkpoint = given.pop("checkpoint", None)
+    asked = {name: given.pop(name, None) for name in ("checkpoint", "step", "param", "json")}
     arguments = {**checked_arguments(saved, os.path.join(path, CONFIG)), "quiet": False, **given}
     if command == "resume":
         from .train import resume
 
         return resume(path, given, arguments)
+    if command == "explain":
+        from .explain import explain
+
+        return explain(path, arguments, asked["step"], asked["param"], bool(asked["json"]))
     from .evaluate import evaluate
 
-    return evaluate(path, arguments, checkpoint)
+    return evaluate(path, arguments, asked["checkpoint"])
 
 
 def checked_arguments(options: Mapping[str, Any], file: str) -> Arguments:
@@ -168,6 +172,18 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
     evaluate.add_argument("run", metavar="RUN", help="a run directory, such as runs/digits-sgd-1")
     evaluate.add_argument("--checkpoint", metavar="FILE", help="evaluate this checkpoint; best means the best epoch's")
     _add_some(evaluate, train, ("--device", "--threads", "--quiet"))
+
+    explain = command(
+        "explain",
+        "every term of the update that a run made to one weight",
+        "Train a run again in memory up to one step, bit for bit, and print every term of the update that this step "
+        "made to one weight, with the lines of the rules. Nothing is written. Without --param, list the parameters.",
+    )
+    explain.add_argument("run", metavar="RUN", help="a run directory, such as runs/digits-sgd-1")
+    explain.add_argument("--step", type=count(1), metavar="N", help="the step, from 1 (default: the last one)")
+    explain.add_argument("--param", metavar="NAME[I,J]", help="the weight, such as '0.weight[3,7]'")
+    explain.add_argument("--json", action="store_true", help="print it as JSON")
+    _add_some(explain, train, ("--threads", "--quiet"))
 
     compare = command(
         "compare",

@@ -77,17 +77,17 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     )
     problem.add_argument("--dtype", type=_reading(_choice("dtype", ("float32", "float64"))), metavar="TYPE",
         help="float32 or float64 (default: float32)", **options)  # fmt: skip
-    problem.add_argument("--seed", type=_count(0), metavar="N",
+    problem.add_argument("--seed", type=count(0), metavar="N",
         help="decides the initial weights and the order of the rows (default: 0)", **options)  # fmt: skip
 
     training = parser.add_argument_group("the training")
-    training.add_argument("--epochs", type=_count(1), metavar="N",
+    training.add_argument("--epochs", type=count(1), metavar="N",
         help="passes over the training data (default: 30)", **options)  # fmt: skip
-    training.add_argument("--batch-size", type=_count(1), metavar="N",
+    training.add_argument("--batch-size", type=count(1), metavar="N",
         help="rows per batch (default: 32)", **options)  # fmt: skip
-    training.add_argument("--accumulate", type=_count(1), metavar="N",
+    training.add_argument("--accumulate", type=count(1), metavar="N",
         help="batches per optimizer step, whose gradients are averaged (default: 1)", **options)  # fmt: skip
-    training.add_argument("--patience", type=_count(1), metavar="N",
+    training.add_argument("--patience", type=count(1), metavar="N",
         help="stop when the held-out metric has not improved for N epochs", **options)  # fmt: skip
     training.add_argument("--clip", type=_reading(_named("clip", catalogue.CLIPS)), metavar="NAME", action="append",
         help=f"clip gradients: {', '.join(catalogue.CLIPS)}, such as by_global_norm:1.0; may be given again",
@@ -98,7 +98,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     training.add_argument("--schedule-every", type=_reading(_choice("unit", ("epoch", "step"))), metavar="UNIT",
         help="a step of the schedule is an epoch or a step (default: epoch; step for OneCycleLR and CyclicLR)",
         **options)  # fmt: skip
-    training.add_argument("--warmup", type=_count(0), metavar="N",
+    training.add_argument("--warmup", type=count(0), metavar="N",
         help="begin with N steps of the schedule in which the rate rises from 0 (default: 0)", **options)  # fmt: skip
 
     optimizer = parser.add_argument_group("the optimizer and its hyper-parameters")
@@ -133,13 +133,13 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     running.add_argument("--name", metavar="NAME", help="of the run directory; a number is added (default: dataset "
         "and optimizer)", **options)  # fmt: skip
     running.add_argument("--no-output", action="store_true", help="write no files", **options)
-    running.add_argument("--checkpoint-every", type=_count(1), metavar="N",
+    running.add_argument("--checkpoint-every", type=count(1), metavar="N",
         help="save after every N steps too, not only after every epoch", **options)  # fmt: skip
-    running.add_argument("--keep", type=_count(1), metavar="N",
+    running.add_argument("--keep", type=count(1), metavar="N",
         help="checkpoints to keep beside the best one (default: 2)", **options)  # fmt: skip
     running.add_argument("--device", type=_reading(_device), metavar="NAME",
         help="cpu or cuda; see minigrad devices (default: cpu)", **options)  # fmt: skip
-    running.add_argument("--threads", type=_count(1), metavar="N",
+    running.add_argument("--threads", type=count(1), metavar="N",
         help="threads of the update kernels; the result does not depend on it (default: one per core)",
         **options)  # fmt: skip
     running.add_argument("--quiet", action="store_true", help="print errors alone", **options)
@@ -182,7 +182,7 @@ def _reading(read: Callable[[str], Any]) -> Callable[[str], Any]:
     return reader
 
 
-def _count(least: int) -> Callable[[str], int]:
+def count(least: int) -> Callable[[str], int]:
     """A reader of whole numbers of at least ``least``."""
 
     def read(text: str) -> int:

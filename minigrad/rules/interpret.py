@@ -39,6 +39,8 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
 }
 _ARRAYS = (np.ndarray, np.generic)
 
+Choice = tuple[ast.expr, bool]
+
 
 @dataclass(frozen=True)
 class Computed:
@@ -47,12 +49,12 @@ class Computed:
     Attributes:
         assignment: the statement.
         value: what it computed.
-        choices: each condition that was asked, ``a if condition else b``, as its text and whether it held.
+        choices: each condition that was asked, ``a if condition else b``, and whether it held; none for arrays.
     """
 
     assignment: Assignment
     value: Any
-    choices: tuple[tuple[str, bool], ...]
+    choices: tuple[Choice, ...]
 
 
 class Reading:
@@ -77,7 +79,7 @@ class Reading:
         self.values = {name: self._number(name, given[name]) for name in (*rule.inputs, *rule.hypers)}
         for name in varying:
             self.values[name] = self.rounded(self.values[name])
-        self._choices: list[tuple[str, bool]] = []
+        self._choices: list[Choice] = []
 
     def _number(self, name: str, value: Any) -> Any:
         if isinstance(value, np.ndarray) and value.ndim:
@@ -175,10 +177,10 @@ class Reading:
             left, right = self.rounded(left), self.rounded(right)
         if isinstance(holds, np.ndarray):
             return _where(holds, left, right)
-        self._choices += [(ast.unparse(test), bool(holds)), *(yes if holds else no)]
+        self._choices += [(test, bool(holds)), *(yes if holds else no)]
         return left if holds else right
 
-    def _apart(self, node: ast.expr) -> tuple[Any, list[tuple[str, bool]]]:
+    def _apart(self, node: ast.expr) -> tuple[Any, list[Choice]]:
         """The value of an expression, and the conditions that it asked."""
         self._choices = []
         return self.value(node), self._choices

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import html
 import math
+import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+
+_WIDTH = 118  # columns of the printed text
+
+# What a change is made of.
+PARTS = {
+    "gradient": "from this step's gradient",
+    "earlier steps": "from those before it, carried over by momentum",
+    "decay": "from this step's weight decay",
+    "slow weights": "what Lookahead has taken back",
+    "rounding": "the rest",
+}
+
+Row = tuple[str, str, str, str]  # name, value, source, note
 
 
 @dataclass(frozen=True)
@@ -69,9 +83,7 @@ class Explanation:
             error.
         terms: in the order in which they were computed.
         checks: parameter and state, computed as plain Python, beside what was stored.
-        parts: what the change is made of. ``"gradient"`` is this step's, ``"earlier steps"`` what momentum carried
-            over, ``"decay"`` this step's weight decay, ``"slow weights"`` what Lookahead has done, and ``"rounding"``
-            the rest; together they are the change.
+        parts: what the change is made of, by the names in `PARTS`; together they are the change.
         notes: in words, what else there is to know.
     """
 
@@ -156,34 +168,32 @@ class Explanation:
         text = self.shown(term.value, term.exact)
         return text if term.before is None else f"{self.shown(term.before)} → {text}"
 
-    def _rows(self) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
-        """Sections with their rows: name, value, and words."""
+    def _rows(self) -> Iterator[tuple[str, list[Row]]]:
+        """Sections with their rows."""
         for rule, terms in self.sections():
-            yield rule, [(t.name, self._value(t), _joined(t.source, t.note)) for t in terms]
+            yield rule, [(t.name, self._value(t), t.source, t.note) for t in terms]
         if self.checks:
-            same = ("as computed above", "to the last bit") if self.exact else ("", "")
-            rows = [("change", self.shown(self.change), self._sum())]
+            rows = [(name, f"{part:.10g}", "", PARTS.get(name, "")) for name, part in self.parts.items()]
+            yield "the change, by what it came from", rows
+            rows = [("change", f"{self.change:.10g}", "", "the sum of these")]
             for check in self.checks:
-                told = "the same bits as above" if check.ulps == 0 else (
-                    f"{check.ulps} ulp from {self.shown(check.plain)}, the rules as plain Python"
-                )  # fmt: skip
-                rows.append((check.name, self.shown(check.stored), told))
-            yield f"stored{', ' + ' '.join(same) if self.exact else ''}", rows
-
-    def _sum(self) -> str:
-        return " ".join(
-            f"{'-' if value < 0 else '+' if place else ''} {abs(value):.6g} ({name})".strip()
-            for place, (name, value) in enumerate(self.parts.items())
-        )
+                told = f"{check.ulps} ulp from {self.shown(check.plain)}, the rules as plain Python"
+                rows.append((check.name, self.shown(check.stored), "", told if check.ulps else "as computed above"))
+            yield f"stored by the compiled step{', to the last bit as above' if self.exact else ''}", rows
 
     def __str__(self) -> str:
         sections = list(self._rows())
         rows = [row for _, section in sections for row in section]
         first, second = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
+        room = max(_WIDTH - first - second - 6, 40)
         lines = [self.title, *(f"  {note}" for note in self.notes)]
-        for name, section in sections:
-            lines += ["", name] if name else [""]
-            lines += [f"  {a:<{first}}  {b:<{second}}  {c}".rstrip() for a, b, c in section]
+        for heading, section in sections:
+            lines += ["", heading] if heading else [""]
+            for name, value, source, note in section:
+                texts = _wrapped(source, room) + _wrapped(f"# {note}" if source and note else note, room)
+                for text in texts or [""]:
+                    lines.append(f"  {name:<{first}}  {value:<{second}}  {text}".rstrip())
+                    name = value = ""
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -191,14 +201,16 @@ class Explanation:
     def _repr_html_(self) -> str:
         """The same as a table, for notebooks."""
         e = html.escape
+        td = '<td style="text-align:left;padding:1px 12px 1px 0;vertical-align:top">{}</td>'
         cell = "text-align:left;padding:1px 12px 1px 0;vertical-align:top"
         parts = [f"<p><b>{e(self.title)}</b>{''.join(f'<br>{e(note)}' for note in self.notes)}</p>", "<table>"]
-        for name, section in self._rows():
-            if name:
-                parts.append(f'<tr><th colspan="3" style="{cell}">{e(name)}</th></tr>')
-            for a, b, c in section:
-                row = f'<td style="{cell}"><code>{e(a)}</code></td><td style="{cell};white-space:nowrap">{e(b)}</td>'
-                parts.append(f'<tr>{row}<td style="{cell}"><code>{e(c)}</code></td></tr>')
+        for heading, section in self._rows():
+            if heading:
+                parts.append(f'<tr><th colspan="3" style="{cell}">{e(heading)}</th></tr>')
+            for name, value, source, note in section:
+                words = f"<code>{e(source)}</code>{'<br>' if source and note else ''}{e(note)}"
+                cells = (f"<code>{e(name)}</code>", e(value).replace(" ", "&nbsp;"), words)
+                parts.append(f"<tr>{''.join(td.format(text) for text in cells)}</tr>")
         return "".join([*parts, "</table>"])
 
     def to_dict(self) -> dict[str, Any]:
@@ -208,8 +220,8 @@ class Explanation:
         return {key: _json(value) for key, value in {**found, **shown}.items()}
 
 
-def _joined(source: str, note: str) -> str:
-    return f"{source}   # {note}" if source and note else source or note
+def _wrapped(text: str, room: int) -> list[str]:
+    return textwrap.wrap(text, room, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 def _json(value: Any) -> Any:

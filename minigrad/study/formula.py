@@ -46,6 +46,11 @@ def formula(rule: Rule) -> list[str]:
     return [f"{names.get(a.target, a.target)} ← {_text(a.value, names)[0]}" for a in rule.body]
 
 
+def expression(node: ast.expr) -> str:
+    """An expression of a rule in the same notation, with every name written out."""
+    return _text(node, {})[0]
+
+
 def norm_line(norm: Norm) -> str:
     """A norm in the same notation."""
     order = {2.0: "", float("inf"): "∞"}.get(norm.order, f"{norm.order:g}")

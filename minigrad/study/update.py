@@ -19,6 +19,7 @@ from ..rules import Norm, Rule
 from ..rules.interpret import Computed, Reading
 from ..suggest import unknown
 from .explanation import Check, Explanation, Term, ulps
+from .formula import expression
 from .glossary import words
 from .shares import Shares, shares_of
 
@@ -27,7 +28,7 @@ GRADIENT, EARLIER, DECAY, SLOW, ROUNDING = "gradient", "earlier steps", "decay",
 
 def explain_update(optimizer: Optimizer, name: str, index: int | tuple[int, ...] = ()) -> Explanation:
     """The last watched update of one weight; see `minigrad.optim.Optimizer.explain`."""
-    place = _place(optimizer, name, index)
+    place = place_of(optimizer, name, index)
     records = [w.last() for w in optimizer._watches if w.covers(name)]
     found = [record for record in records if record is not None and name in record.before]
     if not found:
@@ -38,7 +39,7 @@ def explain_update(optimizer: Optimizer, name: str, index: int | tuple[int, ...]
 
 def explain_coming(optimizer: Optimizer, name: str, index: int | tuple[int, ...] = ()) -> Explanation:
     """The update that the next step would make, made on a copy."""
-    place = _place(optimizer, name, index)
+    place = place_of(optimizer, name, index)
     twin = copy.deepcopy(optimizer)
     twin.innermost._schedulers = optimizer._schedulers
     # Where a clip raises, the record says so.
@@ -49,7 +50,7 @@ def explain_coming(optimizer: Optimizer, name: str, index: int | tuple[int, ...]
     return _Update(twin, record, name, place, coming=True).explanation()
 
 
-def _place(optimizer: Optimizer, name: str, index: int | tuple[int, ...]) -> tuple[int, ...]:
+def place_of(optimizer: Optimizer, name: str, index: int | tuple[int, ...]) -> tuple[int, ...]:
     """The index as numbers from 0, checked."""
     entries = optimizer.store.entries
     if name not in entries:
@@ -208,7 +209,7 @@ class _Update:
 
     def _origin(self, name: str) -> str:
         if name in self.record.overrides.get(self.name, {}):
-            return "this parameter's own"
+            return "set for this parameter"
         return self.record.origins[self.group].get(name, "constant")
 
     def _run(self, rule: Rule, given: Mapping[str, Any], clips: bool = False) -> None:
@@ -280,7 +281,7 @@ class _Update:
 
 def _asked(computed: Computed) -> str:
     """The conditions of an expression, and whether they held."""
-    return ", ".join(f"{text}: {'yes' if held else 'no'}" for text, held in computed.choices)
+    return "; ".join(f"{expression(test)}: {'yes' if held else 'no'}" for test, held in computed.choices)
 
 
 def _and(*texts: str) -> str:
