@@ -184,9 +184,8 @@ def _with_defaults(kind: type[Optimizer], dtype: np.dtype[Any]) -> Optimizer:
     try:
         return kind([weight])  # type: ignore[call-arg]  # as every optimizer of this package can be made
     except TypeError as error:
-        raise TypeError(
-            f"explain: {kind.__name__} cannot be made with its defaults ({error}); give an optimizer"
-        ) from None
+        remedy = "give an optimizer instead of its class"
+        raise TypeError(f"explain: {kind.__name__} cannot be made with its defaults ({error}); {remedy}") from None
 
 
 def _doc(thing: Any) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..suggest import unknown
+
 _WIDTH = 118  # columns of the printed text
 
 # What a change is made of.
@@ -19,6 +21,7 @@ PARTS = {
     "earlier steps": "from those before it, carried over by momentum",
     "decay": "from this step's weight decay",
     "slow weights": "what Lookahead has taken back",
+    "other": "what is not linear in these",
     "rounding": "the rest",
 }
 
@@ -140,9 +143,7 @@ class Explanation:
         """
         found = [term for term in self.terms if term.name == name]
         if not found:
-            raise KeyError(
-                f"no term is named {name!r}; there are {', '.join(dict.fromkeys(t.name for t in self.terms))}"
-            )
+            raise KeyError(unknown("term", name, dict.fromkeys(term.name for term in self.terms)))
         return found
 
     @property
@@ -201,16 +202,15 @@ class Explanation:
     def _repr_html_(self) -> str:
         """The same as a table, for notebooks."""
         e = html.escape
-        td = '<td style="text-align:left;padding:1px 12px 1px 0;vertical-align:top">{}</td>'
-        cell = "text-align:left;padding:1px 12px 1px 0;vertical-align:top"
+        style = 'style="text-align:left;padding:1px 12px 1px 0;vertical-align:top"'
         parts = [f"<p><b>{e(self.title)}</b>{''.join(f'<br>{e(note)}' for note in self.notes)}</p>", "<table>"]
         for heading, section in self._rows():
             if heading:
-                parts.append(f'<tr><th colspan="3" style="{cell}">{e(heading)}</th></tr>')
+                parts.append(f'<tr><th colspan="3" {style}>{e(heading)}</th></tr>')
             for name, value, source, note in section:
                 words = f"<code>{e(source)}</code>{'<br>' if source and note else ''}{e(note)}"
                 cells = (f"<code>{e(name)}</code>", e(value).replace(" ", "&nbsp;"), words)
-                parts.append(f"<tr>{''.join(td.format(text) for text in cells)}</tr>")
+                parts.append(f"<tr>{''.join(f'<td {style}>{text}</td>' for text in cells)}</tr>")
         return "".join([*parts, "</table>"])
 
     def to_dict(self) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def expression(node: ast.expr) -> str:
 
 def norm_line(norm: Norm) -> str:
     """A norm in the same notation."""
-    order = {2.0: "", float("inf"): "∞"}.get(norm.order, f"{norm.order:g}")
+    order = {2.0: "", 1.0: "₁", float("inf"): "∞"}.get(norm.order, f"_{norm.order:g}")
     where = "everything" if norm.scope == "global" else f"each {norm.scope}"
     name, taken = SYMBOLS.get(norm.name, norm.name), f"‖{SYMBOLS[norm.of]}‖{order}"
     return f"{taken} over {where}" if name == taken else f"{name} = {taken} over {where}"

@@ -18,12 +18,12 @@ from ..optim.watch import Record
 from ..rules import Norm, Rule
 from ..rules.interpret import Computed, Reading
 from ..suggest import unknown
-from .explanation import Check, Explanation, Term, ulps
+from .explanation import PARTS, Check, Explanation, Term, ulps
 from .formula import expression
 from .glossary import words
 from .shares import Shares, shares_of
 
-GRADIENT, EARLIER, DECAY, SLOW, ROUNDING = "gradient", "earlier steps", "decay", "slow weights", "rounding"
+GRADIENT, EARLIER, DECAY, SLOW, OTHER, ROUNDING = PARTS
 
 
 def explain_update(optimizer: Optimizer, name: str, index: int | tuple[int, ...] = ()) -> Explanation:
@@ -260,14 +260,14 @@ class _Update:
         return True
 
     def _checks(self, stored: Mapping[str, Mapping[str, Any]]) -> list[Check]:
-        checks = []
-        for slot, array in stored[self.name].items():
-            plain, kept = float(self.values[slot]), float(self._number(array))
+        checks, arrays = [], stored[self.name]
+        for slot in dict.fromkeys(("param", *self.record.plan.state, *sorted(arrays))):
+            plain, kept = float(self.values[slot]), float(self._number(arrays[slot]))
             checks.append(Check(slot, plain, kept, ulps(plain, kept, self.dtype)))
         return checks
 
     def _parts(self, fast: float, shares: Shares, stored: float, slow: bool) -> dict[str, float]:
-        """The change divided by what it came from; ``rounding`` makes the sum exact."""
+        """The change divided by what it came from; the last part makes the sum exact."""
         before = float(self.record.before[self.name]["param"][self.place])
         parts = {GRADIENT: shares.get(GRADIENT, 0.0)}
         if EARLIER in shares:
@@ -275,7 +275,9 @@ class _Update:
         parts[DECAY] = shares.get(DECAY, 0.0) - before
         if slow:
             parts[SLOW] = stored - fast
-        parts[ROUNDING] = math.fsum([stored, -before, *(-part for part in parts.values())])
+        rest = math.fsum([stored, -before, *(-part for part in parts.values())])
+        size = sum(map(abs, (before, stored, *parts.values())))
+        parts[OTHER if abs(rest) > 64 * np.finfo(self.dtype).eps * size else ROUNDING] = rest
         return parts
 
 
