@@ -148,7 +148,7 @@ class _Update:
         record, since = self.record, self.optimizer.innermost.steps - self.record.step
         notes = ["the step that would come next, with the gradients as they are"] if self.coming else []
         if since > 0:
-            notes.append(f"this was step {record.step}; {since} more have been taken since, which nobody watched")
+            notes.append(f"{since} more steps have been taken since, which nobody watched")
         if outcome == "no gradient":
             notes.append("the parameter had no gradient, so it was left out and its own count of steps stood still")
         if outcome in ("skipped", "stopped"):
@@ -165,7 +165,7 @@ class _Update:
         return notes
 
     def _add(self, kind: str, name: str, value: Any, **more: Any) -> None:
-        self.terms.append(Term(kind, name, float(value), exact=isinstance(value, np.generic), **more))
+        self.terms.append(Term(kind, name, float(value), exact=isinstance(value, np.floating), **more))
 
     # --- norms -------------------------------------------------------------------------------------------------------
 
