@@ -7,4 +7,16 @@ from .drawing import Drawing, draw_graph
 from .explanation import Check, Explanation, Term
 from .trace import trace
 
-__all__ = ["Algorithm", "Anomaly", "AnomalyError", "Check", "Drawing", "Explanation", "Term", "detect_anomaly", "draw_graph", "explain", "trace"]
+__all__ = [
+    "Algorithm",
+    "Anomaly",
+    "AnomalyError",
+    "Check",
+    "Drawing",
+    "Explanation",
+    "Term",
+    "detect_anomaly",
+    "draw_graph",
+    "explain",
+    "trace",
+]
