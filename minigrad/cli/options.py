@@ -18,6 +18,8 @@ from .errors import CommandError
 
 Arguments = dict[str, Any]
 
+RECORD_EVERY = 100
+
 # Options that say where and how to run; all others say what, and belong to the recipe.
 RUN_DEFAULTS: Arguments = {
     "device": "cpu",
@@ -28,6 +30,7 @@ RUN_DEFAULTS: Arguments = {
     "quiet": False,
     "checkpoint_every": None,
     "keep": 2,
+    "record": None,
 }
 
 
@@ -137,6 +140,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="save after every N steps too, not only after every epoch", **options)  # fmt: skip
     running.add_argument("--keep", type=count(1), metavar="N",
         help="checkpoints to keep beside the best one (default: 2)", **options)  # fmt: skip
+    running.add_argument("--record", type=_count(1), metavar="N", nargs="?", const=RECORD_EVERY,
+        help=f"record what every layer goes through in record.jsonl, every N steps (default: {RECORD_EVERY})",
+        **options)  # fmt: skip
     running.add_argument("--device", type=_reading(_device), metavar="NAME",
         help="cpu or cuda; see minigrad devices (default: cpu)", **options)  # fmt: skip
     running.add_argument("--threads", type=count(1), metavar="N",

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from .. import nn, training
+from .. import nn, study, training
 from ..gpu import DeviceError, cuda_status
 from ..kernels.cache import cache_folder
 from ..kernels.threads import get_num_threads, set_num_threads
@@ -21,7 +21,7 @@ from ..training import Run
 from ..training.blas import use_one_blas_thread
 from ..training.checkpoint import checkpoint_path
 from ..training.recipe import Problem, Recipe, make_run, problem
-from ..training.run_directory import CHECKPOINTS, RunDirectory, versions
+from ..training.run_directory import CHECKPOINTS, RECORD, RunDirectory, versions
 from .display import Display, best_of, console
 from .errors import FAILED, INTERRUPTED, CommandError, words
 from .options import Arguments, recipe_of
@@ -48,7 +48,7 @@ def resume(path: str, given: Arguments, arguments: Arguments) -> int:
         raise CommandError(f"minigrad resume: {words(error)}") from None
     run, recipe, asked = prepare(arguments, out, "minigrad resume")
     check_data(config, asked, "minigrad resume")
-    run.callbacks = callbacks(directory.path, recipe, arguments)
+    run.callbacks = callbacks(run, directory.path, recipe, arguments)
     try:
         training.load_checkpoint(last, run)
     except (ValueError, OSError) as error:
@@ -101,11 +101,13 @@ def _is_compiled(optimizer: Optimizer) -> bool:
     return folder is not None and all(any(folder.glob(f"__pycache__/kernel_{key}.*.nbc")) for key in keys)
 
 
-def callbacks(folder: Path, recipe: Recipe, arguments: Arguments) -> list[training.Callback]:
+def callbacks(run: Run, folder: Path, recipe: Recipe, arguments: Arguments) -> list[training.Callback]:
     """Those that have a say in the run, and its files; the display is added to them."""
+    every = arguments.get("record")
+    recorder = [study.Recorder(run.model, run.optimizer, every, path=folder / RECORD)] if every else []
     stopping: list[training.Callback] = [training.EarlyStopping(recipe.patience)] if recipe.patience else []
     kept = training.Checkpoints(folder / CHECKPOINTS, arguments.get("checkpoint_every"), arguments["keep"])
-    return [training.RunLog(folder), training.StopIfDiverged(), *stopping, kept]
+    return [training.RunLog(folder), *recorder, training.StopIfDiverged(), *stopping, kept]
 
 
 def new_directory(run: Run, recipe: Recipe, asked: Problem, arguments: Arguments) -> RunDirectory:
@@ -123,14 +125,14 @@ def new_directory(run: Run, recipe: Recipe, asked: Problem, arguments: Arguments
 
     def fill(folder: Path) -> None:
         (folder / CHECKPOINTS).mkdir()
-        run.callbacks = callbacks(folder, recipe, arguments)
+        run.callbacks = callbacks(run, folder, recipe, arguments)
         training.save_checkpoint(checkpoint_path(folder / CHECKPOINTS, 0), run)
 
     try:
         directory = RunDirectory.create(arguments["output"], name, config, fill)
     except (ValueError, OSError) as error:
         raise CommandError(f"minigrad train: {words(error)}") from None
-    run.callbacks = callbacks(directory.path, recipe, arguments)
+    run.callbacks = callbacks(run, directory.path, recipe, arguments)
     return directory
 
 

@@ -17,13 +17,14 @@ from .logs import METRICS, STEPS
 
 FORMAT, VERSION = "minigrad run", 1
 CONFIG, WEIGHTS, CURVES, CHECKPOINTS = "config.json", "model.safetensors", "curves.png", "checkpoints"
+RECORD = "record.jsonl"
 
 
 class RunDirectory:
     """The folder of one run.
 
     ``config.json`` holds everything that repeats it, ``metrics.csv`` a line per epoch, ``steps.jsonl`` a line per
-    step, ``model.safetensors`` the weights under PyTorch's names, ``checkpoints/`` what the run can go on from, and
+    step, ``record.jsonl`` what a `minigrad.study.Recorder` saw, ``model.safetensors`` the weights under PyTorch's names, ``checkpoints/`` what the run can go on from, and
     ``curves.png`` a picture.
     """
 
@@ -114,6 +115,11 @@ class RunDirectory:
         return self.path / WEIGHTS
 
     @property
+    def record(self) -> Path:
+        """The file of the recorder, where the run has one."""
+        return self.path / RECORD
+
+    @property
     def curves(self) -> Path:
         """The picture of the metrics."""
         return self.path / CURVES
@@ -136,7 +142,7 @@ class RunDirectory:
 
     def files(self) -> list[str]:
         """The names of what is there, in the order in which one reads them."""
-        names = [name for name in (CONFIG, METRICS, STEPS, WEIGHTS, CURVES) if (self.path / name).exists()]
+        names = [name for name in (CONFIG, METRICS, STEPS, RECORD, WEIGHTS, CURVES) if (self.path / name).exists()]
         kept = checkpoints(self.checkpoints) + ([self.best] if self.best.exists() else [])
         return [*names, *(f"{CHECKPOINTS}/{path.name}" for path in kept)]
 

@@ -1,0 +1,213 @@
+"""What a model does on a fixed batch: the spread of every layer's output, dead and saturated units.
+
+The probe changes nothing: buffers, modes and random numbers are afterwards as before, and hooks are there only while
+it runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import random
+from ..graph import Node, collect
+from ..modes import enable_grad
+from ..nn import Module
+from ..tensor import Tensor
+
+Array = npt.NDArray[Any]
+
+BINS = 24
+# A unit is saturated where the slope is below this share of the largest, on this share of the rows or more.
+SLOPE, ROWS = 0.05, 0.9
+# The slope of an activation over its largest, from its output.
+_SLOPES = {"tanh": lambda y: 1 - y * y, "sigmoid": lambda y: 4 * y * (1 - y)}
+_RECTIFIERS = ("relu", "relu6")
+
+
+@dataclass
+class Output:
+    """The output of a module, or of an activation that is called as a function.
+
+    Attributes:
+        kind: the module's class, or the op.
+        op: the op that made it, such as ``"relu"``; empty if it is not known.
+        values: the array, with a row per example.
+        arriving: what the module was given, for one that has weights.
+    """
+
+    kind: str
+    op: str
+    values: Array
+    arriving: Array | None = None
+
+
+def observe(model: Module, probe: tuple[Any, ...]) -> dict[str, Output]:
+    """The outputs of one pass in evaluation mode, by the names of the modules, in order.
+
+    Modules that contain others and own no parameters are passed over. An activation that is called as a function,
+    ``x.relu()``, is named after the module whose output it is applied to, ``"hidden.relu"``.
+    """
+    found: list[tuple[int, str, Output]] = []
+    places: dict[Node, str] = {}
+
+    def look(name: str) -> Any:
+        def hook(module: Module, args: tuple[Any, ...], output: Any) -> None:
+            tensor = _first(output)
+            if tensor is None or tensor.dtype.kind != "f":
+                return
+            node = tensor._node
+            arriving = _first(args) if module._parameters else None
+            if node is not None:
+                places[node] = name
+            found.append((
+                len(found) if node is None else node.order,
+                name or type(module).__name__,
+                Output(type(module).__name__, node.primitive.name if node else "", tensor.data,
+                       None if arriving is None or arriving.dtype.kind != "f" else arriving.data),
+            ))  # fmt: skip
+
+        return hook
+
+    with _untouched(model):
+        handles = [
+            module.register_forward_hook(look(name))
+            for name, module in model.named_modules()
+            if module._parameters or not module._modules
+        ]
+        try:
+            with enable_grad(), np.errstate(all="ignore"):
+                result = _first(model(*probe))
+        finally:
+            for handle in handles:
+                handle.remove()
+    if result is not None and result._node is not None:
+        found += _functions(result._node, places)
+        found.sort(key=lambda each: each[0])
+    outputs: dict[str, Output] = {}
+    for _, name, output in found:
+        number, full = 2, name
+        while full in outputs:  # a module that is used again
+            full, number = f"{name}@{number}", number + 1
+        outputs[full] = output
+    return outputs
+
+
+def _functions(last: Node, places: dict[Node, str]) -> Iterator[tuple[int, str, Output]]:
+    """The activations in the graph that no module stands for."""
+    for node in collect([last]):
+        name = node.primitive.name
+        if node in places or name not in (*_SLOPES, *_RECTIFIERS) or node.saved is None:
+            continue
+        place = next((i for i, source in enumerate(node.recipe.sources) if source == node.recipe.arity), None)
+        if place is not None:
+            before = places.get(node.edges[0], "")
+            yield node.order, f"{before}.{name}" if before else name, Output(name, name, node.saved[place])
+
+
+def _first(value: Any) -> Tensor | None:
+    """The tensor, or the first one in what a module takes or returns."""
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, tuple | list):
+        return next((found for found in map(_first, value) if found is not None), None)
+    return None
+
+
+@contextmanager
+def _untouched(model: Module) -> Iterator[None]:
+    """Evaluation mode; modes, buffers and random numbers are as before afterwards."""
+    modules = list(model.modules())
+    modes = [module.training for module in modules]
+    buffers = [(vars(module), name, vars(module)[name]) for module in modules for name in module._buffers]
+    values = [None if buffer is None else buffer.data.copy() for _, _, buffer in buffers]
+    generator = random.get_state()
+    try:
+        for module in modules:
+            module.training = False
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
+        for (owner, name, buffer), value in zip(buffers, values, strict=True):
+            owner[name] = buffer
+            if buffer is not None and not np.array_equal(buffer.data, value, equal_nan=True):
+                buffer.data = value
+        if random.get_state() != generator:
+            random.set_state(generator)
+
+
+def measure(output: Output) -> dict[str, Any]:
+    """The numbers of one output, as a record holds them.
+
+    ``mean``, ``std``, ``low`` and ``high`` are of the finite values, ``counts`` their histogram in `BINS` equal bins
+    from low to high. ``gain`` is the root mean square over that of what arrived at the layer. A unit is an element of
+    the last axis: ``dead`` counts those that a ReLU gives as 0 on every row, ``saturated`` those whose slope is below
+    a twentieth of the largest on nine rows of ten.
+    """
+    values = output.values
+    finite = values.ravel()
+    found: dict[str, Any] = {}
+    total = float(finite.sum(dtype=np.float64))
+    if not math.isfinite(total):
+        found["nan"], found["inf"] = int(np.isnan(finite).sum()), int(np.isinf(finite).sum())
+        finite = finite[np.isfinite(finite)]
+        total = float(finite.sum(dtype=np.float64))
+    if finite.size:
+        mean = total / finite.size
+        square = _mean_square(finite)
+        low, high = float(finite.min()), float(finite.max())
+        found |= {"mean": mean, "std": math.sqrt(max(square - mean * mean, 0.0)), "low": low, "high": high}
+        found["counts"] = _histogram(finite, low, high)
+        if output.arriving is not None and output.arriving.size:
+            arrived = _mean_square(output.arriving)
+            found["gain"] = math.sqrt(square / arrived) if arrived > 0 else math.nan
+    rows = values.reshape(-1, values.shape[-1]) if values.ndim else values.reshape(1, 1)
+    if output.op in _RECTIFIERS:
+        found["dead"] = int((~rows.any(0)).sum())
+    elif output.op in _SLOPES:
+        flat = _SLOPES[output.op](rows) < SLOPE
+        found["saturated"] = int((flat.mean(0) >= ROWS).sum())
+        found["saturated_share"] = float(flat.mean())
+    return found
+
+
+def _mean_square(values: Array) -> float:
+    exact = values.ravel().astype(np.float64)
+    return float(exact @ exact) / exact.size
+
+
+def _histogram(values: Array, low: float, high: float) -> list[int]:
+    if not high > low:
+        return [values.size] + [0] * (BINS - 1)
+    places = ((values - values.dtype.type(low)) * values.dtype.type(BINS / (high - low))).astype(np.intp)
+    return np.bincount(np.minimum(places, BINS - 1), minlength=BINS).tolist()
+
+
+def as_probe(batch: Any) -> tuple[Any, ...] | None:
+    """The arguments that the model is given for a fixed batch, copied, so that later changes of the data do not show.
+
+    Raises:
+        TypeError: for something that is no array or tensor, nor a tuple of them.
+    """
+    if batch is None or batch is False:
+        return None
+    parts = batch if isinstance(batch, tuple) else (batch,)
+    for part in parts:
+        if not isinstance(part, Tensor | np.ndarray) or not part.ndim or not len(part):
+            raise TypeError(f"Recorder: probe must be an array or a tensor with rows, or a tuple of them, not {part!r:.80}")
+    return tuple(Tensor(np.array(part.data if isinstance(part, Tensor) else part)) for part in parts)
+
+
+def even_rows(batch: Any, count: int) -> Any:
+    """At most ``count`` rows, evenly spread; what has no rows is itself."""
+    if not isinstance(batch, Tensor | np.ndarray) or not batch.ndim or len(batch) <= count:
+        return batch
+    array = batch.data if isinstance(batch, Tensor) else batch
+    return array[np.linspace(0, len(array) - 1, count).astype(np.intp)]

@@ -1,0 +1,351 @@
+"""Recorder: watches a training from the optimizer's hooks, with no wrapper in the model."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ..hooks import RemovableHandle
+from ..nn import Module
+from ..optim import Optimizer
+from ..optim.state import same_keys, whole_number
+from ..suggest import unknown
+from ..tensor import Tensor
+from ..training import Callback, Run
+from ..training.logs import AppendedFile
+from .activations import as_probe, even_rows, measure, observe
+from .clip_counts import ClipCounts
+from .cost import Cost
+from .quantities import QUANTILES, Before, StepReader, Stretch, scalars_of, snapshot, stretches
+from .recording import FORMAT, VERSION, Record, Recording, line
+from .state_names import describe
+
+EVERY = 100
+# Rows of the training data that make the probe, where none was given.
+PROBE_ROWS = 128
+_LINES = 64  # records that are written together
+
+
+class Recorder(Callback):
+    """Records what every layer goes through, at step 1 and every so many steps.
+
+    ::
+
+        with study.Recorder(model, optimizer, probe=features[:128]) as recorder:
+            for x, y in loader:
+                ...
+                recorder.note(loss)
+                optimizer.step()
+        print(recorder)
+        recorder.recording.layer("0", "update_ratio")
+
+    It is a callback of `minigrad.training.fit` too, ``callbacks=[study.Recorder(model, optimizer)]``, which then learns
+    the loss from the run. Training is the same to the last bit with and without it.
+
+    Args:
+        model: whose outputs are looked at.
+        optimizer: whose steps are recorded.
+        every: the interval between records, in steps.
+        layers: the names of the layers to record, by default all; a name stands for all that lie under it.
+        probe: a fixed batch that the model is run on at each record: an array, a tensor or a tuple of them, with a
+            row per example. By default rows of the training data under `fit`, else the first batch that the model
+            sees. ``False`` looks at no activations.
+        path: a file to write to as well, line by line; a run that goes on from a checkpoint writes on in it.
+        max_records: how many records are kept in memory. When there are more, the interval doubles and those between
+            are dropped; the file keeps them.
+
+    Attributes:
+        recording: the `Recording` so far.
+        interval: the interval now.
+
+    Raises:
+        ValueError: for an interval or a bound that is not positive, or an unknown layer.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Optimizer,
+        every: int = EVERY,
+        layers: Iterable[str] | None = None,
+        probe: Any = None,
+        path: str | os.PathLike[str] | None = None,
+        max_records: int = 1000,
+    ) -> None:
+        for name, value, least in (("every", every, 1), ("max_records", max_records, 2)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"Recorder: {name} must be a whole number of at least {least}, not {value!r}")
+        self.model, self.optimizer = model, optimizer
+        # Inside Lookahead, the optimizer that moves the fast weights.
+        self._base: Optimizer = getattr(optimizer, "base", optimizer)
+        self.every = self.interval = every
+        self._layers = None if layers is None else _chosen(layers, optimizer.store.layers)
+        self._probe = as_probe(probe)
+        self._wants_probe = probe is not False
+        self.path, self.max_records = None if path is None else Path(path), max_records
+        self.recording = Recording()
+        self.cost = Cost()
+        self._handles: list[RemovableHandle] = []
+        self._file: AppendedFile | None = None
+        self._length = 0
+        self._is_empty = True
+        self._unwritten: list[Record] = []
+        self._in_run = False  # under `fit`, which tells the loss after the step
+        self._clips = ClipCounts(self._base)
+        self._losses: list[float] = []
+        self._before: Before | None = None
+        self._fast: list[npt.NDArray[Any]] | None = None
+        self._seen: dict[str, Any] = {}
+        self._stretches: tuple[Any, dict[str, list[Stretch]]] = (None, {})
+
+    # --- attaching ---------------------------------------------------------------------------------------------------
+
+    def attach(self) -> Self:
+        """Begin to record; `detach` ends it."""
+        if self._handles:
+            raise RuntimeError("Recorder: is recording already")
+        if self.path is not None:
+            self._open(self.path)
+        self._handles = [
+            self.optimizer.register_step_pre_hook(self._before_step),
+            self.optimizer.register_step_post_hook(self._after_step),
+        ]
+        if self._base is not self.optimizer:
+            self._handles.append(self._base.register_step_post_hook(self._after_fast_step))
+        if self._probe is None and self._wants_probe:
+            self._catch_probe()
+        self.cost.begin()
+        return self
+
+    def detach(self) -> None:
+        """Take every hook off, and bring what is unwritten to the file; doing so twice is harmless."""
+        self.cost.end()
+        handles, self._handles = self._handles, []
+        for handle in handles:
+            handle.remove()
+        self._before = self._fast = None
+        self._write()
+        file, self._file = self._file, None
+        if file is not None:
+            self._length = file.synced()
+            file.close()
+
+    def __enter__(self) -> Self:
+        return self.attach()
+
+    def __exit__(self, *error: object) -> None:
+        self.detach()
+
+    def _catch_probe(self) -> None:
+        """Copy the first batch that the model sees in training mode."""
+
+        def catch(module: Module, args: tuple[Any, ...]) -> None:
+            if self.model.training and self._probe is None:
+                self._probe = as_probe(tuple(even_rows(each, PROBE_ROWS) for each in args))
+                handle.remove()
+
+        handle = self.model.register_forward_pre_hook(catch)
+        self._handles.append(handle)
+
+    # --- under fit ---------------------------------------------------------------------------------------------------
+
+    def begin(self, run: Run) -> None:
+        """Begin to record; the probe is rows of the training data, evenly spread, where none was given."""
+        if self._probe is None and self._wants_probe:
+            self._probe = as_probe(even_rows(run.loader.dataset.features, PROBE_ROWS))
+        self._in_run = True
+        self.attach()
+
+    def after_step(self, run: Run) -> None:
+        """Take over the loss."""
+        self._losses.append(math.nan if run.progress.loss is None else run.progress.loss)
+        records = self.recording.records
+        if records and records[-1]["step"] == run.progress.step:
+            records[-1] |= self._loss()
+
+    def close(self) -> None:
+        """End recording."""
+        self.detach()
+        self._in_run = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the file stands, and what is counted towards the next record."""
+        if self._file is not None:
+            self._write()
+            self._length = self._file.synced()
+        counts = {"counted": list(self._clips.steps), "acted": list(self._clips.acted)}
+        return {"length": self._length, "interval": self.interval, "losses": list(self._losses), **counts}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there; the records before are read from the file when the run begins."""
+        same_keys("state of a Recorder", state, self.state_dict())
+        length, interval = (whole_number(f"Recorder: {name}", state[name]) for name in ("length", "interval"))
+        if interval < 1 or interval % self.every:
+            raise ValueError(f"Recorder: the interval {interval} is not {self.every} doubled some times")
+        counts = [[whole_number(f"Recorder: {n}", v) for v in _items(state[n], n)] for n in ("counted", "acted")]
+        if any(len(each) != len(self._base.clips) for each in counts):
+            raise ValueError("Recorder: the saved run had other clips")
+        losses = [float(value) for value in _items(state["losses"], "losses")]
+        self._length, self.interval, self._losses = length, interval, losses
+        self._clips.steps, self._clips.acted = counts
+
+    def _open(self, path: Path) -> None:
+        """Go on in the file where the run stands, and read what is there."""
+        self._file = AppendedFile(path)
+        self._file.cut(self._length)
+        self._is_empty = self._length == 0
+        if self._length:
+            held = Recording.load(path)
+            self.recording.header = held.header
+            self.recording.records = [record for record in held.records if self._is_due(record["step"])]
+
+    def _write(self) -> None:
+        """The lines of many records at once."""
+        if self._file is None or not self._unwritten:
+            return
+        records, self._unwritten = self._unwritten, []
+        # The header stands in front of the first record, since only a step shows all that it says.
+        lines = [self.recording.header, *records] if self._is_empty else records
+        self._is_empty = False
+        self._file.write("".join(map(line, lines)))
+
+    # --- a step ------------------------------------------------------------------------------------------------------
+
+    def note(self, loss: Any) -> None:
+        """Tell the loss of the step that is about to be taken: a number, or a tensor with one."""
+        self._losses.append(float(loss.item() if isinstance(loss, Tensor) else loss))
+
+    def _is_due(self, step: int) -> bool:
+        return step % self.interval == 0 or step == 1
+
+    def _before_step(self, optimizer: Optimizer) -> None:
+        if not self._is_due(optimizer.steps + 1):
+            return
+        self._base.prepare()  # makes the state, which the first step finds
+        started = time.perf_counter()
+        self._seen = {}
+        if self._probe is not None and self._wants_probe:
+            self._seen = {name: measure(output) for name, output in observe(self.model, self._probe).items()}
+        self._before = snapshot(self._base)
+        self.cost.spent += time.perf_counter() - started
+
+    def _after_fast_step(self, base: Optimizer) -> None:
+        """Keep what the fast step made, before slow weights move it."""
+        if self._before is not None:
+            self._fast = [buffer.data.copy() for buffer in base.store.buffers]
+
+    def _after_step(self, optimizer: Optimizer) -> None:
+        before, self._before = self._before, None
+        self.cost.steps += 1
+        if before is None:
+            if self._base.clips:
+                self._clips.count()
+            return
+        started = time.perf_counter()
+        self._clips.count()
+        self.cost.counting += (counted := time.perf_counter() - started)
+        record = self._record(optimizer.steps, before)
+        if not self._in_run:
+            record |= self._loss()
+        self._keep(record)
+        self._fast = None
+        self.cost.records += 1
+        self.cost.spent += time.perf_counter() - started - counted
+
+    def _record(self, step: int, before: Before) -> Record:
+        layout = self._base._layout
+        assert layout is not None
+        if self._stretches[0] is not layout:
+            self._stretches = (layout, stretches(layout))
+        reader = StepReader(self._base, before, self._fast)
+        record: Record = {"step": step, "stepped": self._base.stepped}
+        with np.errstate(all="ignore"):
+            record["layers"] = {
+                layer: reader.layer(pieces)
+                for layer, pieces in self._stretches[1].items()
+                if self._layers is None or layer in self._layers
+            }
+        if self._base.clips:
+            record["clips"] = self._clips.take(self._base.clip_reports())
+        if self._seen:
+            record["activations"] = self._seen
+        return record
+
+    def _loss(self) -> dict[str, float]:
+        """The loss of this step and the mean since the last record."""
+        losses, self._losses = self._losses, []
+        return {"loss": losses[-1], "mean_loss": math.fsum(losses) / len(losses)} if losses else {}
+
+    # --- keeping -----------------------------------------------------------------------------------------------------
+
+    def _keep(self, record: Record) -> None:
+        if not self.recording.header:
+            self.recording.header = self._header()
+        self.recording.records.append(record)
+        if self._file is not None:
+            if len(self._unwritten) >= _LINES:
+                self._write()
+            self._unwritten.append(record)  # what becomes known of the step after it is still added
+        if len(self.recording.records) > self.max_records:
+            self._thin()
+
+    def _thin(self) -> None:
+        """Double the interval until few enough records are left, and drop those between."""
+        while len(self.recording.records) > self.max_records:
+            self.interval *= 2
+            self.recording.records = [r for r in self.recording.records if self._is_due(r["step"])]
+
+    def _header(self) -> Record:
+        layout = self._base._layout
+        store, base = self._base.store, self._base
+        assert layout is not None
+        tensors: dict[str, list[str]] = {}
+        sizes: dict[str, int] = {}
+        for entry in store.entries.values():
+            tensors.setdefault(entry.layer, []).append(entry.name)
+            sizes[entry.layer] = sizes.get(entry.layer, 0) + entry.parameter.size
+        known = scalars_of(layout.cohorts[0], layout, base) if layout.cohorts else {}
+        name = type(base).__name__
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "optimizer": name if base is self.optimizer else f"{type(self.optimizer).__name__}({name})",
+            **describe(layout.program.plan.state, known),
+            "every": self.every,
+            "quantiles": list(QUANTILES),
+            "probe_rows": 0 if self._probe is None else len(self._probe[0]),
+            "layers": {
+                layer: {"parameters": sizes[layer], "tensors": tensors[layer]}
+                for layer in store.layers
+                if self._layers is None or layer in self._layers
+            },
+        }
+
+    def __str__(self) -> str:
+        return f"{self.recording!r}\n{self.cost.describe(self.interval)}"
+
+
+def _chosen(names: Iterable[str], known: Iterable[str]) -> set[str]:
+    """The layers of these names, and those that lie under them."""
+    if isinstance(names, str):
+        raise ValueError(f"Recorder: layers is a list of names, [{names!r}], not one name")
+    layers, chosen = list(known), set[str]()
+    for name in names:
+        found = {layer for layer in layers if layer == name or layer.startswith(f"{name}.")}
+        if not found:
+            raise ValueError(f"Recorder: {unknown('layer', name, layers)}")
+        chosen |= found
+    return chosen
+
+
+def _items(values: Any, name: str) -> list[Any]:
+    if not isinstance(values, list):
+        raise ValueError(f"Recorder: {name} must be a list, not {values!r:.40}")
+    return values

@@ -1,0 +1,253 @@
+"""Recording: what a recorder has written down, in memory and as a file of JSON lines.
+
+The first line is the header, each other line a record. A number that is not finite is ``{"$number": "nan"}``.
+
+Header: ``format``, ``version``, ``optimizer`` (its name), ``effective_rate`` and ``signal`` (what they are for it),
+``layers`` (by name ``parameters``, the count, and ``tensors``, the names), ``quantiles``, ``probe_rows``.
+
+Record: ``step``, ``loss`` and ``mean_loss`` (since the record before) where they are known, ``stepped`` (false where a
+clip passed over the step), ``layers`` and ``activations`` by name, ``clips`` in order. Gradients, parameters and
+activations are as the step found them, state as it left it. Norms are 2-norms.
+
+A layer: ``gradient_norm`` (before any clip), ``parameter_norm``, ``update_norm`` and ``update_ratio`` (of the change that
+was made, and over the parameter's norm), its parts ``gradient_part``, ``decay_part`` and, with slow weights,
+``slow_part``; ``effective_rate`` and ``signal`` (their quantiles), ``state_norm`` by slot, ``slow_distance``,
+``scalars`` (``lr``, ``debias1``, ``debias2``, ``rho``, ``rectified``, ``rectification``), ``trust`` by parameter (``ratio``,
+``clamped``, and the norms it is of), ``nonfinite`` (by ``gradient``, ``parameter``, ``update`` or slot the counts of NaN
+and of infinities). What an optimizer does not have is not there. See `minigrad.study.activations.measure` for an
+activation and `minigrad.study.clip_counts` for a clip.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ..suggest import unknown
+from ..training.files import read_bounded, write_atomically
+from ..training.tree import put_arrays, take_arrays
+
+Record = dict[str, Any]
+FORMAT, VERSION = "minigrad record", 1
+_MAX_BYTES = 1 << 28
+
+
+class RecordingError(ValueError):
+    """A file that is damaged or no recording; the text names it and the line."""
+
+
+class Recording:
+    """Records of a training, a dictionary each; the text at the top of `minigrad.study.recording` says what they hold.
+
+    Attributes:
+        header: what holds for all of them.
+        records: in order of their steps.
+    """
+
+    def __init__(self, header: Record | None = None, records: Iterable[Record] = ()) -> None:
+        self.header: Record = dict(header or {})
+        self.records = list(records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __repr__(self) -> str:
+        steps = f"steps {self.records[0]['step']:,} to {self.records[-1]['step']:,}" if self.records else "no steps"
+        return f"<Recording of {self.optimizer}: {len(self.records)} records, {steps}, {len(self.layers)} layers>"
+
+    # --- asking --------------------------------------------------------------------------------------------------
+
+    @property
+    def optimizer(self) -> str:
+        """The name of the optimizer's class."""
+        return str(self.header.get("optimizer", "?"))
+
+    @property
+    def layers(self) -> list[str]:
+        """The names of the recorded layers, in order."""
+        return list(self.header.get("layers", {}))
+
+    @property
+    def activations(self) -> list[str]:
+        """The names of the outputs that were looked at, in order."""
+        return list(dict.fromkeys(name for record in self.records for name in record.get("activations", {})))
+
+    @property
+    def steps(self) -> npt.NDArray[np.int64]:
+        """The recorded steps, counted from 1."""
+        return np.array([record["step"] for record in self.records], np.int64)
+
+    def values(self, name: str) -> npt.NDArray[np.float64]:
+        """A number of each record, such as ``"loss"``; NaN where it is not there."""
+        return np.array([_number(record.get(name)) for record in self.records])
+
+    def layer(self, layer: str, quantity: str) -> npt.NDArray[np.float64]:
+        """A quantity of one layer over the records, such as ``"update_ratio"``; NaN where it is not there.
+
+        A path such as ``"scalars.lr"`` or ``"state_norm.exp_avg"`` goes into what is itself by name. Quantiles have a
+        row per record.
+
+        Raises:
+            KeyError: for a layer that was not recorded.
+        """
+        return self._series("layers", layer, self.layers, quantity)
+
+    def activation(self, name: str, quantity: str) -> npt.NDArray[np.float64]:
+        """A quantity of one activation over the records, such as ``"std"`` or ``"dead"``.
+
+        Raises:
+            KeyError: for an activation that was not recorded.
+        """
+        return self._series("activations", name, self.activations, quantity)
+
+    def _series(self, part: str, name: str, known: list[str], quantity: str) -> npt.NDArray[np.float64]:
+        if name not in known:
+            raise KeyError(unknown(part.removesuffix("s"), name, known))
+        found = [_inside(record.get(part, {}).get(name), quantity) for record in self.records]
+        width = next((len(value) for value in found if isinstance(value, list)), 0)
+        rows = [_row(value, width) if width else _number(value) for value in found]
+        return np.array(rows, np.float64)
+
+    def clips(self, number: int = 0) -> list[Record]:
+        """What the records say of the clip ``number``, with the step of each."""
+        entries = [(record["step"], record.get("clips", [])) for record in self.records]
+        return [{"step": step, **clips[number]} for step, clips in entries if number < len(clips)]
+
+    def trust_ratios(self) -> dict[str, npt.NDArray[np.float64]]:
+        """The trust ratios over the records by parameter; empty for an optimizer without."""
+        names: dict[str, str] = {}
+        for record in self.records:
+            for layer, found in record.get("layers", {}).items():
+                names |= dict.fromkeys(found.get("trust", {}), layer)
+        return {
+            name: np.array([
+                _number(record["layers"].get(layer, {}).get("trust", {}).get(name, {}).get("ratio"))
+                for record in self.records
+            ])
+            for name, layer in names.items()
+        }  # fmt: skip
+
+    # --- files ---------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the recording in one step.
+
+        Raises:
+            OSError: naming the path, where the file from before stays.
+        """
+        return write_atomically(path, "".join(map(line, [self.header, *self.records])).encode())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a recording. A last line that is still being written is left out.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            RecordingError: naming the line, if it is damaged, foreign, or of a newer version.
+        """
+        try:
+            text = read_bounded(path, _MAX_BYTES).decode()
+        except UnicodeDecodeError:
+            raise RecordingError(f"{path}: is no recording: it is no text") from None
+        except ValueError as error:
+            raise RecordingError(str(error)) from None
+        lines = text.split("\n")[:-1]  # behind the last line break stands nothing, or a line that is not complete
+        if not lines:
+            raise RecordingError(f"{path}: is no recording: it is empty")
+        header, *records = (_read(path, number, each) for number, each in enumerate(lines, 1))
+        if header.get("format") != FORMAT:
+            raise RecordingError(f"{path}: is no recording: line 1 is no header of one")
+        if type(header.get("version")) is not int or header["version"] > VERSION:
+            raise RecordingError(f"{path}: was written by a newer minigrad (version {header.get('version')!r:.20})")
+        if not _are_named(header.get("layers")) or not isinstance(header.get("optimizer"), str):
+            raise RecordingError(f"{path}, line 1: is damaged: the header has no layers or no optimizer")
+        last = 0
+        for number, record in enumerate(records, 2):
+            _check(path, number, record, last)
+            last = record["step"]
+        return cls(header, records)
+
+
+def line(values: Mapping[str, Any]) -> str:
+    """One line of the file."""
+    try:
+        return json.dumps(values, allow_nan=False, separators=(",", ":")) + "\n"
+    except ValueError:
+        return json.dumps(take_arrays(values, {}), allow_nan=False, separators=(",", ":")) + "\n"
+
+
+def _read(path: str | os.PathLike[str], number: int, text: str) -> Record:
+    try:
+        values = put_arrays(json.loads(text), {})
+    except (ValueError, RecursionError) as error:
+        reason = "is nested too deeply" if isinstance(error, RecursionError) else f"is no JSON that can be read ({error})"
+        raise RecordingError(f"{path}, line {number}: {reason}") from None
+    if not isinstance(values, dict):
+        raise RecordingError(f"{path}, line {number}: is damaged: it is no record")
+    return values
+
+
+def _check(path: str | os.PathLike[str], number: int, record: Record, last: int) -> None:
+    """Refuse what the questions above could not answer."""
+    step, problem = record.get("step"), ""
+    if type(step) is not int or not last < step < 1 << 53:
+        problem = f"its step is {step!r:.40}, after {last}"
+    elif not _are_named(record.get("layers")) or not _are_named(record.get("activations", {})):
+        problem = "its layers or activations are no table of tables"
+    elif not isinstance(record.get("clips", []), list) or not all(map(_is_clip, record.get("clips", []))):
+        problem = "its clips are no list of what clips did"
+    elif not all(_are_named(layer.get("trust", {})) for layer in record["layers"].values()):
+        problem = "its trust ratios are no table of tables"
+    else:
+        tables = [*record["layers"].values(), *record.get("activations", {}).values()]
+        leaves = [leaf for table in tables for leaf in _leaves(table)]
+        leaves += [record.get("loss"), record.get("mean_loss")]
+        wrong = next((leaf for leaf in leaves if not (leaf is None or isinstance(leaf, int | float))), None)
+        problem = "" if wrong is None else f"{wrong!r:.40} is no number"
+    if problem:
+        raise RecordingError(f"{path}, line {number}: is damaged: {problem}")
+
+
+def _is_clip(entry: Any) -> bool:
+    numbers = ("norm_before", "norm_after", "factor", "ranges", "acted_ranges", "steps", "acted_steps")
+    return (
+        isinstance(entry, dict)
+        and all(isinstance(entry.get(name), int | float) for name in numbers)
+        and all(isinstance(entry.get(name), str) for name in ("clip", "scope", "range"))
+        and isinstance(entry.get("thresholds"), dict)
+        and all(isinstance(value, int | float) for value in entry["thresholds"].values())
+    )
+
+
+def _are_named(table: Any) -> bool:
+    return isinstance(table, dict) and all(isinstance(each, dict) for each in table.values())
+
+
+def _leaves(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(each)
+    else:
+        yield value
+
+
+def _inside(table: Any, path: str) -> Any:
+    for name in path.split("."):
+        table = table.get(name) if isinstance(table, dict) else None
+    return table
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def _row(value: Any, width: int) -> list[float]:
+    values = [_number(each) for each in value] if isinstance(value, list) else []
+    return (values + [math.nan] * width)[:width]
