@@ -211,6 +211,9 @@ def carry_on(
             out.print(f"stopped: {run.stopping}", soft_wrap=True)
         if run.progress.history:
             out.print(f"{best_of(run)}; {run.progress.epoch} epochs in {seconds:.1f} s", soft_wrap=True)
+        for each in run.callbacks:
+            if isinstance(each, study.Recorder):
+                out.print(f"recording: {each.cost_in_words()}", soft_wrap=True)
         if directory is not None:
             out.print(f"wrote {directory.path}: {', '.join(directory.files())}", markup=False, soft_wrap=True)
     return 0, seconds

@@ -129,12 +129,14 @@ def _untouched(model: Module) -> Iterator[None]:
     values = [None if buffer is None else buffer.data.copy() for _, _, buffer in buffers]
     generator = random.get_state()
     try:
-        for module in modules:
-            module.training = False
+        for module, mode in zip(modules, modes, strict=True):
+            if mode:
+                module.training = False
         yield
     finally:
         for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
+            if mode:
+                module.training = True
         for (owner, name, buffer), value in zip(buffers, values, strict=True):
             owner[name] = buffer
             if buffer is not None and not np.array_equal(buffer.data, value, equal_nan=True):

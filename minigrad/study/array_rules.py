@@ -7,6 +7,7 @@ was, the change of an element of value 0 is the gradient's part, whatever the ru
 from __future__ import annotations
 
 import ast
+import functools
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -63,12 +64,12 @@ def run_on_arrays(rules: Sequence[Rule], values: Mapping[str, Any]) -> dict[str,
 
 def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
     match node:
-        case ast.Constant(value=value):
-            return np.float64(value)  # type: ignore[arg-type]  # the parser of rules lets numbers pass alone
         case ast.Name(id=name):
             return names[name]
         case ast.BinOp(left=left, op=op, right=right):
             return _OPERATORS[type(op)](_value(left, names), _value(right, names))
+        case ast.Constant(value=value):
+            return np.float64(value)  # type: ignore[arg-type]  # the parser of rules lets numbers pass alone
         case ast.UnaryOp(op=op, operand=operand):
             return _OPERATORS[type(op)](_value(operand, names))
         case ast.Compare(left=left, ops=[op], comparators=[right]):
@@ -93,6 +94,7 @@ def decays(rules: Sequence[Rule]) -> bool:
     return any("param" in rule.inputs and not _only_moves(rule) for rule in rules)
 
 
+@functools.cache
 def _only_moves(rule: Rule) -> bool:
     """Whether the parameter stands in the rule once, as ``param = param - ...`` or ``param + ...``."""
     uses = sum(isinstance(n, ast.Name) and n.id == "param" for a in rule.body for n in ast.walk(a.value))
@@ -113,9 +115,11 @@ def split_change(rules: Sequence[Rule], values: Mapping[str, Any]) -> tuple[Arra
     holds of earlier decay is part of the moment, and moves the parameter as the gradients in it do.
     """
     param = np.asarray(values["param"], np.float64)
-    from_gradient = run_on_arrays(rules, {**values, "param": np.zeros_like(param)})["param"]
-    change = run_on_arrays(rules, values)["param"] - param
-    decay = change - from_gradient
+    # The element as it is and one of value 0, side by side.
+    both = np.stack([param, np.zeros_like(param)])
+    moved = np.broadcast_to(run_on_arrays(rules, {**values, "param": both})["param"], both.shape)
+    from_gradient = moved[1]
+    decay = moved[0] - param - from_gradient
     # Where nothing decays, rounding is left.
     decay[np.abs(decay) <= 1e-14 * (np.abs(param) + np.abs(from_gradient))] = 0.0
     return from_gradient, decay

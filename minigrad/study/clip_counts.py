@@ -2,88 +2,90 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..clip_reports import ClipReport
 from ..clipping import Clip
 from ..kernels.program import Layout
 from ..optim import Optimizer
+from .array_rules import run_on_arrays
 
-# A clip with more parts than these is counted on recorded steps alone, and so is one that takes no norm.
-COUNTED_PARTS = 4
+# Steps whose norms are held until they are looked at together, and the most numbers in them.
+HELD, HELD_NUMBERS = 128, 1 << 16
 # Reports on more ranges than these are recorded as their hardest clipped range alone.
 LISTED = 64
 
 
 class ClipCounts:
-    """Counts, for each clip of an optimizer, the steps that were looked at and those in which it acted."""
+    """Counts, for each clip of an optimizer, the steps that were looked at and those in which it acted.
+
+    After a step its norms are copied, no more; many steps are looked at together. A clip that takes no norm is
+    looked at in recorded steps alone.
+    """
 
     def __init__(self, optimizer: Optimizer) -> None:
         self._optimizer = optimizer
         self._layout: Layout | None = None
-        self._watched: list[tuple[int, list[_Part]]] = []
+        self._norms = self._scalars = np.empty(0)
+        self._held = 0
         self.steps = [0] * len(optimizer.clips)
         self.acted = [0] * len(optimizer.clips)
 
     def count(self) -> None:
-        """Look at the step that was just taken; clips that are too costly for every step are passed over."""
+        """Keep what tells whether the clips acted in the step that was just taken."""
         layout = self._optimizer._layout
-        if layout is not self._layout:
-            self._watch(layout)
-        for number, parts in self._watched:
-            self.steps[number] += 1
-            for part in parts:
-                if part.acts():
-                    self.acted[number] += 1
-                    break
+        if layout is not self._layout and layout is not None:
+            self.settle()
+            held = max(1, min(HELD, HELD_NUMBERS // max(layout.norms.size, 1)))
+            self._layout = layout
+            self._norms, self._scalars = (np.empty((held, *a.shape)) for a in (layout.norms, layout.scalars))
+        if layout is not None:
+            self._norms[self._held], self._scalars[self._held] = layout.norms, layout.scalars
+            self._held += 1
+            if self._held == len(self._norms):
+                self.settle()
 
-    def _watch(self, layout: Layout | None) -> None:
-        self._layout, self._watched = layout, []
+    def settle(self) -> None:
+        """Look at the steps that are held."""
+        held, self._held = self._held, 0
+        layout = self._layout
+        if not held or layout is None:
+            return
         for number, clip in enumerate(self._optimizer.clips):
-            parts = [] if layout is None or not clip.norms else layout.parts(clip.norms[0].scope)
-            if layout is not None and 0 < len(parts) <= COUNTED_PARTS:
-                self._watched.append((number, [_Part(clip, layout, row, place) for row, place in parts]))
+            if clip.norms:
+                self.steps[number] += held
+                self.acted[number] += int(_acted(clip, layout, self._norms[:held], self._scalars[:held]).sum())
 
     def take(self, reports: Sequence[ClipReport]) -> list[dict[str, Any]]:
         """The entries of a record for the step just taken, with the counts since the last record; they begin anew."""
-        watched = {number for number, _ in self._watched}
+        self.settle()
+        assert self._layout is not None
         found = []
         for number, (clip, report) in enumerate(zip(self._optimizer.clips, reports, strict=True)):
-            if number not in watched:
+            if not clip.norms:
                 self.steps[number] += 1
                 self.acted[number] += bool(report.acted.any())
-            assert self._layout is not None
             counts = {"steps": self.steps[number], "acted_steps": self.acted[number]}
             found.append({**_entry(clip, report, self._layout), **counts})
             self.steps[number] = self.acted[number] = 0
         return found
 
 
-class _Part:
-    """One range of one cohort, and how to tell whether a clip acts there."""
-
-    def __init__(self, clip: Clip, layout: Layout, row: int, place: int) -> None:
-        indices = {norm.name: layout.program.plan.norms.index(norm) for norm in clip.norms}
-        self._function: Callable[..., Any] = clip.rule.function
-        self._norms, self._places = layout.norms, [(indices[name], place) for name in clip.rule.norms]
-        self._order = clip.norms[0].order
-        # A numbered clip's rule has names of its own, its function those that it was written with.
-        keywords = [p.name for p in inspect.signature(self._function).parameters.values() if p.kind is p.KEYWORD_ONLY]
-        columns = layout.program.columns
-        self._row = layout.scalars[row]
-        self._columns = [(key, columns[name]) for key, name in zip(keywords, clip.rule.hypers, strict=True)]
-
-    def acts(self) -> bool:
-        norms = [self._norms.item(place) for place in self._places]
-        if self._order not in (1.0, np.inf):
-            norms = [norm ** (1 / self._order) for norm in norms]
-        # The rule is linear in the update, so on an update of 1 it gives its factor.
-        factor: float = self._function(1.0, *norms, **{key: self._row.item(column) for key, column in self._columns})
-        return factor != 1.0
+def _acted(clip: Clip, layout: Layout, norms: npt.NDArray[Any], scalars: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Whether the clip changed anything in each step, from its norms and scalars, a table per step."""
+    program = layout.program
+    rows, numbers = np.array(layout.parts(clip.norms[0].scope), np.intp).reshape(-1, 2).T
+    values: dict[str, Any] = {"update": 1.0}  # the rule is linear in it, so what comes out is the factor
+    for norm in clip.norms:
+        total = norms[:, program.plan.norms.index(norm), numbers]
+        values[norm.name] = total if norm.order in (1.0, np.inf) else total ** (1 / norm.order)
+    values |= {name: scalars[:, rows, program.columns[name]] for name in clip.rule.hypers}
+    factor = np.broadcast_to(run_on_arrays([clip.rule], values)["update"], (len(norms), len(rows)))
+    return (factor != 1.0).any(1)
 
 
 def _entry(clip: Clip, report: ClipReport, layout: Layout) -> dict[str, Any]:

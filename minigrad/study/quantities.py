@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..kernels.program import Cohort, Layout
 from ..optim import Optimizer
-from ..rules import Rule
+from ..rules import Norm, Rule
 from ..store import Entry
 from .array_rules import decays, split_change
 from .state_names import base_rate, effective_rate, signal
@@ -132,26 +132,30 @@ class StepReader:
                     for p in pieces
                 ])  # fmt: skip
             return {"gradient_part": made, "decay_part": 0.0, **parts}
-        splits = [self._split(entry, p) for p in pieces for entry in p.entries]
+        splits = [self._split(piece) for piece in pieces]
         return {
-            "gradient_part": _length([gradient.ravel() for gradient, _ in splits]),
-            "decay_part": _length([decay.ravel() for _, decay in splits]),
+            "gradient_part": _length([gradient for gradient, _ in splits]),
+            "decay_part": _length([decay for _, decay in splits]),
             **parts,
         }
 
-    def _split(self, entry: Entry, piece: Stretch) -> tuple[Array, Array]:
-        buffer, where = self.optimizer.store.buffers[piece.buffer], slice(entry.start, entry.stop)
-        shape = entry.parameter.shape
-        grad = buffer.grad[where].reshape(shape)
-        values: dict[str, Any] = {"param": self.before.param[piece.buffer][where].reshape(shape)}
-        values |= {"grad": grad, "update": grad}
-        values |= {slot: arrays[piece.buffer][where].reshape(shape) for slot, arrays in self.before.state.items()}
-        for norm in self.plan.norms:
-            taken, first = self.layout.norm_values(norm), entry.ids[norm.scope]
-            values[norm.name] = taken[first]
-            if norm.scope == "unit":
-                values[norm.name] = taken[first : first + entry.units].reshape(-1, *(1,) * max(len(shape) - 1, 0))
+    def _split(self, piece: Stretch) -> tuple[Array, Array]:
+        where = slice(piece.start, piece.stop)
+        grad = self.optimizer.store.buffers[piece.buffer].grad[where]
+        values: dict[str, Any] = {"param": self.before.param[piece.buffer][where], "grad": grad, "update": grad}
+        values |= {slot: arrays[piece.buffer][where] for slot, arrays in self.before.state.items()}
+        values |= {norm.name: self._spread(norm, piece) for norm in self.plan.norms}
         return split_change(self.plan.rules, values | self.scalars[id(piece.cohort)])
+
+    def _spread(self, norm: Norm, piece: Stretch) -> Any:
+        """A norm as each element of the stretch sees it."""
+        taken = self.layout.norm_values(norm)
+        if norm.scope in ("layer", "global"):
+            return taken[piece.entries[0].ids[norm.scope]]
+        units = [entry.units if norm.scope == "unit" else 1 for entry in piece.entries]
+        places = [e.ids[norm.scope] + i for e, n in zip(piece.entries, units, strict=True) for i in range(n)]
+        sizes = [(e.stop - e.start) // n for e, n in zip(piece.entries, units, strict=True) for _ in range(n)]
+        return np.repeat(taken[places], sizes)
 
     def _state(self, pieces: Sequence[Stretch], nonfinite: dict[str, list[int]]) -> dict[str, Any]:
         """The sizes of the state, the effective rates, the signal, and how far the slow weights are away."""
@@ -219,8 +223,7 @@ class StepReader:
 
 
 def _length(arrays: Sequence[Array]) -> float:
-    with np.errstate(all="ignore"):
-        return math.sqrt(sum(float(x @ x) for x in arrays))
+    return math.sqrt(sum(float(x @ x) for x in arrays))
 
 
 def _norm(what: str, arrays: Sequence[Array], nonfinite: dict[str, list[int]]) -> float:

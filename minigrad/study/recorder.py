@@ -180,6 +180,7 @@ class Recorder(Callback):
         if self._file is not None:
             self._write()
             self._length = self._file.synced()
+        self._clips.settle()
         counts = {"counted": list(self._clips.steps), "acted": list(self._clips.acted)}
         return {"length": self._length, "interval": self.interval, "losses": list(self._losses), **counts}
 
@@ -328,8 +329,12 @@ class Recorder(Callback):
             },
         }
 
+    def cost_in_words(self) -> str:
+        """What recording has cost so far, as it was measured."""
+        return self.cost.describe(self.interval)
+
     def __str__(self) -> str:
-        return f"{self.recording!r}\n{self.cost.describe(self.interval)}"
+        return f"{self.recording!r}\n{self.cost_in_words()}"
 
 
 def _chosen(names: Iterable[str], known: Iterable[str]) -> set[str]:

@@ -17,15 +17,15 @@ from .logs import METRICS, STEPS
 
 FORMAT, VERSION = "minigrad run", 1
 CONFIG, WEIGHTS, CURVES, CHECKPOINTS = "config.json", "model.safetensors", "curves.png", "checkpoints"
-RECORD = "record.jsonl"
+RECORD = "record.jsonl"  # written by a recorder, which is no part of training
 
 
 class RunDirectory:
     """The folder of one run.
 
     ``config.json`` holds everything that repeats it, ``metrics.csv`` a line per epoch, ``steps.jsonl`` a line per
-    step, ``record.jsonl`` what a `minigrad.study.Recorder` saw, ``model.safetensors`` the weights under PyTorch's names, ``checkpoints/`` what the run can go on from, and
-    ``curves.png`` a picture.
+    step, ``record.jsonl`` what a `minigrad.study.Recorder` saw, ``model.safetensors`` the weights under PyTorch's
+    names, ``checkpoints/`` what the run can go on from, and ``curves.png`` a picture.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
