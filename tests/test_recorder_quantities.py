@@ -295,8 +295,9 @@ def test_clips_say_norm_before_after_factor_and_the_share_of_steps():
         factor = min(1.0, 8.0 / (norms[last] + 1e-6))
         assert entry["factor"] == pytest.approx(factor)
         assert entry["norm_after"] == pytest.approx(factor * norms[last])
-        assert entry["steps"] == last - first + 1
-        assert entry["acted_steps"] == sum(acted[first : last + 1])
+        assert entry["steps"] == last + 1
+        assert entry["acted_steps"] == sum(acted[: last + 1])
+        assert entry["share"] == pytest.approx(np.mean(acted[first : last + 1]))
         assert entry["thresholds"] == {"max_norm": 8.0}
 
 
@@ -313,11 +314,9 @@ def test_clips_of_units_and_by_value_and_in_a_row_are_counted_too():
             acted.append([bool(report.acted.any()) for report in optimizer.clip_reports()])
     for number in (0, 2):
         entries = recorder.recording.clips(number)
-        assert [e["steps"] for e in entries] == [1, 4, 5]
-        assert [e["acted_steps"] for e in entries] == [
-            sum(a[number] for a in part) for part in (acted[:1], acted[1:5], acted[5:])
-        ]
-    assert [e["steps"] for e in recorder.recording.clips(1)] == [1, 1, 1], "without a norm, recorded steps alone"
+        assert [e["steps"] for e in entries] == [1, 5, 10]
+        assert [e["acted_steps"] for e in entries] == [sum(a[number] for a in acted[:n]) for n in (1, 5, 10)]
+    assert [e["steps"] for e in recorder.recording.clips(1)] == [1, 2, 3], "without a norm, recorded steps alone"
     entry = recorder.recording.clips(2)[-1]
     assert entry["ranges"] == 2
     assert list(entry["by_range"]) == ["0", "2"]

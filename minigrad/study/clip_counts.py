@@ -61,7 +61,7 @@ class ClipCounts:
                 self.acted[number] += int(_acted(clip, layout, self._norms[:held], self._scalars[:held]).sum())
 
     def take(self, reports: Sequence[ClipReport]) -> list[dict[str, Any]]:
-        """The entries of a record for the step just taken, with the counts since the last record; they begin anew."""
+        """The entries of a record for the step just taken, with the counts since recording began."""
         self.settle()
         assert self._layout is not None
         found = []
@@ -71,7 +71,6 @@ class ClipCounts:
                 self.acted[number] += bool(report.acted.any())
             counts = {"steps": self.steps[number], "acted_steps": self.acted[number]}
             found.append({**_entry(clip, report, self._layout), **counts})
-            self.steps[number] = self.acted[number] = 0
         return found
 
 
@@ -107,8 +106,3 @@ def _entry(clip: Clip, report: ClipReport, layout: Layout) -> dict[str, Any]:
         rows = zip(report.norm_before, report.norm_after, report.factor, strict=True)
         found["by_range"] = {name: [float(v) for v in row] for name, row in zip(report.ranges, rows, strict=True)}
     return found
-
-
-def merged(entries: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
-    """Over the entries of one clip in several records: in how many steps it acted, and how many were looked at."""
-    return sum(each["acted_steps"] for each in entries), sum(each["steps"] for each in entries)

@@ -15,7 +15,11 @@ was made, and over the parameter's norm), its parts ``gradient_part``, ``decay_p
 ``scalars`` (``lr``, ``debias1``, ``debias2``, ``rho``, ``rectified``, ``rectification``), ``trust`` by parameter (``ratio``,
 ``clamped``, and the norms it is of), ``nonfinite`` (by ``gradient``, ``parameter``, ``update`` or slot the counts of NaN
 and of infinities). What an optimizer does not have is not there. See `minigrad.study.activations.measure` for an
-activation and `minigrad.study.clip_counts` for a clip.
+activation.
+
+A clip: its ``clip`` (the rule), ``scope``, ``thresholds`` by option, ``ranges`` (how many) and ``acted_ranges``; ``range``,
+``norm_before``, ``norm_after`` and ``factor`` of the range that was clipped hardest; ``by_range`` the same three for each of
+up to 64; and since recording began ``steps``, those that were looked at, and ``acted_steps``, those in which it acted.
 """
 
 from __future__ import annotations
@@ -116,9 +120,19 @@ class Recording:
         return np.array(rows, np.float64)
 
     def clips(self, number: int = 0) -> list[Record]:
-        """What the records say of the clip ``number``, with the step of each."""
-        entries = [(record["step"], record.get("clips", [])) for record in self.records]
-        return [{"step": step, **clips[number]} for step, clips in entries if number < len(clips)]
+        """What the records say of the clip ``number``, with the ``step`` of each.
+
+        ``share`` is added: of the steps since the record before, the part in which the clip acted.
+        """
+        found: list[Record] = []
+        steps = acted = 0
+        for record in self.records:
+            if number < len(record.get("clips", [])):
+                entry = record["clips"][number]
+                share = (entry["acted_steps"] - acted) / max(entry["steps"] - steps, 1)
+                steps, acted = entry["steps"], entry["acted_steps"]
+                found.append({"step": record["step"], **entry, "share": share})
+        return found
 
     def trust_ratios(self) -> dict[str, npt.NDArray[np.float64]]:
         """The trust ratios over the records by parameter; empty for an optimizer without."""
