@@ -21,6 +21,7 @@ from .anomaly import Anomaly, AnomalyError
 from .detection import detect_anomaly
 from .drawing import Drawing, draw_graph
 from .explanation import Check, Explanation, Term
+from .findings import Finding, findings
 from .recorder import Recorder
 from .recording import Recording, RecordingError
 from .trace import trace
@@ -32,6 +33,7 @@ __all__ = [
     "Check",
     "Drawing",
     "Explanation",
+    "Finding",
     "Recorder",
     "Recording",
     "RecordingError",
@@ -39,5 +41,6 @@ __all__ = [
     "detect_anomaly",
     "draw_graph",
     "explain",
+    "findings",
     "trace",
 ]

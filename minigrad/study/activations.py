@@ -39,7 +39,7 @@ class Output:
         kind: the module's class, or the op.
         op: the op that made it, such as ``"relu"``; empty if it is not known.
         values: the array, with a row per example.
-        arriving: what the module was given, for one that has weights.
+        arriving: what the module was given, for one that has a matrix of weights.
     """
 
     kind: str
@@ -63,7 +63,7 @@ def observe(model: Module, probe: tuple[Any, ...]) -> dict[str, Output]:
             if tensor is None or tensor.dtype.kind != "f":
                 return
             node = tensor._node
-            arriving = _first(args) if module._parameters else None
+            arriving = _first(args) if any(p.ndim > 1 for p in module._parameters.values()) else None
             if node is not None:
                 places[node] = name
             found.append((
@@ -149,9 +149,10 @@ def measure(output: Output) -> dict[str, Any]:
     """The numbers of one output, as a record holds them.
 
     ``mean``, ``std``, ``low`` and ``high`` are of the finite values, ``counts`` their histogram in `BINS` equal bins
-    from low to high. ``gain`` is the root mean square over that of what arrived at the layer. A unit is an element of
-    the last axis: ``dead`` counts those that a ReLU gives as 0 on every row, ``saturated`` those whose slope is below
-    a twentieth of the largest on nine rows of ten.
+    from low to high; ``nan`` and ``inf`` count the others. ``gain`` is the standard deviation over the rows, of all units
+    together, over that of what arrived at the layer. A unit is an element of the last axis, of ``units``: ``dead`` counts those that a ReLU gives as 0 on every
+    row, ``saturated`` those whose slope is below a twentieth of the largest on nine rows of ten; ``saturated_share`` is
+    the part of all values with such a slope.
     """
     values = output.values
     finite = values.ravel()
@@ -167,10 +168,12 @@ def measure(output: Output) -> dict[str, Any]:
         low, high = float(finite.min()), float(finite.max())
         found |= {"mean": mean, "std": math.sqrt(max(square - mean * mean, 0.0)), "low": low, "high": high}
         found["counts"] = _histogram(finite, low, high)
-        if output.arriving is not None and output.arriving.size:
-            arrived = _mean_square(output.arriving)
-            found["gain"] = math.sqrt(square / arrived) if arrived > 0 else math.nan
+        if output.arriving is not None and "nan" not in found:
+            arrived = _spread(output.arriving)
+            found["gain"] = math.sqrt(_spread(values) / arrived) if arrived > 0 else math.nan
     rows = values.reshape(-1, values.shape[-1]) if values.ndim else values.reshape(1, 1)
+    if output.op in (*_RECTIFIERS, *_SLOPES):
+        found["units"] = rows.shape[1]
     if output.op in _RECTIFIERS:
         found["dead"] = int((~rows.any(0)).sum())
     elif output.op in _SLOPES:
@@ -183,6 +186,11 @@ def measure(output: Output) -> dict[str, Any]:
 def _mean_square(values: Array) -> float:
     exact = values.ravel().astype(np.float64)
     return float(exact @ exact) / exact.size
+
+
+def _spread(values: Array) -> float:
+    """The variance over the rows, in the mean over all units: what tells examples apart, whatever the bias."""
+    return max(_mean_square(values) - _mean_square(values.mean(0, dtype=np.float64)), 0.0)
 
 
 def _histogram(values: Array, low: float, high: float) -> list[int]:

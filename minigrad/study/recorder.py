@@ -103,6 +103,7 @@ class Recorder(Callback):
         self._before: Before | None = None
         self._fast: list[npt.NDArray[Any]] | None = None
         self._seen: dict[str, Any] = {}
+        self._kinds: dict[str, str] = {}
         self._stretches: tuple[Any, dict[str, list[Stretch]]] = (None, {})
 
     # --- attaching ---------------------------------------------------------------------------------------------------
@@ -233,7 +234,9 @@ class Recorder(Callback):
         started = time.perf_counter()
         self._seen = {}
         if self._probe is not None and self._wants_probe:
-            self._seen = {name: measure(output) for name, output in observe(self.model, self._probe).items()}
+            outputs = observe(self.model, self._probe)
+            self._seen = {name: measure(output) for name, output in outputs.items()}
+            self._kinds = self._kinds or {name: output.kind for name, output in outputs.items()}
         self._before = snapshot(self._base)
         self.cost.spent += time.perf_counter() - started
 
@@ -322,6 +325,7 @@ class Recorder(Callback):
             "every": self.every,
             "quantiles": list(QUANTILES),
             "probe_rows": 0 if self._probe is None else len(self._probe[0]),
+            "activations": {name: {"kind": kind} for name, kind in self._kinds.items()},
             "layers": {
                 layer: {"parameters": sizes[layer], "tensors": tensors[layer]}
                 for layer in store.layers

@@ -3,7 +3,8 @@
 The first line is the header, each other line a record. A number that is not finite is ``{"$number": "nan"}``.
 
 Header: ``format``, ``version``, ``optimizer`` (its name), ``effective_rate`` and ``signal`` (what they are for it),
-``layers`` (by name ``parameters``, the count, and ``tensors``, the names), ``quantiles``, ``probe_rows``.
+``layers`` (by name ``parameters``, the count, and ``tensors``, the names), ``activations`` (by name ``kind``, the module's class
+or the op), ``every``, ``quantiles``, ``probe_rows``.
 
 Record: ``step``, ``loss`` and ``mean_loss`` (since the record before) where they are known, ``stepped`` (false where a
 clip passed over the step), ``layers`` and ``activations`` by name, ``clips`` in order. Gradients, parameters and
@@ -180,7 +181,8 @@ class Recording:
             raise RecordingError(f"{path}: is no recording: line 1 is no header of one")
         if type(header.get("version")) is not int or header["version"] > VERSION:
             raise RecordingError(f"{path}: was written by a newer minigrad (version {header.get('version')!r:.20})")
-        if not _are_named(header.get("layers")) or not isinstance(header.get("optimizer"), str):
+        tables = (header.get("layers"), header.get("activations", {}))
+        if not all(map(_are_named, tables)) or not isinstance(header.get("optimizer"), str):
             raise RecordingError(f"{path}, line 1: is damaged: the header has no layers or no optimizer")
         last = 0
         for number, record in enumerate(records, 2):
