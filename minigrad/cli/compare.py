@@ -16,9 +16,9 @@ from rich.table import Table
 
 from .. import training
 from ..devices import to_host
+from ..study import plots
 from ..training import Run, catalogue
 from ..training.calls import parse_call, spelt
-from ..training.curves import draw_curves
 from ..training.files import write_atomically
 from ..training.progress import Row, is_better
 from ..training.run_directory import CONFIG, RunDirectory
@@ -222,7 +222,7 @@ def _write(entries: list[Entry], folder: Path, out: Console) -> None:
     csv.writer(text, lineterminator="\n").writerows(_rows(entries))
     try:
         write_atomically(folder / "comparison.csv", text.getvalue().encode())
-        draw_curves({entry.label: entry.history for entry in entries}, folder / "comparison.png")
+        plots.metrics({entry.label: entry.history for entry in entries}, path=folder / "comparison.png")
     except OSError as error:
         raise CommandError(f"minigrad compare: {words(error)}", 1) from None
     runs = [path.name + "/" for path in sorted(folder.iterdir()) if path.is_dir()]

@@ -221,11 +221,9 @@ def carry_on(
 
 def finish(run: Run, directory: RunDirectory) -> None:
     """Write the weights and the picture."""
-    from ..training.curves import draw_curves
-
     training.save_weights(directory.weights, run.model)
     if run.progress.history:
-        draw_curves({directory.path.name: run.progress.history}, directory.curves)
+        study.plots.metrics(run.progress.history, path=directory.curves)
 
 
 def _remedy(error: Exception, directory: RunDirectory | None) -> str:

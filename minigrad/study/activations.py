@@ -100,15 +100,21 @@ def observe(model: Module, probe: tuple[Any, ...]) -> dict[str, Output]:
 
 
 def _functions(last: Node, places: dict[Node, str]) -> Iterator[tuple[int, str, Output]]:
-    """The activations in the graph that no module stands for."""
+    """The activations in the graph that no module stands for; those of one name and width, as in a loop, are one."""
+    found: dict[tuple[str, int], list[tuple[int, str, Array]]] = {}
     for node in collect([last]):
-        name = node.primitive.name
-        if node in places or name not in (*_SLOPES, *_RECTIFIERS) or node.saved is None:
+        op = node.primitive.name
+        if node in places or op not in (*_SLOPES, *_RECTIFIERS) or node.saved is None or not node.shape:
             continue
         place = next((i for i, source in enumerate(node.recipe.sources) if source == node.recipe.arity), None)
         if place is not None:
             before = places.get(node.edges[0], "")
-            yield node.order, f"{before}.{name}" if before else name, Output(name, name, node.saved[place])
+            name, width = f"{before}.{op}" if before else op, node.shape[-1]
+            found.setdefault((name, width), []).append((node.order, op, node.saved[place].reshape(-1, width)))
+    for (name, _), steps in found.items():
+        order, op, values = steps[0]
+        together = values if len(steps) == 1 else np.concatenate([each for _, _, each in steps])
+        yield order, name, Output(op, op, together)
 
 
 def _first(value: Any) -> Tensor | None:

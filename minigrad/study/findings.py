@@ -139,9 +139,9 @@ def _units(recording: Recording) -> Iterator[Finding]:
         rows, all_units = recording.header.get("probe_rows", 0), units[-1]
         evidence = {"units": all_units, "rows": rows, "first_dead": dead[0], "dead": dead[-1]}
         if dead[-1] >= MANY * all_units:
-            how = "is dead: " if dead[-1] >= MOST * all_units else ""
+            how = " is dead" if dead[-1] >= MOST * all_units else ""
             sentence = (
-                f"layer {layer}: {how}{dead[-1]:.0f} of {all_units:.0f} units never active ({what}, {rows} rows of the "
+                f"layer {layer}{how}: {dead[-1]:.0f} of {all_units:.0f} units never active ({what}, {rows} rows of the "
                 f"probe); {dead[0]:.0f} were so at first. "
             )
             sentence += (

@@ -1,0 +1,29 @@
+"""Plots: a picture for each question, from a recording or its file.
+
+::
+
+    study.plots.update_ratios(recorder.recording, path="ratios.png")
+    study.plots.update_ratios({"Adam": "runs/a-1/record.jsonl", "LAMB": "runs/b-1/record.jsonl"}, path="both.svg")
+
+Every function returns its figure. With ``ax=`` it draws there, with ``path=`` it writes a file, in the format of the
+suffix. None needs a display, shows a window, or touches pyplot and its backend.
+"""
+
+from .activations import activation_health
+from .clips import clip_ledger
+from .curves import losses, metrics
+from .layers import gradient_flow, trust_ratios, update_ratios
+from .schedule import schedule
+from .state import optimizer_state
+
+__all__ = [
+    "activation_health",
+    "clip_ledger",
+    "gradient_flow",
+    "losses",
+    "metrics",
+    "optimizer_state",
+    "schedule",
+    "trust_ratios",
+    "update_ratios",
+]

@@ -1,0 +1,224 @@
+"""Planted faults are found and named, in a sentence with its evidence; a healthy run has none."""
+
+import math
+
+import numpy as np
+import pytest
+
+from minigrad import clipping, data, manual_seed, nn, optim, study
+
+DIGITS, _ = data.stratified_split(data.load_digits(), 0.2, 0)
+HEALTHY = {
+    "SGD": lambda p: optim.SGD(p, lr=0.1, momentum=0.9),
+    "Adam": lambda p: optim.Adam(p, lr=3e-3),
+    "AdamW": lambda p: optim.AdamW(p, lr=3e-3, clip=clipping.by_global_norm(5.0)),
+    "RMSprop": lambda p: optim.RMSprop(p, lr=1e-3),
+    "RAdam": lambda p: optim.RAdam(p, lr=3e-3),
+    "LAMB": lambda p: optim.LAMB(p, lr=1e-2),
+    "Lookahead": lambda p: optim.Lookahead(optim.SGD(p, lr=0.1, momentum=0.9)),
+}
+
+
+def train(optimizer, change=None, sizes=(64, 64, 10), steps=90, **options):
+    manual_seed(0)
+    model = nn.MLP(list(sizes), **options)
+    if change is not None:
+        change(model)
+    made = optimizer(model.parameters()) if not isinstance(optimizer, str) else HEALTHY[optimizer](model.parameters())
+    loader = data.DataLoader(DIGITS, batch_size=32, shuffle=True, seed=0)
+    with study.Recorder(model, made, every=10, probe=DIGITS.features[::12]) as recorder:
+        for x, y in (batch for _ in range(-(-steps // len(loader))) for batch in loader):
+            made.zero_grad()
+            loss = nn.functional.cross_entropy(model(x), y)
+            recorder.note(loss)
+            loss.backward()
+            made.step()
+    return study.findings(recorder.recording)
+
+
+def found(findings, kind, layer=None):
+    """The one finding of this kind and layer."""
+    (finding,) = [f for f in findings if f.kind == kind and f.layer == layer]
+    return finding
+
+
+@pytest.mark.parametrize("optimizer", HEALTHY)
+def test_a_healthy_run_has_no_findings(optimizer):
+    assert train(optimizer) == []
+
+
+def test_a_healthy_run_of_three_layers_with_another_activation_has_none():
+    assert train("Adam", sizes=(64, 48, 32, 10), activation="tanh") == []
+
+
+def test_a_dead_layer_is_found():
+    def kill(model):
+        model[0].bias.data = model[0].bias.data - 100
+
+    findings = train("Adam", kill)
+    dead = found(findings, "dead units", "0")
+    assert dead.severity == "error"
+    assert dead.sentence.startswith("layer 0 is dead: 64 of 64 units never active (ReLU 1, 120 rows of the probe)")
+    assert dict(dead.evidence) == {"units": 64, "rows": 120, "first_dead": 64, "dead": 64}
+    assert "at 10 of 10 records" in found(findings, "vanishing", "0").sentence
+    assert "hardly fallen" in found(findings, "plateau").sentence
+
+
+def test_units_that_die_are_counted():
+    def dull(model):
+        model[0].bias.data[:41] = -100
+
+    finding = found(train("Adam", dull), "dead units", "0")
+    assert finding.severity == "warning"
+    assert finding.sentence.startswith("layer 0: 4")
+    assert 41 <= finding.evidence["dead"] < 58
+
+
+def test_a_layer_whose_weights_explode_is_found():
+    def optimizer(parameters):
+        first, second, third = ([p for p in parameters if p.layer == name] for name in ("0", "2", "4"))
+        return optim.Adam([{"params": first}, {"params": second, "lr": 1.0}, {"params": third}], lr=1e-3)
+
+    findings = train(lambda p: optimizer(list(p)), sizes=(64, 48, 32, 10))
+    finding = found(findings, "exploding", "2")
+    assert finding.severity == "error"
+    assert finding.evidence["last_norm"] > 10 * finding.evidence["first_norm"]
+    assert not [f for f in findings if f.kind == "exploding" and f.layer != "2"]
+
+
+def test_a_threshold_that_clips_every_step_is_found():
+    findings = train(lambda p: optim.SGD(p, lr=1.0, clip=clipping.by_global_norm(0.05)))
+    finding = found(findings, "clipping")
+    assert finding.sentence.startswith("clipping acted on 100% of steps: it is your learning rate")
+    assert finding.evidence["steps"] == finding.evidence["acted_steps"] == 90
+    assert finding.evidence["max_norm"] == 0.05
+    assert finding.evidence["median_factor"] == pytest.approx(0.05 / finding.evidence["median_norm"], rel=0.5)
+
+
+@pytest.mark.parametrize(("factor", "words"), [(60, "divide its weights by"), (0.01, "multiply its weights by")])
+def test_a_layer_with_the_wrong_initial_scale_is_found(factor, words):
+    def scale(model):
+        model[2].weight.data = model[2].weight.data * factor
+
+    findings = train("Adam", scale, sizes=(64, 48, 32, 10))
+    finding = found(findings, "initial scale", "2")
+    assert finding.severity == "error"
+    assert words in finding.sentence
+    assert finding.evidence["gain"] == pytest.approx(0.577 * factor, rel=0.5)
+    assert [f.layer for f in findings if f.kind == "initial scale"] == ["2"]
+
+
+def test_saturated_units_are_found():
+    def stretch(model):
+        model[0].weight.data = model[0].weight.data * 100
+
+    finding = found(train("Adam", stretch, activation="tanh"), "saturated units", "0")
+    assert "units saturated (Tanh 1)" in finding.sentence
+    assert finding.evidence["saturated"] >= 0.4 * 64
+
+
+def test_vanishing_gradients_are_found():
+    findings = train(lambda p: optim.SGD(p, lr=0.1), sizes=(64, *[32] * 7, 10), activation="sigmoid", steps=45)
+    (finding,) = [f for f in findings if f.kind == "vanishing"]
+    assert finding.sentence.startswith("layers 0, 2")
+    assert finding.evidence["gradient_rms"] < 1e-3 * finding.evidence["largest"]
+
+
+@pytest.mark.parametrize(("lr", "kind", "words"), [(1e-7, "updates too small", "multiply"), (2.0, "updates too large", "divide")])
+def test_updates_far_from_a_thousandth_are_found(lr, kind, words):
+    with np.errstate(all="ignore"):
+        findings = train(lambda p: optim.LAMB(p, lr=lr))
+    (finding,) = [f for f in findings if f.kind == kind]
+    assert finding.severity == "warning"
+    assert f"{words} the learning rate" in finding.sentence
+
+
+def test_a_rising_loss_is_found():
+    finding = found(train(lambda p: optim.SGD(p, lr=30.0)), "diverging")
+    assert finding.severity == "error"
+    assert finding.evidence["last"] > finding.evidence["first"]
+
+
+def test_decay_that_outweighs_the_gradient_is_found():
+    findings = train(lambda p: optim.AdamW(p, lr=3e-3, weight_decay=30.0))
+    assert found(findings, "decay", "0").evidence["decay_over_gradient"] > 0.5
+
+
+def test_radam_before_its_rectification_is_noted():
+    def findings(steps):
+        params = [("a.weight", p) for p in nn.Linear(2, 2, bias=False).parameters()]
+        optimizer = optim.RAdam(params, lr=1e-3)
+        with study.Recorder(nn.Sequential(), optimizer, every=1, probe=False) as recorder:
+            for _ in range(steps):
+                params[0][1].grad = params[0][1].detach() * 0.01
+                optimizer.step()
+        return [f for f in study.findings(recorder.recording) if f.kind == "not rectified"]
+
+    (finding,) = findings(4)
+    assert finding.severity == "note"
+    assert finding.evidence["rho"] < 5
+    assert findings(12) == []
+
+
+def test_a_clamped_trust_ratio_is_noted():
+    finding = found(train(lambda p: optim.LAMB(p, lr=1e-2, phi=(0.0, 0.5))), "clamped", "0.weight")
+    assert finding.evidence["clamped"] == finding.evidence["records"] == 10
+
+
+# --- from records alone ----------------------------------------------------------------------------------------------
+
+
+def recording(*records, **header):
+    layers = {name: {"parameters": 4, "tensors": []} for name in ("a", "b")}
+    full = {"format": "minigrad record", "version": 1, "optimizer": "SGD", "layers": layers, **header}
+    return study.Recording(full, [{"step": i, "stepped": True, "layers": {}, **r} for i, r in enumerate(records, 1)])
+
+
+def test_nothing_is_said_of_nothing():
+    assert study.findings(study.Recording()) == []
+    assert study.findings(recording({})) == [
+        study.Finding("note", "no gradient", name, f"layer {name}: never had a gradient; it is frozen, or the loss does "
+                      "not depend on it")
+        for name in "ab"
+    ]  # fmt: skip
+
+
+def test_nan_and_infinity_are_shown_where_they_came_first():
+    healthy = {"gradient_norm": 1.0, "parameter_norm": 1.0, "update_ratio": 1e-3}
+    bad = {**healthy, "gradient_norm": math.nan, "nonfinite": {"gradient": [3, 1]}}
+    findings = study.findings(
+        recording(
+            {"layers": {"a": healthy, "b": healthy}},
+            {"layers": {"a": bad, "b": healthy}, "activations": {"a": {"nan": 0, "inf": 7}}, "mean_loss": math.nan},
+            {"layers": {"a": bad, "b": healthy}},
+        )
+    )
+    texts = [f.sentence for f in findings if f.kind == "not finite"]
+    assert texts == [
+        "layer a: the gradient held 3 NaN and 1 infinite values at step 2, the first time",
+        "layer a: its output held 7 infinite values at step 2, the first time",
+        "the loss was nan by step 2",
+    ]
+    assert findings[0].severity == "error"
+    assert findings[0].evidence == {"step": 2, "nan": 3, "infinite": 1}
+    assert str(findings[0]) == f"error: {texts[0]}"
+
+
+def test_a_loss_that_falls_and_rises_again_diverges_but_one_that_wobbles_does_not():
+    def kinds(losses):
+        layer = {"gradient_norm": 1.0, "parameter_norm": 1.0, "update_ratio": 1e-3}
+        records = [{"mean_loss": float(loss), "layers": {"a": layer, "b": layer}} for loss in losses]
+        return [f.kind for f in study.findings(recording(*records))]
+
+    fall = np.geomspace(2.3, 0.01, 40)
+    assert kinds(fall) == []
+    assert kinds(fall * (1 + 0.3 * np.cos(np.arange(40)))) == []
+    assert kinds([*fall, *np.linspace(0.01, 2.0, 20)]) == ["diverging"]
+    assert kinds(np.full(40, 2.3)) == ["plateau"]
+
+
+def test_the_worst_stands_first():
+    findings = train(lambda p: optim.AdamW(p, lr=0.3, weight_decay=0.5))
+    order = [("error", "warning", "note").index(f.severity) for f in findings]
+    assert order == sorted(order)
+    assert order

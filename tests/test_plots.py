@@ -1,0 +1,302 @@
+"""Every plot answers its question: axes with units, logarithms where they belong, labels that cover no data."""
+
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib")
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from minigrad import clipping, manual_seed, nn, optim, schedulers, study
+from minigrad.study import plots
+from minigrad.tensor import Tensor
+
+
+def recorded(optimizer, layers=2, steps=12, every=3, activation="relu", change=None):
+    manual_seed(0)
+    model = nn.MLP([3] + [4] * (layers - 1) + [2], activation=activation)
+    if change is not None:
+        change(model)
+    made = optimizer(model.parameters())
+    rng = np.random.default_rng(0)
+    with study.Recorder(model, made, every=every, probe=rng.normal(size=(16, 3)).astype(np.float32)) as recorder:
+        for _ in range(steps):
+            made.zero_grad()
+            loss = ((model(Tensor(rng.normal(size=(8, 3)).astype(np.float32))) - 1) ** 2).mean()
+            recorder.note(loss)
+            loss.backward()
+            made.step()
+    return recorder.recording
+
+
+def lamb(p):
+    return optim.LAMB(p, lr=0.01, phi=(0.0, 1.0))
+
+
+def clipped(p):
+    return optim.SGD(p, lr=0.1, clip=clipping.by_global_norm(0.5))
+
+
+@pytest.fixture(scope="module")
+def adam():
+    return recorded(lambda p: optim.Adam(p, lr=0.01))
+
+
+@pytest.fixture(scope="module")
+def deep():
+    return recorded(lamb, layers=12)
+
+
+@pytest.fixture(scope="module")
+def clips():
+    return recorded(clipped)
+
+
+PLOTS = {
+    "update_ratios": plots.update_ratios,
+    "gradient_flow": plots.gradient_flow,
+    "clip_ledger": plots.clip_ledger,
+    "trust_ratios": plots.trust_ratios,
+    "optimizer_state": plots.optimizer_state,
+    "signal": lambda r, **k: plots.optimizer_state(r, "signal", **k),
+    "activation_health": plots.activation_health,
+    "losses": plots.losses,
+}
+
+
+def texts(ax):
+    """What the axes say beside their data."""
+    return [text.get_text() for text in ax.texts]
+
+
+def inside(figure, ax):
+    """The labels and legends that lie over the axes, once everything is drawn."""
+    figure.canvas.draw()
+    box = ax.get_window_extent()
+    legend = ax.get_legend()
+    candidates = [*ax.texts, *([legend] if legend is not None else [])]
+    found = [artist.get_window_extent() for artist in candidates]
+    return [b for b in found if b.x0 < box.x1 - 1 and b.x1 > box.x0 + 1 and b.y0 < box.y1 - 1 and b.y1 > box.y0 + 1]
+
+
+@pytest.mark.parametrize("name", PLOTS)
+@pytest.mark.parametrize("which", ["adam", "deep", "clips"])
+def test_every_plot_draws_every_recording_with_labels(name, which, request, tmp_path):
+    figure = PLOTS[name](request.getfixturevalue(which), path=tmp_path / "picture.png")
+    assert isinstance(figure, Figure)
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    for ax in figure.axes:
+        if not ax.axison:
+            continue
+        assert ax.get_title(loc="left")
+        assert ax.get_xlabel() or any(other.get_xlabel() for other in figure.axes)
+        assert name == "activation_health" or ax.get_ylabel() or figure.get_supylabel()
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_nothing_covers_the_data_with_twelve_layers(name, deep, clips):
+    if name in ("clip_ledger", "losses"):
+        deep = clips
+    figure = PLOTS[name](deep)
+    for ax in figure.axes:
+        assert inside(figure, ax) == []
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_nothing_global_is_touched(name, adam):
+    before = dict(matplotlib.rcParams)
+    loaded = "matplotlib.pyplot" in sys.modules
+    PLOTS[name](adam)
+    assert dict(matplotlib.rcParams) == before
+    assert ("matplotlib.pyplot" in sys.modules) == loaded
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_a_plot_goes_into_axes_that_are_given(name, adam):
+    figure = Figure()
+    left, right = figure.subplots(1, 2)
+    assert PLOTS[name](adam, ax=right) is figure
+    assert right.get_title(loc="left")
+    assert not left.has_data()
+    assert len([ax for ax in figure.axes if ax in (left, right)]) == 2
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_a_single_record_is_drawn_too(name, tmp_path):
+    recording = recorded(lamb, steps=1)
+    PLOTS[name](recording, path=tmp_path / "one.svg")
+    assert b"<svg" in (tmp_path / "one.svg").read_bytes()
+    with pytest.raises(ValueError, match="nothing to draw: no records"):
+        PLOTS[name](study.Recording())
+
+
+def test_a_file_stands_for_its_recording(adam, tmp_path):
+    path = adam.save(tmp_path / "record.jsonl")
+    figure = plots.update_ratios(path)
+    assert len(figure.axes[0].lines) == 3
+
+
+def test_a_picture_of_an_unknown_kind_is_refused_and_a_folder_named(adam, tmp_path):
+    with pytest.raises(ValueError, match=r"no picture can be written as \.gifx; there are .*png"):
+        plots.losses(adam, path=tmp_path / "loss.gifx")
+    with pytest.raises(OSError, match="nowhere"):
+        plots.losses(adam, path=tmp_path / "nowhere" / "loss.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- what each shows ------------------------------------------------------------------------------------------------
+
+
+def test_update_ratios_have_a_line_per_layer_in_a_band_about_a_thousandth(deep):
+    (ax,) = plots.update_ratios(deep).axes
+    assert ax.get_yscale() == "log"
+    lines = {line.get_label(): line for line in ax.lines}
+    for layer in deep.layers:
+        np.testing.assert_array_equal(lines[layer].get_ydata(), deep.layer(layer, "update_ratio"))
+        np.testing.assert_array_equal(lines[layer].get_xdata(), deep.steps)
+    assert sorted(texts(ax)) == sorted(deep.layers), "each line is named at its end"
+    low, high = ax.get_ylim()
+    assert low < 1e-3 < high
+    band = ax.patches[0].get_extents().transformed(ax.transData.inverted())
+    assert (band.y0, band.y1) == pytest.approx((1e-3 / 3, 3e-3))
+
+
+def test_update_ratios_of_several_optimizers_have_a_band_each(adam, deep):
+    (ax,) = plots.update_ratios({"Adam": adam, "LAMB": deep}).axes
+    assert sorted(texts(ax)) == ["Adam", "LAMB"]
+    line = next(line for line in ax.lines if line.get_label() == "LAMB")
+    table = np.array([deep.layer(layer, "update_ratio") for layer in deep.layers])
+    np.testing.assert_allclose(line.get_ydata(), np.median(table, 0))
+    assert len(ax.collections) == 2
+
+
+def test_labels_keep_their_distance_and_their_order():
+    from minigrad.study.plots.style import _apart
+
+    for places in ([0.5] * 12, [0.0, 0.0, 0.01, 0.9, 0.91, 1.0], [0.1, 0.12, 0.5, 0.52], list(np.linspace(0, 1, 12))):
+        heights = _apart(places, 0.058)
+        assert min(np.diff(heights)) >= 0.058 - 1e-9
+        assert heights[0] >= -1e-9
+        assert heights[-1] <= 1 + 1e-9
+    assert _apart([0.2, 0.8], 0.058) == [0.2, 0.8]
+    assert np.mean(_apart([0.5] * 4, 0.1)) == pytest.approx(0.5), "they spread to both sides"
+    assert _apart([], 0.1) == []
+
+
+def test_gradient_flow_goes_from_the_first_layer_to_the_last(deep):
+    (ax,) = plots.gradient_flow(deep).axes
+    assert ax.get_yscale() == "log"
+    assert [label.get_text() for label in ax.get_xticklabels()] == deep.layers
+    last = next(line for line in ax.lines if line.get_label() == f"step {deep.steps[-1]:,}")
+    counts = [deep.header["layers"][layer]["parameters"] for layer in deep.layers]
+    expected = [deep.layer(layer, "gradient_norm")[-1] / n**0.5 for layer, n in zip(deep.layers, counts, strict=True)]
+    np.testing.assert_allclose(last.get_ydata(), expected)
+
+
+def test_gradient_flow_marks_layers_that_no_gradient_reaches():
+    def kill(model):
+        model[2].bias.data = model[2].bias.data - 100
+
+    dead = recorded(lambda p: optim.SGD(p, lr=0.1), layers=3, change=kill)
+    (ax,) = plots.gradient_flow(dead).axes
+    marks = next(line for line in ax.lines if line.get_label() == "0 or not finite at the end")
+    assert list(marks.get_xdata()) == [0, 1]
+
+
+def test_the_clip_ledger_shows_before_after_threshold_and_share(clips):
+    (ax,) = plots.clip_ledger(clips).axes
+    lines = {line.get_label(): line for line in ax.lines}
+    entries = clips.clips()
+    assert list(lines["before"].get_ydata()) == [e["norm_before"] for e in entries]
+    assert list(lines["after"].get_ydata()) == [e["norm_after"] for e in entries]
+    assert set(lines["threshold"].get_ydata()) == {0.5}
+    share = entries[-1]["acted_steps"] / entries[-1]["steps"]
+    assert ax.get_title(loc="left") == f"clip_by_norm (max_norm 0.5) acted on {share:.0%} of 12 steps"
+    (strip,) = ax.child_axes
+    assert list(strip.collections[0].get_array().ravel()) == [e["share"] for e in entries[1:]]
+
+
+def test_plots_say_so_where_there_is_nothing(adam):
+    assert texts(plots.clip_ledger(adam).axes[0]) == ["Adam does not clip"]
+    assert texts(plots.trust_ratios(adam).axes[0]) == ["Adam has no trust ratios"]
+    sgd = recorded(lambda p: optim.SGD(p, lr=0.1))
+    assert texts(plots.optimizer_state(sgd, "signal").axes[0]) == ["SGD does not keep both moments"]
+    bare = study.Recording(sgd.header, [{**r, "activations": {}} for r in sgd.records])
+    assert texts(plots.activation_health(bare).axes[0]) == ["no activations were recorded"]
+
+
+def test_trust_ratios_have_a_line_per_adapted_tensor_and_mark_clamps(deep):
+    (ax,) = plots.trust_ratios(deep).axes
+    lines = {line.get_label(): line for line in ax.lines}
+    for name, values in deep.trust_ratios().items():
+        np.testing.assert_array_equal(lines[name].get_ydata(), values)
+    crosses = sum(len(line.get_xdata()) for line in ax.lines if line.get_marker() == "x")
+    clamped = sum(t["clamped"] for r in deep.records for layer in r["layers"].values() for t in layer["trust"].values())
+    assert crosses == clamped > 0
+    assert "clamped" in ax.get_title(loc="left")
+
+
+def test_optimizer_state_has_a_panel_per_layer_or_one(deep):
+    figure = plots.optimizer_state(deep)
+    shown = [ax for ax in figure.axes if ax.axison]
+    assert [ax.get_title(loc="left") for ax in shown] == [f"layer {layer}" for layer in deep.layers]
+    assert len({ax.get_ylim() for ax in shown}) == 1, "panels share their scale"
+    np.testing.assert_array_equal(shown[3].lines[0].get_ydata(), deep.layer(deep.layers[3], "effective_rate")[:, 2])
+    (ax,) = plots.optimizer_state(deep, "signal", deep.layers[1]).axes
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), deep.layer(deep.layers[1], "signal")[:, 2])
+    with pytest.raises(ValueError, match="quantity must be 'effective_rate' or 'signal', not 'momentum'"):
+        plots.optimizer_state(deep, "momentum")
+    with pytest.raises(KeyError, match="unknown layer"):
+        plots.optimizer_state(deep, layer="nine")
+
+
+def test_activation_health_names_every_output_and_counts_the_dead():
+    def dull(model):
+        model[0].bias.data[:3] = -100
+
+    recording = recorded(lambda p: optim.SGD(p, lr=0.01), change=dull)
+    (ax,) = plots.activation_health(recording).axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["2  Linear", "1  ReLU", "0  Linear"]
+    dead = next(text for text in ax.texts if "dead" in text.get_text())
+    assert dead.get_text() == "3 of 4 dead"
+    assert dead.get_fontweight() == "bold"
+    assert len(ax.patches) == 6, "a histogram for the first record and the last, of each output"
+
+
+def test_losses_are_compared_by_name(adam, clips):
+    (ax,) = plots.losses({"Adam": adam, "clipped": clips}).axes
+    assert ax.get_yscale() == "log"
+    assert sorted(texts(ax)) == ["Adam", "clipped"]
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), adam.values("mean_loss"))
+
+
+def test_metrics_have_a_panel_each_and_runs_are_compared_on_held_out_data():
+    rows = [{"train_loss": 1 / e, "train_accuracy": 0.5, "held_out_loss": 2 / e, "held_out_accuracy": 0.4} for e in (1, 2, 3)]
+    figure = plots.metrics(rows)
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["loss", "accuracy"]
+    assert [ax.get_yscale() for ax in figure.axes] == ["log", "linear"]
+    assert [line.get_label() for line in figure.axes[1].lines] == ["train", "held out"]
+    assert inside(figure, figure.axes[1]) == []
+    (ax,) = plots.metrics({"a": rows, "b": rows[:2]}, "loss").axes
+    assert [list(line.get_ydata()) for line in ax.lines] == [[2, 1, 2 / 3], [2, 1]]
+    with pytest.raises(ValueError, match="no run has 'los', but loss, accuracy"):
+        plots.metrics(rows, "los")
+    with pytest.raises(ValueError, match="nothing to draw: no rows"):
+        plots.metrics([])
+
+
+def test_a_schedule_is_drawn_before_training_and_changes_nothing():
+    model = nn.Linear(2, 2)
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    scheduler = schedulers.StepLR(optimizer, 3, 0.5)
+    (ax,) = plots.schedule(scheduler, 7).axes
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [0.1, 0.1, 0.1, 0.05, 0.05, 0.05, 0.025])
+    assert scheduler.last_epoch == 0
+    assert ax.get_ylabel() == "learning rate"
+    both = plots.schedule({"steps": scheduler, "flat": schedulers.ConstantLR(optim.SGD(model.parameters(), lr=0.1))}, 7)
+    assert [t.get_text() for t in both.axes[0].get_legend().get_texts()] == ["steps", "flat"]
+    with pytest.raises(ValueError, match="StepLR does not set 'momentum', but lr"):
+        plots.schedule(scheduler, 7, "momentum")
