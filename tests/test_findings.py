@@ -124,7 +124,9 @@ def test_vanishing_gradients_are_found():
     assert finding.evidence["gradient_rms"] < 1e-3 * finding.evidence["largest"]
 
 
-@pytest.mark.parametrize(("lr", "kind", "words"), [(1e-7, "updates too small", "multiply"), (2.0, "updates too large", "divide")])
+@pytest.mark.parametrize(
+    ("lr", "kind", "words"), [(1e-7, "updates too small", "multiply"), (2.0, "updates too large", "divide")]
+)
 def test_updates_far_from_a_thousandth_are_found(lr, kind, words):
     with np.errstate(all="ignore"):
         findings = train(lambda p: optim.LAMB(p, lr=lr))
@@ -177,8 +179,8 @@ def recording(*records, **header):
 def test_nothing_is_said_of_nothing():
     assert study.findings(study.Recording()) == []
     assert study.findings(recording({})) == [
-        study.Finding("note", "no gradient", name, f"layer {name}: never had a gradient; it is frozen, or the loss does "
-                      "not depend on it")
+        study.Finding("note", "no gradient", name, f"layer {name}: never had a gradient; it is frozen, or the loss "
+                      "does not depend on it")
         for name in "ab"
     ]  # fmt: skip
 

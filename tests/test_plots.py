@@ -274,7 +274,10 @@ def test_losses_are_compared_by_name(adam, clips):
 
 
 def test_metrics_have_a_panel_each_and_runs_are_compared_on_held_out_data():
-    rows = [{"train_loss": 1 / e, "train_accuracy": 0.5, "held_out_loss": 2 / e, "held_out_accuracy": 0.4} for e in (1, 2, 3)]
+    rows = [
+        {"train_loss": 1 / e, "train_accuracy": 0.5, "held_out_loss": 2 / e, "held_out_accuracy": 0.4}
+        for e in (1, 2, 3)
+    ]
     figure = plots.metrics(rows)
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["loss", "accuracy"]
     assert [ax.get_yscale() for ax in figure.axes] == ["log", "linear"]

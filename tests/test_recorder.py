@@ -189,9 +189,8 @@ def test_recording_prints_what_it_costs():
         train(model, optimizer, 5)
     assert "3 of 5 steps recorded (every 2)" in str(recorder)
     assert recorder.cost.spent > 0
-    assert 0 < recorder.cost.share() == pytest.approx(
-        recorder.cost.spent / (recorder.cost.elapsed - recorder.cost.spent), rel=0.5
-    )
+    spent, elapsed = recorder.cost.spent, recorder.cost.elapsed
+    assert recorder.cost.share() == pytest.approx(spent / (elapsed - spent), rel=0.5)
     assert "would bring it below 5%" in str(recorder), "so small a model is cheap beside its record"
 
 

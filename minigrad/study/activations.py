@@ -145,7 +145,7 @@ def _untouched(model: Module) -> Iterator[None]:
                 module.training = True
         for (owner, name, buffer), value in zip(buffers, values, strict=True):
             owner[name] = buffer
-            if buffer is not None and not np.array_equal(buffer.data, value, equal_nan=True):
+            if value is not None and not np.array_equal(buffer.data, value, equal_nan=True):
                 buffer.data = value
         if random.get_state() != generator:
             random.set_state(generator)
@@ -155,10 +155,10 @@ def measure(output: Output) -> dict[str, Any]:
     """The numbers of one output, as a record holds them.
 
     ``mean``, ``std``, ``low`` and ``high`` are of the finite values, ``counts`` their histogram in `BINS` equal bins
-    from low to high; ``nan`` and ``inf`` count the others. ``gain`` is the standard deviation over the rows, of all units
-    together, over that of what arrived at the layer. A unit is an element of the last axis, of ``units``: ``dead`` counts those that a ReLU gives as 0 on every
-    row, ``saturated`` those whose slope is below a twentieth of the largest on nine rows of ten; ``saturated_share`` is
-    the part of all values with such a slope.
+    from low to high; ``nan`` and ``inf`` count the others. ``gain`` is the standard deviation over the rows, of all
+    units together, over that of what arrived at the layer. A unit is an element of the last axis, of ``units``:
+    ``dead`` counts those that a ReLU gives as 0 on every row, ``saturated`` those whose slope is below a twentieth of
+    the largest on nine rows of ten; ``saturated_share`` is the part of all values with such a slope.
     """
     values = output.values
     finite = values.ravel()
@@ -217,7 +217,9 @@ def as_probe(batch: Any) -> tuple[Any, ...] | None:
     parts = batch if isinstance(batch, tuple) else (batch,)
     for part in parts:
         if not isinstance(part, Tensor | np.ndarray) or not part.ndim or not len(part):
-            raise TypeError(f"Recorder: probe must be an array or a tensor with rows, or a tuple of them, not {part!r:.80}")
+            raise TypeError(
+                f"Recorder: probe must be an array or a tensor with rows, or a tuple of them, not {part!r:.80}"
+            )
     return tuple(Tensor(np.array(part.data if isinstance(part, Tensor) else part)) for part in parts)
 
 

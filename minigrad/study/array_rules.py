@@ -68,8 +68,8 @@ def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
             return names[name]
         case ast.BinOp(left=left, op=op, right=right):
             return _OPERATORS[type(op)](_value(left, names), _value(right, names))
-        case ast.Constant(value=value):
-            return np.float64(value)  # type: ignore[arg-type]  # the parser of rules lets numbers pass alone
+        case ast.Constant(value=number):
+            return np.float64(number)  # type: ignore[arg-type]  # the parser of rules lets numbers pass alone
         case ast.UnaryOp(op=op, operand=operand):
             return _OPERATORS[type(op)](_value(operand, names))
         case ast.Compare(left=left, ops=[op], comparators=[right]):

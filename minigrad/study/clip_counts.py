@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,8 @@ class ClipCounts:
     def __init__(self, optimizer: Optimizer) -> None:
         self._optimizer = optimizer
         self._layout: Layout | None = None
-        self._norms = self._scalars = np.empty(0)
+        self._norms: npt.NDArray[Any] = np.empty(0)
+        self._scalars: npt.NDArray[Any] = np.empty(0)
         self._held = 0
         self.steps = [0] * len(optimizer.clips)
         self.acted = [0] * len(optimizer.clips)

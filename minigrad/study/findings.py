@@ -110,8 +110,8 @@ def _loss(recording: Recording) -> Iterator[Finding]:
     evidence = {"first": float(first), "last": last, "lowest": low, "lowest_step": int(steps[lowest])}
     if last > first + 0.2 * abs(first) or last > low + 0.5 * (first - low) > low + 0.1 * abs(first):
         sentence = (
-            f"the loss rises: {first:.3g} at first, {low:.3g} at step {steps[lowest]:,}, {last:.3g} at the end; lower the "
-            " learning rate, or clip the gradient"
+            f"the loss rises: {first:.3g} at first, {low:.3g} at step {steps[lowest]:,}, {last:.3g} at the end; lower "
+            "the learning rate, or clip the gradient"
         )
         yield Finding("error", "diverging", None, sentence, evidence)
     elif first - low < 0.05 * abs(first) and steps[-1] >= FEW_STEPS:
@@ -154,11 +154,15 @@ def _units(recording: Recording) -> Iterator[Finding]:
             evidence = {"units": all_units, "rows": rows, "saturated": saturated[-1], "first_saturated": saturated[0]}
             evidence["share_of_values"] = recording.activation(name, "saturated_share")[-1]
             sentence = (
-                f"layer {layer}: {saturated[-1]:.0f} of {all_units:.0f} units saturated ({what}), {saturated[0]:.0f} at "
-                "first; hardly a gradient passes them. Make its weights or its inputs smaller, or normalise them"
+                f"layer {layer}: {saturated[-1]:.0f} of {all_units:.0f} units saturated ({what}), {saturated[0]:.0f} "
+                "at first; hardly a gradient passes them. Make its weights or its inputs smaller, or normalise them"
             )
             yield Finding(
-                "error" if saturated[-1] >= MOST * all_units else "warning", "saturated units", layer, sentence, evidence
+                "error" if saturated[-1] >= MOST * all_units else "warning",
+                "saturated units",
+                layer,
+                sentence,
+                evidence,
             )
 
 
@@ -212,7 +216,9 @@ def _gradients(recording: Recording) -> Iterator[Finding]:
                 sentence = f"layer {layer}: never had a gradient; it is frozen, or the loss does not depend on it"
                 yield Finding("note", "no gradient", layer, sentence)
         elif (zero := int((norm == 0).sum())) > 0.5 * len(norm):
-            sentence = f"layer {layer}: its gradient was 0 at {zero} of {len(norm)} records: what it computes does not reach "
+            sentence = (
+                f"layer {layer}: its gradient was 0 at {zero} of {len(norm)} records: what it computes does not reach "
+            )
             sentence += "the loss; look for dead units behind it"
             yield Finding("error", "vanishing", layer, sentence, {"zero": zero, "records": len(norm)})
         else:
@@ -229,8 +235,8 @@ def _beside_each_other(recording: Recording, sizes: Mapping[str, float]) -> Iter
     if small:
         layer, size = min(small.items(), key=lambda item: item[1])
         sentence = (
-            f"{_layers(small)}: vanishing gradient: {size:.2g} per weight in layer {layer}, {sizes[largest]:.2g} in layer "
-            f"{largest}; use ReLU with He's initialisation, a normalisation, or fewer layers"
+            f"{_layers(small)}: vanishing gradient: {size:.2g} per weight in layer {layer}, {sizes[largest]:.2g} in "
+            f"layer {largest}; use ReLU with He's initialisation, a normalisation, or fewer layers"
         )
         evidence = {"gradient_rms": size, "largest": sizes[largest], "median_of_layers": typical}
         yield Finding("warning", "vanishing", _one(small), sentence, evidence)
@@ -238,8 +244,8 @@ def _beside_each_other(recording: Recording, sizes: Mapping[str, float]) -> Iter
         norms = recording.layer(layer, "gradient_norm"), recording.layer(layer, "parameter_norm")
         if size > 1e3 * typical and _middle(norms[0]) > _middle(norms[1]):
             sentence = (
-                f"layer {layer}: exploding gradient: {size:.2g} per weight, {typical:.2g} in the layer in the middle; clip "
-                "by layer, or make the weights behind it smaller"
+                f"layer {layer}: exploding gradient: {size:.2g} per weight, {typical:.2g} in the layer in the middle; "
+                "clip by layer, or make the weights behind it smaller"
             )
             evidence = {"gradient_rms": size, "median_of_layers": typical}
             yield Finding("warning", "exploding", layer, sentence, evidence)
@@ -275,15 +281,15 @@ def _ratios(recording: Recording) -> Iterator[Finding]:
     for found, word, verb in ((large, "large", "divide"), (small, "small", "multiply")):
         if not found:
             continue
-        ratio = _middle(list(found.values()))
-        factor = _round(ratio / GOOD_RATIO if word == "large" else GOOD_RATIO / ratio)
+        typical = _middle(list(found.values()))
+        factor = _round(typical / GOOD_RATIO if word == "large" else GOOD_RATIO / typical)
         everywhere = len(found) == len(recording.layers) > 1
         sentence = (
-            f"{'every layer' if everywhere else _layers(found)}: updates are too {word}: {ratio:.2g} of the weights per "
-            f"step, where about {GOOD_RATIO:g} is usual; {verb} the learning rate{'' if everywhere else ' there'} by about "
-            f"{factor}"
+            f"{'every layer' if everywhere else _layers(found)}: updates are too {word}: {typical:.2g} of the weights "
+            f"per step, where about {GOOD_RATIO:g} is usual; {verb} the learning rate{'' if everywhere else ' there'} by "
+            f"about {factor}"
         )
-        yield Finding("warning", f"updates too {word}", _one(found), sentence, {"update_ratio": ratio})
+        yield Finding("warning", f"updates too {word}", _one(found), sentence, {"update_ratio": typical})
 
 
 def _clips(recording: Recording) -> Iterator[Finding]:
@@ -299,9 +305,9 @@ def _clips(recording: Recording) -> Iterator[Finding]:
         limits = ", ".join(f"{name} {value:g}" for name, value in last["thresholds"].items())
         part = f", {hit:.0%} of the {last['ranges']} {last['scope']}s" if last["ranges"] > 1 else ""
         sentence = (
-            f"clipping acted on {acted / steps:.0%} of steps{part}: it is your learning rate ({last['clip']}, {limits}; "
-            f"norm {norm:.3g} in the middle, factor {factor:.2g}). Raise the threshold above {_round(norm)}, or lower the "
-            "learning rate until the clip is an exception"
+            f"clipping acted on {acted / steps:.0%} of steps{part}: it is your learning rate ({last['clip']}, "
+            f"{limits}; norm {norm:.3g} in the middle, factor {factor:.2g}). Raise the threshold above {_round(norm)}, or "
+            "lower the learning rate until the clip is an exception"
         )
         evidence = {"steps": steps, "acted_steps": acted, "median_norm": norm, "median_factor": factor}
         yield Finding("warning", "clipping", None, sentence, evidence | last["thresholds"])
@@ -314,20 +320,22 @@ def _decay(recording: Recording) -> Iterator[Finding]:
         ok = np.isfinite(decay) & np.isfinite(gradient) & (gradient > 0)
         if ok.sum() >= FEW_RECORDS and (share := _middle((decay[ok] / gradient[ok])[ok.sum() // 2 :])) > 0.5:
             sentence = (
-                f"layer {layer}: decay moves it {share:.2g} times as far as the gradient does in the second half of the "
-                "training; lower weight_decay"
+                f"layer {layer}: decay moves it {share:.2g} times as far as the gradient does in the second half of "
+                "the training; lower weight_decay"
             )
             yield Finding("note", "decay", layer, sentence, {"decay_over_gradient": share})
 
 
 def _warm_up(recording: Recording) -> Iterator[Finding]:
     """RAdam that still waits for its second moment."""
-    layer = next((name for name in recording.layers if "scalars" in recording.records[-1]["layers"].get(name, {})), None)
+    layer = next(
+        (name for name in recording.layers if "scalars" in recording.records[-1]["layers"].get(name, {})), None
+    )
     if layer is None or recording.layer(layer, "scalars.rectified")[-1] != 0:
         return
     rho = float(recording.layer(layer, "scalars.rho")[-1])
     sentence = (
-        f"not rectified yet at step {recording.steps[-1]:,} (ρ_t = {rho:.2g}): so far every step was one of momentum, "
+        f"not rectified yet at step {recording.steps[-1]:,} (rho_t = {rho:.2g}): so far every step was one of momentum, "
         "without a rate per weight"
     )
     yield Finding("note", "not rectified", None, sentence, {"step": int(recording.steps[-1]), "rho": rho})

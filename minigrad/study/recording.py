@@ -3,24 +3,25 @@
 The first line is the header, each other line a record. A number that is not finite is ``{"$number": "nan"}``.
 
 Header: ``format``, ``version``, ``optimizer`` (its name), ``effective_rate`` and ``signal`` (what they are for it),
-``layers`` (by name ``parameters``, the count, and ``tensors``, the names), ``activations`` (by name ``kind``, the module's class
-or the op), ``every``, ``quantiles``, ``probe_rows``.
+``layers`` (by name ``parameters``, the count, and ``tensors``, the names), ``activations`` (by name ``kind``, the
+module's class or the op), ``every``, ``quantiles``, ``probe_rows``.
 
-Record: ``step``, ``loss`` and ``mean_loss`` (since the record before) where they are known, ``stepped`` (false where a
-clip passed over the step), ``layers`` and ``activations`` by name, ``clips`` in order. Gradients, parameters and
+Record: ``step``, ``loss`` and ``mean_loss`` (since the record before) where they are known, ``stepped`` (false where
+a clip passed over the step), ``layers`` and ``activations`` by name, ``clips`` in order. Gradients, parameters and
 activations are as the step found them, state as it left it. Norms are 2-norms.
 
-A layer: ``gradient_norm`` (before any clip), ``parameter_norm``, ``update_norm`` and ``update_ratio`` (of the change that
-was made, and over the parameter's norm), its parts ``gradient_part``, ``decay_part`` and, with slow weights,
+A layer: ``gradient_norm`` (before any clip), ``parameter_norm``, ``update_norm`` and ``update_ratio`` (of the change
+that was made, and over the parameter's norm), its parts ``gradient_part``, ``decay_part`` and, with slow weights,
 ``slow_part``; ``effective_rate`` and ``signal`` (their quantiles), ``state_norm`` by slot, ``slow_distance``,
-``scalars`` (``lr``, ``debias1``, ``debias2``, ``rho``, ``rectified``, ``rectification``), ``trust`` by parameter (``ratio``,
-``clamped``, and the norms it is of), ``nonfinite`` (by ``gradient``, ``parameter``, ``update`` or slot the counts of NaN
-and of infinities). What an optimizer does not have is not there. See `minigrad.study.activations.measure` for an
-activation.
+``scalars`` (``lr``, ``debias1``, ``debias2``, ``rho``, ``rectified``, ``rectification``), ``trust`` by parameter
+(``ratio``, ``clamped``, and the norms it is of), ``nonfinite`` (by ``gradient``, ``parameter``, ``update`` or slot
+the counts of NaN and of infinities). What an optimizer does not have is not there. See
+`minigrad.study.activations.measure` for an activation.
 
-A clip: its ``clip`` (the rule), ``scope``, ``thresholds`` by option, ``ranges`` (how many) and ``acted_ranges``; ``range``,
-``norm_before``, ``norm_after`` and ``factor`` of the range that was clipped hardest; ``by_range`` the same three for each of
-up to 64; and since recording began ``steps``, those that were looked at, and ``acted_steps``, those in which it acted.
+A clip: its ``clip`` (the rule), ``scope``, ``thresholds`` by option, ``ranges`` (how many) and ``acted_ranges``;
+``range``, ``norm_before``, ``norm_after`` and ``factor`` of the range that was clipped hardest; ``by_range`` the same
+three for each of up to 64; and since recording began ``steps``, those that were looked at, and ``acted_steps``, those
+in which it acted.
 """
 
 from __future__ import annotations
@@ -203,7 +204,9 @@ def _read(path: str | os.PathLike[str], number: int, text: str) -> Record:
     try:
         values = put_arrays(json.loads(text), {})
     except (ValueError, RecursionError) as error:
-        reason = "is nested too deeply" if isinstance(error, RecursionError) else f"is no JSON that can be read ({error})"
+        reason = (
+            "is nested too deeply" if isinstance(error, RecursionError) else f"is no JSON that can be read ({error})"
+        )
         raise RecordingError(f"{path}, line {number}: {reason}") from None
     if not isinstance(values, dict):
         raise RecordingError(f"{path}, line {number}: is damaged: it is no record")

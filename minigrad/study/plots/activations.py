@@ -43,10 +43,10 @@ def activation_health(
     low, high = _range([each.get(name, {}) for each in (first, last) for name in names])
     for row, name in enumerate(names):
         base = len(names) - 1 - row
-        _ridge(ax, first.get(name, {}), base, QUIET, 0.35, f"step {steps[0]:,}" if row == 0 else None)
+        _ridge(ax, first.get(name, {}), base, QUIET, 0.35, f"step {steps[0]:,}" if row == 0 else "")
         if len(seen) > 1:
-            _ridge(ax, last.get(name, {}), base, COLOURS[0], 0.6, f"step {steps[-1]:,}" if row == 0 else None)
-        _spread(ax, last.get(name, {}), base, "mean ± std" if row == 0 else None)
+            _ridge(ax, last.get(name, {}), base, COLOURS[0], 0.6, f"step {steps[-1]:,}" if row == 0 else "")
+        _spread(ax, last.get(name, {}), base, "mean ± std" if row == 0 else "")
         text, bad = _health(last.get(name, {}))
         ax.annotate(
             text, (1.01, base + 0.22), xycoords=("axes fraction", "data"), fontsize=FONT, va="center",
@@ -78,7 +78,7 @@ def _title(r: Recording, name: str) -> str:
 
 
 def _range(outputs: list[dict[str, Any]]) -> tuple[float, float]:
-    """From the lowest to the highest value, though not farther than six standard deviations of a layer in the middle."""
+    """From the lowest to the highest value, but no farther than six standard deviations of the layer in the middle."""
     known = [o for o in outputs if "std" in o and np.isfinite(o["std"])]
     if not known:
         return -1.0, 1.0
@@ -89,7 +89,7 @@ def _range(outputs: list[dict[str, Any]]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _ridge(ax: Axes, output: dict[str, Any], base: float, colour: str, alpha: float, label: str | None) -> None:
+def _ridge(ax: Axes, output: dict[str, Any], base: float, colour: str, alpha: float, label: str) -> None:
     counts = np.array(output.get("counts", []), np.float64)
     if not counts.size or not counts.max() > 0 or "low" not in output:
         return
@@ -101,10 +101,17 @@ def _ridge(ax: Axes, output: dict[str, Any], base: float, colour: str, alpha: fl
     ax.stairs(heights, edges, baseline=base, fill=True, color=colour, alpha=alpha, linewidth=0, label=label)
 
 
-def _spread(ax: Axes, output: dict[str, Any], base: float, label: str | None) -> None:
+def _spread(ax: Axes, output: dict[str, Any], base: float, label: str) -> None:
     if "std" in output:
         mean, std = output["mean"], output["std"]
-        ax.plot([mean - std, mean + std], [base - 0.07] * 2, color="black", linewidth=1.6, label=label, solid_capstyle="butt")
+        ax.plot(
+            [mean - std, mean + std],
+            [base - 0.07] * 2,
+            color="black",
+            linewidth=1.6,
+            label=label,
+            solid_capstyle="butt",
+        )
         ax.plot([mean], [base - 0.07], "|", color="black", markersize=5)
 
 

@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .style import COLOURS, QUIET, WARNING, Source, canvas, finish, legend_outside, log_scale, note, single, steps_axis, tidy
+from .style import (
+    COLOURS,
+    QUIET,
+    WARNING,
+    Source,
+    canvas,
+    finish,
+    legend_outside,
+    log_scale,
+    note,
+    single,
+    steps_axis,
+    tidy,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

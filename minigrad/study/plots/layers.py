@@ -159,7 +159,9 @@ def trust_ratios(recording: Source, *, ax: Axes | None = None, path: Path | None
     else:
         note(ax, f"{r.optimizer} has no trust ratios")
     marked = any(_clamped(r, name).any() for name in ratios)
-    tidy(ax, f"Trust ratio of each tensor, {r.optimizer}{' (× clamped)' if marked else ''}", "step", "trust ratio")
+    tidy(
+        ax, f"Trust ratio of each tensor, {r.optimizer}{' (crosses: clamped)' if marked else ''}", "step", "trust ratio"
+    )
     return finish(figure, path)
 
 

@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..recording import Recording
-from .style import COLOURS, FONT, Series, Source, canvas, finish, legend_outside, log_scale, note, single, steps_axis, tidy
+from .style import (
+    COLOURS,
+    FONT,
+    Series,
+    Source,
+    canvas,
+    finish,
+    legend_outside,
+    log_scale,
+    note,
+    single,
+    steps_axis,
+    tidy,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,6 +110,8 @@ def _bands(ax: Axes, r: Recording, layer: str, quantity: str, limits: Series) ->
         ax.vlines(step, bands[0, 1], bands[0, 3], color=COLOURS[0], alpha=0.6, linewidth=6)
         ax.plot([step], bands[:, 2], "o", color=COLOURS[0], markersize=4)
         return
-    ax.fill_between(r.steps, bands[:, 0], bands[:, 4], color=COLOURS[0], alpha=0.15, linewidth=0, label="nine tenths of the weights")
+    ax.fill_between(
+        r.steps, bands[:, 0], bands[:, 4], color=COLOURS[0], alpha=0.15, linewidth=0, label="nine tenths of the weights"
+    )
     ax.fill_between(r.steps, bands[:, 1], bands[:, 3], color=COLOURS[0], alpha=0.32, linewidth=0, label="half of them")
     ax.plot(r.steps, bands[:, 2], color=COLOURS[0], linewidth=1.6, label="median")

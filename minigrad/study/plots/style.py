@@ -146,7 +146,12 @@ def label_ends(ax: Axes, ends: Sequence[tuple[str, float, Any]]) -> None:
             va="center",
             annotation_clip=False,
             arrowprops={
-                "arrowstyle": "-", "color": colour, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0, "relpos": (0, 0.5)
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.8,
+                "shrinkA": 0,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
             },
         )
 
@@ -187,7 +192,9 @@ def legend_outside(ax: Axes) -> None:
 def layer_ticks(ax: Axes, layers: Sequence[str]) -> None:
     """The layers' names along the horizontal axis; aslant where they are many or long."""
     long = sum(map(len, layers)) + 2 * len(layers) > 60
-    ax.set_xticks(range(len(layers)), layers, rotation=40 if long else 0, ha="right" if long else "center", fontsize=FONT)
+    ax.set_xticks(
+        range(len(layers)), layers, rotation=40 if long else 0, ha="right" if long else "center", fontsize=FONT
+    )
     ax.set_xlim(-0.5, len(layers) - 0.5)
 
 
