@@ -22,13 +22,13 @@ from minigrad.training.run_directory import RunDirectory
 # Small runs with everything that has a state: dropout, batch normalisation, clips, schedules by step and by epoch.
 COMMON = "--data blobs:samples=80 --epochs 6 --batch-size 8 --model mlp:6,batch,dropout=0.2"
 CASES = {
-    "SGD": "--optimizer SGD --nesterov --schedule OneCycleLR --checkpoint-every 3",
+    "SGD": "--optimizer SGD --nesterov --schedule OneCycleLR --checkpoint-every 3 --record 2",
     "SGD accumulated": "--optimizer SGD --accumulate 3 --schedule CosineAnnealingLR --schedule-every step",
     "Adagrad": "--optimizer Adagrad --schedule ExponentialLR:0.9",
     "Adadelta": "--optimizer Adadelta --checkpoint-every 1",
     "RMSprop": "--optimizer RMSprop --centered --momentum 0.5 --schedule StepLR:2 --warmup 2",
     "Adam": "--optimizer Adam --amsgrad --clip by_global_norm:0.5 --schedule ReduceLROnPlateau:mode=max,patience=0",
-    "AdamW": "--optimizer AdamW --clip adaptive:0.05 --clip by_value:0.1 --checkpoint-every 2",
+    "AdamW": "--optimizer AdamW --clip adaptive:0.05 --clip by_value:0.1 --checkpoint-every 2 --record 5",
     "Adamax": "--optimizer Adamax --schedule PolynomialLR:8",
     "NAdam": "--optimizer NAdam --schedule CosineAnnealingWarmRestarts:7 --schedule-every step --checkpoint-every 5",
     "RAdam": "--optimizer RAdam --schedule LinearLR",
@@ -37,7 +37,7 @@ CASES = {
     "LAMB": "--optimizer LAMB --weight-decay 0.01 --schedule WarmupStableDecay:5,10,20 --schedule-every step",
     "LARS": "--optimizer LARS --weight-decay 0.01 --checkpoint-every 7",
     "Lookahead": "--optimizer Lookahead --lookahead k=3,momentum=reset --checkpoint-every 2",
-    "Lookahead Adam": "--optimizer Adam --lookahead k=4,momentum=pullback --patience 4 --checkpoint-every 3",
+    "Lookahead Adam": "--optimizer Adam --lookahead k=4,momentum=pullback --patience 4 --checkpoint-every 3 --record 4",
 }
 
 
@@ -79,6 +79,7 @@ def result(path):
     """The bytes that must not depend on kills."""
     directory = RunDirectory(path)
     files = [path / "steps.jsonl", path / "metrics.csv", directory.weights, directory.last_checkpoint(), directory.best]
+    files += [directory.record] if directory.record.exists() else []
     return {file.name: file.read_bytes() for file in files}
 
 

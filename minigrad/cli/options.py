@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from ..devices import NAMES
+from ..study.recorder import EVERY
 from ..suggest import unknown
 from ..training import catalogue
 from ..training.architecture import parse_model
@@ -17,8 +18,6 @@ from ..training.recipe import Recipe
 from .errors import CommandError
 
 Arguments = dict[str, Any]
-
-RECORD_EVERY = 100
 
 # Options that say where and how to run; all others say what, and belong to the recipe.
 RUN_DEFAULTS: Arguments = {
@@ -140,8 +139,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="save after every N steps too, not only after every epoch", **options)  # fmt: skip
     running.add_argument("--keep", type=count(1), metavar="N",
         help="checkpoints to keep beside the best one (default: 2)", **options)  # fmt: skip
-    running.add_argument("--record", type=_count(1), metavar="N", nargs="?", const=RECORD_EVERY,
-        help=f"record what every layer goes through in record.jsonl, every N steps (default: {RECORD_EVERY})",
+    running.add_argument("--record", type=_count(1), metavar="N", nargs="?", const=EVERY,
+        help=f"record what every layer goes through in record.jsonl, every N steps (default: {EVERY})",
         **options)  # fmt: skip
     running.add_argument("--device", type=_reading(_device), metavar="NAME",
         help="cpu or cuda; see minigrad devices (default: cpu)", **options)  # fmt: skip

@@ -89,9 +89,22 @@ def _value(node: ast.expr, names: Mapping[str, Any]) -> Any:
     raise TypeError(f"{ast.unparse(node)} is nothing that a rule has")
 
 
-def decays(rules: Sequence[Rule]) -> bool:
-    """Whether a rule uses the parameter for more than to add to it: only then can there be decay."""
-    return any("param" in rule.inputs and not _only_moves(rule) for rule in rules)
+def decays(rules: Sequence[Rule], scalars: Mapping[str, float]) -> bool:
+    """Whether a rule uses the parameter for more than to add to it, under these scalars: only then there is decay."""
+    return any("param" in rule.inputs and not _only_moves(rule) and not _is_inert(rule, scalars) for rule in rules)
+
+
+def _is_inert(rule: Rule, scalars: Mapping[str, float]) -> bool:
+    """Whether a rule without state and norms gives the same for every parameter, as with a decay of 0."""
+    if rule.state or rule.norms:
+        return False
+    hypers = {name: scalars[name] for name in rule.hypers}
+    changes = set()
+    for param in (0.0, 1e-3, -1e-3, 1.0, -1.0, 1e3, -1e3):
+        returned = rule.function(*(param if name == "param" else 1.0 for name in rule.inputs), **hypers)
+        values = returned if isinstance(returned, tuple) else (returned,)
+        changes.add(tuple(v - param if n == "param" else v for n, v in zip(rule.outputs, values, strict=True)))
+    return len(changes) == 1
 
 
 @functools.cache

@@ -286,8 +286,8 @@ def _ratios(recording: Recording) -> Iterator[Finding]:
         everywhere = len(found) == len(recording.layers) > 1
         sentence = (
             f"{'every layer' if everywhere else _layers(found)}: updates are too {word}: {typical:.2g} of the weights "
-            f"per step, where about {GOOD_RATIO:g} is usual; {verb} the learning rate{'' if everywhere else ' there'} by "
-            f"about {factor}"
+            f"per step, where about {GOOD_RATIO:g} is usual; {verb} the learning rate{'' if everywhere else ' there'} "
+            f"by about {factor}"
         )
         yield Finding("warning", f"updates too {word}", _one(found), sentence, {"update_ratio": typical})
 
@@ -306,8 +306,8 @@ def _clips(recording: Recording) -> Iterator[Finding]:
         part = f", {hit:.0%} of the {last['ranges']} {last['scope']}s" if last["ranges"] > 1 else ""
         sentence = (
             f"clipping acted on {acted / steps:.0%} of steps{part}: it is your learning rate ({last['clip']}, "
-            f"{limits}; norm {norm:.3g} in the middle, factor {factor:.2g}). Raise the threshold above {_round(norm)}, or "
-            "lower the learning rate until the clip is an exception"
+            f"{limits}; norm {norm:.3g} in the middle, factor {factor:.2g}). Raise the threshold above {_round(norm)}, "
+            "or lower the learning rate until the clip is an exception"
         )
         evidence = {"steps": steps, "acted_steps": acted, "median_norm": norm, "median_factor": factor}
         yield Finding("warning", "clipping", None, sentence, evidence | last["thresholds"])
@@ -335,8 +335,8 @@ def _warm_up(recording: Recording) -> Iterator[Finding]:
         return
     rho = float(recording.layer(layer, "scalars.rho")[-1])
     sentence = (
-        f"not rectified yet at step {recording.steps[-1]:,} (rho_t = {rho:.2g}): so far every step was one of momentum, "
-        "without a rate per weight"
+        f"not rectified yet at step {recording.steps[-1]:,} (rho_t = {rho:.2g}): so far every step was one of "
+        "momentum, without a rate per weight"
     )
     yield Finding("note", "not rectified", None, sentence, {"step": int(recording.steps[-1]), "rho": rho})
 

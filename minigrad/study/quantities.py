@@ -85,7 +85,8 @@ class StepReader:
         self.fast = self.after if fast is None else fast
         self.plan = self.layout.program.plan
         self.scalars = {id(cohort): scalars_of(cohort, self.layout, optimizer) for cohort in self.layout.cohorts}
-        self._decays = optimizer.stepped and decays(self.plan.rules)
+        decaying = (decays(self.plan.rules, scalars) for scalars in self.scalars.values())
+        self._decays = optimizer.stepped and any(decaying)
         clips = {clip.rule for clip in optimizer.clips}
         self._trusts = [
             rule for rule in self.plan.rules if rule not in clips and rule.norms and rule.outputs == ("update",)
