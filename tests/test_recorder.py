@@ -98,6 +98,30 @@ def test_a_model_that_counts_its_calls_in_a_buffer_does_not_count_the_probe():
     assert model.calls.item() == 3
 
 
+def test_a_model_that_draws_and_counts_in_every_mode_is_put_back():
+    class Noisy(nn.Module):
+        def __init__(self):
+            self.linear = nn.Linear(2, 2)
+            self.register_buffer("calls", Tensor(np.zeros(1, np.float32)))
+
+        def forward(self, x):
+            self.calls.data[...] += 1
+            return self.linear(x + float(random.generator().standard_normal()))
+
+    def trained(recorded):
+        manual_seed(0)
+        model = Noisy()
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+        if recorded:
+            with study.Recorder(model, optimizer, every=1, probe=np.ones((4, 2), np.float32)):
+                train(model, optimizer, 3)
+        else:
+            train(model, optimizer, 3)
+        return bits([model.state_dict(), random.get_state()])
+
+    assert trained(True) == trained(False)
+
+
 def test_hooks_are_taken_off_also_after_an_error():
     model, optimizer = small()
     with pytest.raises(RuntimeError, match="on purpose"), study.Recorder(model, optimizer):
