@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import random
+from ..devices import to_host
 from ..graph import Node, collect
 from ..modes import enable_grad
 from ..nn import Module
@@ -69,8 +70,8 @@ def observe(model: Module, probe: tuple[Any, ...]) -> dict[str, Output]:
             found.append((
                 len(found) if node is None else node.order,
                 name or type(module).__name__,
-                Output(type(module).__name__, node.primitive.name if node else "", tensor.data,
-                       None if arriving is None or arriving.dtype.kind != "f" else arriving.data),
+                Output(type(module).__name__, node.primitive.name if node else "", to_host(tensor.data),
+                       None if arriving is None or arriving.dtype.kind != "f" else to_host(arriving.data)),
             ))  # fmt: skip
 
         return hook
@@ -110,7 +111,7 @@ def _functions(last: Node, places: dict[Node, str]) -> Iterator[tuple[int, str, 
         if place is not None:
             before = places.get(node.edges[0], "")
             name, width = f"{before}.{op}" if before else op, node.shape[-1]
-            found.setdefault((name, width), []).append((node.order, op, node.saved[place].reshape(-1, width)))
+            found.setdefault((name, width), []).append((node.order, op, to_host(node.saved[place]).reshape(-1, width)))
     for (name, _), steps in found.items():
         order, op, values = steps[0]
         together = values if len(steps) == 1 else np.concatenate([each for _, _, each in steps])
@@ -145,7 +146,7 @@ def _untouched(model: Module) -> Iterator[None]:
                 module.training = True
         for (owner, name, buffer), value in zip(buffers, values, strict=True):
             owner[name] = buffer
-            if value is not None and not np.array_equal(buffer.data, value, equal_nan=True):
+            if value is not None and not np.array_equal(to_host(buffer.data), to_host(value), equal_nan=True):
                 buffer.data = value
         if random.get_state() != generator:
             random.set_state(generator)
@@ -220,12 +221,12 @@ def as_probe(batch: Any) -> tuple[Any, ...] | None:
             raise TypeError(
                 f"Recorder: probe must be an array or a tensor with rows, or a tuple of them, not {part!r:.80}"
             )
-    return tuple(Tensor(np.array(part.data if isinstance(part, Tensor) else part)) for part in parts)
+    return tuple(Tensor(np.array(to_host(part.data if isinstance(part, Tensor) else part))) for part in parts)
 
 
 def even_rows(batch: Any, count: int) -> Any:
     """At most ``count`` rows, evenly spread; what has no rows is itself."""
     if not isinstance(batch, Tensor | np.ndarray) or not batch.ndim or len(batch) <= count:
         return batch
-    array = batch.data if isinstance(batch, Tensor) else batch
+    array = to_host(batch.data) if isinstance(batch, Tensor) else batch
     return array[np.linspace(0, len(array) - 1, count).astype(np.intp)]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..devices import to_host
 from ..kernels.program import Cohort, Layout
 from ..optim import Optimizer
 from ..rules import Norm, Rule
@@ -34,7 +35,7 @@ class Stretch(NamedTuple):
 
 
 class Before(NamedTuple):
-    """Copies of the flat arrays before a step, a list by buffer."""
+    """Copies of the flat arrays before a step on the CPU, a list by buffer."""
 
     param: list[Array]
     state: dict[str, list[Array]]
@@ -42,8 +43,13 @@ class Before(NamedTuple):
 
 def snapshot(optimizer: Optimizer) -> Before:
     """Parameters and state as they are."""
-    param = [buffer.data.copy() for buffer in optimizer.store.buffers]
-    return Before(param, {slot: [array.copy() for array in arrays] for slot, arrays in optimizer._state.items()})
+    param = [host_copy(buffer.data) for buffer in optimizer.store.buffers]
+    return Before(param, {slot: [host_copy(array) for array in arrays] for slot, arrays in optimizer._state.items()})
+
+
+def host_copy(array: Any) -> Array:
+    """A copy on the CPU."""
+    return array.copy() if isinstance(array, np.ndarray) else to_host(array)
 
 
 def stretches(layout: Layout) -> dict[str, list[Stretch]]:
@@ -81,7 +87,9 @@ class StepReader:
     def __init__(self, optimizer: Optimizer, before: Before, fast: Sequence[Array] | None = None) -> None:
         assert optimizer._layout is not None
         self.optimizer, self.layout, self.before = optimizer, optimizer._layout, before
-        self.after = [buffer.data for buffer in optimizer.store.buffers]
+        self.after = [to_host(buffer.data) for buffer in optimizer.store.buffers]
+        self.grad = [to_host(buffer.grad) for buffer in optimizer.store.buffers]
+        self.state = {slot: [to_host(array) for array in arrays] for slot, arrays in optimizer._state.items()}
         self.fast = self.after if fast is None else fast
         self.plan = self.layout.program.plan
         self.scalars = {id(cohort): scalars_of(cohort, self.layout, optimizer) for cohort in self.layout.cohorts}
@@ -94,13 +102,12 @@ class StepReader:
 
     def layer(self, pieces: Sequence[Stretch]) -> dict[str, Any]:
         """What a record holds of one layer."""
-        buffers = self.optimizer.store.buffers
         present = [piece for piece in pieces if piece.cohort is not None]
         params = [self.before.param[p.buffer][p.start : p.stop].astype(np.float64) for p in pieces]
         changes = [self.after[p.buffer][p.start : p.stop] - x for p, x in zip(pieces, params, strict=True)]
         found: dict[str, Any] = {}
         nonfinite: dict[str, list[int]] = {}
-        gradients = [buffers[p.buffer].grad[p.start : p.stop] for p in present]
+        gradients = [self.grad[p.buffer][p.start : p.stop] for p in present]
         if gradients:
             found["gradient_norm"] = _norm("gradient", gradients, nonfinite)
         found["parameter_norm"] = size = _norm("parameter", params, nonfinite)
@@ -142,7 +149,7 @@ class StepReader:
 
     def _split(self, piece: Stretch) -> tuple[Array, Array]:
         where = slice(piece.start, piece.stop)
-        grad = self.optimizer.store.buffers[piece.buffer].grad[where]
+        grad = self.grad[piece.buffer][where]
         values: dict[str, Any] = {"param": self.before.param[piece.buffer][where], "grad": grad, "update": grad}
         values |= {slot: arrays[piece.buffer][where] for slot, arrays in self.before.state.items()}
         values |= {norm.name: self._spread(norm, piece) for norm in self.plan.norms}
@@ -160,14 +167,14 @@ class StepReader:
 
     def _state(self, pieces: Sequence[Stretch], nonfinite: dict[str, list[int]]) -> dict[str, Any]:
         """The sizes of the state, the effective rates, the signal, and how far the slow weights are away."""
-        slots = [slot for slot in self.optimizer._state if slot in self.plan.state]
+        slots = [slot for slot in self.state if slot in self.plan.state]
         rates: list[Array] = []
         signals: list[Array] = []
         views = []
         for piece in pieces:
             where, scalars = slice(piece.start, piece.stop), self.scalars[id(piece.cohort)]
             assert piece.cohort is not None
-            state = {slot: self.optimizer._state[slot][piece.buffer][where] for slot in slots}
+            state = {slot: self.state[slot][piece.buffer][where] for slot in slots}
             before = {slot: self.before.state[slot][piece.buffer][where] for slot in slots if slot in self.before.state}
             views.append(state)
             step = -(-(piece.stop - piece.start) // SAMPLED)
@@ -183,7 +190,7 @@ class StepReader:
             found["signal"] = quantiles(signals)
         if slots:
             found["state_norm"] = {slot: _norm(slot, [view[slot] for view in views], nonfinite) for slot in slots}
-        if "slow" in self.optimizer._state:
+        if "slow" in self.state:
             # Before the slow step, if there was one: after it, fast and slow weights are the same.
             slow = self.before.state["slow"]
             found["slow_distance"] = _length([

@@ -23,7 +23,7 @@ from ..training.logs import AppendedFile
 from .activations import as_probe, even_rows, measure, observe
 from .clip_counts import ClipCounts
 from .cost import Cost
-from .quantities import QUANTILES, Before, StepReader, Stretch, scalars_of, snapshot, stretches
+from .quantities import QUANTILES, Before, StepReader, Stretch, host_copy, scalars_of, snapshot, stretches
 from .recording import FORMAT, VERSION, Record, Recording, line
 from .state_names import describe
 
@@ -234,7 +234,8 @@ class Recorder(Callback):
         started = time.perf_counter()
         self._seen = {}
         if self._probe is not None and self._wants_probe:
-            outputs = observe(self.model, self._probe)
+            device = self._base.store.device
+            outputs = observe(self.model, tuple(part.to(device) for part in self._probe))
             self._seen = {name: measure(output) for name, output in outputs.items()}
             self._kinds = self._kinds or {name: output.kind for name, output in outputs.items()}
         self._before = snapshot(self._base)
@@ -243,7 +244,7 @@ class Recorder(Callback):
     def _after_fast_step(self, base: Optimizer) -> None:
         """Keep what the fast step made, before slow weights move it."""
         if self._before is not None:
-            self._fast = [buffer.data.copy() for buffer in base.store.buffers]
+            self._fast = [host_copy(buffer.data) for buffer in base.store.buffers]
 
     def _after_step(self, optimizer: Optimizer) -> None:
         before, self._before = self._before, None
