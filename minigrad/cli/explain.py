@@ -51,7 +51,7 @@ def explain(path: str, arguments: Arguments, step: int | None, parameter: str | 
         raise CommandError(f"{COMMAND}: {path} {took}, so there is no step {number}")
     start = next((each for each in reversed(saved) if _step_of(each) < number), None)
     if start is not None:
-        run.callbacks = callbacks(directory.path, recipe, arguments)  # whose state the checkpoint has too
+        run.callbacks = callbacks(run, directory.path, recipe, arguments)  # whose state the checkpoint has too
         try:
             training.load_checkpoint(start, run)
         except (ValueError, OSError) as error:

@@ -139,7 +139,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="save after every N steps too, not only after every epoch", **options)  # fmt: skip
     running.add_argument("--keep", type=count(1), metavar="N",
         help="checkpoints to keep beside the best one (default: 2)", **options)  # fmt: skip
-    running.add_argument("--record", type=_count(1), metavar="N", nargs="?", const=EVERY,
+    running.add_argument("--record", type=count(1), metavar="N", nargs="?", const=EVERY,
         help=f"record what every layer goes through in record.jsonl, every N steps (default: {EVERY})",
         **options)  # fmt: skip
     running.add_argument("--device", type=_reading(_device), metavar="NAME",

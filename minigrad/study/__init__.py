@@ -16,6 +16,7 @@
     study.draw_graph(model, x).save("graph.svg")
 """
 
+from . import plots
 from .algorithm import Algorithm, explain
 from .anomaly import Anomaly, AnomalyError
 from .detection import detect_anomaly
@@ -42,5 +43,6 @@ __all__ = [
     "draw_graph",
     "explain",
     "findings",
+    "plots",
     "trace",
 ]
