@@ -1,25 +1,30 @@
 """Running a pass on several threads.
 
-Threads take batches of blocks from one counter until none is left, and the calling thread takes part. A thread that
-the system does not run, because another process has its core, simply takes no batch: nobody waits for it, as an
-OpenMP barrier would. Kernels release the interpreter lock. Which thread does a block does not show in the result.
+Threads take batches of blocks, the large ones first, until none is left, and the calling thread takes part. A thread
+that the system does not run, because another process has its core, simply takes no batch: nobody waits for it, as an
+OpenMP barrier would. One that loses its core in the middle of a batch has to be waited for; after that the caller
+works alone for a while. Kernels release the interpreter lock. Which thread does a block does not show in the result.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
+import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
-# Below this many elements one thread is as fast as several: it uses most of the memory's bandwidth by itself, and a
-# helper that loses its core in the middle of a batch would cost more than it has saved.
-PARALLEL_FROM = 1 << 23
-_BATCHES_PER_THREAD = 32
+# Below this many elements one thread is as fast as several: waking another takes as long as it would save.
+PARALLEL_FROM = 3 << 18
+# After waiting so long for a thread without a core, the caller works alone for a while (seconds).
+_PATIENCE, _ALONE = 1e-3, 0.25
 
 _threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-_pool: ThreadPoolExecutor | None = None
+_requests: SimpleQueue[Callable[[], None] | None] | None = None
+_alone_until = 0.0
 
 
 def set_num_threads(threads: int) -> None:
@@ -27,12 +32,13 @@ def set_num_threads(threads: int) -> None:
 
     Results do not depend on it.
     """
-    global _threads, _pool
+    global _threads
     if not isinstance(threads, int) or threads < 1:
         raise ValueError(f"set_num_threads: needs a whole number of 1 or more, not {threads!r}")
-    if threads != _threads and _pool is not None:
-        _pool.shutdown()
-        _pool = None
+    if threads != _threads and _requests is not None:
+        for _ in range(_threads - 1):
+            _requests.put(None)
+        _forget_helpers()
     _threads = threads
 
 
@@ -41,40 +47,85 @@ def get_num_threads() -> int:
     return _threads
 
 
-def _get_pool() -> ThreadPoolExecutor:
-    global _pool
-    if _pool is None:
-        _pool = ThreadPoolExecutor(_threads - 1, "minigrad")
-    return _pool
+def _helpers() -> SimpleQueue[Callable[[], None] | None]:
+    """The queue from which the other threads, started when first needed, take what is to be done."""
+    global _requests
+    if _requests is None:
+        _requests = SimpleQueue()
+        for number in range(1, _threads):
+            threading.Thread(target=_serve, args=(_requests,), name=f"minigrad-{number}", daemon=True).start()
+    return _requests
 
 
-def _forget_pool() -> None:
-    """A forked child has none of the parent's threads."""
-    global _pool
-    _pool = None
+def _serve(requests: SimpleQueue[Callable[[], None] | None]) -> None:
+    while (work := requests.get()) is not None:
+        work()
+
+
+def _forget_helpers() -> None:
+    global _requests
+    _requests = None
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
+    # A forked child has none of the parent's threads.
+    os.register_at_fork(after_in_child=_forget_helpers)
+
+
+@functools.cache
+def _batches(blocks: int, threads: int) -> list[tuple[int, int]]:
+    """Ranges of blocks that get smaller, so that all threads end together and yet take few of them."""
+    found, first = [], 0
+    while first < blocks:
+        last = first + max(1, (blocks - first) // (2 * threads))
+        found.append((first, last))
+        first = last
+    return found
 
 
 def run_blocks(function: Callable[[int, int], Any], blocks: int, elements: int) -> None:
     """Call ``function(first, last)`` so that every block in ``range(blocks)`` is done once."""
-    if _threads == 1 or elements < PARALLEL_FROM or blocks < 2:
+    if _threads == 1 or elements < PARALLEL_FROM or blocks < 2 or time.perf_counter() < _alone_until:
         function(0, blocks)
         return
-    size = max(1, blocks // (_threads * _BATCHES_PER_THREAD))
-    batches = itertools.count(0, size)
+    batches = _batches(blocks, _threads)
+    numbers = itertools.count()
+    begun: list[None] = []
+    ended: list[BaseException | None] = []
 
     def work() -> None:
         # next() on a count is one C call, so each batch is taken once.
-        while (first := next(batches)) < blocks:
-            function(first, min(first + size, blocks))
+        while (number := next(numbers)) < len(batches):
+            function(*batches[number])
 
-    helpers = [_get_pool().submit(work) for _ in range(_threads - 1)]
+    def help_out() -> None:
+        begun.append(None)
+        error = None
+        try:
+            work()
+        except BaseException as caught:  # raised again where the step was called
+            error = caught
+        ended.append(error)
+
+    requests = _helpers()
+    for _ in range(_threads - 1):
+        requests.put(help_out)
     try:
         work()
     finally:
-        for helper in helpers:
-            if not helper.cancel():
-                helper.result()
+        _wait(begun, ended)
+    for error in ended:
+        if error is not None:
+            raise error
+
+
+def _wait(begun: list[None], ended: list[BaseException | None]) -> None:
+    """Wait for the threads that have begun; one that begins now finds no batch left."""
+    global _alone_until
+    since = time.perf_counter()
+    while len(ended) < len(begun):
+        waited = time.perf_counter() - since
+        # Usually a few microseconds are left, less than it takes to sleep and wake.
+        time.sleep(0.0 if waited < _PATIENCE / 5 else _PATIENCE / 10)
+        if waited > _PATIENCE:
+            _alone_until = time.perf_counter() + _ALONE
