@@ -103,8 +103,14 @@ def _finished(order: float, total: str) -> str:
 
 
 def pass_arguments(plan: Plan, p: Pass) -> list[str]:
-    """The arguments of a pass: its arrays, the block table with the blocks to do, scalars, norms, partial sums."""
-    arguments = [*map(flat, p.arrays), "blocks", "first", "last", "scalars"]
+    """The arguments of a pass: its arrays, the block table with the blocks to do, scalars, norms, partial sums.
+
+    The element ``origin`` stands first in the scratch array of the running update, where the pass uses it.
+    """
+    arguments = [*map(flat, p.arrays), "blocks", "first", "last"]
+    if "update" in p.arrays:
+        arguments.append("origin")
+    arguments.append("scalars")
     if p.lowered.norms:
         arguments.append("norms")
     if p.norms:
@@ -119,6 +125,7 @@ def _types(arguments: list[str], dtype: np.dtype[Any]) -> list[str]:
         "spans": "int64[:, ::1]",
         "first": "int64",
         "last": "int64",
+        "origin": "int64",
     }
     known |= dict.fromkeys(("scalars", "norms", "partials"), "float64[:, ::1]")
     return [known.get(name, _array_type(dtype)) for name in arguments]
@@ -139,7 +146,7 @@ def _pass_source(plan: Plan, p: Pass, number: int, dtype: np.dtype[Any]) -> str:
         inner.append(f"{lowered.code['norm', name]} = {_finished(norm.order, total)}")
     inner += lowered.prologue
     if p.rules:
-        inner += [f"{piece(array)} = {flat(array)}[start:stop]" for array in dict.fromkeys((*p.loads, *p.stores))]
+        inner += [f"{piece(array)} = {_block(array)}" for array in dict.fromkeys((*p.loads, *p.stores))]
         inner.append("for i in range(stop - start):")
         loop = [f"{lowered.code['value', name]} = {piece(_source_of(p, name))}[i]" for name in lowered.reads]
         loop += lowered.loop
@@ -149,13 +156,18 @@ def _pass_source(plan: Plan, p: Pass, number: int, dtype: np.dtype[Any]) -> str:
         index = plan.norms.index(norm)
         function = _accumulator(norm.order)
         extra = f", {norm.order!r}" if function is norm_functions.accumulate_p else ""
-        total = f"{function.__name__}({flat(array)}[start:stop], lanes{extra})"
+        total = f"{function.__name__}({_block(array)}, lanes{extra})"
         if norm.where is not None:
             total = f"{total} if scalars[row, {plan.hypers.index(norm.where)}] != 0 else 0.0"
         inner.append(f"partials[{index}, b] = {total}")
     body += [f"    {line}" for line in inner]
     arguments = pass_arguments(plan, p)
     return _decorated(_types(arguments, dtype), f"pass_{number}", arguments, body)
+
+
+def _block(array: str) -> str:
+    """The part of a flat array that belongs to the block."""
+    return f"{flat(array)}[start - origin : stop - origin]" if array == "update" else f"{flat(array)}[start:stop]"
 
 
 def _column(plan: Plan, scope: str) -> int:
@@ -192,8 +204,13 @@ def step_arguments(plan: Plan) -> list[str]:
 
 
 def _step_source(plan: Plan, dtype: np.dtype[Any]) -> str:
-    """All passes over one span of blocks after the other: the second pass of a span finds it in cache."""
+    """All passes over one span of blocks after the other: the second pass of a span finds it in cache.
+
+    Every span has its running update in the same place, which so stays in cache too.
+    """
     body = ["norms[:, :] = 0.0", "for s in range(spans.shape[0]):", "    first, last = spans[s, 0], spans[s, 1]"]
+    if "update" in plan.arrays:
+        body.append(f"    origin = blocks[first, {START}]")
     for number, p in enumerate(plan.passes, 1):
         # A plan with blocks of both kinds has one span.
         table = {"blocks": "coarse", "first": "0", "last": "coarse.shape[0]"} if p.coarse else {}

@@ -20,7 +20,7 @@ _INLINE = {"sqrt": "math.sqrt", "exp": "math.exp", "log": "math.log", "abs": "ab
 _CALLED = (*_INLINE.values(), "math.pow")
 # Names that generated code uses itself.
 _RESERVED = (
-    *("i", "b", "start", "stop", "row", "first", "last", "blocks", "scalars", "norms", "partials", "lanes"),
+    *("i", "b", "start", "stop", "row", "first", "last", "blocks", "origin", "scalars", "norms", "partials", "lanes"),
     *("real", "math", "np", "njit", "range", "fold_sum"),
     *("accumulate_1", "accumulate_2", "accumulate_inf", "accumulate_p"),
     *MATH,

@@ -115,7 +115,8 @@ class Layout:
         values |= {flat("param"): buffer.data, flat("grad"): buffer.grad}
         if "update" in plan.arrays:
             values[flat("update")] = np.empty_like(buffer.data)
-        values |= {"blocks": blocks, "coarse": coarse, "first": 0, "last": len(blocks), "spans": spans(blocks, plan)}
+        values |= {"blocks": blocks, "coarse": coarse, "first": 0, "last": len(blocks), "origin": 0}
+        values["spans"] = spans(blocks, plan)
         partials = np.zeros((len(plan.norms), max(len(blocks), len(coarse))))
         values |= {"scalars": self.scalars, "norms": self.norms, "partials": partials}
         self._steps.append((kernel.step, tuple(values[name] for name in step_arguments(plan))))

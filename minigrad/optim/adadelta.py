@@ -14,9 +14,9 @@ from .optimizer import Optimizer
 
 @rule(state=("square_avg", "acc_delta"))
 def scale_by_adadelta(update, square_avg, acc_delta, *, rho, eps):
-    """Scale by the ratio of root mean squares, of past updates and of gradients."""
+    """Scale by the ratio of mean squares, under one root, of past updates and of gradients."""
     square_avg = rho * square_avg + (1 - rho) * update * update
-    update = sqrt(acc_delta + eps) / sqrt(square_avg + eps) * update
+    update = sqrt((acc_delta + eps) / (square_avg + eps)) * update
     acc_delta = rho * acc_delta + (1 - rho) * update * update
     return update, square_avg, acc_delta
 
@@ -25,7 +25,7 @@ class Adadelta(Optimizer):
     """Adadelta::
 
         s ← ρs + (1 - ρ)g²
-        u = √(d + ε) / √(s + ε) · g
+        u = √((d + ε) / (s + ε)) · g
         d ← ρd + (1 - ρ)u²
         θ ← θ - η u
 
