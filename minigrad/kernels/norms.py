@@ -1,9 +1,9 @@
 """Norms that do not depend on the number of threads: fixed lanes, added up in a fixed order.
 
 The four quarters of a block are read side by side, which keeps more of the memory busy than one stream, and added
-pairwise into 32 float64 lanes; the lanes are folded in half until one is left. The order of every addition is written down, so no compiler flag that would
-reorder sums is needed for the loop to be vectorised, and the result has the same bits on every run. The text of
-these functions is copied into the generated kernels.
+pairwise into 32 float64 lanes; the lanes are folded in half until one is left. The order of every addition is written
+down, so no compiler flag that would reorder sums is needed for the loop to be vectorised, and the result has the same
+bits on every run. The text of these functions is copied into the generated kernels.
 """
 
 from __future__ import annotations
