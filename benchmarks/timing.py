@@ -1,73 +1,117 @@
-"""Interleaved timing, and a table of the results with what is needed to read them."""
+"""Interleaved timing: contenders run by turns, and their quartiles and paired ratios are what is reported."""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-# How long one function runs before it is the next one's turn: long enough to find its own data in cache again, as it
+# How long one contender runs before it is the next one's turn: long enough to find its own data in cache again, as it
 # does in a training loop.
 BURST = 2e-3
+# Between two bursts: threads of the one before, which spin for a while in case there is more to do, go to sleep.
+PAUSE = 1e-3
+FEWEST_BURSTS = 3
 
 
-def interleaved(functions: Mapping[str, Callable[[], Any]], seconds: float = 1.0) -> dict[str, float]:
-    """The median time in microseconds of a call of each function, in bursts by turns, about ``seconds`` each."""
-    times: dict[str, list[float]] = {name: [] for name in functions}
+@dataclass(frozen=True)
+class Measure:
+    """A median with its quartiles, and how many values it comes from."""
+
+    median: float
+    q1: float
+    q3: float
+    count: int
+
+    @classmethod
+    def of(cls, values: Sequence[float], scale: float = 1.0) -> Measure:
+        """The quartiles of the values, each times ``scale``; linear between neighbours, as NumPy's default."""
+        if not values:
+            raise ValueError("a measure needs at least one value")
+        if len(values) == 1:
+            return cls(values[0] * scale, values[0] * scale, values[0] * scale, 1)
+        q1, median, q3 = statistics.quantiles(values, n=4, method="inclusive")
+        return cls(median * scale, q1 * scale, q3 * scale, len(values))
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Something to be timed.
+
+    Attributes:
+        call: what is timed.
+        before: called without being timed before each burst, such as to set a number of threads.
+        units: how many units of work one call does; times are per unit.
+    """
+
+    call: Callable[[], Any]
+    before: Callable[[], Any] = field(default=lambda: None)
+    units: int = 1
+
+
+@dataclass(frozen=True)
+class Times:
+    """The seconds per unit of every call, burst by burst."""
+
+    bursts: Sequence[Sequence[float]]
+
+    def measure(self, scale: float = 1e6) -> Measure:
+        """The quartiles over all calls; by default in microseconds."""
+        return Measure.of([value for burst in self.bursts for value in burst], scale)
+
+    @property
+    def median(self) -> float:
+        """In seconds."""
+        return self.measure(1.0).median
+
+
+def ratio(numerator: Times, denominator: Times, scale: float = 1.0) -> Measure:
+    """How many times longer the one takes: quartiles over pairs of neighbouring bursts.
+
+    What else the machine does falls on both bursts of a pair alike, so this is steadier than a ratio of medians.
+    """
+    pairs = zip(numerator.bursts, denominator.bursts, strict=True)
+    return Measure.of([statistics.median(a) / statistics.median(b) for a, b in pairs], scale)
+
+
+def fastest(times: Mapping[str, Times]) -> str:
+    """The name of the contender with the least median."""
+    return min(times, key=lambda name: times[name].median)
+
+
+def interleaved(contenders: Mapping[str, Contender], seconds: float) -> dict[str, Times]:
+    """Time the calls of each contender in bursts by turns, about ``seconds`` of each.
+
+    Every contender is called twice before anything is timed, and once at the start of each of its bursts.
+    """
     calls = {}
-    for name, function in functions.items():
-        function()
+    for name, contender in contenders.items():
+        contender.before()
+        contender.call()
         start = time.perf_counter()
-        function()
+        contender.call()
         calls[name] = max(1, int(BURST / (time.perf_counter() - start)))
-    ends = time.perf_counter() + seconds * len(functions)
-    while time.perf_counter() < ends or len(next(iter(times.values()))) < 3:
-        for name, function in functions.items():
-            for _ in range(calls[name]):
-                start = time.perf_counter()
-                function()
-                times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) * 1e6 for name, values in times.items()}
+    bursts: dict[str, list[list[float]]] = {name: [] for name in contenders}
+    left = seconds * len(contenders)
+    rounds = 0
+    while left > 0 or rounds < FEWEST_BURSTS:
+        start_of_round = time.perf_counter()
+        for name, contender in contenders.items():
+            time.sleep(PAUSE)
+            contender.before()
+            contender.call()
+            bursts[name].append(_burst(contender.call, calls[name], contender.units))
+        left -= time.perf_counter() - start_of_round
+        rounds += 1
+    return {name: Times(each) for name, each in bursts.items()}
 
 
-def machine() -> dict[str, str]:
-    """What the figures depend on."""
-    found = {"python": platform.python_version(), "machine": platform.machine(), "cores": str(os.cpu_count())}
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        found["processor"] = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        found["processor"] = platform.processor()
-    for package in ("numpy", "numba", "torch"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
-
-
-def report(title: str, command: str, rows: Sequence[Mapping[str, Any]], output: str | None) -> None:
-    """Print a Markdown table, and write it as JSON with machine and versions where ``output`` says."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    print(f"\n{title}\n")
-    print("| " + " | ".join(columns) + " |")
-    print("|" + "---|" * len(columns))
-    for row in rows:
-        print("| " + " | ".join(_cell(row.get(name, "")) for name in columns) + " |")
-    if output:
-        path = Path(output)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = {"title": title, "command": command, "machine": machine(), "rows": list(rows)}
-        path.write_text(json.dumps(content, indent=1) + "\n")
-
-
-def _cell(value: Any) -> str:
-    if not isinstance(value, float):
-        return f"{value:,}" if isinstance(value, int) else str(value)
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+def _burst(call: Callable[[], Any], calls: int, units: int) -> list[float]:
+    clock, times = time.perf_counter, []
+    for _ in range(calls):
+        start = clock()
+        call()
+        times.append((clock() - start) / units)
+    return times

@@ -1,0 +1,23 @@
+"""How much is measured: everything, a quick look, or the least that runs all code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Effort:
+    """A name, and about how long each contender is timed, in seconds."""
+
+    name: str
+    seconds: float
+
+    def of(self, full: T, quick: T, tiny: T) -> T:
+        """The one of three that is meant."""
+        return {"full": full, "quick": quick, "tiny": tiny}[self.name]
+
+
+FULL, QUICK, TINY = Effort("full", 1.5), Effort("quick", 0.06), Effort("tiny", 0.0)

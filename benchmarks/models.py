@@ -1,0 +1,47 @@
+"""Parameters and optimizers that several groups time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import minigrad
+from minigrad import nn, optim
+
+from .peers import Arrays
+from .timing import Contender
+
+TENSORS = 6
+LOOKAHEAD_STEPS = 5
+
+
+def random_arrays(size: int, tensors: int = TENSORS) -> dict[str, npt.NDArray[np.float32]]:
+    """A model of about ``size`` parameters, as matrices of one row."""
+    rng = np.random.default_rng(0)
+    return {f"p{i}": rng.standard_normal((1, max(1, size // tensors)), dtype=np.float32) for i in range(tensors)}
+
+
+def optimizer(name: str, arrays: Arrays, options: dict[str, Any]) -> optim.Optimizer:
+    """An optimizer over copies of the arrays, with the gradients that `backward` has put in place."""
+    parameters = [nn.Parameter(array.copy()) for array in arrays.values()]
+    if name == "Lookahead":
+        made: optim.Optimizer = optim.Lookahead(optim.Adam(parameters, **options), k=LOOKAHEAD_STEPS)
+    else:
+        made = getattr(optim, name)(parameters, **options)
+    for parameter in parameters:
+        (parameter * minigrad.Tensor(parameter.data.copy())).sum().backward()
+    return made
+
+
+def steps(made: optim.Optimizer) -> Contender:
+    """Its steps; of Lookahead as many in one call as there are from one sync to the next."""
+    if not isinstance(made, optim.Lookahead):
+        return Contender(made.step)
+
+    def cycle() -> None:
+        for _ in range(LOOKAHEAD_STEPS):
+            made.step()
+
+    return Contender(cycle, units=LOOKAHEAD_STEPS)

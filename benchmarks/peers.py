@@ -1,0 +1,193 @@
+"""PyTorch and JAX with optax, set up as their manuals recommend for small work on a CPU.
+
+PyTorch: every implementation that an optimizer has (fused, foreach, the loop over tensors), each on one thread and on
+all. JAX: the whole step in one ``jax.jit`` whose parameters and state are donated. The fastest of them is the peer.
+What is not installed is left out.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy.typing as npt
+
+from .timing import Contender, Times, fastest, ratio
+
+NEEDED = {"torch": ("torch",), "jax": ("jax", "optax")}
+NAMES = {"torch": "PyTorch", "jax": "JAX with optax"}
+# "fused" first: where a constructor does not take it, it says so.
+IMPLEMENTATIONS: dict[str, dict[str, bool]] = {
+    "fused": {"fused": True},
+    "foreach": {"foreach": True},
+    "for-loop": {"foreach": False},
+}
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def has(peer: str) -> bool:
+    """Whether everything that it needs is installed."""
+    return all(importlib.util.find_spec(package) is not None for package in NEEDED[peer])
+
+
+def missing() -> list[str]:
+    """The peers that are not installed, by name."""
+    return [NAMES[peer] for peer in NEEDED if not has(peer)]
+
+
+# --- threads ---------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def blas() -> Any:
+    """What sets the number of threads of NumPy's matrix products, or ``None``."""
+    if importlib.util.find_spec("threadpoolctl") is None:
+        return None
+    from threadpoolctl import ThreadpoolController
+
+    found = ThreadpoolController().select(user_api="blas")
+    return found if found.lib_controllers else None
+
+
+@functools.cache
+def all_blas_threads() -> int:
+    """How many threads NumPy's matrix products use by themselves."""
+    return max(library.num_threads for library in blas().lib_controllers) if blas() else 1
+
+
+def blas_threads(count: int) -> None:
+    """Let NumPy's matrix products use this many threads."""
+    if blas():
+        all_blas_threads()  # ask before it changes
+        for library in blas().lib_controllers:
+            library.set_num_threads(count)
+
+
+@functools.cache
+def all_torch_threads() -> int:
+    """How many threads PyTorch uses by itself."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+def thread_counts(everything: int) -> list[int]:
+    """One, and all."""
+    return sorted({1, everything})
+
+
+def on_threads(name: str, call: Callable[[], Any], units: int = 1) -> Iterator[tuple[str, Contender]]:
+    """The contender on one thread of PyTorch's and on all."""
+    import torch
+
+    for count in thread_counts(all_torch_threads()):
+        before = functools.partial(torch.set_num_threads, count)
+        yield f"{name}, {count} thread{'s' * (count > 1)}", Contender(call, before, units)
+
+
+# --- PyTorch ---------------------------------------------------------------------------------------------------------
+
+
+def torch_optimizers(name: str, make: Callable[[], list[Any]], options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The optimizer in every implementation that it has, each over parameters of its own."""
+    import torch
+
+    for label, choice in IMPLEMENTATIONS.items():
+        try:
+            yield label, getattr(torch.optim, name)(make(), **options, **choice)
+        except (TypeError, RuntimeError):
+            continue
+
+
+def torch_steps(name: str, arrays: Arrays, options: Mapping[str, Any], clip: float = 0.0) -> dict[str, Contender]:
+    """Whole ``optimizer.step()`` calls over copies of the arrays, after clipping by global norm if ``clip`` is given."""
+    import torch
+
+    def make() -> list[Any]:
+        made = [torch.from_numpy(array.copy()).requires_grad_() for array in arrays.values()]
+        for parameter in made:
+            parameter.grad = parameter.detach().clone()
+        return made
+
+    found: dict[str, Contender] = {}
+    for label, optimizer in torch_optimizers(name, make, options):
+        call = optimizer.step
+        if clip:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+
+            def call(optimizer: Any = optimizer, parameters: list[Any] = parameters) -> None:
+                torch.nn.utils.clip_grad_norm_(parameters, clip)
+                optimizer.step()
+
+        found |= on_threads(f"PyTorch {label}", call)
+    return found
+
+
+# --- JAX and optax ---------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def jax_modules() -> tuple[Any, Any]:
+    """``jax`` for the CPU, and ``optax``."""
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    import jax
+    import optax
+
+    return jax, optax
+
+
+def optax_step(transform: Any, arrays: Arrays, *, lookahead: bool = False, units: int = 1) -> Contender:
+    """The update and its application in one jitted call, which may reuse the memory of parameters and state."""
+    jax, optax = jax_modules()
+    parameters: Any = {name: jax.numpy.array(array) for name, array in arrays.items()}
+    gradients = {name: jax.numpy.array(array) for name, array in arrays.items()}
+    if lookahead:
+        parameters = optax.LookaheadParams.init_synced(parameters)
+        parameters = jax.tree.map(jax.numpy.array, parameters)  # fast and slow must not share memory to be donated
+
+    @functools.partial(jax.jit, donate_argnums=(0, 1))
+    def update(parameters: Any, state: Any, gradients: Any) -> Any:
+        updates, state = transform.update(gradients, state, parameters)
+        return optax.apply_updates(parameters, updates), state
+
+    held = [parameters, transform.init(parameters)]
+
+    def call() -> None:
+        for _ in range(units):
+            held[:] = update(*held, gradients)
+        jax.block_until_ready(held[0])
+
+    return Contender(call, units=units)
+
+
+# --- the comparison --------------------------------------------------------------------------------------------------
+
+
+def best_of(times: Mapping[str, Times], who: str) -> tuple[str, str] | None:
+    """The fastest of somebody's contenders and what its setting is called; ``None`` if there is none."""
+    theirs = {name: each for name, each in times.items() if name.startswith(who)}
+    if not theirs:
+        return None
+    best = fastest(theirs)
+    return best, best.removeprefix(who).strip(" ,")
+
+
+def mine(times: Mapping[str, Times]) -> dict[str, Any]:
+    """The columns of our fastest setting."""
+    best, setting = best_of(times, "minigrad") or ("minigrad", "")
+    return {"minigrad (µs)": times[best].measure()} | ({"minigrad's fastest": setting} if setting else {})
+
+
+def versus(times: Mapping[str, Times], peer: str) -> dict[str, Any]:
+    """The columns of a peer's fastest setting beside our fastest; none if it did not take part."""
+    theirs, own = best_of(times, peer), best_of(times, "minigrad")
+    if theirs is None or own is None:
+        return {}
+    best, setting = theirs
+    columns: dict[str, Any] = {f"{peer} (µs)": times[best].measure()}
+    if setting:
+        columns[f"{peer}'s fastest"] = setting
+    return columns | {f"times faster than {peer}": ratio(times[best], times[own[0]])}
