@@ -165,7 +165,9 @@ def page(results: Sequence[Result]) -> str:
 
 def _conditions(result: Result) -> str:
     """Where, with what and how a group was measured, as a sentence or two."""
-    where = ", ".join(f"{value}" if name == "processor" else f"{name} {value}" for name, value in result["machine"].items())
+    where = ", ".join(
+        f"{value}" if name == "processor" else f"{name} {value}" for name, value in result["machine"].items()
+    )
     what = ", ".join(f"{name} {value}" for name, value in result["versions"].items())
     threads = ", ".join(f"{name} {value}" for name, value in result["threads"].items())
     lines = [f"`{result['command']}`, {result['started']}. {where}. {what}. Threads: {threads}."]

@@ -12,6 +12,7 @@ from .report import Table
 from .timing import interleaved, ratio
 
 TITLE = "Optimizer step by algorithm"
+SLOW_BYTES = 16  # of a sync: parameter and slow weight, read and written
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,9 @@ def one_algorithm(name: str, algorithm: Algorithm, size: int, seconds: float) ->
     if algorithm.optax is not None and peers.has("jax"):
         contenders["optax"] = _optax(algorithm, arrays)
     times = interleaved(contenders, seconds)
-    moved, adams = made.plan().bytes_per_parameter(), adam.plan().bytes_per_parameter()
+    adams, moved = adam.plan().bytes_per_parameter(), float(made.plan().bytes_per_parameter())
+    if algorithm.ours == "Lookahead":
+        moved += SLOW_BYTES / LOOKAHEAD_STEPS
     row = {
         "optimizer": name,
         "bytes per parameter": moved,
