@@ -1,20 +1,25 @@
 """Every optimizer at its tuned learning rate on the digits: steps and seconds to 97 % of the digits held out.
 
-The protocol. The problem is that of ``minigrad compare``: the digits, its split with a fifth held out, the MLP 64-64-10,
-batches of 32, cross-entropy; a seed decides the initial parameters and the order of the batches, the same for every
-optimizer. Only the learning rate is tuned; every other option is what ``minigrad train`` takes (momentum 0.9 for SGD
-and for the SGD inside Lookahead, else the defaults of the class).
+The protocol. The problem is that of ``minigrad compare``: the digits, its split with a fifth held out, the MLP
+64-64-10, batches of 32, cross-entropy; a seed decides the initial parameters and the order of the batches, the same
+for every optimizer. Only the learning rate is tuned; every other option is what ``minigrad train`` takes (momentum 0.9
+for SGD and for the SGD inside Lookahead, else the defaults of the class), with a constant rate and no weight decay
+that the class does not have by default.
+
+A run ends at the target or with its budget of 60 epochs of 45 steps; accuracy on the 360 digits held out is taken
+after every 15 steps, and the first time it is 97 % or more counts. That is close to the most that this model ever
+reaches there, so runs cross it by luck as well as by speed: the steps to 96 % are told too, and how many seeds got to
+97 % at all.
 
 Tuning: the rates are those of ``minigrad train`` times 1/8, 1/4, 1/2, 1, 2, 4 and 8, with three seeds (100 to 102)
 each. While the best rate is the least or the largest, the grid grows by a factor of 2 in that direction, at most four
-times. The best rate is that with the least mean number of steps to the target, where a run that does not get there
-counts as twice the budget; of equal ones the smaller.
+times. The best rate is that with the least mean number of steps to 97 %, where a run that does not get there counts as
+twice the budget; of equal ones, that with the least to 96 %; then the smallest.
 
-Comparison: five other seeds (0 to 4) at that rate. The budget of a run is 30 epochs of 45 steps; accuracy is taken
-after every 15 steps, and the first time it is 97 % or more counts. Seconds are those of forward, loss, backward and
-step, without loading and evaluation, with matrix products on one thread; optimizers take turns, seed by seed. Rates
-are tuned for speed on the same held-out digits on which the target is tested, so the table says how fast the target
-can be reached, not how well an optimizer generalises.
+Comparison: five other seeds (0 to 4) at that rate. Seconds are those of forward, loss, backward and step, without
+loading and evaluation, with matrix products on one thread; optimizers take turns, seed by seed. Rates are tuned for
+speed on the same held-out digits on which the target is tested, so the table says how fast the target can be reached,
+not how well an optimizer generalises.
 """
 
 from __future__ import annotations
@@ -37,9 +42,8 @@ from .report import Table
 from .timing import Measure
 
 TITLE = "Optimizers on the digits"
-TARGET = 0.97
+TARGETS = (0.96, 0.97)
 FACTORS = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0)
-MOST_GROWTH = 4
 EVERY = 15
 
 
@@ -52,14 +56,14 @@ class Protocol:
     tuning_seeds: Sequence[int]
     seeds: Sequence[int]
     epochs: int
+    growth: int
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one run: the step and the seconds at which it reached the target, or ``None``, and its best accuracy."""
+    """Of one run: for each target that it reached the step and the seconds, and its best accuracy."""
 
-    steps: int | None
-    seconds: float | None
+    reached: dict[float, tuple[int, float]]
     accuracy: float
 
 
@@ -67,9 +71,9 @@ def measure(effort: Effort) -> list[Table]:
     """A row for each optimizer, the fewest steps first; and every run."""
     everyone = tuple(catalogue.OPTIMIZERS)
     protocol = effort.of(
-        Protocol(everyone, FACTORS, (100, 101, 102), (0, 1, 2, 3, 4), 30),
-        Protocol(("SGD", "Adam", "LAMB", "Lookahead"), (0.5, 1.0, 2.0), (100,), (0, 1), 15),
-        Protocol(("SGD", "Adam"), (1.0,), (100,), (0,), 1),
+        Protocol(everyone, FACTORS, (100, 101, 102), (0, 1, 2, 3, 4), 60, 4),
+        Protocol(("SGD", "Adam", "Lookahead"), (1.0, 2.0, 4.0), (100,), (0, 1), 15, 0),
+        Protocol(("SGD", "Adam"), (1.0,), (100,), (0,), 1, 0),
     )
     peers.blas_threads(1)
     problem = load_problem(Recipe())
@@ -83,7 +87,7 @@ def measure(effort: Effort) -> list[Table]:
             outcomes[name].append(race(name, rate, seed, protocol.epochs, problem))
     rows = sorted((_row(name, rates[name], found) for name, found in outcomes.items()), key=_order)
     runs = [
-        {"optimizer": name, "seed": seed, "steps": each.steps, "seconds": each.seconds, "best": each.accuracy}
+        {"optimizer": name, "seed": seed, **_columns([each]), "best accuracy": each.accuracy}
         for name, found in outcomes.items()
         for seed, each in zip(protocol.seeds, found, strict=True)
     ]
@@ -95,7 +99,7 @@ def measure(effort: Effort) -> list[Table]:
         f"`benchmarks/optimizers_on_digits.py`. The same by the command: `minigrad compare {compared}`."
     )
     return [
-        Table("optimizers", f"To {TARGET:.0%} of the digits held out", rows, notes),
+        Table("optimizers", "To 97 % of the digits held out", rows, notes),
         Table("tuning", "Learning rates tried", grid, detail=True),
         Table("runs", "Every run", runs, detail=True),
     ]
@@ -104,33 +108,29 @@ def measure(effort: Effort) -> list[Table]:
 def tune(name: str, protocol: Protocol, problem: Problem) -> tuple[float, list[dict[str, Any]]]:
     """The best learning rate, and what was tried."""
     preset = catalogue.preset(name, "digits")["lr"]
-    scores: dict[float, float] = {}
+    unreached = 2 * protocol.epochs * -(-len(problem.train) // Recipe().batch_size)
+    scores: dict[float, tuple[float, ...]] = {}
     tried = []
 
     def attempt(factor: float) -> None:
         rate = float(f"{preset * factor:.3g}")
         found = [race(name, rate, seed, protocol.epochs, problem) for seed in protocol.tuning_seeds]
-        unreached = 2 * protocol.epochs * _steps_per_epoch(problem)
-        scores[rate] = sum(unreached if each.steps is None else each.steps for each in found) / len(found)
-        reached = sum(each.steps is not None for each in found)
-        tried.append({"optimizer": name, "rate": rate, "mean steps": scores[rate], "reached": reached})
+        means = [sum(each.reached.get(t, (unreached,))[0] for each in found) / len(found) for t in TARGETS]
+        scores[rate] = (*reversed(means), rate)
+        tried.append({"optimizer": name, "rate": rate, "mean steps to 97%": means[1], "mean steps to 96%": means[0]})
 
     for factor in protocol.factors:
         attempt(factor)
     low, high = protocol.factors[0], protocol.factors[-1]
-    for _ in range(MOST_GROWTH if len(protocol.factors) > 1 else 0):
-        best = _best(scores)
+    for _ in range(protocol.growth):
+        best = min(scores, key=scores.__getitem__)
         if best == min(scores):
             attempt(low := low / 2)
         elif best == max(scores):
             attempt(high := high * 2)
         else:
             break
-    return _best(scores), tried
-
-
-def _best(scores: dict[float, float]) -> float:
-    return min(scores, key=lambda rate: (scores[rate], rate))
+    return min(scores, key=scores.__getitem__), tried
 
 
 def race(name: str, rate: float, seed: int, epochs: int, problem: Problem) -> Outcome:
@@ -139,6 +139,7 @@ def race(name: str, rate: float, seed: int, epochs: int, problem: Problem) -> Ou
     model, optimizer, loss = run.model, run.optimizer, run.loss
     optimizer.prepare()
     clock, spent, step, best = time.perf_counter, 0.0, 0, 0.0
+    reached: dict[float, tuple[int, float]] = {}
     with np.errstate(all="ignore"):  # rates that diverge are part of the grid
         for _ in range(epochs):
             for x, y in run.loader:
@@ -152,27 +153,29 @@ def race(name: str, rate: float, seed: int, epochs: int, problem: Problem) -> Ou
                     found = training.evaluate(model, problem.held_out, problem.loss, problem.metrics)["accuracy"]
                     model.train()
                     best = max(best, found)
-                    if found >= TARGET:
-                        return Outcome(step, spent, best)
-    return Outcome(None, None, best)
+                    for target in TARGETS:
+                        if found >= target:
+                            reached.setdefault(target, (step, spent))
+                    if TARGETS[-1] in reached:
+                        return Outcome(reached, best)
+    return Outcome(reached, best)
 
 
-def _steps_per_epoch(problem: Problem) -> int:
-    return -(-len(problem.train) // Recipe().batch_size)
+def _columns(found: Sequence[Outcome]) -> dict[str, Any]:
+    """Steps and seconds to each target over the runs that reached it."""
+    columns: dict[str, Any] = {}
+    for target in reversed(TARGETS):
+        there = [each.reached[target] for each in found if target in each.reached]
+        for number, unit in enumerate(("steps", "seconds")):
+            columns[f"{unit} to {target:.0%}"] = Measure.of([pair[number] for pair in there]) if there else None
+    return columns
 
 
 def _row(name: str, rate: float, found: Sequence[Outcome]) -> dict[str, Any]:
-    steps = [each.steps for each in found if each.steps is not None]
-    seconds = [each.seconds for each in found if each.seconds is not None]
-    return {
-        "optimizer": name,
-        "tuned rate": rate,
-        "reached": f"{len(steps)} of {len(found)}",
-        "steps to 97 %": Measure.of(steps) if steps else None,
-        "seconds to 97 %": Measure.of(seconds) if seconds else None,
-    }
+    reached = sum(TARGETS[-1] in each.reached for each in found)
+    return {"optimizer": name, "tuned rate": rate, "reached 97%": f"{reached} of {len(found)}", **_columns(found)}
 
 
 def _order(row: dict[str, Any]) -> tuple[bool, float]:
-    steps = row["steps to 97 %"]
+    steps = row["steps to 97%"]
     return steps is None, 0.0 if steps is None else steps.median

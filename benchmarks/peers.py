@@ -103,7 +103,7 @@ def torch_optimizers(name: str, make: Callable[[], list[Any]], options: Mapping[
 
 
 def torch_steps(name: str, arrays: Arrays, options: Mapping[str, Any], clip: float = 0.0) -> dict[str, Contender]:
-    """Whole ``optimizer.step()`` calls over copies of the arrays, after clipping by global norm if ``clip`` is given."""
+    """Whole ``optimizer.step()`` calls over copies of the arrays, after clipping by global norm to ``clip``."""
     import torch
 
     def make() -> list[Any]:

@@ -75,7 +75,7 @@ def read(path: str | os.PathLike[str]) -> Result:
         content = json.loads(read_bounded(path, _LARGEST))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: is no JSON: {error}") from None
-    if not isinstance(content, dict) or not _KEYS <= content.keys():
+    if not isinstance(content, dict) or not content.keys() >= _KEYS:
         raise ValueError(f"{path}: holds no results of python -m benchmarks")
     for table in content["tables"]:
         table["rows"] = [

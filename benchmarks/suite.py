@@ -77,12 +77,12 @@ def run(names: Sequence[str], effort: Effort, command: str, folder: Path, say: S
         say(f"\n{time.perf_counter() - start:.0f} s")
         result = {"group": name, "title": module.TITLE, "command": command, "started": started, "effort": effort.name}
         report.write(result | conditions | {"load": [before, load()]}, tables, folder)
-        redraw(folder)
+        redraw(folder, only=[name])
     return failed
 
 
-def redraw(folder: Path) -> list[Path]:
-    """Make the page and the pictures from the JSON files of a folder.
+def redraw(folder: Path, only: Sequence[str] = GROUPS) -> list[Path]:
+    """Make the page, and the pictures of these groups, from the JSON files of a folder.
 
     Raises:
         ValueError: for a file that holds no results.
@@ -91,10 +91,12 @@ def redraw(folder: Path) -> list[Path]:
     written = []
     results = report.read_all(folder, GROUPS)
     for result in results:
-        picture = plots.draw(result)
+        path = folder / f"{result['group']}.png"
+        picture = plots.draw(result) if result["group"] in only else None
         if picture is not None:
-            written.append(write_atomically(folder / f"{result['group']}.png", picture))
-            result["picture"] = f"{result['group']}.png"
+            written.append(write_atomically(path, picture))
+        if path.exists():
+            result["picture"] = path.name
     if results:
         written.append(write_atomically(folder / report.PAGE, report.page(results).encode()))
     return written

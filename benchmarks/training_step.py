@@ -15,7 +15,7 @@ from minigrad import nn, optim
 from . import peers
 from .effort import Effort
 from .report import Table
-from .timing import Contender, interleaved, ratio
+from .timing import Contender, interleaved
 
 TITLE = "Eager training step"
 # Sizes of the layers, and rows in a batch.
