@@ -4,8 +4,8 @@ Source: "Compare Stochastic learning strategies for MLPClassifier", scikit-learn
 plot_mlp_training_curves, read in the documentation of 0.18, 0.20 and 1.9. An MLP with 100 hidden units is trained on
 digits for 15 epochs and on iris for at most 400, by seven strategies. What matches, in float64:
 
-- the loss of every epoch, for all seven strategies on both datasets, to a relative 1e-10 (seen: 1.2e-15 and less), and where
-  scikit-learn stops early, the epoch at which it does;
+- the loss of every epoch, for all seven strategies on both datasets, to a relative 1e-10 (seen: 1.2e-15 and less),
+  and where scikit-learn stops early, the epoch at which it does;
 - the published six decimals of the final loss, and the training score to the last digit.
 
 The digits' published numbers are the same in all three versions. Those of iris changed in 0.20, which corrected two of
@@ -84,7 +84,7 @@ class Draws:
     """What scikit-learn draws for an MLP with ``random_state=0``: first the weights, then an order for every epoch."""
 
     def __init__(self, inputs, outputs, rows):
-        self.random = np.random.RandomState(0)  # noqa: NPY002 - the generator that scikit-learn uses
+        self.random = np.random.RandomState(0)
         self.weights, self.biases = [], []
         for fan_in, fan_out in ((inputs, HIDDEN), (HIDDEN, outputs)):
             bound = np.sqrt(6.0 / (fan_in + fan_out))
@@ -122,7 +122,7 @@ def make_optimizer(strategy, parameters, rows):
     """The optimizer, and what steps its schedules after each batch and after each epoch."""
     if strategy == "adam":
         adam = optim.Adam(parameters, lr=0.01)
-        # scikit-learn adds epsilon to the uncorrected root, so it grows like 1 / sqrt(1 - beta2^t) where PyTorch's stays.
+        # scikit-learn adds epsilon to the root that is not bias-corrected: 1 / sqrt(1 - beta2^t) times PyTorch's.
         eps = schedulers.Scheduler(adam, lambda step: 1e-8 / np.sqrt(1 - 0.999 ** (step + 1)), option="eps")
         return adam, eps.step, lambda: None
     momentum, nesterov = 0.9 if "," in strategy else 0.0, strategy.endswith("Nesterov")
