@@ -18,9 +18,11 @@ LOOKAHEAD_STEPS = 5
 
 
 def random_arrays(size: int, tensors: int = TENSORS) -> dict[str, npt.NDArray[np.float32]]:
-    """A model of about ``size`` parameters, as matrices of one row."""
+    """A model of ``size`` parameters, as matrices of one row; what does not divide is in the last."""
     rng = np.random.default_rng(0)
-    return {f"p{i}": rng.standard_normal((1, max(1, size // tensors)), dtype=np.float32) for i in range(tensors)}
+    lengths = [size // tensors] * (tensors - 1)
+    lengths.append(size - sum(lengths))
+    return {f"p{i}": rng.standard_normal((1, length), dtype=np.float32) for i, length in enumerate(lengths)}
 
 
 def optimizer(name: str, arrays: Arrays, options: dict[str, Any]) -> optim.Optimizer:

@@ -177,5 +177,7 @@ def _row(name: str, rate: float, found: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def _order(row: dict[str, Any]) -> tuple[bool, float]:
+    """The fewest steps first; behind them those that less than half of the seeds took to the target."""
+    reached, seeds = map(int, row["reached 97%"].split(" of "))
     steps = row["steps to 97%"]
-    return steps is None, 0.0 if steps is None else steps.median
+    return 2 * reached < seeds, 0.0 if steps is None else steps.median

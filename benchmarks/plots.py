@@ -75,8 +75,8 @@ def _series(ax: Axes, rows: Sequence[dict[str, Any]], x: str, suffix: str = " (Â
             _line(ax, [row[x] for row in there], [row[who + suffix] for row in there], who)
 
 
-def _bars(ax: Axes, rows: Sequence[dict[str, Any]], label: str, columns: dict[str, str]) -> None:
-    """Horizontal bars by row, one for each column, with quartiles; columns by who."""
+def _bars(ax: Axes, rows: Sequence[dict[str, Any]], label: str, columns: dict[str, str], base: float = 0.0) -> None:
+    """Horizontal bars from ``base`` on by row, one for each column, with quartiles; columns by who."""
     height = 0.8 / len(columns)
     for number, (who, column) in enumerate(columns.items()):
         colour = STYLES.get(who, (OTHER, "", ""))[0]
@@ -85,7 +85,8 @@ def _bars(ax: Axes, rows: Sequence[dict[str, Any]], label: str, columns: dict[st
             continue
         at = [i + (number - (len(columns) - 1) / 2) * height for i, _ in there]
         measures = [m for _, m in there]
-        ax.barh(at, [m.median for m in measures], height, xerr=_spread(measures), color=colour, label=who, capsize=2)
+        widths = [m.median - base for m in measures]
+        ax.barh(at, widths, height, left=base, xerr=_spread(measures), color=colour, label=who, capsize=2)
     ax.set_yticks(range(len(rows)), [row[label] for row in rows])
     ax.invert_yaxis()
 
@@ -95,7 +96,7 @@ def _ratio_axis(ax: Axes) -> None:
     ax.set_xscale("log")
     ax.axvline(1, color="black", linewidth=1)
     ax.xaxis.set_major_locator(_Ticks())
-    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g} times")
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.xaxis.minorticks_off()
 
 
@@ -128,14 +129,14 @@ def _by_size(axes: Sequence[Axes], result: Result) -> None:
     axes[1].axhline(1, color="black", linewidth=1)
     _log_log(axes[1], "parameters", "times faster")
     axes[1].yaxis.set_major_locator(_Ticks())
-    axes[1].yaxis.set_major_formatter(lambda value, _: f"{value:g} times")
+    axes[1].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes[1].yaxis.minorticks_off()
 
 
 def _by_algorithm(axes: Sequence[Axes], result: Result) -> None:
     for ax, table in zip(axes, [t for t in result["tables"] if not t["detail"]], strict=True):
         columns = {who: f"times faster than {who}" for who in ("PyTorch", "optax")}
-        _bars(ax, table["rows"], "optimizer", columns)
+        _bars(ax, table["rows"], "optimizer", columns, base=1.0)
         _ratio_axis(ax)
         ax.set_title(table["title"])
         ax.set_xlabel("times faster than the fastest setting of")
@@ -163,7 +164,7 @@ def _training(axes: Sequence[Axes], result: Result) -> None:
     axes[0].set_xscale("log")
     axes[0].set_xlabel("Âµs per training step with Adam")
     axes[0].legend()
-    _bars(axes[1], rows, "model", {who: f"times faster than {who}" for who in ("PyTorch", "JAX")})
+    _bars(axes[1], rows, "model", {who: f"times faster than {who}" for who in ("PyTorch", "JAX")}, base=1.0)
     _ratio_axis(axes[1])
     axes[1].set_xlabel("times faster than the fastest setting of")
     axes[1].legend()
@@ -223,7 +224,7 @@ def _depth(axes: Sequence[Axes], result: Result) -> None:
 
 def _recorder(axes: Sequence[Axes], result: Result) -> None:
     rows = [row | {"what": f"{row['model']}, every {row['records every']}"} for row in rows_of(result, "recorder")]
-    _bars(axes[0], rows, "what", {"minigrad": "times without"})
+    _bars(axes[0], rows, "what", {"minigrad": "times without"}, base=1.0)
     axes[0].axvline(1, color="black", linewidth=1)
     axes[0].set_xlabel("time per step, times that without a recorder")
 

@@ -74,8 +74,7 @@ def measure(effort: Effort) -> list[Table]:
     runs: dict[str, list[Mapping[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         warm = os.path.join(folder, "warm")
-        if effort.name != "tiny":
-            run(MINIGRAD, MINIGRAD_CACHE_DIR=warm)
+        run(MINIGRAD, MINIGRAD_CACHE_DIR=warm)
         starts: dict[str, Callable[[int], Mapping[str, Any]]] = {
             WARM: lambda number: run(MINIGRAD, MINIGRAD_CACHE_DIR=warm),
             COLD: lambda number: run(MINIGRAD, MINIGRAD_CACHE_DIR=os.path.join(folder, str(number))),

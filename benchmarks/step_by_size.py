@@ -41,7 +41,6 @@ def measure(effort: Effort) -> list[Table]:
 def one_size(size: int, seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:
     """The comparison at one size, and the times of all contenders."""
     arrays = random_arrays(size)
-    size = sum(array.size for array in arrays.values())
     source, target = np.ones(size, np.float32), np.empty(size, np.float32)
     contenders = {"minigrad": steps(optimizer("Adam", arrays, {}))}
     if peers.has("torch"):

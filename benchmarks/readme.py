@@ -1,0 +1,140 @@
+"""``python -m benchmarks.readme``: write the README's figures from the files in benchmarks/results.
+
+``--check`` writes nothing and fails if the README says something else; the tests do the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from minigrad.training.files import write_atomically
+
+from .report import Result, markdown, number, read, rows_of
+from .suite import RESULTS
+from .timing import Measure
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+BEGIN = "<!-- speed: written by python -m benchmarks.readme -->"
+END = "<!-- end of speed -->"
+SIZES = (300, 10_000, 100_000, 1_000_000, 30_000_000)
+MODELS = ("2-16-16-1", "64-32-10", "784-128-10", "784-1024-1024-10")
+# What a process that has run before may take, in seconds, is told of this row.
+WARM = "minigrad, kernels in the cache"
+
+
+def speed(folder: Path) -> str:
+    """The text between the marks.
+
+    Raises:
+        ValueError: if results are missing; the text says how to make them.
+    """
+    steps, training, bandwidth, startup = (
+        _read(folder, name) for name in ("step_by_size", "training_step", "bandwidth", "startup")
+    )
+    rows = [_row(_step_title(row), row, "optax") for row in rows_of(steps, "adam") if row["parameters"] in SIZES]
+    rows += [_row(_model_title(row), row, "JAX") for row in rows_of(training, "models") if row["model"] in MODELS]
+    rows = [{"": row[""], **{column: row.get(column) for column in _COLUMNS}} for row in rows]
+    return "\n\n".join([_introduction(steps, training), markdown(rows), _remarks(training, bandwidth, startup)])
+
+
+_COLUMNS = ("minigrad", "PyTorch", "times faster", "JAX, optax", "times faster than those")
+
+
+def _row(title: str, row: dict[str, Any], jax: str) -> dict[str, Any]:
+    def value(column: str) -> str:
+        found = row.get(column)
+        return number(found.median) if isinstance(found, Measure) else "not installed"
+
+    return {
+        "": title,
+        "minigrad": value("minigrad (µs)"),
+        "PyTorch": value("PyTorch (µs)"),
+        "times faster": value("times faster than PyTorch"),
+        "JAX, optax": value(f"{jax} (µs)"),
+        "times faster than those": value(f"times faster than {jax}"),
+    }
+
+
+def _step_title(row: dict[str, Any]) -> str:
+    return f"Adam step, {row['parameters']:,} parameters in 6 tensors"
+
+
+def _model_title(row: dict[str, Any]) -> str:
+    return f"training step with Adam, MLP {row['model']}, batch {row['batch']}"
+
+
+def _introduction(steps: Result, training: Result) -> str:
+    commands = dict.fromkeys(f"`{result['command']}`" for result in (steps, training))
+    versions, machine = steps["versions"], steps["machine"]
+    return (
+        f"From {' and '.join(commands)} ({steps['started']}) on {machine['cores for this process']} cores of an "
+        f"{machine['processor']}, beside PyTorch {versions['torch']} in each of its implementations of the optimizer, "
+        f"on one thread and on all, and JAX {versions['jax']} with optax {versions['optax']} in one jitted call with "
+        "donated buffers: of each the fastest setting, all by turns in one process. Whole calls, Python included, "
+        "medians in microseconds; a number below 1 is slower."
+    )
+
+
+def _remarks(training: Result, bandwidth: Result, startup: Result) -> str:
+    small = next(row for row in rows_of(training, "models") if row["model"] == "64-32-10")
+    adam = next(row for row in rows_of(bandwidth, "bandwidth") if row["what"] == "Adam")
+    start = {row["start"]: row["in all (s)"].median for row in rows_of(startup, "startup")}
+    others = ", ".join(f"{name} {number(seconds)} s" for name, seconds in start.items() if "minigrad" not in name)
+    return (
+        f"Of the training step of the MLP 64-32-10, {number(small['its NumPy calls alone (µs)'].median)} µs are the "
+        f"NumPy calls that it cannot do without. A large step of Adam reaches "
+        f"{100 * adam['of the fastest yardstick'].median:.0f} % of the bandwidth of the fastest loop that only moves "
+        f"memory. From import to the end of the first step, a fresh process takes {number(start[WARM])} s when another "
+        f"one has compiled the kernels before" + f" ({others})" * bool(others) + ".\n"
+        "All figures, with quartiles, every optimizer, clipping, memory and graphs of 300,000 operations: "
+        "[`benchmarks/results/results.md`](benchmarks/results/results.md). `pip install '.[bench]'` installs the "
+        "peers, `python -m benchmarks` measures, `--quick` in two minutes, and `python -m benchmarks.readme` writes "
+        "this section."
+    )
+
+
+def _read(folder: Path, name: str) -> Result:
+    path = folder / f"{name}.json"
+    if not path.exists():
+        raise ValueError(f"{path} is missing: run python -m benchmarks --only {name}")
+    return read(path)
+
+
+def replaced(text: str, new: str) -> str:
+    """The README with another text between the marks.
+
+    Raises:
+        ValueError: if the marks are not there once each, in order.
+    """
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in rest or END in after:
+        raise ValueError(f"the README needs the lines {BEGIN} and {END}, once each")
+    return f"{before}{BEGIN}\n\n{new}\n\n{END}{after}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status: 0, or 1 if the README differs or something is missing."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.readme", description="write the README's figures")
+    parser.add_argument("--check", action="store_true", help="only say whether they are those of the results")
+    chosen = parser.parse_args(arguments)
+    try:
+        text = README.read_text(encoding="utf-8")
+        new = replaced(text, speed(RESULTS))
+        if chosen.check:
+            if new != text:
+                print("README.md: its figures are not those of benchmarks/results; run python -m benchmarks.readme")
+            return int(new != text)
+        write_atomically(README, new.encode())
+    except (OSError, ValueError) as error:
+        print(f"python -m benchmarks.readme: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
