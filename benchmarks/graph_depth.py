@@ -56,7 +56,7 @@ print(json.dumps(chain({depth})))
 
 def measure(effort: Effort) -> list[Table]:
     """Time per operation by depth, and memory per operation."""
-    depths = effort.of((1_000, 10_000, 100_000, 300_000), (1_000, 10_000, 100_000), (10, 100))
+    depths = effort.of((1_000, 10_000, 100_000, 300_000), (1_000, 100_000), (10, 100))
     rounds = effort.of(5, 1, 1)
     times = [
         {"operations": depth} | _times(depth, max(rounds, effort.of(20_000, 10_000, 0) // depth)) for depth in depths

@@ -106,12 +106,18 @@ def _Ticks() -> Any:  # noqa: N802 - a class in matplotlib's place, which is imp
     return LogLocator(10, subs=(1, 2, 5))
 
 
+def _legend(ax: Axes) -> None:
+    """A legend, if there is anything to name."""
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend()
+
+
 def _log_log(ax: Axes, x: str, y: str) -> None:
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xlabel(x)
     ax.set_ylabel(y)
-    ax.legend()
+    _legend(ax)
 
 
 # --- groups ----------------------------------------------------------------------------------------------------------
@@ -140,7 +146,7 @@ def _by_algorithm(axes: Sequence[Axes], result: Result) -> None:
         _ratio_axis(ax)
         ax.set_title(table["title"])
         ax.set_xlabel("times faster than the fastest setting of")
-        ax.legend(loc="lower right")
+        _legend(ax)
 
 
 def _clip(axes: Sequence[Axes], result: Result) -> None:
@@ -154,7 +160,7 @@ def _clip(axes: Sequence[Axes], result: Result) -> None:
     axes[1].set_xscale("log")
     axes[1].set_xlabel("parameters")
     axes[1].set_ylabel("times Adam alone")
-    axes[1].legend()
+    _legend(axes[1])
 
 
 def _training(axes: Sequence[Axes], result: Result) -> None:
@@ -163,11 +169,11 @@ def _training(axes: Sequence[Axes], result: Result) -> None:
     _bars(axes[0], rows, "model", columns | {"NumPy calls alone": "its NumPy calls alone (µs)"})
     axes[0].set_xscale("log")
     axes[0].set_xlabel("µs per training step with Adam")
-    axes[0].legend()
+    _legend(axes[0])
     _bars(axes[1], rows, "model", {who: f"times faster than {who}" for who in ("PyTorch", "JAX")}, base=1.0)
     _ratio_axis(axes[1])
     axes[1].set_xlabel("times faster than the fastest setting of")
-    axes[1].legend()
+    _legend(axes[1])
 
 
 def _bandwidth(axes: Sequence[Axes], result: Result) -> None:
@@ -202,7 +208,7 @@ def _startup(axes: Sequence[Axes], result: Result) -> None:
     axes[0].set_yticks(range(len(rows)), [row["start"] for row in rows])
     axes[0].invert_yaxis()
     axes[0].set_xlabel("seconds to the end of the first step, in a fresh process")
-    axes[0].legend()
+    _legend(axes[0])
 
 
 def _depth(axes: Sequence[Axes], result: Result) -> None:
@@ -219,7 +225,7 @@ def _depth(axes: Sequence[Axes], result: Result) -> None:
         ax.set_title(part)
         ax.set_xlabel("chained operations")
         ax.set_ylabel("µs per operation")
-        ax.legend()
+        _legend(ax)
 
 
 def _recorder(axes: Sequence[Axes], result: Result) -> None:
@@ -261,7 +267,7 @@ def _digits(axes: Sequence[Axes], result: Result) -> None:
         ax.set_ylim(len(rows) - 0.5, -0.5)
         ax.set_xlim(left=0)
         ax.set_xlabel(f"{words}, median and quartiles over the seeds that got there")
-        ax.legend()
+        _legend(ax)
     axes[0].set_title("how many seeds reached 97 % stands beside the name", fontsize="medium")
 
 

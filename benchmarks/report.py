@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -131,13 +132,9 @@ def number(value: float) -> str:
     """Three significant digits, without an exponent."""
     if value == 0 or not abs(value) < float("inf"):
         return f"{value:g}"
-    if abs(value) >= 999.5:
-        digits = len(f"{abs(value):.0f}") - 3
-        return f"{round(value, -digits):,.0f}"
-    decimals = 0
-    while decimals < 9 and abs(round(value, decimals)) < 10 ** (2 - decimals):
-        decimals += 1
-    return f"{value:.{decimals}f}"
+    rounded = float(f"{value:.3g}")
+    decimals = 2 - math.floor(math.log10(abs(rounded)))
+    return f"{rounded:,.{max(decimals, 0)}f}"
 
 
 def page(results: Sequence[Result]) -> str:

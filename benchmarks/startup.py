@@ -70,7 +70,7 @@ COLD = "minigrad, kernels to compile"
 
 def measure(effort: Effort) -> list[Table]:
     """A row for each library; processes by turns."""
-    times = effort.of(7, 2, 1)
+    times = effort.of(7, 1, 1)
     runs: dict[str, list[Mapping[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         warm = os.path.join(folder, "warm")
