@@ -249,7 +249,7 @@ def _memory(axes: Sequence[Axes], result: Result) -> None:
 
 def _digits(axes: Sequence[Axes], result: Result) -> None:
     rows = rows_of(result, "optimizers")
-    for ax, unit, words in ((axes[0], "steps", "steps"), (axes[1], "seconds", "seconds of training")):
+    for ax, unit, words in ((axes[0], "steps", "steps"), (axes[1], "seconds", "seconds of forward, backward and step")):
         for target, colour, marker in (("96%", GREY, "|"), ("97%", OURS, "o")):
             there = [(i, row[f"{unit} to {target}"]) for i, row in enumerate(rows) if row[f"{unit} to {target}"]]
             measures = [m for _, m in there]
@@ -266,9 +266,10 @@ def _digits(axes: Sequence[Axes], result: Result) -> None:
         ax.set_yticks(range(len(rows)), [f"{row['optimizer']}, {row['reached 97%']}" for row in rows])
         ax.set_ylim(len(rows) - 0.5, -0.5)
         ax.set_xlim(left=0)
-        ax.set_xlabel(f"{words}, median and quartiles over the seeds that got there")
+        ax.set_xlabel(words)
         _legend(ax)
-    axes[0].set_title("how many seeds reached 97 % stands beside the name", fontsize="medium")
+    axes[0].set_title("beside the name: how many seeds reached 97 %", fontsize="medium")
+    axes[1].set_title("median and quartiles over the seeds that got there", fontsize="medium")
 
 
 def _visible(result: Result) -> int:

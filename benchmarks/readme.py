@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,16 +39,17 @@ def speed(folder: Path) -> str:
     rows = [_row(_step_title(row), row, "optax") for row in rows_of(steps, "adam") if row["parameters"] in SIZES]
     rows += [_row(_model_title(row), row, "JAX") for row in rows_of(training, "models") if row["model"] in MODELS]
     rows = [{"": row[""], **{column: row.get(column) for column in _COLUMNS}} for row in rows]
-    return "\n\n".join([_introduction(steps, training), markdown(rows), _remarks(training, bandwidth, startup)])
+    parts = [_wrapped(_introduction(steps, training)), markdown(rows)]
+    return "\n\n".join([*parts, *map(_wrapped, _remarks(training, bandwidth, startup))])
 
 
 _COLUMNS = ("minigrad", "PyTorch", "times faster", "JAX, optax", "times faster than those")
 
 
 def _row(title: str, row: dict[str, Any], jax: str) -> dict[str, Any]:
-    def value(column: str) -> str:
+    def value(column: str) -> float | str:
         found = row.get(column)
-        return number(found.median) if isinstance(found, Measure) else "not installed"
+        return found.median if isinstance(found, Measure) else "not installed"
 
     return {
         "": title,
@@ -57,6 +59,10 @@ def _row(title: str, row: dict[str, Any], jax: str) -> dict[str, Any]:
         "JAX, optax": value(f"{jax} (µs)"),
         "times faster than those": value(f"times faster than {jax}"),
     }
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _step_title(row: dict[str, Any]) -> str:
@@ -71,15 +77,15 @@ def _introduction(steps: Result, training: Result) -> str:
     commands = dict.fromkeys(f"`{result['command']}`" for result in (steps, training))
     versions, machine = steps["versions"], steps["machine"]
     return (
-        f"From {' and '.join(commands)} ({steps['started']}) on {machine['cores for this process']} cores of an "
-        f"{machine['processor']}, beside PyTorch {versions['torch']} in each of its implementations of the optimizer, "
+        f"From {' and '.join(commands)} ({steps['started']}) on {machine['cores for this process']} cores "
+        f"({machine['processor']}), beside PyTorch {versions['torch']} in each of its implementations of the optimizer, "
         f"on one thread and on all, and JAX {versions['jax']} with optax {versions['optax']} in one jitted call with "
         "donated buffers: of each the fastest setting, all by turns in one process. Whole calls, Python included, "
         "medians in microseconds; a number below 1 is slower."
     )
 
 
-def _remarks(training: Result, bandwidth: Result, startup: Result) -> str:
+def _remarks(training: Result, bandwidth: Result, startup: Result) -> tuple[str, str]:
     small = next(row for row in rows_of(training, "models") if row["model"] == "64-32-10")
     adam = next(row for row in rows_of(bandwidth, "bandwidth") if row["what"] == "Adam")
     start = {row["start"]: row["in all (s)"].median for row in rows_of(startup, "startup")}
@@ -89,11 +95,11 @@ def _remarks(training: Result, bandwidth: Result, startup: Result) -> str:
         f"NumPy calls that it cannot do without. A large step of Adam reaches "
         f"{100 * adam['of the fastest yardstick'].median:.0f} % of the bandwidth of the fastest loop that only moves "
         f"memory. From import to the end of the first step, a fresh process takes {number(start[WARM])} s when another "
-        f"one has compiled the kernels before" + f" ({others})" * bool(others) + ".\n"
+        f"one has compiled the kernels before" + f" ({others})" * bool(others) + ".",
         "All figures, with quartiles, every optimizer, clipping, memory and graphs of 300,000 operations: "
         "[`benchmarks/results/results.md`](benchmarks/results/results.md). `pip install '.[bench]'` installs the "
         "peers, `python -m benchmarks` measures, `--quick` in two minutes, and `python -m benchmarks.readme` writes "
-        "this section."
+        "this section.",
     )
 
 

@@ -1,4 +1,4 @@
-"""The benchmarks: their statistics and files are right, every group runs without peers, the README's figures are theirs.
+"""The benchmarks: statistics and files are right, every group runs without peers, the README's figures are theirs.
 
 Nothing here asks how fast anything is.
 """
@@ -207,7 +207,7 @@ def test_a_group_that_fails_is_named_and_the_others_still_run(monkeypatch, tmp_p
 
 @pytest.mark.parametrize("package", ["torch", "jax"])
 def test_a_library_is_only_imported_where_it_takes_part(package):
-    code = f"import sys, json\nfrom benchmarks import suite\n[suite.group(n) for n in suite.GROUPS]\n"
+    code = "import sys, json\nfrom benchmarks import suite\n[suite.group(n) for n in suite.GROUPS]\n"
     assert processes.run(code + f"print(json.dumps({{'there': {package!r} in sys.modules}}))") == {"there": False}
 
 
