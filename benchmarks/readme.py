@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -62,7 +63,9 @@ def _row(title: str, row: dict[str, Any], jax: str) -> dict[str, Any]:
 
 
 def _wrapped(text: str) -> str:
-    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
+    """Lines of at most 120 columns, broken nowhere inside a piece of code."""
+    whole = re.sub("`[^`]*`", lambda code: code[0].replace(" ", "\0"), text)
+    return textwrap.fill(whole, 120, break_long_words=False, break_on_hyphens=False).replace("\0", " ")
 
 
 def _step_title(row: dict[str, Any]) -> str:
@@ -78,8 +81,8 @@ def _introduction(steps: Result, training: Result) -> str:
     versions, machine = steps["versions"], steps["machine"]
     return (
         f"From {' and '.join(commands)} ({steps['started']}) on {machine['cores for this process']} cores "
-        f"({machine['processor']}), beside PyTorch {versions['torch']} in each of its implementations of the optimizer, "
-        f"on one thread and on all, and JAX {versions['jax']} with optax {versions['optax']} in one jitted call with "
+        f"({machine['processor']}), beside PyTorch {versions['torch']} in each of its implementations of the "
+        f"optimizer, on one thread and on all, and JAX {versions['jax']} with optax {versions['optax']} in one jitted call with "
         "donated buffers: of each the fastest setting, all by turns in one process. Whole calls, Python included, "
         "medians in microseconds; a number below 1 is slower."
     )
