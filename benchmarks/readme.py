@@ -83,8 +83,8 @@ def _introduction(steps: Result, training: Result) -> str:
         f"From {' and '.join(commands)} ({steps['started']}) on {machine['cores for this process']} cores "
         f"({machine['processor']}), beside PyTorch {versions['torch']} in each of its implementations of the "
         f"optimizer, on one thread and on all, and JAX {versions['jax']} with optax {versions['optax']} in one jitted "
-        "call with donated buffers: of each the fastest setting, all by turns in one process. Whole calls, Python included, "
-        "medians in microseconds; a number below 1 is slower."
+        "call with donated buffers: of each the fastest setting, all by turns in one process. Whole calls, "
+        "Python included, medians in microseconds; a number below 1 is slower."
     )
 
 
