@@ -229,7 +229,10 @@ def _depth(axes: Sequence[Axes], result: Result) -> None:
 
 
 def _recorder(axes: Sequence[Axes], result: Result) -> None:
-    rows = [row | {"what": f"{row['model']}, every {row['records every']}"} for row in rows_of(result, "recorder")]
+    rows = [
+        row | {"what": f"{row['optimizer']}, {row['model']}, every {row['records every']}"}
+        for row in rows_of(result, "recorder")
+    ]
     _bars(axes[0], rows, "what", {"minigrad": "times without"}, base=1.0)
     axes[0].axvline(1, color="black", linewidth=1)
     axes[0].set_xlabel("time per step, times that without a recorder")
@@ -286,7 +289,7 @@ _PAINTERS: dict[str, tuple[Painter, Any, tuple[float, float]]] = {
     "scaling": (_scaling, 2, (5.5, 4.2)),
     "startup": (_startup, 1, (8.0, 3.2)),
     "graph_depth": (_depth, 2, (5.5, 4.2)),
-    "recorder": (_recorder, 1, (7.5, 3.5)),
+    "recorder": (_recorder, 1, (9, 4)),
     "peak_memory": (_memory, 2, (6.0, 2.8)),
     "optimizers_on_digits": (_digits, 2, (5.5, 5.0)),
 }

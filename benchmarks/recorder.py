@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import time
+from collections.abc import Callable
 from typing import Any
 
-from minigrad import data, manual_seed, nn, optim
+from minigrad import clipping, data, manual_seed, nn, optim, study
+from minigrad.study.recorder import EVERY
 
 from . import peers
 from .effort import Effort
@@ -15,44 +16,44 @@ from .report import Table
 from .timing import Measure
 
 TITLE = "Overhead of the recorder"
-INTERVALS = (100, 10, 1)
-MODELS = (((64, 32, 10), 32), ((64, 256, 256, 10), 128))
-
-
-def missing() -> str:
-    """Why there is nothing to measure; empty if there is."""
-    if importlib.util.find_spec("minigrad.study") is not None:
-        from minigrad import study
-
-        if hasattr(study, "Recorder"):
-            return ""
-    return "because this minigrad has no study.Recorder"
+# At the default interval, and where more is wanted to be seen.
+INTERVALS = (EVERY, 20, 1)
+SMALL, LARGE = ((64, 32, 10), 32), ((64, 256, 256, 10), 128)
+OPTIMIZERS: dict[str, Callable[[Any], optim.Optimizer]] = {
+    "Adam": optim.Adam,
+    "SGD, momentum": lambda p: optim.SGD(p, lr=0.01, momentum=0.9),
+    "AdamW, clip by global norm": lambda p: optim.AdamW(p, clip=clipping.by_global_norm(1.0)),
+    "LAMB": optim.LAMB,
+}
+CASES = (
+    *((name, SMALL, (EVERY,)) for name in list(OPTIMIZERS)[1:]),
+    ("Adam", SMALL, INTERVALS),
+    ("Adam", LARGE, INTERVALS),
+)
 
 
 def measure(effort: Effort) -> list[Table]:
-    """A row for each model and interval."""
-    if missing():
-        return []
-    rounds, steps = effort.of((20, 300), (2, 100), (1, 4))
-    rows = [row for sizes, batch in MODELS for row in _one_model(sizes, batch, rounds, steps)]
+    """A row for each optimizer, model and interval."""
+    turns = effort.of(20, 3, 1)
+    rows = [row for name, model, intervals in CASES for row in _one_model(name, *model, intervals, turns)]
     notes = (
-        f"The explicit loop with Adam on the digits, {steps} steps by turns with recorders attached and without one; "
-        "the median over pairs of neighbours. A recorder looks at every layer, also at its activations on a probe of "
-        "128 rows."
+        f"The explicit loop on the digits, by turns of {EVERY} steps with recorders attached and without one; the "
+        f"median over pairs of neighbours. {EVERY} steps are the recorder's default interval. A recorder looks at "
+        "every layer, also at its activations on a probe of 128 rows."
     )
     return [Table("recorder", "Steps with a recorder against steps without one", rows, notes)]
 
 
-def _one_model(sizes: tuple[int, ...], batch: int, rounds: int, steps: int) -> list[dict[str, Any]]:
-    from minigrad import study
-
+def _one_model(
+    name: str, sizes: tuple[int, ...], batch: int, intervals: tuple[int, ...], turns: int
+) -> list[dict[str, Any]]:
     peers.blas_threads(1)  # small products; several threads would measure how they meet
     dataset = data.load_digits()
     runs = {}
-    for every in (None, *INTERVALS):
+    for every in (None, *intervals):
         manual_seed(0)
         model = nn.MLP(sizes)
-        optimizer = optim.Adam(model.parameters())
+        optimizer = OPTIMIZERS[name](model.parameters())
         probe = dataset.features[:128]
         watch: Any = contextlib.nullcontext()
         if every is not None:
@@ -60,22 +61,23 @@ def _one_model(sizes: tuple[int, ...], batch: int, rounds: int, steps: int) -> l
         loader = data.DataLoader(dataset, batch_size=batch, shuffle=True, seed=0)
         runs[every] = (model, optimizer, _endless(loader), watch)
     seconds: dict[int | None, list[float]] = {every: [] for every in runs}
-    for number in range(rounds + 1):
+    for number in range(turns + 1):
         for every, run in runs.items():
-            taken = _steps(*run, steps)
+            taken = _steps(*run, EVERY)
             if number:  # the first is the warm-up
                 seconds[every].append(taken)
     bare = seconds[None]
     return [
         {
+            "optimizer": name,
             "model": "-".join(map(str, sizes)),
             "batch": batch,
             "records every": every,
-            "µs per step": Measure.of(seconds[every], 1e6 / steps),
-            "without (µs)": Measure.of(bare, 1e6 / steps),
+            "µs per step": Measure.of(seconds[every], 1e6 / EVERY),
+            "without (µs)": Measure.of(bare, 1e6 / EVERY),
             "times without": Measure.of([a / b for a, b in zip(seconds[every], bare, strict=True)]),
         }
-        for every in INTERVALS
+        for every in intervals
     ]
 
 

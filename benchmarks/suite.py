@@ -38,7 +38,7 @@ Say = Callable[[str], Any]
 
 
 def group(name: str) -> ModuleType:
-    """The module of a group: ``TITLE``, ``measure(effort)``, and maybe ``missing()``, which says why it cannot run."""
+    """The module of a group: ``TITLE`` and ``measure(effort)``."""
     return importlib.import_module(f".{name}", __package__)
 
 
@@ -58,10 +58,6 @@ def run(names: Sequence[str], effort: Effort, command: str, folder: Path, say: S
     _say_conditions(conditions, say)
     for name in names:
         module = group(name)
-        missing = module.missing() if hasattr(module, "missing") else ""
-        if missing:
-            say(f"\n{module.TITLE}: skipped, {missing}")
-            continue
         say(f"\n{module.TITLE} ({name})")
         before, start = load(), time.perf_counter()
         started = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -180,9 +180,6 @@ def test_every_group_runs_without_peers_and_its_results_are_written_and_drawn(na
     said = io.StringIO()
     failed = suite.run([name], effort.TINY, "python -m benchmarks", tmp_path, lambda text: said.write(text + "\n"))
     assert failed == [], said.getvalue()
-    if "skipped" in said.getvalue():
-        assert suite.group(name).missing()
-        return
     result = report.read(tmp_path / f"{name}.json")
     assert result["skipped"] == ["PyTorch", "JAX with optax"]
     assert all(table["rows"] for table in result["tables"])

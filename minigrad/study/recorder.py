@@ -27,7 +27,7 @@ from .quantities import QUANTILES, Before, StepReader, Stretch, host_copy, scala
 from .recording import FORMAT, VERSION, Record, Recording, line
 from .state_names import describe
 
-EVERY = 200  # steps; keeps the cost below 5 % of a step that takes 0.1 ms, see benchmarks/recorder_overhead.py
+EVERY = 200  # steps; keeps the cost below 5 % of a step that takes 0.1 ms, see benchmarks/recorder.py
 # Rows of the training data that make the probe, where none was given.
 PROBE_ROWS = 128
 _LINES = 64  # records that are written together
