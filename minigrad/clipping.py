@@ -350,7 +350,7 @@ def _layout_for(clip: Clip, store: ParameterStore, entries: list[Entry]) -> Layo
             overrides = clip.overrides(entry)
             cohorts.setdefault(tuple(overrides.items()), Cohort(0, overrides, 0, [])).entries.append(entry)
         missing = [entry for entry in store.entries.values() if entry not in entries]
-        layout = Layout(program, list(cohorts.values()), missing, [{} for _ in store.buffers])
+        layout = program.lay_out(list(cohorts.values()), missing, [{} for _ in store.buffers])
         if clip.exclude is None or isinstance(clip.exclude, Named):  # a function may be another one every time
             store.clip_layouts[kind] = (entries, layout)
     for cohort in layout.cohorts:

@@ -95,7 +95,7 @@ def _accumulator(order: float) -> Callable[..., float]:
     return named.get(order, norm_functions.accumulate_p)
 
 
-def _finished(order: float, total: str) -> str:
+def finished(order: float, total: str) -> str:
     """The norm, from the total over its range."""
     if order in (1.0, math.inf):
         return total
@@ -143,7 +143,7 @@ def _pass_source(plan: Plan, p: Pass, number: int, dtype: np.dtype[Any]) -> str:
         index = next(i for i, norm in enumerate(plan.norms) if norm.name == name)
         norm = plan.norms[index]
         total = f"norms[{index}, blocks[b, {_column(plan, norm.scope)}]]"
-        inner.append(f"{lowered.code['norm', name]} = {_finished(norm.order, total)}")
+        inner.append(f"{lowered.code['norm', name]} = {finished(norm.order, total)}")
     inner += lowered.prologue
     if p.rules:
         inner += [f"{piece(array)} = {_block(array)}" for array in dict.fromkeys((*p.loads, *p.stores))]

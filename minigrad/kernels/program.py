@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..rules import Norm
 from ..store import SCOPES, Buffer, Entry, ParameterStore
+from .backend import backend_of
 from .cpu import RANGES, ROW, Kernel, pass_arguments, step_arguments
 from .lower import flat
 from .plan import Plan
@@ -49,10 +50,17 @@ class Program:
         self.plan = plan
         self.store = store
         self.columns = {name: column for column, name in enumerate(plan.hypers)}
-        self.kernels = [Kernel(plan, buffer.dtype) for buffer in store.buffers]
+        self.backend = backend_of(store.buffers[0].data)
+        self.kernels: list[Any] = [self.backend.kernel(plan, buffer.dtype) for buffer in store.buffers]
         # What depends on the step: functions with the options that they take.
         functions = dict.fromkeys(rule.scalars for rule in plan.rules if rule.scalars is not None)
         self._functions = [(f, tuple(n for n in inspect.signature(f).parameters if n != "step")) for f in functions]
+
+    def lay_out(
+        self, cohorts: list[Cohort], missing: list[Entry], states: Sequence[Mapping[str, Array]]
+    ) -> Layout:
+        """The tables for these cohorts, ready to run; ``states`` has the flat arrays of each buffer by slot."""
+        return self.backend.layout(self, cohorts, missing, states)
 
     def bind_options(self, cohort: Cohort, options: Mapping[str, float]) -> None:
         """Take over the options of the cohort's group, and write those that do not depend on the step.
@@ -82,7 +90,6 @@ class Layout:
         cohorts: row ``i`` of the scalars belongs to ``cohorts[i]``.
         missing: the entries without a gradient, which no block covers.
         scalars: a float64 row per cohort, a column per hyper-parameter.
-        norms: the total of each norm over each range, as the last step left it, before the root is taken.
     """
 
     def __init__(
@@ -93,9 +100,13 @@ class Layout:
         self.scalars = np.zeros((len(cohorts), len(plan.hypers)))
         for cohort, row in zip(cohorts, self.scalars, strict=True):
             cohort.row = row
-        self.norms = np.zeros((len(plan.norms), max([store.counts[norm.scope] for norm in plan.norms], default=0)))
         self.versions = [entry.parameter._version for cohort in cohorts for entry in cohort.entries]
-        rows = {entry.name: row for row, cohort in enumerate(cohorts) for entry in cohort.entries}
+        self._norms = np.zeros((len(plan.norms), max([store.counts[norm.scope] for norm in plan.norms], default=0)))
+        self._bind({entry.name: row for row, cohort in enumerate(cohorts) for entry in cohort.entries}, states)
+
+    def _bind(self, rows: Mapping[str, int], states: Sequence[Mapping[str, Array]]) -> None:
+        """Make the tables of every buffer, and the calls that run the kernels over them."""
+        program, plan, store = self.program, self.program.plan, self.program.store
         self._steps: list[tuple[Callable[..., int | None], tuple[Any, ...]]] = []
         self._passes: list[list[tuple[Callable[[int, int], None], int]]] = [[] for _ in plan.passes]
         self._combines: list[Callable[[int], None]] = []
@@ -132,6 +143,11 @@ class Layout:
             self._combines.append(_combiner(kernel.combine, tables, self.norms, partials))
         self._partials.append((tables, partials))
         self.elements += int((blocks[:, 1] - blocks[:, 0]).sum())
+
+    @property
+    def norms(self) -> Array:
+        """The total of each norm over each range, as the last step left it, before the root is taken."""
+        return self._norms
 
     def refresh_scalars(self) -> None:
         """Write what depends on the step that the cohorts are about to take."""
@@ -197,11 +213,15 @@ class Layout:
         plan, order = self.program.plan, norm.order
         shares = np.zeros((len(self.cohorts), self.program.store.counts[norm.scope]))
         index = plan.norms.index(norm)
-        for tables, partials in self._partials:
+        for tables, partials in self._parts_of_norms():
             table = tables[index]
             where = table[:, ROW], table[:, RANGES + plan.scopes.index(norm.scope)]
             (np.maximum if order == np.inf else np.add).at(shares, where, partials[index, : len(table)])
         return shares if order in (1.0, np.inf) else shares ** (1 / order)
+
+    def _parts_of_norms(self) -> list[tuple[list[Array], Array]]:
+        """For each buffer the table of blocks of each norm, and what each block found."""
+        return self._partials
 
     def parts(self, scope: str) -> list[tuple[int, int]]:
         """Each pair of a cohort's row and the number of a range, at this scope, that some of its parameters are in."""
@@ -227,22 +247,26 @@ def _combiner(
     return lambda index: function(index, tables[index], 0, len(tables[index]), norms, partials)
 
 
-def block_table(buffer: Buffer, rows: Mapping[str, int], scopes: Sequence[str], *, coarse: bool = False) -> Array:
+def block_table(
+    buffer: Buffer, rows: Mapping[str, int], scopes: Sequence[str], *, coarse: bool = False, size: int = 0
+) -> Array:
     """Rows of start, stop, row of scalars, and the number of the range at each of ``scopes``.
 
     Without norms, neighbours with the same scalars are joined. With norms a block never spans two tensors, so that
-    the sum over a tensor does not depend on what lies beside it. All are cut into pieces of at most `BLOCK`.
+    the sum over a tensor does not depend on what lies beside it. All are cut into pieces of at most ``size``
+    elements, or `BLOCK`.
     """
+    largest = size or BLOCK
     pieces = []
     for entry in buffer.entries:
         if entry.name not in rows or entry.start == entry.stop:
             continue
         parts = entry.units if "unit" in scopes and not coarse else 1
         number = np.arange(parts)
-        size = (entry.stop - entry.start) // parts
+        length = (entry.stop - entry.start) // parts
         piece = np.empty((parts, RANGES + len(scopes)), np.int64)
-        piece[:, 0] = entry.start + number * size
-        piece[:, 1] = piece[:, 0] + size
+        piece[:, 0] = entry.start + number * length
+        piece[:, 1] = piece[:, 0] + length
         piece[:, 2] = rows[entry.name]
         for column, scope in enumerate(scopes, RANGES):
             piece[:, column] = entry.ids[scope] + (number if scope == "unit" else 0)
@@ -255,11 +279,11 @@ def block_table(buffer: Buffer, rows: Mapping[str, int], scopes: Sequence[str], 
     last = np.append(first[1:], len(table)) - 1
     joined = table[first]
     joined[:, 1] = table[last, 1]
-    counts = -(-(joined[:, 1] - joined[:, 0]) // BLOCK)
+    counts = -(-(joined[:, 1] - joined[:, 0]) // largest)
     cut = np.repeat(joined, counts, axis=0)
     offset = np.arange(len(cut)) - np.repeat(np.cumsum(counts) - counts, counts)
-    cut[:, 0] += offset * BLOCK
-    cut[:, 1] = np.minimum(cut[:, 0] + BLOCK, cut[:, 1])
+    cut[:, 0] += offset * largest
+    cut[:, 1] = np.minimum(cut[:, 0] + largest, cut[:, 1])
     return np.ascontiguousarray(cut)
 
 

@@ -202,7 +202,7 @@ class Lookahead(Optimizer):
                 state = {slot: arrays[number] for slot, arrays in self.base._state.items()}
                 first = state.get("momentum_buffer", state.get("exp_avg"))
                 states.append(state if first is None else {**state, "momentum": first})
-            self._slow = Layout(program, [cohort], fast.missing, states)
+            self._slow = program.lay_out([cohort], fast.missing, states)
             program.bind_options(cohort, {})
             self._fast = fast.program
         return self._slow

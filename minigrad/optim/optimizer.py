@@ -273,7 +273,7 @@ class Optimizer:
                 cohorts[key] = Cohort(number, overrides, ages[entry.name], [])
             cohorts[key].entries.append(entry)
         states = [{slot: arrays[i] for slot, arrays in self._state.items()} for i in range(len(self.store.buffers))]
-        layout = Layout(program, list(cohorts.values()), missing, states)
+        layout = program.lay_out(list(cohorts.values()), missing, states)
         self._bind_options(layout)
         self._ages = ages
         return layout

@@ -1,0 +1,187 @@
+"""The tables of a step on a GPU, and the launches that make it.
+
+Everything of a step is put in one stream, the one that the arrays' library is using, and nothing waits for it, with
+one exception: where a norm that is not finite stops the step, the host must know before it returns, and reads one
+number per norm. The passes that change anything look at the same numbers, so nothing is ever updated by half.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numba import cuda
+
+from ..rules import Norm
+from .cuda import CHUNK, Kernel, pass_arguments, threads_of
+from .cuda_device import device_errors
+from .lower import flat
+from .program import RANGES, Array, Layout, block_table
+
+# A launch may have more blocks of threads than can run at once; beyond this, each takes several chunks in turn.
+MOST_BLOCKS = 1 << 16
+
+
+class Launch:
+    """A kernel with its arguments, and how many blocks of how many threads run it."""
+
+    def __init__(self, kernel: Any, count: int, threads: int, arguments: Sequence[Any]) -> None:
+        self.kernel, self.arguments = kernel, tuple(arguments)
+        self.blocks, self.threads = min(count, MOST_BLOCKS), threads
+
+    def configure(self, stream: Any) -> Any:
+        """What runs the kernel in a stream; Numba keeps it."""
+        return self.kernel[self.blocks, self.threads, stream]
+
+
+class CudaLayout(Layout):
+    """A `Layout` whose tables, scalars and norms are on a GPU; what a reader asks for is copied back."""
+
+    def _bind(self, rows: Mapping[str, int], states: Sequence[Mapping[str, Array]]) -> None:
+        with device_errors("making the tables of an optimizer"):
+            self._make_tables(rows, states)
+
+    def _make_tables(self, rows: Mapping[str, int], states: Sequence[Mapping[str, Array]]) -> None:
+        plan, store = self.program.plan, self.program.store
+        fine = [block_table(buffer, rows, plan.scopes, size=CHUNK) for buffer in store.buffers]
+        coarse = fine
+        if plan.mixed:
+            coarse = [block_table(buffer, rows, plan.scopes, coarse=True, size=CHUNK) for buffer in store.buffers]
+        # The chunks of all buffers have their places beside each other in the parts of norms.
+        offsets = np.cumsum([0, *(max(map(len, pair)) for pair in zip(fine, coarse, strict=True))]).tolist()
+        self._sent = np.full_like(self.scalars, np.nan)
+        self._tables = {False: fine, True: coarse}
+        self._offsets = offsets
+        self._stopping = any(norm.nonfinite != "propagate" for norm in plan.norms)
+        self._known: Array | None = None
+        self._interface = store.buffers[0].data
+        self._streams: dict[int, Any] = {}
+        self._on_device: dict[str, Any] = {
+            "scalars": cuda.to_device(self.scalars),
+            "norms": cuda.to_device(self._norms),
+            "partials": cuda.to_device(np.zeros((len(plan.norms), offsets[-1]))),
+            "stopped": cuda.to_device(np.zeros(len(plan.norms), np.int64)),
+        }
+        self._launches: list[list[Launch]] = [[] for _ in plan.passes]
+        for number, (kernel, state) in enumerate(zip(self.program.kernels, states, strict=True)):
+            if len(fine[number]):
+                self._add_buffer(number, kernel, state)
+        for number, p in enumerate(plan.passes):
+            if p.norms and offsets[-1]:
+                self._launches[number].append(self._combining(p.norms, p.coarse, threads_of(plan, p)))
+        self.elements = sum(int((table[:, 1] - table[:, 0]).sum()) for table in fine)
+
+    def _add_buffer(self, number: int, kernel: Kernel, state: Mapping[str, Array]) -> None:
+        plan, buffer = self.program.plan, self.program.store.buffers[number]
+        arrays: dict[str, Any] = {**state, "param": buffer.data, "grad": buffer.grad}
+        if "update" in plan.arrays:
+            arrays["update"] = np.empty_like(buffer.data)
+        values = {flat(name): _shared(array) for name, array in arrays.items()}
+        values |= self._on_device | {"offset": self._offsets[number]}
+        tables = {grain: cuda.to_device(table[number]) for grain, table in self._tables.items()}
+        for launches, p, function in zip(self._launches, plan.passes, kernel.passes, strict=True):
+            values["blocks"] = tables[p.coarse]
+            arguments = [values[name] for name in pass_arguments(plan, p)]
+            launches.append(Launch(function, len(tables[p.coarse]), threads_of(plan, p), arguments))
+
+    def _combining(self, norms: Sequence[Norm], coarse: bool, threads: int) -> Launch:
+        """The second stage of norms: for each of their ranges a job, with the places of its parts in order."""
+        plan = self.program.plan
+        tables = self._tables[coarse]
+        places = np.concatenate([offset + np.arange(len(t)) for offset, t in zip(self._offsets[:-1], tables, strict=True)])
+        jobs, members, done = [], [], 0
+        for norm in norms:
+            ranges = np.concatenate([table[:, RANGES + plan.scopes.index(norm.scope)] for table in tables])
+            order = np.argsort(ranges, kind="stable")
+            numbers, first, count = np.unique(ranges[order], return_index=True, return_counts=True)
+            index = np.full_like(numbers, plan.norms.index(norm))
+            jobs.append(np.column_stack([index, numbers, done + first, done + first + count]))
+            members.append(places[order])
+            done += len(order)
+        table = np.ascontiguousarray(np.concatenate(jobs), np.int64)
+        values = self._on_device
+        arguments = [cuda.to_device(table), cuda.to_device(np.concatenate(members).astype(np.int64))]
+        arguments += [values["partials"], values["norms"], values["stopped"]]
+        kernel = next(kernel for kernel, t in zip(self.program.kernels, tables, strict=True) if len(t))
+        return Launch(kernel.combine, len(table), threads, arguments)
+
+    # --- one step ----------------------------------------------------------------------------------------------------
+
+    def run(self) -> Norm | None:
+        """Launch every pass; wait for the end only where a norm may have stopped it.
+
+        Returns:
+            A norm that was not finite, and stopped the step before it changed anything; usually ``None``.
+
+        Raises:
+            DeviceError: if the GPU refuses; then the caller's counts of steps stand where they stood.
+        """
+        self._known = None
+        with device_errors("an optimizer step"):
+            stream = self._stream()
+            if not np.array_equal(self.scalars, self._sent):
+                # The copy takes its values before it returns, so the next step may change them.
+                self._on_device["scalars"].copy_to_device(self.scalars, stream=stream)
+                self._sent = self.scalars.copy()
+            for launches in self._launches:
+                for launch in launches:
+                    launch.configure(stream)(*launch.arguments)
+            return self._stopping_norm(stream) if self._stopping else None
+
+    def _stopping_norm(self, stream: Any) -> Norm | None:
+        flags = _fetched(self._on_device["stopped"], stream)
+        if not flags.any():
+            return None
+        self._on_device["stopped"].copy_to_device(np.zeros_like(flags), stream=stream)
+        return self.program.plan.norms[int(np.flatnonzero(flags)[0])]
+
+    def _stream(self) -> Any:
+        """The stream that the arrays' library puts its work in."""
+        interface = getattr(self._interface, "__cuda_array_interface__", {})
+        handle = interface.get("stream") or 1  # 1 is the default stream
+        stream = self._streams.get(handle)
+        if stream is None:
+            stream = cuda.external_stream(handle) if interface else cuda.stream()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that a small model does not fill a large GPU
+                for launches in self._launches:
+                    for launch in launches:
+                        launch.configure(stream)
+            self._streams[handle] = stream
+        return stream
+
+    # --- what a reader asks for --------------------------------------------------------------------------------------
+
+    @property
+    def norms(self) -> Array:
+        """The total of each norm over each range, as the last step left it, before the root is taken."""
+        if self._known is None:
+            with device_errors("reading the norms of a step"):
+                self._known = _fetched(self._on_device["norms"], self._stream())
+        return self._known
+
+    def _parts_of_norms(self) -> list[tuple[list[Array], Array]]:
+        plan = self.program.plan
+        with device_errors("reading the norms of a step"):
+            partials = _fetched(self._on_device["partials"], self._stream())
+        grain = {norm: p.coarse for p in plan.passes for norm in p.norms}
+        return [
+            ([self._tables[grain[norm]][number] for norm in plan.norms], partials[:, first:last])
+            for number, (first, last) in enumerate(zip(self._offsets[:-1], self._offsets[1:], strict=True))
+        ]
+
+
+def _shared(array: Any) -> Any:
+    """The array as Numba knows it, over the same memory."""
+    return cuda.as_cuda_array(array) if hasattr(array, "__cuda_array_interface__") else array
+
+
+def _fetched(array: Any, stream: Any) -> Array:
+    """A copy on the host, of what stands there when everything before in the stream is done."""
+    host = np.empty(array.shape, array.dtype)
+    if host.size:
+        array.copy_to_host(host, stream=stream)
+        stream.synchronize()
+    return host
