@@ -37,7 +37,11 @@ import numpy as np
 from numba import cuda
 
 real = np.{dtype}
+unsigned = np.uint64  # a signed index might count from the end, which every access would have to find out
 '''
+
+# Functions of one element are put in their places before anything is typed, so nothing is called in a loop.
+_DEVICE = 'device=True, inline="always"'
 
 Launchable = Callable[..., Any]
 
@@ -110,8 +114,7 @@ def _norm_sources(plan: Plan) -> list[str]:
     if any(norm.order == math.inf for norm in plan.norms):
         functions |= dict.fromkeys((cuda_norms.add_inf,))
     functions |= dict.fromkeys(cuda_norms.folding(norm.order) for norm in plan.norms)
-    return [_kernel(inspect.getsource(function).replace(": Any", "").replace(" -> Any", ""), "device=True")
-            for function in functions]  # fmt: skip
+    return [_kernel(inspect.getsource(f).replace(": Any", "").replace(" -> Any", ""), _DEVICE) for f in functions]
 
 
 def _kernel(text: str, options: str) -> str:
@@ -139,15 +142,25 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) > 1 else f"({names[0]},)"
 
 
+def _read(p: Pass) -> list[str]:
+    """The array of each value that is read for an element: first what the rules take, then what norms do besides."""
+    arrays = ["grad" if name == "update" and "update" not in p.loads else name for name in p.lowered.reads]
+    return arrays + [array for array in dict.fromkeys(p.normed) if array not in (*arrays, *p.stores)]
+
+
 def _element_source(p: Pass, number: int) -> list[str]:
     if not p.rules:
         return []
-    arguments = [p.lowered.code["value", name] for name in p.lowered.reads]
-    body = [*p.lowered.loop, f"return {', '.join(p.lowered.code['value', name] for name in p.stores)}"]
+    code = p.lowered.code
+    names = [code["value", name] for name in p.lowered.reads]
+    old = "old" if len(names) == len(_read(p)) else ", ".join(f"old[{k}]" for k in range(len(names)))
+    body = [f"{_listed(names)} = {old}"] if names else []
+    arguments = ["old"]
     if uniform := _uniform(p.lowered):
         arguments.append("constants")
-        body.insert(0, f"{_listed(uniform)} = constants")
-    return [_kernel(_defined(f"element_{number}", arguments, body), "device=True")]
+        body.append(f"{_listed(uniform)} = constants")
+    body += [*p.lowered.loop, f"return {', '.join(code['value', name] for name in p.stores)}"]
+    return [_kernel(_defined(f"element_{number}", arguments, body), _DEVICE)]
 
 
 # --- a pass over all chunks ------------------------------------------------------------------------------------------
@@ -174,14 +187,17 @@ def _pass_source(plan: Plan, p: Pass, number: int) -> str:
         inner.append(f"constants = {_listed(uniform)}")
     inner += [f"total_{k} = 0.0" for k, _ in enumerate(p.norms, 1)]
     step = threads_of(plan, p)
+    places = ["i", *(f"i_{k}" for k in range(2, UNROLL + 1))]
+    following = ", ".join(f"i + unsigned({k * step})" for k in range(1, UNROLL))
     inner += [
-        "i = start + thread",
-        f"while i + {(UNROLL - 1) * step} < stop:",
-        *(f"    {line}" for line in _elements(p, number, [0, *range(step, UNROLL * step, step)])),
-        f"    i += {UNROLL * step}",
-        "while i < stop:",
-        *(f"    {line}" for line in _elements(p, number, [0])),
-        f"    i += {step}",
+        "i, end = unsigned(start + thread), unsigned(stop)",
+        f"for tile in range((stop - start) // {UNROLL * step}):",
+        f"    {', '.join(places[1:])} = {following}",
+        *(f"    {line}" for line in _elements(p, number, places)),
+        f"    i += unsigned({UNROLL * step})",
+        "while i < end:",
+        *(f"    {line}" for line in _elements(p, number, places[:1])),
+        f"    i += unsigned({step})",
     ]
     for k, norm in enumerate(p.norms, 1):
         inner.append(f"total_{k} = {cuda_norms.folding(norm.order).__name__}(parts, total_{k})")
@@ -197,29 +213,27 @@ def _pass_source(plan: Plan, p: Pass, number: int) -> str:
     return _kernel(_defined(f"pass_{number}", pass_arguments(plan, p), body), "cache=CACHE")
 
 
-def _elements(p: Pass, number: int, offsets: Sequence[int]) -> list[str]:
-    """The statements for the elements at these distances from ``i``: all reads first, since a write may alias them."""
-    places = [f"i + {offset}" if offset else "i" for offset in offsets]
-    lines, stores = [], []
-    for k, place in enumerate(places, 1):
-        if p.rules:
-            given = [f"{flat(_source_of(p, name))}[{place}]" for name in p.lowered.reads]
-            given += ["constants"] if _uniform(p.lowered) else []
-            lines.append(f"new_{k} = element_{number}({', '.join(given)})")
-            stores.append(f"{', '.join(f'{flat(name)}[{place}]' for name in p.stores)} = new_{k}")
+def _elements(p: Pass, number: int, places: Sequence[str]) -> list[str]:
+    """The statements for the elements at these places."""
+    arrays, constants = _read(p), ", constants" if _uniform(p.lowered) else ""
+    lines = [f"old_{k} = {_listed([f'{flat(name)}[{i}]' for name in arrays])}" for k, i in enumerate(places, 1)]
+    if not arrays:
+        lines = [f"old_{k} = ()" for k, _ in enumerate(places, 1)]
+    elif len(places) > 1:
+        lines.append("cuda.syncthreads()  # no read is put off until after this: all are under way at once")
+    if p.rules:
+        lines += [f"new_{k} = element_{number}(old_{k}{constants})" for k, _ in enumerate(places, 1)]
     for n, (norm, array) in enumerate(zip(p.norms, p.normed, strict=True), 1):
-        extra = f", {norm.order!r}" if cuda_norms.adding(norm.order) is cuda_norms.add_p else ""
-        for k, place in enumerate(places, 1):
-            x = f"{flat(array)}[{place}]"
+        add = cuda_norms.adding(norm.order)
+        extra = f", {norm.order!r}" if add is cuda_norms.add_p else ""
+        for k, _ in enumerate(places, 1):
+            x = f"old_{k}[{arrays.index(array)}]" if array in arrays else ""
             if array in p.stores:
                 x = f"new_{k}[{p.stores.index(array)}]" if len(p.stores) > 1 else f"new_{k}"
-            lines.append(f"total_{n} = {cuda_norms.adding(norm.order).__name__}(total_{n}, {x}{extra})")
-    return lines + stores
-
-
-def _source_of(p: Pass, name: str) -> str:
-    """The array that holds a quantity when the pass begins."""
-    return "grad" if name == "update" and "update" not in p.loads else name
+            lines.append(f"total_{n} = {add.__name__}(total_{n}, {x}{extra})")
+    if p.rules:
+        lines += [f"{', '.join(f'{flat(s)}[{i}]' for s in p.stores)} = new_{k}" for k, i in enumerate(places, 1)]
+    return lines
 
 
 # --- the second stage of the norms -----------------------------------------------------------------------------------
