@@ -1,0 +1,308 @@
+"""What `test_cuda_simulator.py` runs in a process of its own: every update as a CUDA kernel, in Numba's simulator.
+
+The arrays are NumPy's; only the kernels and what launches them are those of a GPU. The simulator runs each thread of
+the GPU as a thread of Python, so blocks of threads and chunks are made small: a small tensor then has several chunks,
+whole tiles and a rest, as a large one has on a GPU.
+"""
+
+import os
+import sys
+import types
+
+import numpy as np
+import pytest
+from optim_plain import assert_same_numbers, step_and_compare
+from optim_registry import ELEMENT_WISE, VARIANTS, entry_named
+from optim_tools import Chain, bits, leaves, set_gradients, values
+
+from minigrad import clipping, optim
+from minigrad.kernels import backend, cuda, cuda_device, cuda_layout, program
+from minigrad.optim import apply_update, norm, rule
+from minigrad.rules import exp, log, maximum, minimum, sign, sqrt
+
+assert os.environ.get("NUMBA_ENABLE_CUDASIM") == "1", "set NUMBA_ENABLE_CUDASIM=1 before Numba is imported"
+
+sys.setswitchinterval(1e-5)  # threads that wait for each other change places often
+cuda.THREADS, cuda.UNIT_THREADS = 4, 2
+cuda_layout.CHUNK, cuda_layout.MOST_BLOCKS = 24, 3
+
+SHAPES = {"a.weight": (2, 13), "a.bias": (3,), "b.weight": (41,), "c": (), "e": (0,)}
+DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+load_source = cuda.load_source
+
+
+def precise(source):
+    """The namespace of generated source, in which functions keep float32, as on a GPU; Python's own make it float64."""
+    namespace = load_source(source)
+    functions = {name: getattr(np, name) for name in ("sqrt", "exp", "log", "isfinite")}
+    namespace["math"] = types.SimpleNamespace(**functions, pow=np.power)
+    return namespace
+
+
+@pytest.fixture(autouse=True)
+def on_cuda(monkeypatch):
+    """Programs are for the simulated GPU; `on_cpu` inside a test is for the other side of a comparison."""
+    monkeypatch.setattr(cuda, "load_source", precise)
+    monkeypatch.setattr(program, "backend_of", lambda array: backend.backend("cuda"))
+    with np.errstate(all="ignore"):
+        yield
+
+
+def arrays(seed, shapes=SHAPES):
+    rng = np.random.default_rng(seed)
+    return {name: rng.normal(size=shape) for name, shape in shapes.items()}
+
+
+def both(monkeypatch, make, dtype, steps=3, shapes=SHAPES, grads=None):
+    """The same steps on the CPU and in the simulator: pairs of (optimizer, parameters)."""
+    made = []
+    for device in ("cpu", "cuda"):
+        monkeypatch.setattr(program, "backend_of", lambda array, device=device: backend.backend(device))
+        params = leaves(arrays(0, shapes), dtype)
+        optimizer = make(params)
+        for step in range(steps):
+            set_gradients(params, arrays(step + 1, shapes) if grads is None else grads(step))
+            optimizer.step()
+        made.append((optimizer, params))
+    return made
+
+
+def assert_close(made, exact):
+    """Parameters and state agree: to the last bit, or to a few units in the last place where norms were summed."""
+    (cpu, expected), (gpu, actual) = made
+    assert type(getattr(gpu, "base", gpu)._layout) is cuda_layout.CudaLayout
+    for name, parameter in expected.items():
+        slots = {slot: (cpu.state[name][slot], gpu.state[name][slot]) for slot in cpu.state[name] if slot != "step"}
+        for one, other in [(parameter.data, actual[name].data), *slots.values()]:
+            if exact:
+                assert_same_numbers(other, one)
+            else:
+                np.testing.assert_allclose(other, one, rtol=2e-12 if one.dtype == np.float64 else 3e-7, atol=1e-12)
+        assert cpu.state[name]["step"] == gpu.state[name]["step"]
+
+
+# The optimisers
+
+
+@DTYPES
+@pytest.mark.parametrize(("entry", "variant"), VARIANTS, ids=lambda value: getattr(value, "name", value))
+def test_an_update_is_that_of_the_cpu(monkeypatch, entry, variant, dtype):
+    options = entry.variants[variant].options
+    made = both(monkeypatch, lambda params: entry.make(list(params.items()), **options), dtype)
+    assert_close(made, exact=entry in ELEMENT_WISE)
+
+
+@pytest.mark.parametrize(("entry", "variant"), VARIANTS, ids=lambda value: getattr(value, "name", value))
+def test_an_update_is_that_of_the_plain_rule(entry, variant):
+    params = leaves(arrays(0), np.float32)
+    optimizer = entry.make(list(params.items()), **entry.variants[variant].options)
+    for step in range(3):
+        set_gradients(params, arrays(step + 1))
+        step_and_compare(optimizer, params)
+
+
+@rule(state=("kept",))
+def every_function(update, param, kept, *, rate, order):
+    kept = maximum(exp(-abs(update)), log(1.0 + kept * kept)) + sign(param) * minimum(kept, rate)
+    update = max(sqrt(abs(update)), 0.1) ** order - min(update, param) * abs(kept) ** 2
+    return update, kept
+
+
+@DTYPES
+def test_every_function_of_a_rule(monkeypatch, dtype):
+    def make(params):
+        return Chain(params, every_function, apply_update, lr=0.1, rate=0.3, order=1.7)
+
+    made = both(monkeypatch, make, dtype)
+    (_, expected), (_, actual) = made
+    for name in expected:
+        tolerance = {"rtol": 1e-12, "atol": 1e-13} if dtype is np.float64 else {"rtol": 2e-6, "atol": 1e-6}
+        np.testing.assert_allclose(actual[name].data, expected[name].data, **tolerance)
+
+
+def test_a_parameter_without_a_gradient_is_left_alone(monkeypatch):
+    def grads(step):
+        return {name: None if (name == "b.weight") == (step == 1) else g for name, g in arrays(step + 1).items()}
+
+    make = lambda params: optim.Adam(list(params.items()), lr=0.05)  # noqa: E731
+    assert_close(both(monkeypatch, make, np.float32, grads=grads), exact=True)
+
+
+# Norms and clips
+
+
+CLIPS = {
+    "global": clipping.by_global_norm(1.0),
+    "sum of absolute values": clipping.by_norm(2.0, "tensor", 1),
+    "largest": clipping.by_norm(0.7, "layer", np.inf),
+    "cubes": clipping.by_norm(0.9, "tensor", 3),
+    "units": clipping.by_norm(0.5, "unit"),
+    "value": clipping.by_value(-0.3, 0.4),
+    "adaptive": clipping.adaptive(0.3, exclude=["b"]),
+    "units and more": [clipping.by_norm(0.5, "unit"), clipping.by_norm(0.2, "global", np.inf)],
+}
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+def test_a_clip_and_its_report(monkeypatch, clip):
+    shapes = {name: SHAPES[name] for name in ("a.weight", "b.weight", "c")}
+    make = lambda params: optim.SGD(list(params.items()), lr=0.5, clip=CLIPS[clip])  # noqa: E731
+    made = both(monkeypatch, make, np.float64, steps=1, shapes=shapes)
+    assert_close(made, exact=False)
+    for one, other in zip(*(optimizer.clip_reports() for optimizer, _ in made), strict=True):
+        assert (one.clip, one.ranges) == (other.clip, other.ranges)
+        assert one.acted.any()
+        for attribute in ("norm_before", "norm_after", "factor", "acted"):
+            np.testing.assert_allclose(getattr(other, attribute), getattr(one, attribute), rtol=1e-12)
+
+
+def test_a_norm_over_two_dtypes_and_two_groups(monkeypatch):
+    def make(params):
+        params["b.weight"].data = params["b.weight"].data.astype(np.float64)
+        groups = [{"params": [(n, p)], "max_norm": 0.5 + 0.1 * i} for i, (n, p) in enumerate(params.items())]
+        return optim.SGD(groups, lr=0.5, clip=clipping.by_norm(1.0, "layer"))
+
+    shapes = {"l.weight": (2, 9), "b.weight": (30,), "l.bias": (2,)}
+    made = both(monkeypatch, make, np.float32, steps=1, shapes=shapes)
+    assert_close(made, exact=False)
+    one, other = (optimizer.clip_reports()[0] for optimizer, _ in made)
+    np.testing.assert_allclose(other.norm_after, one.norm_after, rtol=1e-12)
+
+
+def test_a_norm_has_the_same_bits_for_any_number_of_blocks_and_beside_any_other(monkeypatch):
+    found = set()
+    for blocks, clip in ((1, "global"), (7, "global"), (3, "units and more")):
+        monkeypatch.setattr(cuda_layout, "MOST_BLOCKS", blocks)
+        params = leaves({"b": arrays(3)["b.weight"]}, np.float32)
+        clips = [clipping.by_norm(9.0, "unit", nonfinite="propagate"), clipping.by_norm(1.0, "tensor")]
+        optimizer = optim.SGD(list(params.items()), lr=0.5, clip=clips if clip != "global" else clips[1])
+        set_gradients(params, {"b": arrays(4)["b.weight"] * 1e-3})
+        optimizer.step()
+        layout = optimizer._layout
+        found.add(layout.norm_values(layout.program.plan.norms[-1]).tobytes())
+    assert len(found) == 1
+
+
+def test_clipping_in_place(monkeypatch):
+    total = {}
+    for device in ("cpu", "cuda"):
+        monkeypatch.setattr(program, "backend_of", lambda array, device=device: backend.backend(device))
+        params = leaves(arrays(0), np.float32)
+        set_gradients(params, arrays(1))
+        norm_before = clipping.clip_grad_norm_(params.values(), 1.0).item()
+        total[device] = norm_before, [p.grad.numpy() for p in params.values()]
+    assert total["cuda"][0] == pytest.approx(total["cpu"][0], rel=1e-14)
+    for one, other in zip(total["cpu"][1], total["cuda"][1], strict=True):
+        np.testing.assert_allclose(other, one, rtol=3e-7)
+
+
+@pytest.mark.parametrize("policy", ["raise", "skip", "propagate"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_norm_that_is_not_finite(policy, value):
+    params = leaves({"w": np.ones((2, 9)), "v": np.ones(3)}, np.float32)
+    optimizer = optim.Adam(list(params.items()), clip=clipping.by_norm(1.0, "tensor", nonfinite=policy))
+    good = {"w": np.ones((2, 9)), "v": np.full(3, 0.1)}
+    for step in range(3):
+        set_gradients(params, good | ({"v": np.array([0.1, value, 0.1])} if step == 1 else {}))
+        before = bits([optimizer.state_dict()["state"], values(params)])
+        if step != 1 or policy == "propagate":
+            optimizer.step()
+            assert optimizer.stepped
+        elif policy == "raise":
+            with pytest.raises(FloatingPointError, match=r"NaN or infinite in 'v'; nothing was changed"):
+                optimizer.step()
+        else:
+            optimizer.step()
+        if step == 1 and policy != "propagate":
+            assert not optimizer.stepped
+            assert bits([optimizer.state_dict()["state"], values(params)]) == before
+    assert optimizer.skipped == (policy == "skip")
+    assert np.isnan(params["v"].data).any() == (policy == "propagate")
+    assert np.isfinite(params["w"].data).all()
+
+
+# Launches
+
+
+def launches_of(optimizer):
+    return [launch for launches in optimizer._layout._launches for launch in launches]
+
+
+def test_a_step_of_many_tensors_is_one_launch():
+    params = leaves({f"p{i}": np.ones(2) for i in range(40)}, np.float32)
+    optimizer = optim.AdamW(list(params.items()), lr=0.1)
+    set_gradients(params, {name: np.ones(2) for name in params})
+    optimizer.step()
+    assert len(launches_of(optimizer)) == 1
+    assert launches_of(optimizer)[0].blocks == min(-(-80 // cuda_layout.CHUNK), cuda_layout.MOST_BLOCKS)
+
+
+def test_scalars_are_copied_when_they_change(monkeypatch):
+    params = leaves({"w": np.ones(3)}, np.float32)
+    optimizer = optim.SGD(list(params.items()), lr=0.1)
+    set_gradients(params, {"w": np.ones(3)})
+    optimizer.step()
+    array, copies = optimizer._layout._on_device["scalars"], []
+    original = type(array).copy_to_device
+    monkeypatch.setattr(type(array), "copy_to_device", lambda *a, **k: (copies.append(a), original(*a, **k)))
+    optimizer.step()
+    assert copies == []
+    optimizer.param_groups[0]["lr"] = 0.2
+    optimizer.step()
+    assert len(copies) == 1
+    np.testing.assert_allclose(params["w"].data, 0.6, rtol=1e-6)
+
+
+class Lost(Exception):
+    """What a library raises where the GPU is gone."""
+
+
+Lost.__module__ = "numba.cuda.cudadrv.driver"
+
+
+def test_a_step_that_cannot_be_launched_leaves_ages_and_counters(monkeypatch):
+    params = leaves({"w": np.ones(3)}, np.float32)
+    optimizer = optim.Adam(list(params.items()))
+    set_gradients(params, {"w": np.ones(3)})
+    optimizer.step()
+
+    def fail(self, stream):
+        raise Lost("[700] CUDA_ERROR_ILLEGAL_ADDRESS")
+
+    before = bits([optimizer.state_dict(), optimizer.steps])
+    with monkeypatch.context() as broken:
+        broken.setattr(cuda_layout.Launch, "configure", fail)
+        with pytest.raises(cuda_device.DeviceError, match="an optimizer step failed: it does not answer any more"):
+            optimizer.step()
+    assert bits([optimizer.state_dict(), optimizer.steps]) == before
+    assert not optimizer.stepped
+    optimizer.step()
+    assert optimizer.state["w"]["step"] == 2
+
+
+def test_names_that_a_kernel_uses_can_be_names_of_a_rule(monkeypatch):
+    @rule(state=("blocks", "old"))
+    def awkward(update, param, blocks, old, total_norm, *, i, constants, new_1, stopped, end):
+        tile = i * update + constants
+        thread = tile * new_1
+        blocks = blocks + thread * stopped
+        old = old + end
+        update = update + blocks + old + total_norm
+        return update, blocks, old
+
+    options = {"i": 0.5, "constants": 0.25, "new_1": 2.0, "stopped": 0.125, "end": 0.5}
+
+    def make(params):
+        return Chain(params, norm("grad", "tensor", name="total_norm"), awkward, apply_update, lr=0.1, **options)
+
+    assert_close(both(monkeypatch, make, np.float64, steps=2, shapes={"w": (5, 5)}), exact=False)
+
+
+def test_lookahead_goes_on_in_the_same_kernels():
+    entry = entry_named("Lookahead")
+    params = leaves(arrays(0), np.float64)
+    optimizer = entry.make(list(params.items()), k=2, momentum="reset", lr=0.1)
+    for step in range(4):
+        set_gradients(params, arrays(step + 1))
+        step_and_compare(optimizer, params)
+    assert isinstance(optimizer._slow, cuda_layout.CudaLayout)
