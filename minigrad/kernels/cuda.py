@@ -3,7 +3,8 @@
 A block of threads takes a chunk, a row of a table with start, stop, the row of scalars that holds there, and the
 number of the range at each scope. One launch of a pass covers every chunk, so the number of tensors costs nothing.
 Neighbouring threads take neighbouring elements, four of them at a time, so that enough reads are under way to keep
-the memory busy. What is uniform is computed and rounded by each thread in front of its elements, as on the CPU.
+the memory busy. What is uniform is computed and rounded once per chunk, by one thread, in front of the elements; the
+others read it from shared memory, because a compiler that sees how it is made makes it anew for every element.
 """
 
 from __future__ import annotations
@@ -173,18 +174,15 @@ def _pass_source(plan: Plan, p: Pass, number: int) -> str:
         body.append(f"parts = cuda.shared.array({threads_of(plan, p)}, np.float64)")
     if stopping := stopping_before(plan, p):
         body += [f"if {' or '.join(f'stopped[{index}] != 0' for index in stopping)}:", "    return"]
-    inner = [
-        f"start, stop, row = blocks[b, {START}], blocks[b, {STOP}], blocks[b, {ROW}]",
-        *(f"{lowered.code['hyper', name]} = scalars[row, {plan.hypers.index(name)}]" for name in lowered.hypers),
-    ]
-    for name in lowered.norms:
-        index = next(i for i, norm in enumerate(plan.norms) if norm.name == name)
-        norm = plan.norms[index]
-        total = f"norms[{index}, blocks[b, {RANGES + plan.scopes.index(norm.scope)}]]"
-        inner.append(f"{lowered.code['norm', name]} = {finished(norm.order, total)}")
-    inner += lowered.prologue
-    if uniform := _uniform(lowered):
-        inner.append(f"constants = {_listed(uniform)}")
+    uniform = _uniform(lowered)
+    if uniform:
+        body.append(f"rounded = cuda.shared.array({len(uniform)}, real)")
+    inner = [f"start, stop, row = blocks[b, {START}], blocks[b, {STOP}], blocks[b, {ROW}]"]
+    if uniform:
+        inner += ["cuda.syncthreads()", "if thread == 0:"]
+        inner += [f"    {line}" for line in _preparation(plan, lowered)]
+        inner += [f"    rounded[{k}] = {name}" for k, name in enumerate(uniform)]
+        inner += ["cuda.syncthreads()", f"constants = {_listed([f'rounded[{k}]' for k, _ in enumerate(uniform)])}"]
     inner += [f"total_{k} = 0.0" for k, _ in enumerate(p.norms, 1)]
     step = threads_of(plan, p)
     places = ["i", *(f"i_{k}" for k in range(2, UNROLL + 1))]
@@ -211,6 +209,17 @@ def _pass_source(plan: Plan, p: Pass, number: int) -> str:
     body.append("for b in range(cuda.blockIdx.x, blocks.shape[0], cuda.gridDim.x):")
     body += [f"    {line}" for line in inner]
     return _kernel(_defined(f"pass_{number}", pass_arguments(plan, p), body), "cache=CACHE")
+
+
+def _preparation(plan: Plan, lowered: Lowered) -> list[str]:
+    """The statements in front of the elements of a chunk, in float64 until they round."""
+    lines = [f"{lowered.code['hyper', name]} = scalars[row, {plan.hypers.index(name)}]" for name in lowered.hypers]
+    for name in lowered.norms:
+        index = next(i for i, norm in enumerate(plan.norms) if norm.name == name)
+        norm = plan.norms[index]
+        total = f"norms[{index}, blocks[b, {RANGES + plan.scopes.index(norm.scope)}]]"
+        lines.append(f"{lowered.code['norm', name]} = {finished(norm.order, total)}")
+    return lines + lowered.prologue
 
 
 def _elements(p: Pass, number: int, places: Sequence[str]) -> list[str]:

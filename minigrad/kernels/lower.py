@@ -23,7 +23,7 @@ _RESERVED = (
     *("i", "b", "start", "stop", "row", "first", "last", "blocks", "origin", "scalars", "norms", "partials", "lanes"),
     *("real", "math", "np", "njit", "range", "fold_sum"),
     *("accumulate_1", "accumulate_2", "accumulate_inf", "accumulate_p"),
-    *("cuda", "unsigned", "thread", "end", "tile", "old", "parts", "stopped", "offset", "constants"),
+    *("cuda", "unsigned", "thread", "end", "tile", "old", "parts", "stopped", "offset", "constants", "rounded"),
     *(f"{name}_{number}" for name in ("i", "element", "old", "new", "total") for number in range(1, 9)),
     *MATH,
 )
