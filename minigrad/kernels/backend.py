@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..suggest import unknown
+
 if TYPE_CHECKING:
     from .program import Layout
 
@@ -50,4 +52,4 @@ def backend(device: str) -> Backend:
         from .cuda_layout import CudaLayout
 
         return Backend(cuda.kernel_source, cuda.Kernel, CudaLayout)
-    raise ValueError(f"kernels are made for 'cpu' and 'cuda', not for {device!r}")
+    raise ValueError(unknown("device", device, ("cpu", "cuda")))

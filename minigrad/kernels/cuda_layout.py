@@ -11,14 +11,17 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numba.cuda
 import numpy as np
-from numba import cuda
 
+from ..gpu import device_errors
 from ..rules import Norm
+from .cpu import RANGES
 from .cuda import CHUNK, Kernel, pass_arguments, threads_of
-from .cuda_device import device_errors
 from .lower import flat
-from .program import RANGES, Array, Layout, block_table
+from .program import Array, Layout, block_table
+
+cuda: Any = numba.cuda  # without types
 
 # A launch may have more blocks of threads than can run at once; beyond this, each takes several chunks in turn.
 MOST_BLOCKS = 1 << 16
@@ -40,7 +43,7 @@ class CudaLayout(Layout):
     """A `Layout` whose tables, scalars and norms are on a GPU; what a reader asks for is copied back."""
 
     def _bind(self, rows: Mapping[str, int], states: Sequence[Mapping[str, Array]]) -> None:
-        with device_errors("making the tables of an optimizer"):
+        with device_errors("tables of an optimizer"):
             self._make_tables(rows, states)
 
     def _make_tables(self, rows: Mapping[str, int], states: Sequence[Mapping[str, Array]]) -> None:
@@ -90,7 +93,9 @@ class CudaLayout(Layout):
         """The second stage of norms: for each of their ranges a job, with the places of its parts in order."""
         plan = self.program.plan
         tables = self._tables[coarse]
-        places = np.concatenate([offset + np.arange(len(t)) for offset, t in zip(self._offsets[:-1], tables, strict=True)])
+        places = np.concatenate(
+            [offset + np.arange(len(t)) for offset, t in zip(self._offsets[:-1], tables, strict=True)]
+        )
         jobs, members, done = [], [], 0
         for norm in norms:
             ranges = np.concatenate([table[:, RANGES + plan.scopes.index(norm.scope)] for table in tables])
@@ -116,10 +121,10 @@ class CudaLayout(Layout):
             A norm that was not finite, and stopped the step before it changed anything; usually ``None``.
 
         Raises:
-            DeviceError: if the GPU refuses; then the caller's counts of steps stand where they stood.
+            minigrad.gpu.DeviceError: if the GPU refuses; the caller's counts of steps stand where they stood.
         """
         self._known = None
-        with device_errors("an optimizer step"):
+        with device_errors("optimizer step"):
             stream = self._stream()
             if not np.array_equal(self.scalars, self._sent):
                 # The copy takes its values before it returns, so the next step may change them.
@@ -158,13 +163,13 @@ class CudaLayout(Layout):
     def norms(self) -> Array:
         """The total of each norm over each range, as the last step left it, before the root is taken."""
         if self._known is None:
-            with device_errors("reading the norms of a step"):
+            with device_errors("norms of a step"):
                 self._known = _fetched(self._on_device["norms"], self._stream())
         return self._known
 
     def _parts_of_norms(self) -> list[tuple[list[Array], Array]]:
         plan = self.program.plan
-        with device_errors("reading the norms of a step"):
+        with device_errors("norms of a step"):
             partials = _fetched(self._on_device["partials"], self._stream())
         grain = {norm: p.coarse for p in plan.passes for norm in p.norms}
         return [

@@ -56,9 +56,7 @@ class Program:
         functions = dict.fromkeys(rule.scalars for rule in plan.rules if rule.scalars is not None)
         self._functions = [(f, tuple(n for n in inspect.signature(f).parameters if n != "step")) for f in functions]
 
-    def lay_out(
-        self, cohorts: list[Cohort], missing: list[Entry], states: Sequence[Mapping[str, Array]]
-    ) -> Layout:
+    def lay_out(self, cohorts: list[Cohort], missing: list[Entry], states: Sequence[Mapping[str, Array]]) -> Layout:
         """The tables for these cohorts, ready to run; ``states`` has the flat arrays of each buffer by slot."""
         return self.backend.layout(self, cohorts, missing, states)
 

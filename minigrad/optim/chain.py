@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..clipping import Clip
-from ..kernels.cpu import kernel_source
+from ..kernels.backend import backend
 from ..kernels.plan import Element, Plan
 from ..rules import Norm, Rule
 
@@ -22,9 +22,9 @@ class PlanText:
         sources: the kernel source for each dtype.
     """
 
-    def __init__(self, plan: Plan, dtypes: Iterable[np.dtype[Any]]) -> None:
+    def __init__(self, plan: Plan, dtypes: Iterable[np.dtype[Any]], device: str = "cpu") -> None:
         self.plan = plan
-        self.sources = [kernel_source(plan, dtype) for dtype in dtypes]
+        self.sources = [backend(device).source(plan, dtype) for dtype in dtypes]
 
     def bytes_per_parameter(self, itemsize: int = 4) -> int:
         """The bytes that one step moves, per parameter."""
@@ -39,9 +39,9 @@ class Chain(tuple[Element, ...]):
 
     __slots__ = ()
 
-    def plan(self, dtype: npt.DTypeLike = np.float32) -> PlanText:
-        """How the chain runs on parameters of ``dtype``: its passes, the bytes each moves, the generated source."""
-        return PlanText(Plan(self), [np.dtype(dtype)])
+    def plan(self, dtype: npt.DTypeLike = np.float32, device: str = "cpu") -> PlanText:
+        """How the chain runs on parameters of ``dtype``: its passes, the bytes each moves, the source for a device."""
+        return PlanText(Plan(self), [np.dtype(dtype)], device)
 
     def __repr__(self) -> str:
         return f"chain({', '.join(e.name for e in self)})"

@@ -133,9 +133,9 @@ class Lookahead(Optimizer):
         """What each clip did in the last fast step."""
         return self.base.clip_reports()
 
-    def plan(self) -> PlanText:
+    def plan(self, device: str | None = None) -> PlanText:
         """The plan of a fast step."""
-        return self.base.plan()
+        return self.base.plan(device)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """A copy over a copy of the optimizer inside."""

@@ -440,10 +440,15 @@ class Optimizer:
         """What each clip did in the last step, range by range of its scope."""
         return [] if self._layout is None else reports(self.clips, self._layout)
 
-    def plan(self) -> PlanText:
-        """The passes of one step, the bytes each moves, and the source of the kernels; print it."""
+    def plan(self, device: str | None = None) -> PlanText:
+        """The passes of one step, the bytes each moves, and the source of the kernels; print it.
+
+        Args:
+            device: whose kernels to show, ``"cpu"`` or ``"cuda"``, which need not be there; by default those of the
+                device that the parameters are on.
+        """
         plan = Plan(self._elements())
-        return PlanText(plan, [buffer.dtype for buffer in self.store.buffers])
+        return PlanText(plan, [buffer.dtype for buffer in self.store.buffers], device or self.store.device)
 
     def __repr__(self) -> str:
         groups = "\n".join(f"  {group!r}" for group in self.param_groups)
