@@ -9,14 +9,15 @@ import os
 import sys
 import types
 
+import cupy_standin
 import numpy as np
 import pytest
 from numba.cuda.simulator import kernelapi
 from optim_plain import assert_same_numbers, step_and_compare
 from optim_registry import ELEMENT_WISE, VARIANTS, entry_named
-from optim_tools import Chain, bits, leaves, set_gradients, values
+from optim_tools import Chain, bits, leaves, network, set_gradients, values
 
-from minigrad import clipping, optim
+from minigrad import clipping, devices, optim, tensor
 from minigrad.gpu import DeviceError
 from minigrad.kernels import backend, cuda, cuda_layout, program
 from minigrad.optim import apply_update, norm, rule
@@ -232,6 +233,56 @@ def test_a_norm_that_is_not_finite(policy, value):
     assert optimizer.skipped == (policy == "skip")
     assert np.isnan(params["v"].data).any() == (policy == "propagate")
     assert np.isfinite(params["w"].data).all()
+
+
+# A model on the GPU
+
+
+@pytest.fixture
+def pretended(monkeypatch):
+    """The device "cuda" with the stand-in for CuPy; the simulator gets at the memory of its arrays."""
+    before = devices._cupy, set(devices.DEVICE_ARRAYS)
+    devices.load(cupy_standin)
+    monkeypatch.setattr(cuda_layout, "_shared", lambda array: getattr(array, "_host", array))
+    monkeypatch.setattr(program, "backend_of", lambda array: backend.backend(devices.device_of(array)))
+    yield
+    devices._cupy = before[0]
+    devices.DEVICE_ARRAYS.clear()
+    devices.DEVICE_ARRAYS.update(before[1])
+
+
+def trained(device, make, steps=2):
+    model = network().to(device)
+    optimizer = make(model.named_parameters())
+    for step in range(steps):
+        optimizer.zero_grad()
+        x = np.random.default_rng(step).normal(size=(6, 4)).astype(np.float32)
+        (model(tensor(x, device=device)) ** 2).sum().backward()
+        optimizer.step()
+    return model, optimizer
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda params: optim.Lookahead(optim.Adam(params, lr=0.01, clip=clipping.by_global_norm(0.5)), k=2),
+        lambda params: optim.LAMB(params, lr=0.01, clip=[clipping.by_value(0.2), clipping.by_norm(0.4, "layer")]),
+    ],
+    ids=["Lookahead, Adam, clip", "LAMB, clips"],
+)
+def test_training_a_model_on_the_device(pretended, make):
+    (expected, one), (model, other) = trained("cpu", make), trained("cuda", make)
+    assert {parameter.device for parameter in model.parameters()} == {"cuda"}
+    for name, parameter in model.named_parameters():
+        np.testing.assert_allclose(parameter.cpu().data, dict(expected.named_parameters())[name].data, rtol=1e-5)
+    for a, b in zip(one.clip_reports(), other.clip_reports(), strict=True):
+        np.testing.assert_allclose(b.norm_after, a.norm_after, rtol=1e-5)
+    # A state dict goes from device to device.
+    again = make(network().to("cuda").named_parameters())
+    again.load_state_dict(one.state_dict())
+    one.load_state_dict(other.state_dict())
+    assert bits(one.state_dict()["param_groups"]) == bits(again.state_dict()["param_groups"])
+    assert "CUDA update kernels" in str(other.plan())
 
 
 # Launches

@@ -80,7 +80,7 @@ class CudaLayout(Layout):
         plan, buffer = self.program.plan, self.program.store.buffers[number]
         arrays: dict[str, Any] = {**state, "param": buffer.data, "grad": buffer.grad}
         if "update" in plan.arrays:
-            arrays["update"] = np.empty_like(buffer.data)
+            arrays["update"] = np.zeros_like(buffer.data)
         values = {flat(name): _shared(array) for name, array in arrays.items()}
         values |= self._on_device | {"offset": self._offsets[number]}
         tables = {grain: cuda.to_device(table[number]) for grain, table in self._tables.items()}
