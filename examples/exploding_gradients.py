@@ -10,6 +10,7 @@ life. Shortening the whole gradient keeps its direction, and the network learns 
 
 import argparse
 import math
+from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -75,12 +76,12 @@ def draw(runs, path):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train a recurrent network with and without clipping.")
-    parser.add_argument("--out", default="exploding_gradients.png", help="where the picture goes")
-    arguments = parser.parse_args()
+    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where the picture goes")
+    path = parser.parse_args().output / "exploding_gradients.png"
     runs = {"not clipped": train(math.inf), "clipped to norm 0.25": train(0.25)}
     print(f"{'':22}{'largest norm':>14}{'largest loss':>14}{'loss at the end':>17}")
     for name, (losses, norms) in runs.items():
         print(f"{name:22}{max(norms):14.3g}{max(losses):14.3g}{np.mean(losses[-100:]):17.3f}")
     print(f"Always answering 1 costs {MEAN_ANSWER:.3f}.")
-    draw(runs, arguments.out)
-    print(f"Drawn to {arguments.out}")
+    draw(runs, path)
+    print(f"Drawn to {path}")

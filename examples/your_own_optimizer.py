@@ -4,6 +4,11 @@ This one adds the slow part of the gradient, an average over many steps, to the 
 sees it (Lee et al., "Grokfast: accelerated grokking by amplifying slow gradients", 2024).
 """
 
+import argparse
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
 import minigrad
 from minigrad import data, nn, optim
 
@@ -23,17 +28,41 @@ class SlowSGD(optim.Optimizer):
         return [amplify_slow_gradients, optim.add_decayed_weights, optim.apply_update]
 
 
-if __name__ == "__main__":
+def train(train_set, make, epochs=10):
+    """The mean loss of every epoch."""
     minigrad.manual_seed(0)
-    train, held_out = data.stratified_split(data.load_digits(), fraction=0.2, seed=0)
     model = nn.MLP([64, 64, 10])
-    optimizer = SlowSGD(model.parameters())
-    for _ in range(10):
-        for x, y in data.DataLoader(train, batch_size=32, shuffle=True, seed=0):
+    optimizer, losses = make(model.parameters()), []
+    for _ in range(epochs):
+        loader, total = data.DataLoader(train_set, batch_size=32, shuffle=True), 0.0
+        for x, y in loader:
             optimizer.zero_grad()
-            nn.functional.cross_entropy(model(x), y).backward()
+            loss = nn.functional.cross_entropy(model(x), y)
+            loss.backward()
             optimizer.step()
-    with minigrad.no_grad():
-        right = model(minigrad.Tensor(held_out.features)).argmax(axis=1) == minigrad.Tensor(held_out.labels)
-    print(f"{right.mean().item():.1%} of the digits held out")
-    print(optimizer.plan())
+            total += loss.item()
+        losses.append(total / len(loader))
+    return optimizer, losses
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Train with an optimizer of one's own, and print its plan.")
+    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where the picture goes")
+    path = parser.parse_args().output / "your_own_optimizer.png"
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    makers = {
+        "SGD, rate 0.1": (lambda p: optim.SGD(p, lr=0.1), "#000000", "o:"),
+        "SlowSGD, rate 0.1": (SlowSGD, "#D55E00", "^-"),
+        "SGD, rate 0.3": (lambda p: optim.SGD(p, lr=0.3), "#0072B2", "s--"),  # as long a step, without the average
+    }
+    for name, (make, colour, style) in makers.items():
+        optimizer, losses = train(data.load_digits(), make)
+        axes.plot(range(1, 1 + len(losses)), losses, style, color=colour, label=name)
+        print(f"{name:18} loss of epoch 1: {losses[0]:.3f}, of epoch {len(losses)}: {losses[-1]:.3f}")
+        if isinstance(optimizer, SlowSGD):
+            plan = optimizer.plan()
+    axes.set(xlabel="epoch", ylabel="mean loss", yscale="log", title="Is it more than a larger learning rate?")
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=120)
+    print(f"Drawn to {path}. This is how SlowSGD runs:\n\n{plan}")
