@@ -79,8 +79,14 @@ def draw(results, path):
         paths.set(xlim=(-2.2, 2.2), ylim=(-1.2, 2.2), xlabel="x", ylabel="y")
         paths.set_title(f"{title}: from dot to star, each at its best rate")
         paths.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False, fontsize=9)
-        ends.set(xscale="log", yscale="log", xlabel="learning rate", ylabel=f"value after {STEPS} steps")
-        ends.set_title("Every rate that was tried; where a line ends, larger rates climb")
+        ends.set(
+            xscale="log",
+            yscale="log",
+            ylim=(1e-12 if minimum == (0, 0) else 1e-2, 100),
+            xlabel="learning rate",
+            ylabel=f"value after {STEPS} steps",
+        )
+        ends.set_title("Every rate tried; where a line ends, larger ones climb")
         ends.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
 

@@ -40,7 +40,7 @@ def draw(path):
     titles = (
         "The value: the smaller b, the sharper",
         "The slope: from 0 to 1",
-        "The slope of the slope: most at the corner",
+        "Its slope: largest at the corner",
     )
     for axes, title in zip(figure.subplots(1, 3), titles, strict=True):
         axes.set(title=title, xlabel="x")
