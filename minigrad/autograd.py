@@ -41,9 +41,9 @@ def grad(
             missing, or the graph was freed or changed in place.
         ValueError: if a gradient has not its output's shape, or there are not as many as outputs.
 
-    >>> x = minigrad.tensor(3.0, requires_grad=True)  # doctest: +SKIP
-    >>> (slope,) = grad(x**3, x, create_graph=True)
-    >>> grad(slope, x)
+    >>> x = minigrad.tensor(3.0, requires_grad=True)
+    >>> (slope,) = minigrad.grad(x**3, x, create_graph=True)
+    >>> minigrad.grad(slope, x)
     (tensor(18.),)
     """
     outputs, inputs = _tensors("outputs", outputs), _tensors("inputs", inputs)

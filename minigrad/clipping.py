@@ -151,6 +151,14 @@ def by_norm(max_norm: float, scope: str, order: float = 2.0, *, nonfinite: str =
 
     Raises:
         ValueError: for a threshold that is not above 0, or an unknown scope or policy.
+
+    >>> weight = nn.Parameter([0.0, 0.0])
+    >>> weight.grad = minigrad.tensor([3.0, 4.0])
+    >>> optimizer = optim.SGD([weight], lr=1.0, clip=clipping.by_norm(1.0, scope="tensor"))
+    >>> optimizer.step()
+    >>> weight
+    Parameter (weight):
+    [-0.5999999 , -0.79999983]
     """
     _check_positive("max_norm", max_norm)
     taken = norm("update", scope, order, name="clip_norm", nonfinite=nonfinite)
@@ -161,6 +169,16 @@ def by_global_norm(max_norm: float, order: float = 2.0, *, nonfinite: str = "rai
     """Shorten the whole gradient to a norm of at most ``max_norm``; see `by_norm`.
 
     Reference: Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", ICML 2013.
+
+    >>> weight = nn.Parameter([0.0, 0.0])
+    >>> weight.grad = minigrad.tensor([3.0, 4.0])
+    >>> optimizer = optim.SGD([weight], lr=1.0, clip=clipping.by_global_norm(1.0))
+    >>> optimizer.step()
+    >>> weight
+    Parameter (weight):
+    [-0.5999999 , -0.79999983]
+    >>> optimizer.clip_reports()[0].norm_before
+    array([5.])
     """
     return by_norm(max_norm, "global", order, nonfinite=nonfinite)
 
@@ -172,6 +190,14 @@ def by_value(low: float, high: float | None = None) -> Clip:
 
     Raises:
         ValueError: for a single number that is not above 0, or bounds in the wrong order.
+
+    >>> weight = nn.Parameter([0.0, 0.0])
+    >>> weight.grad = minigrad.tensor([3.0, 4.0])
+    >>> optimizer = optim.SGD([weight], lr=1.0, clip=clipping.by_value(1.0))
+    >>> optimizer.step()
+    >>> weight
+    Parameter (weight):
+    [-1., -1.]
     """
     if high is None:
         _check_positive("clip_value", low)
@@ -204,6 +230,14 @@ def adaptive(
 
     Reference: Brock, De, Smith and Simonyan, "High-performance large-scale image recognition without normalization",
     ICML 2021.
+
+    >>> weight = nn.Parameter([[3.0, 4.0]])  # one unit, of norm 5
+    >>> weight.grad = minigrad.tensor([[30.0, 40.0]])
+    >>> optimizer = optim.SGD([weight], lr=1.0, clip=clipping.adaptive(0.1))
+    >>> optimizer.step()
+    >>> weight  # moved by a tenth of its norm
+    Parameter (weight):
+    [[2.7, 3.6]]
     """
     _check_positive("clip_factor", clip_factor)
     _check_positive("eps", eps)
@@ -268,6 +302,13 @@ def clip_grad_norm_(
         FloatingPointError: for a norm that is not finite.
         ValueError: for a threshold that is not above 0.
         TypeError: for something that is no tensor.
+
+    >>> weight = nn.Parameter([0.0, 0.0])
+    >>> weight.grad = minigrad.tensor([3.0, 4.0])
+    >>> clipping.clip_grad_norm_([weight], max_norm=1.0)
+    tensor(5., dtype=float64)
+    >>> weight.grad
+    tensor([0.5999999 , 0.79999983])
     """
     policy = "raise" if error_if_nonfinite else "propagate"
     layout = _clip_in_place(parameters, by_norm(max_norm, scope, norm_type, nonfinite=policy))
@@ -278,7 +319,14 @@ def clip_grad_norm_(
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
-    """Clamp the gradients in place to [-clip_value, clip_value], as ``torch.nn.utils.clip_grad_value_``."""
+    """Clamp the gradients in place to [-clip_value, clip_value], as ``torch.nn.utils.clip_grad_value_``.
+
+    >>> weight = nn.Parameter([0.0, 0.0])
+    >>> weight.grad = minigrad.tensor([3.0, 4.0])
+    >>> clipping.clip_grad_value_([weight], 3.5)
+    >>> weight.grad
+    tensor([3. , 3.5])
+    """
     _clip_in_place(parameters, by_value(clip_value))
 
 
@@ -297,6 +345,12 @@ def adaptive_clip_grad_(
         ValueError: for a ``norm_type`` other than 2, a factor that is not above 0, or an excluded name that no
             parameter has.
         FloatingPointError: for a norm that is not finite, before any gradient has changed.
+
+    >>> weight = nn.Parameter([[3.0, 4.0]])
+    >>> weight.grad = minigrad.tensor([[30.0, 40.0]])
+    >>> clipping.adaptive_clip_grad_([weight], clip_factor=0.1)
+    >>> weight.grad
+    tensor([[0.29999998, 0.39999998]])
     """
     if norm_type != 2:
         raise ValueError(f"adaptive_clip_grad_: the method is defined for the 2-norm, not for order {norm_type!r}")

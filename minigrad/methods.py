@@ -349,7 +349,8 @@ class Methods(Traced):
         The tensor itself where there is nothing to do. A copy is recorded: the gradient comes back to this device.
 
         >>> x.to("cuda")  # doctest: +SKIP
-        >>> x.to("cuda", np.float64), x.to(device="cuda", dtype=np.float64), x.to(weight)
+        >>> minigrad.ones(2).to(np.float64)
+        tensor([1., 1.], dtype=float64)
 
         Raises:
             minigrad.gpu.DeviceError: for a GPU where there is none to use; it says why.

@@ -102,9 +102,11 @@ class _GradMode(Block):
 class set_grad_enabled(_GradMode):  # noqa: N801 - named as in PyTorch
     """Record operations, or not, in this thread: from now on as a statement, or within a ``with`` block or function.
 
-    >>> set_grad_enabled(False)  # doctest: +SKIP
-    >>> with set_grad_enabled(True):  # doctest: +SKIP
-    ...     loss = model(x)
+    >>> x = minigrad.ones(2, requires_grad=True)
+    >>> with minigrad.set_grad_enabled(False):
+    ...     y = 2 * x
+    >>> y.requires_grad
+    False
     """
 
     def __init__(self, enabled: bool) -> None:

@@ -48,6 +48,9 @@ def load(name: str) -> Dataset:
 
     Raises:
         ValueError: if there is none of that name; it suggests the nearest.
+
+    >>> data.load("moons")
+    <dataset moons: features float32 (200, 2), labels int64 (200,)>
     """
     if name not in DATASETS:
         raise ValueError("data.load: " + unknown("dataset", name, DATASETS))

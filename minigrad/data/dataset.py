@@ -29,6 +29,13 @@ class Dataset:
     Raises:
         ValueError: if the two differ in their number of rows, or hold NaN or infinity; it names the first place.
         TypeError: if they are not numeric.
+
+    >>> points = data.Dataset([[0.0, 1.0], [1.0, 0.0]], [0, 1])
+    >>> points
+    <dataset dataset: features float32 (2, 2), labels int64 (2,)>
+    >>> features, label = points[1]
+    >>> features
+    array([1., 0.], dtype=float32)
     """
 
     features: Array

@@ -20,6 +20,12 @@ def load_digits() -> Dataset:
     Returns:
         A dataset with float32 features of shape (1797, 64), the pixels row by row from 0 (paper) to 1 (ink), and
         int64 labels of shape (1797,).
+
+    >>> digits = data.load_digits()
+    >>> digits
+    <dataset digits: features float32 (1797, 64), labels int64 (1797,)>
+    >>> digits.classes
+    10
     """
     with (
         resources.files(__package__).joinpath("digits.npz").open("rb") as file,

@@ -22,7 +22,11 @@ Array = npt.NDArray[np.float64]
 
 
 def moons(samples: int = 200, noise: float = 0.1, seed: int = 0) -> Dataset:
-    """Two half circles that reach into each other: (cos t, sin t) and (1 - cos t, 1/2 - sin t), 0 <= t <= pi."""
+    """Two half circles that reach into each other: (cos t, sin t) and (1 - cos t, 1/2 - sin t), 0 <= t <= pi.
+
+    >>> data.moons(samples=300)
+    <dataset moons: features float32 (300, 2), labels int64 (300,)>
+    """
     _check("moons", samples, noise, classes=2)
     upper, lower = (np.linspace(0, math.pi, size) for size in _sizes(samples, 2))
     points = [_points(np.cos(upper), np.sin(upper)), _points(1 - np.cos(lower), 0.5 - np.sin(lower))]
@@ -30,7 +34,11 @@ def moons(samples: int = 200, noise: float = 0.1, seed: int = 0) -> Dataset:
 
 
 def circles(samples: int = 200, noise: float = 0.05, seed: int = 0, factor: float = 0.5) -> Dataset:
-    """Two circles around the origin: radius 1 (class 0) and radius ``factor`` (class 1)."""
+    """Two circles around the origin: radius 1 (class 0) and radius ``factor`` (class 1).
+
+    >>> data.circles(samples=300)
+    <dataset circles: features float32 (300, 2), labels int64 (300,)>
+    """
     _check("circles", samples, noise, classes=2)
     if not 0 < factor < 1:
         raise ValueError(f"circles: factor is the inner radius, between 0 and 1, not {factor}")
@@ -42,7 +50,11 @@ def circles(samples: int = 200, noise: float = 0.05, seed: int = 0, factor: floa
 
 
 def spirals(samples: int = 300, noise: float = 0.02, seed: int = 0, classes: int = 3, turns: float = 0.75) -> Dataset:
-    """Arms of a spiral: class k of K at radius r has angle 2 pi (k / K + ``turns`` r), with r from 0.05 to 1."""
+    """Arms of a spiral: class k of K at radius r has angle 2 pi (k / K + ``turns`` r), with r from 0.05 to 1.
+
+    >>> data.spirals(classes=3)
+    <dataset spirals: features float32 (300, 2), labels int64 (300,)>
+    """
     _check("spirals", samples, noise, classes)
     points = []
     for label, size in enumerate(_sizes(samples, classes)):
@@ -53,7 +65,11 @@ def spirals(samples: int = 300, noise: float = 0.02, seed: int = 0, classes: int
 
 
 def blobs(samples: int = 300, noise: float = 0.15, seed: int = 0, classes: int = 3) -> Dataset:
-    """Normal clouds around centres on the unit circle: class k of K around the angle 2 pi k / K."""
+    """Normal clouds around centres on the unit circle: class k of K around the angle 2 pi k / K.
+
+    >>> data.blobs(classes=4)
+    <dataset blobs: features float32 (300, 2), labels int64 (300,)>
+    """
     _check("blobs", samples, noise, classes)
     points = []
     for label, size in enumerate(_sizes(samples, classes)):
@@ -63,7 +79,11 @@ def blobs(samples: int = 300, noise: float = 0.15, seed: int = 0, classes: int =
 
 
 def xor(samples: int = 200, noise: float = 0.15, seed: int = 0) -> Dataset:
-    """Normal clouds around the corners (+-1, +-1): class 0 where the signs agree, class 1 where they differ."""
+    """Normal clouds around the corners (+-1, +-1): class 0 where the signs agree, class 1 where they differ.
+
+    >>> data.xor()
+    <dataset xor: features float32 (200, 2), labels int64 (200,)>
+    """
     _check("xor", samples, noise, classes=2)
     corners = (np.array([[1.0, 1.0], [-1.0, -1.0]]), np.array([[1.0, -1.0], [-1.0, 1.0]]))
     points = [corner[np.arange(size) % 2] for corner, size in zip(corners, _sizes(samples, 2), strict=True)]
@@ -84,6 +104,9 @@ def curve(name: str = "sine", samples: int = 200, noise: float = 0.05, seed: int
 
     ``name`` picks f: ``line`` x/2, ``cubic`` x^3 - x/2, ``sine`` sin(pi x), ``sinc`` sin(4 pi x) / (4 pi x),
     ``step`` -1/2 below 0 and 1/2 from 0 on.
+
+    >>> data.curve("sinc", samples=100)
+    <dataset sinc: features float32 (100, 1), labels float32 (100, 1)>
     """
     if name not in CURVES:
         raise ValueError("curve: " + unknown("curve", name, CURVES))

@@ -35,8 +35,9 @@ class DataLoader:
         TypeError: if ``dataset`` is not a `Dataset`.
         ValueError: if the dataset is empty, the batch size not positive, or every batch would be dropped.
 
-    >>> for features, labels in DataLoader(load_digits(), batch_size=32, shuffle=True, seed=0):
-    ...     pass
+    >>> loader = data.DataLoader(data.load_digits(), batch_size=500, shuffle=True, seed=0)
+    >>> [features.shape for features, labels in loader]
+    [(500, 64), (500, 64), (500, 64), (297, 64)]
     """
 
     @named_arguments

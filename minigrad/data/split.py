@@ -22,6 +22,10 @@ def stratified_split(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> 
     Raises:
         ValueError: if the fraction is not between 0 and 1, if the dataset is empty, if its labels are no class
             numbers, or if a class would be missing from one of the parts.
+
+    >>> train, held_out = data.stratified_split(data.load_digits(), fraction=0.2, seed=0)
+    >>> len(train), len(held_out)
+    (1438, 359)
     """
     if not 0 < fraction < 1:
         raise ValueError(f"stratified_split: fraction must be between 0 and 1, not {fraction}")

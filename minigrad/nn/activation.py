@@ -11,7 +11,11 @@ from .module import Module
 
 
 class Identity(Module):
-    """Returns its input."""
+    """Returns its input.
+
+    >>> nn.Identity()(minigrad.tensor([-1.0, 2.0]))
+    tensor([-1.,  2.])
+    """
 
     def forward(self, x: Any) -> Any:
         """Return ``x``."""
@@ -19,7 +23,11 @@ class Identity(Module):
 
 
 class ReLU(Module):
-    """max(x, 0); the gradient at 0 is 0."""
+    """max(x, 0); the gradient at 0 is 0.
+
+    >>> nn.ReLU()(minigrad.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
 
     def forward(self, x: Any) -> Tensor:
         """Apply the function."""
@@ -27,7 +35,11 @@ class ReLU(Module):
 
 
 class ReLU6(Module):
-    """min(max(x, 0), 6); the gradient at 0 and 6 is 0, as in PyTorch."""
+    """min(max(x, 0), 6); the gradient at 0 and 6 is 0, as in PyTorch.
+
+    >>> nn.ReLU6()(minigrad.tensor([-1.0, 8.0]))
+    tensor([0., 6.])
+    """
 
     def forward(self, x: Any) -> Tensor:
         """Apply the function."""
@@ -35,7 +47,11 @@ class ReLU6(Module):
 
 
 class LeakyReLU(Module):
-    """x where it is positive, ``negative_slope`` · x elsewhere."""
+    """x where it is positive, ``negative_slope`` · x elsewhere.
+
+    >>> nn.LeakyReLU(0.1)(minigrad.tensor([-1.0, 2.0]))
+    tensor([-0.1,  2. ])
+    """
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         self.negative_slope = float(negative_slope)
@@ -50,7 +66,11 @@ class LeakyReLU(Module):
 
 
 class ELU(Module):
-    """x where it is positive, ``alpha`` · (eˣ − 1) elsewhere: Clevert et al. 2015, arXiv 1511.07289."""
+    """x where it is positive, ``alpha`` · (eˣ − 1) elsewhere: Clevert et al. 2015, arXiv 1511.07289.
+
+    >>> nn.ELU()(minigrad.tensor([-1.0, 2.0]))
+    tensor([-0.63212055,  2.        ])
+    """
 
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = float(alpha)
@@ -65,7 +85,11 @@ class ELU(Module):
 
 
 class GELU(Module):
-    """x · Φ(x), exactly (``approximate="none"``) or with the ``"tanh"`` form: Hendrycks et al., arXiv 1606.08415."""
+    """x · Φ(x), exactly (``approximate="none"``) or with the ``"tanh"`` form: Hendrycks et al., arXiv 1606.08415.
+
+    >>> nn.GELU()(minigrad.tensor([-1.0, 2.0]))
+    tensor([-0.15865526,  1.9544997 ])
+    """
 
     def __init__(self, approximate: str = "none") -> None:
         check_approximate("GELU", approximate)
@@ -81,7 +105,11 @@ class GELU(Module):
 
 
 class SiLU(Module):
-    """x · σ(x), also called swish."""
+    """x · σ(x), also called swish.
+
+    >>> nn.SiLU()(minigrad.tensor([-1.0, 2.0]))
+    tensor([-0.2689414,  1.761594 ])
+    """
 
     def forward(self, x: Any) -> Tensor:
         """Apply the function."""
@@ -89,7 +117,11 @@ class SiLU(Module):
 
 
 class Sigmoid(Module):
-    """σ(x) = 1 / (1 + e⁻ˣ)."""
+    """σ(x) = 1 / (1 + e⁻ˣ).
+
+    >>> nn.Sigmoid()(minigrad.tensor([0.0, 2.0]))
+    tensor([0.5     , 0.880797])
+    """
 
     def forward(self, x: Any) -> Tensor:
         """Apply the function."""
@@ -97,7 +129,11 @@ class Sigmoid(Module):
 
 
 class Tanh(Module):
-    """tanh(x)."""
+    """tanh(x).
+
+    >>> nn.Tanh()(minigrad.tensor([0.0, 2.0]))
+    tensor([0.       , 0.9640276])
+    """
 
     def forward(self, x: Any) -> Tensor:
         """Apply the function."""
@@ -105,7 +141,11 @@ class Tanh(Module):
 
 
 class Softplus(Module):
-    """log(1 + exp(β x)) / β, and x itself where β x is above ``threshold``."""
+    """log(1 + exp(β x)) / β, and x itself where β x is above ``threshold``.
+
+    >>> nn.Softplus()(minigrad.tensor([0.0, 2.0]))
+    tensor([0.6931472, 2.126928 ])
+    """
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         check_positive("Softplus", beta=beta)
@@ -122,7 +162,11 @@ class Softplus(Module):
 
 
 class Softmax(Module):
-    """exp(xᵢ) / Σⱼ exp(xⱼ) along ``axis`` (NumPy's word for PyTorch's ``dim``)."""
+    """exp(xᵢ) / Σⱼ exp(xⱼ) along ``axis`` (NumPy's word for PyTorch's ``dim``).
+
+    >>> nn.Softmax()(minigrad.tensor([0.0, 0.0]))
+    tensor([0.5, 0.5])
+    """
 
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis
@@ -137,7 +181,11 @@ class Softmax(Module):
 
 
 class LogSoftmax(Module):
-    """xᵢ − log Σⱼ exp(xⱼ) along ``axis`` (NumPy's word for PyTorch's ``dim``)."""
+    """xᵢ − log Σⱼ exp(xⱼ) along ``axis`` (NumPy's word for PyTorch's ``dim``).
+
+    >>> nn.LogSoftmax()(minigrad.tensor([0.0, 0.0]))
+    tensor([-0.6931472, -0.6931472])
+    """
 
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis

@@ -110,7 +110,12 @@ class Sequential(_Numbered):
 
 
 class ModuleList(_Numbered):
-    """A list of modules, registered under their numbers. It computes nothing itself."""
+    """A list of modules, registered under their numbers. It computes nothing itself.
+
+    >>> layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
+    >>> [name for name, _ in layers.named_parameters()][:2]
+    ['0.weight', '0.bias']
+    """
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         self.extend(modules)
@@ -152,6 +157,10 @@ class MLP(Sequential):
 
     Raises:
         ValueError: for fewer than two sizes, sizes that are not positive, or an unknown name.
+
+    >>> model = nn.MLP([64, 32, 10])
+    >>> [(name, p.shape) for name, p in model.named_parameters()]
+    [('0.weight', (32, 64)), ('0.bias', (32,)), ('2.weight', (10, 32)), ('2.bias', (10,))]
     """
 
     def __init__(

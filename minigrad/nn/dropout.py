@@ -20,6 +20,12 @@ class Dropout(Module):
 
     Raises:
         ValueError: for ``p`` outside [0, 1].
+
+    >>> layer = nn.Dropout(0.5)
+    >>> sorted(set(layer(minigrad.ones(100)).tolist()))
+    [0.0, 2.0]
+    >>> layer.eval()(minigrad.ones(3))
+    tensor([1., 1., 1.])
     """
 
     def __init__(self, p: float = 0.5) -> None:

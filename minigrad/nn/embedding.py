@@ -31,6 +31,10 @@ class Embedding(Module):
         ValueError: for sizes that are not positive, or a ``padding_idx`` that is no row.
         TypeError: for an input that is not integer.
         IndexError: for an index that is no row.
+
+    >>> layer = nn.Embedding(10, 3)
+    >>> layer(minigrad.tensor([[1, 2], [4, 5]])).shape
+    (2, 2, 3)
     """
 
     weight: Parameter

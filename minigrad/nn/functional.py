@@ -73,26 +73,42 @@ __all__ = [
 
 @named_arguments
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
-    """x where it is positive, ``negative_slope`` · x elsewhere."""
+    """x where it is positive, ``negative_slope`` · x elsewhere.
+
+    >>> nn.functional.leaky_relu(minigrad.tensor([-1.0, 2.0]), 0.1)
+    tensor([-0.1,  2. ])
+    """
     return activation.leaky_relu(x, negative_slope=negative_slope)
 
 
 @named_arguments
 def elu(x: Any, alpha: float = 1.0) -> Any:
-    """x where it is positive, ``alpha`` · (eˣ − 1) elsewhere."""
+    """x where it is positive, ``alpha`` · (eˣ − 1) elsewhere.
+
+    >>> nn.functional.elu(minigrad.tensor([-1.0, 2.0]))
+    tensor([-0.63212055,  2.        ])
+    """
     return activation.elu(x, alpha=alpha)
 
 
 @named_arguments
 def gelu(x: Any, approximate: str = "none") -> Any:
-    """x · Φ(x), exactly (``"none"``) or with the ``"tanh"`` form."""
+    """x · Φ(x), exactly (``"none"``) or with the ``"tanh"`` form.
+
+    >>> nn.functional.gelu(minigrad.tensor([-1.0, 2.0]))
+    tensor([-0.15865526,  1.9544997 ])
+    """
     check_approximate("gelu", approximate)
     return activation.gelu(x, approximate=approximate)
 
 
 @named_arguments
 def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
-    """log(1 + exp(β x)) / β, and x itself where β x is above ``threshold``, as in PyTorch."""
+    """log(1 + exp(β x)) / β, and x itself where β x is above ``threshold``, as in PyTorch.
+
+    >>> nn.functional.softplus(minigrad.tensor([0.0, 2.0]))
+    tensor([0.6931472, 2.126928 ])
+    """
     check_positive("softplus", beta=beta)
     scaled = x if beta == 1.0 else x * beta
     out = activation.softplus(scaled)
@@ -101,13 +117,22 @@ def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
 
 @named_arguments
 def softmax(x: Any, axis: int = -1) -> Any:
-    """exp(xᵢ) / Σⱼ exp(xⱼ) along ``axis``."""
+    """exp(xᵢ) / Σⱼ exp(xⱼ) along ``axis``.
+
+    >>> nn.functional.softmax(minigrad.tensor([[0.0, 0.0], [0.0, 1000.0]]))
+    tensor([[0.5, 0.5],
+            [0. , 1. ]])
+    """
     return neural.softmax(x, axis=axis)
 
 
 @named_arguments
 def log_softmax(x: Any, axis: int = -1) -> Any:
-    """xᵢ − log Σⱼ exp(xⱼ) along ``axis``."""
+    """xᵢ − log Σⱼ exp(xⱼ) along ``axis``.
+
+    >>> nn.functional.log_softmax(minigrad.tensor([0.0, 0.0]))
+    tensor([-0.6931472, -0.6931472])
+    """
     return neural.log_softmax(x, axis=axis)
 
 
@@ -120,6 +145,9 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
 
     Raises:
         ValueError: for an axis that is out of range, or a start behind the end.
+
+    >>> nn.functional.flatten(minigrad.ones(2, 3, 4), start_dim=1).shape
+    (2, 12)
     """
     ndim = max(len(x.shape), 1)
     for name, axis in (("start_dim", start_dim), ("end_dim", end_dim)):
@@ -138,6 +166,9 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
 
     Raises:
         ValueError: for ``p`` outside [0, 1].
+
+    >>> nn.functional.dropout(minigrad.ones(3), p=0.5, training=False)
+    tensor([1., 1., 1.])
     """
     check_probability("dropout", p)
     if not training or p == 0:
@@ -155,6 +186,10 @@ def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Any:
     Raises:
         TypeError: for indices that are not integers.
         IndexError: for an index that is no row.
+
+    >>> nn.functional.embedding([2, 0], minigrad.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
+    tensor([[5., 6.],
+            [1., 2.]])
     """
     if not isinstance(indices, Tensor):
         indices = devices.namespace(indices if devices.is_array(indices) else weight).asarray(indices)
@@ -166,14 +201,22 @@ def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Any:
 
 @named_arguments
 def layer_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
-    """(x − mean) / √(var + eps) · weight + bias over the last axes, of sizes ``normalized_shape``."""
+    """(x − mean) / √(var + eps) · weight + bias over the last axes, of sizes ``normalized_shape``.
+
+    >>> nn.functional.layer_norm(minigrad.tensor([[1.0, 3.0]]), (2,))
+    tensor([[-0.999995,  0.999995]])
+    """
     check_features("layer_norm", x, tuple(normalized_shape))
     return neural.layer_norm(x, weight, bias, ndim=len(normalized_shape), eps=eps)
 
 
 @named_arguments
 def rms_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
-    """x / √(mean(x²) + eps) · weight over the last axes; ``eps`` is by default the machine epsilon of the dtype."""
+    """x / √(mean(x²) + eps) · weight over the last axes; ``eps`` is by default the machine epsilon of the dtype.
+
+    >>> nn.functional.rms_norm(minigrad.tensor([[1.0, 7.0]]), (2,))
+    tensor([[0.2, 1.4]])
+    """
     check_features("rms_norm", x, tuple(normalized_shape))
     return neural.rms_norm(x, weight, ndim=len(normalized_shape), eps=eps)
 
@@ -196,6 +239,10 @@ def batch_norm(
 
     Raises:
         ValueError: in training for a batch of one value per feature, otherwise if there are no running statistics.
+
+    >>> nn.functional.batch_norm(minigrad.tensor([[1.0], [3.0]]), None, None, training=True)
+    tensor([[-0.999995],
+            [ 0.999995]])
     """
     check_input("batch_norm", x)
     axes = (0, *range(2, len(x.shape)))

@@ -33,6 +33,10 @@ class Linear(Module):
     Raises:
         ValueError: for sizes that are not positive, or input whose last axis is not ``in_features``.
         TypeError: for integer input.
+
+    >>> layer = nn.Linear(3, 2)
+    >>> layer(minigrad.ones(5, 3)).shape
+    (5, 2)
     """
 
     weight: Parameter
@@ -77,7 +81,11 @@ class Linear(Module):
 
 
 class Flatten(Module):
-    """The axes from ``start_dim`` to ``end_dim``, both included, as one: ``(N, 8, 8)`` becomes ``(N, 64)``."""
+    """The axes from ``start_dim`` to ``end_dim``, both included, as one: ``(N, 8, 8)`` becomes ``(N, 64)``.
+
+    >>> nn.Flatten()(minigrad.ones(5, 8, 8)).shape
+    (5, 64)
+    """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         self.start_dim = start_dim

@@ -43,6 +43,9 @@ def cross_entropy(
         ValueError: if the shapes do not fit, or the mean of nothing is asked for (an empty batch, all ignored).
         IndexError: for a class number out of range.
         TypeError: for scores that are not floating.
+
+    >>> nn.functional.cross_entropy(minigrad.tensor([[0.0, 0.0]]), minigrad.tensor([1]))
+    tensor(0.6931472)
     """
     check_input("cross_entropy", x)
     if not 0.0 <= label_smoothing <= 1.0:
@@ -99,7 +102,11 @@ def _soft_cross_entropy(
 
 @named_arguments
 def nll_loss(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
-    """−weight_t · x_t for log-probabilities ``x`` and class numbers t; arguments as for `cross_entropy`."""
+    """−weight_t · x_t for log-probabilities ``x`` and class numbers t; arguments as for `cross_entropy`.
+
+    >>> nn.functional.nll_loss(minigrad.tensor([[-3.0, -0.5]]), minigrad.tensor([1]))
+    tensor(0.5)
+    """
     check_input("nll_loss", x)
     target = _as_operand(target)
     weight = _class_weight("nll_loss", weight, x)
@@ -118,6 +125,9 @@ def binary_cross_entropy_with_logits(
         weight: a factor per element, broadcast to that shape.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         pos_weight: a factor of the positive term, broadcast to that shape.
+
+    >>> nn.functional.binary_cross_entropy_with_logits(minigrad.tensor([0.0]), minigrad.tensor([1.0]))
+    tensor(0.6931472)
     """
     check_input("binary_cross_entropy_with_logits", x)
     return primitives.binary_cross_entropy_with_logits(
@@ -131,6 +141,9 @@ def binary_cross_entropy(x: Any, target: Any, weight: Any = None, reduction: str
 
     Raises:
         ValueError: for ``x`` outside [0, 1]; logits belong to `binary_cross_entropy_with_logits`.
+
+    >>> nn.functional.binary_cross_entropy(minigrad.tensor([0.5]), minigrad.tensor([1.0]))
+    tensor(0.6931472)
     """
     check_input("binary_cross_entropy", x)
     return primitives.binary_cross_entropy(x, _as_operand(target), _as_factor(weight, x), reduction=reduction)
@@ -138,25 +151,41 @@ def binary_cross_entropy(x: Any, target: Any, weight: Any = None, reduction: str
 
 @named_arguments
 def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
-    """(x − t)²; shapes must be equal."""
+    """(x − t)²; shapes must be equal.
+
+    >>> nn.functional.mse_loss(minigrad.tensor([1.0, 3.0]), minigrad.tensor([1.0, 1.0]))
+    tensor(2.)
+    """
     return primitives.mse_loss(x, _as_operand(target), reduction=reduction)
 
 
 @named_arguments
 def l1_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
-    """|x − t|; shapes must be equal."""
+    """|x − t|; shapes must be equal.
+
+    >>> nn.functional.l1_loss(minigrad.tensor([1.0, 3.0]), minigrad.tensor([1.0, 1.0]))
+    tensor(1.)
+    """
     return primitives.l1_loss(x, _as_operand(target), reduction=reduction)
 
 
 @named_arguments
 def huber_loss(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
-    """½ (x − t)² where |x − t| ≤ ``delta``, ``delta`` (|x − t| − ½ delta) elsewhere; shapes must be equal."""
+    """½ (x − t)² where |x − t| ≤ ``delta``, ``delta`` (|x − t| − ½ delta) elsewhere; shapes must be equal.
+
+    >>> nn.functional.huber_loss(minigrad.tensor([1.0, 3.0]), minigrad.tensor([1.0, 1.0]))
+    tensor(0.75)
+    """
     return primitives.huber_loss(x, _as_operand(target), delta=delta, reduction=reduction)
 
 
 @named_arguments
 def smooth_l1_loss(x: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
-    """½ (x − t)² / ``beta`` where |x − t| < ``beta``, |x − t| − ½ beta elsewhere; shapes must be equal."""
+    """½ (x − t)² / ``beta`` where |x − t| < ``beta``, |x − t| − ½ beta elsewhere; shapes must be equal.
+
+    >>> nn.functional.smooth_l1_loss(minigrad.tensor([1.0, 3.0]), minigrad.tensor([1.0, 1.0]))
+    tensor(0.75)
+    """
     if beta < 0:
         raise ValueError(f"smooth_l1_loss: beta must not be negative, got {beta}")
     return primitives.smooth_l1_loss(x, _as_operand(target), beta=beta, reduction=reduction)

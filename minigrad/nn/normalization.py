@@ -38,6 +38,10 @@ class LayerNorm(Module):
 
     Raises:
         ValueError: for sizes that are not positive, or input whose last axes differ from ``normalized_shape``.
+
+    >>> nn.LayerNorm(2)(minigrad.tensor([[1.0, 3.0], [0.0, 10.0]]))
+    tensor([[-0.999995  ,  0.999995  ],
+            [-0.99999976,  0.99999976]], made by layer_norm)
     """
 
     weight: Parameter | None
@@ -86,6 +90,9 @@ class RMSNorm(Module):
 
     Raises:
         ValueError: for sizes that are not positive, or input whose last axes differ from ``normalized_shape``.
+
+    >>> nn.RMSNorm(2)(minigrad.tensor([[1.0, 7.0]]))
+    tensor([[0.2, 1.4]], made by rms_norm)
     """
 
     weight: Parameter | None
@@ -140,6 +147,10 @@ class BatchNorm1d(Module):
 
     Raises:
         ValueError: for another shape, or in training for a batch of one value per feature, which has no variance.
+
+    >>> nn.BatchNorm1d(1)(minigrad.tensor([[1.0], [3.0]]))
+    tensor([[-0.999995],
+            [ 0.999995]], made by add)
     """
 
     weight: Parameter | None

@@ -195,6 +195,11 @@ class RNN(_Recurrent):
     Raises:
         ValueError: for sizes that are not positive, unknown names, or input or states of the wrong shape.
         TypeError: for integer input.
+
+    >>> layer = nn.RNN(3, 8)
+    >>> output, h = layer(minigrad.ones(5, 2, 3))  # 5 steps of 2 sequences
+    >>> output.shape, h.shape
+    ((5, 2, 8), (1, 2, 8))
     """
 
     gates = 1
@@ -243,6 +248,11 @@ class GRU(_Recurrent):
         r = σ(aᵢ_r + aₕ_r)    z = σ(aᵢ_z + aₕ_z)    n = tanh(aᵢ_n + r · aₕ_n)    hₜ = (1 − z) · n + z · hₜ₋₁
 
     Shapes, names and other arguments are those of `RNN`.
+
+    >>> layer = nn.GRU(3, 8)
+    >>> output, h = layer(minigrad.ones(5, 2, 3))  # 5 steps of 2 sequences
+    >>> output.shape, h.shape
+    ((5, 2, 8), (1, 2, 8))
     """
 
     gates = 3
@@ -274,6 +284,11 @@ class LSTM(_Recurrent):
         cₜ = σ(a_f) · cₜ₋₁ + σ(a_i) · tanh(a_g)    hₜ = σ(a_o) · tanh(cₜ)
 
     Shapes, names and other arguments are those of `RNN`; there are two states, h and c.
+
+    >>> layer = nn.LSTM(3, 8)
+    >>> output, (h, c) = layer(minigrad.ones(5, 2, 3))  # 5 steps of 2 sequences
+    >>> output.shape, h.shape
+    ((5, 2, 8), (1, 2, 8))
     """
 
     gates = 4

@@ -116,7 +116,8 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     A label that the output lacks is summed over; one that an operand repeats takes its diagonal; ``...`` stands for
     axes that broadcast. Without ``->`` the output has the labels that occur once, in alphabetical order.
 
-    >>> einsum("ij,jk->ik", a, b)  # doctest: +SKIP
+    >>> minigrad.einsum("ij,j->i", minigrad.tensor([[1.0, 2.0], [3.0, 4.0]]), minigrad.tensor([1.0, 10.0]))
+    tensor([21., 43.])
 
     Raises:
         ValueError: if the subscripts do not fit the operands.

@@ -41,6 +41,14 @@ class AdaBelief(Optimizer):
 
     Reference: Zhuang et al., "AdaBelief optimizer: adapting stepsizes by the belief in observed gradients", NeurIPS
     2020, algorithm 2.
+
+    >>> weight = nn.Parameter([1.0, 2.0])
+    >>> optimizer = optim.AdaBelief([weight], lr=0.1)
+    >>> (weight**2).sum().backward()
+    >>> optimizer.step()
+    >>> weight
+    Parameter (weight):
+    [0.8888889, 1.8888888]
     """
 
     def __init__(

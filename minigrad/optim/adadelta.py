@@ -39,6 +39,14 @@ class Adadelta(Optimizer):
         clip: one or more clips from `minigrad.clipping`, applied to the gradient first.
 
     Reference: Zeiler, "ADADELTA: an adaptive learning rate method", 2012.
+
+    >>> weight = nn.Parameter([1.0, 2.0])
+    >>> optimizer = optim.Adadelta([weight], lr=100.0)
+    >>> (weight**2).sum().backward()
+    >>> optimizer.step()
+    >>> weight
+    Parameter (weight):
+    [0.6837726, 1.6837723]
     """
 
     def __init__(

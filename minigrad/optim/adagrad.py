@@ -43,6 +43,14 @@ class Adagrad(Optimizer):
 
     Reference: Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and stochastic
     optimization", JMLR 2011.
+
+    >>> weight = nn.Parameter([1.0, 2.0])
+    >>> optimizer = optim.Adagrad([weight], lr=0.1)
+    >>> (weight**2).sum().backward()
+    >>> optimizer.step()
+    >>> weight
+    Parameter (weight):
+    [0.9, 1.9]
     """
 
     def __init__(

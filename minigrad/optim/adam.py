@@ -54,6 +54,14 @@ class Adam(Optimizer):
 
     References: Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015; Reddi, Kale and Kumar, "On
     the convergence of Adam and beyond", ICLR 2018.
+
+    >>> weight = nn.Parameter([1.0, 2.0])
+    >>> optimizer = optim.Adam([weight], lr=0.1)
+    >>> (weight**2).sum().backward()
+    >>> optimizer.step()
+    >>> weight
+    Parameter (weight):
+    [0.9, 1.9]
     """
 
     def __init__(

@@ -42,6 +42,14 @@ class Adamax(Optimizer):
         clip: one or more clips from `minigrad.clipping`, applied to the gradient first.
 
     Reference: Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, section 7.1.
+
+    >>> weight = nn.Parameter([1.0, 2.0])
+    >>> optimizer = optim.Adamax([weight], lr=0.1)
+    >>> (weight**2).sum().backward()
+    >>> optimizer.step()
+    >>> weight
+    Parameter (weight):
+    [0.9, 1.9]
     """
 
     def __init__(

@@ -43,6 +43,14 @@ class AdamW(Optimizer):
             alone, η over the rate at the start, as the paper has it: then λ need not change with the rate.
 
     Reference: Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019.
+
+    >>> weight = nn.Parameter([1.0, 2.0])
+    >>> optimizer = optim.AdamW([weight], lr=0.1, weight_decay=0.5)
+    >>> (weight**2).sum().backward()
+    >>> optimizer.step()
+    >>> weight
+    Parameter (weight):
+    [0.84999996, 1.8       ]
     """
 
     def __init__(

@@ -50,8 +50,19 @@ class Chain(tuple[Element, ...]):
 def chain(*parts: Rule | Norm | Clip | Iterable[Element]) -> Chain:
     """Rules, norms, clips and other chains, one after the other.
 
-    >>> descent = chain(norm("update", "global"), shorten, apply_update)
-    >>> optimizer = Optimizer(model.parameters(), {"lr": 0.1, "longest": 1.0}, chain=descent)
+    >>> from minigrad.optim import minimum
+    >>> @optim.rule
+    ... def shorten(update, update_norm, *, longest):
+    ...     update = update * minimum(1.0, longest / update_norm)
+    ...     return update
+    >>> descent = optim.chain(optim.norm("update", "global"), shorten, optim.apply_update)
+    >>> weight = nn.Parameter([3.0, 4.0])
+    >>> optimizer = optim.Optimizer([weight], {"lr": 0.5, "longest": 1.0}, chain=descent)
+    >>> (weight**2 / 2).sum().backward()
+    >>> optimizer.step()
+    >>> weight
+    Parameter (weight):
+    [2.7, 3.6]
 
     A rule reads a norm that stands before it by name, and changes ``update``, which begins as the gradient, or
     ``param``. What stands between two norms is fused into one pass over memory.

@@ -48,6 +48,14 @@ class LAMB(Optimizer):
         clip: one or more clips from `minigrad.clipping`, applied to the gradient first.
 
     Reference: You et al., "Large batch optimization for deep learning: training BERT in 76 minutes", ICLR 2020.
+
+    >>> weight = nn.Parameter([[3.0, 4.0]])  # of norm 5
+    >>> optimizer = optim.LAMB([weight], lr=0.1)
+    >>> (10 * weight).sum().backward()
+    >>> optimizer.step()
+    >>> weight
+    Parameter (weight):
+    [[2.6464467, 3.6464467]]
     """
 
     def __init__(

@@ -70,6 +70,14 @@ class LARS(Optimizer):
         clip: one or more clips from `minigrad.clipping`, applied to the gradient first.
 
     Reference: You, Gitman and Ginsburg, "Large batch training of convolutional networks", 2017.
+
+    >>> weight = nn.Parameter([[3.0, 4.0]])  # of norm 5
+    >>> optimizer = optim.LARS([weight], lr=0.1, trust_coefficient=1.0)
+    >>> (10 * weight).sum().backward()
+    >>> optimizer.step()
+    >>> weight
+    Parameter (weight):
+    [[2.6464467, 3.6464467]]
     """
 
     def __init__(

@@ -37,6 +37,14 @@ class Lion(Optimizer):
         clip: one or more clips from `minigrad.clipping`, applied to the gradient first.
 
     Reference: Chen et al., "Symbolic discovery of optimization algorithms", 2023.
+
+    >>> weight = nn.Parameter([1.0, 2.0])
+    >>> optimizer = optim.Lion([weight], lr=0.1)
+    >>> (weight**2).sum().backward()
+    >>> optimizer.step()
+    >>> weight
+    Parameter (weight):
+    [0.9, 1.9]
     """
 
     def __init__(

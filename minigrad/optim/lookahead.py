@@ -59,6 +59,15 @@ class Lookahead(Optimizer):
             ``"reset"`` to 0, or ``"pullback"``, the same interpolation with a slow momentum that begins at 0.
 
     Reference: Zhang, Lucas, Hinton and Ba, "Lookahead optimizer: k steps forward, 1 step back", NeurIPS 2019.
+
+    >>> weight = nn.Parameter([1.0])
+    >>> optimizer = optim.Lookahead(optim.SGD([weight], lr=0.1), k=2, alpha=0.5)
+    >>> for _ in range(2):
+    ...     weight.grad = minigrad.ones(1)
+    ...     optimizer.step()
+    >>> weight  # half of the way that the fast weights went, to 0.8
+    Parameter (weight):
+    [0.9]
     """
 
     def __init__(self, optimizer: Optimizer, k: int = 5, alpha: float = 0.5, momentum: str = "keep") -> None:

@@ -69,6 +69,14 @@ class NAdam(Optimizer):
         clip: one or more clips from `minigrad.clipping`, applied to the gradient first.
 
     Reference: Dozat, "Incorporating Nesterov momentum into Adam", ICLR workshop 2016.
+
+    >>> weight = nn.Parameter([1.0, 2.0])
+    >>> optimizer = optim.NAdam([weight], lr=0.1)
+    >>> (weight**2).sum().backward()
+    >>> optimizer.step()
+    >>> weight
+    Parameter (weight):
+    [0.8943548, 1.8943548]
     """
 
     def __init__(

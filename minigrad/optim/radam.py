@@ -55,6 +55,14 @@ class RAdam(Optimizer):
         threshold: of ρ_t; PyTorch's and the authors' code take 5, the paper 4.
 
     Reference: Liu et al., "On the variance of the adaptive learning rate and beyond", ICLR 2020.
+
+    >>> weight = nn.Parameter([1.0, 2.0])
+    >>> optimizer = optim.RAdam([weight], lr=0.1)
+    >>> (weight**2).sum().backward()
+    >>> optimizer.step()
+    >>> weight
+    Parameter (weight):
+    [0.8, 1.6]
     """
 
     def __init__(

@@ -63,6 +63,14 @@ class RMSprop(Optimizer):
 
     References: Tieleman and Hinton, "Lecture 6.5: RMSProp", 2012; centered, Graves, "Generating sequences with
     recurrent neural networks", 2013.
+
+    >>> weight = nn.Parameter([1.0, 2.0])
+    >>> optimizer = optim.RMSprop([weight], lr=0.01)
+    >>> (weight**2).sum().backward()
+    >>> optimizer.step()
+    >>> weight
+    Parameter (weight):
+    [0.90000004, 1.9       ]
     """
 
     def __init__(

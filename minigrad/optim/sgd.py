@@ -50,6 +50,14 @@ class SGD(Optimizer):
 
     Reference: Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and momentum in deep
     learning", ICML 2013, in the form that PyTorch computes.
+
+    >>> weight = nn.Parameter([1.0, 2.0])
+    >>> optimizer = optim.SGD([weight], lr=0.1, momentum=0.9)
+    >>> (weight**2).sum().backward()
+    >>> optimizer.step()
+    >>> weight
+    Parameter (weight):
+    [0.8, 1.6]
     """
 
     def __init__(

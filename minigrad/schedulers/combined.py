@@ -23,6 +23,13 @@ class SequentialLR(Scheduler):
         schedulers: fresh ones, in order.
         milestones: the steps at which the second, third, … begin.
         last_epoch: as in `Scheduler`.
+
+    >>> optimizer = optim.SGD([nn.Parameter([1.0])], lr=0.8)
+    >>> warm_up = schedulers.ConstantLR(optimizer, factor=0.5, total_iters=2)
+    >>> decay = schedulers.ExponentialLR(optimizer, gamma=0.5)
+    >>> scheduler = schedulers.SequentialLR(optimizer, [warm_up, decay], milestones=[2])
+    >>> scheduler.preview(5)["lr"][0].round(3)
+    array([0.4, 0.4, 0.8, 0.4, 0.2])
     """
 
     def __init__(
@@ -50,6 +57,13 @@ class ChainedScheduler(Scheduler):
     Args:
         schedulers: fresh ones.
         optimizer: the one of all schedulers; by default that of the first.
+
+    >>> optimizer = optim.SGD([nn.Parameter([1.0])], lr=0.8)
+    >>> warm_up = schedulers.ConstantLR(optimizer, factor=0.5, total_iters=2)
+    >>> decay = schedulers.ExponentialLR(optimizer, gamma=0.5)
+    >>> scheduler = schedulers.ChainedScheduler([warm_up, decay])
+    >>> scheduler.preview(5)["lr"][0].round(3)
+    array([0.4 , 0.2 , 0.2 , 0.1 , 0.05])
     """
 
     def __init__(self, schedulers: Sequence[Scheduler], optimizer: Optimizer | None = None) -> None:

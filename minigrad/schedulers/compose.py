@@ -29,6 +29,10 @@ class Join(Schedule):
     Args:
         schedules: in order; each follows the option's first value, not where the one before has left it.
         milestones: the steps at which the second, third, … begin.
+
+    >>> schedule = schedulers.Join([schedulers.Warmup(2), schedulers.Exponential(0.5)], [2])
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(5)]
+    [0.0, 0.4, 0.8, 0.4, 0.2]
     """
 
     schedules: Sequence[Schedule] = field(metadata=checked(_several))
@@ -61,6 +65,10 @@ class Product(Schedule):
 
     Args:
         schedules: all but the first must follow the option's first value.
+
+    >>> schedule = schedulers.Product([schedulers.Warmup(2), schedulers.Exponential(0.5)])
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(5)]
+    [0.0, 0.2, 0.2, 0.1, 0.05]
     """
 
     schedules: Sequence[Schedule] = field(metadata=checked(_several))
@@ -93,6 +101,10 @@ class Shift(Schedule):
     Args:
         schedule: s.
         steps: how much later; below 0 it begins further on.
+
+    >>> schedule = schedulers.Shift(schedulers.Exponential(0.5), 2)
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(5)]
+    [0.8, 0.8, 0.8, 0.4, 0.2]
     """
 
     schedule: Schedule = field(metadata=checked(_one))
@@ -115,6 +127,10 @@ class Scale(Schedule):
     Args:
         schedule: s.
         factor: c.
+
+    >>> schedule = schedulers.Scale(schedulers.Exponential(0.5), 2.0)
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(5)]
+    [1.6, 0.8, 0.4, 0.2, 0.1]
     """
 
     schedule: Schedule = field(metadata=checked(_one))
@@ -137,6 +153,10 @@ class Hold(Schedule):
     Args:
         schedule: s.
         at: the step whose value is held.
+
+    >>> schedule = schedulers.Hold(schedulers.Exponential(0.5), at=2)
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(5)]
+    [0.2, 0.2, 0.2, 0.2, 0.2]
     """
 
     schedule: Schedule = field(metadata=checked(_one))

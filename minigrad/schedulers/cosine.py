@@ -23,6 +23,10 @@ class CosineAnnealing(Schedule):
 
     Reference: Loshchilov and Hutter, "SGDR: Stochastic gradient descent with warm restarts", ICLR 2017, equation 5
     without restarts.
+
+    >>> schedule = schedulers.CosineAnnealing(T_max=4)
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(5)]
+    [0.8, 0.683, 0.4, 0.117, 0.0]
     """
 
     T_max: int = whole()
@@ -50,6 +54,10 @@ class WarmRestarts(Schedule):
         eta_min: η_min.
 
     Reference: Loshchilov and Hutter, "SGDR: Stochastic gradient descent with warm restarts", ICLR 2017.
+
+    >>> schedule = schedulers.WarmRestarts(T_0=2, T_mult=2)
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(7)]
+    [0.8, 0.4, 0.8, 0.683, 0.4, 0.117, 0.8]
     """
 
     T_0: int = whole()

@@ -19,6 +19,13 @@ class CyclicLR(Scheduler):
 
     With ``cycle_momentum`` the momentum, or beta1 where there are betas, goes from max_momentum down to base_momentum
     and back. ``base_lr``, ``max_lr`` and the momenta may be lists with one number for each param group.
+
+    >>> optimizer = optim.SGD([nn.Parameter([1.0])], momentum=0.9)
+    >>> scheduler = schedulers.CyclicLR(optimizer, base_lr=0.1, max_lr=0.5, step_size_up=2)
+    >>> scheduler.preview(6)["lr"][0].round(3)
+    array([0.1, 0.3, 0.5, 0.3, 0.1, 0.3])
+    >>> scheduler.preview(6)["momentum"][0].round(3)
+    array([0.9 , 0.85, 0.8 , 0.85, 0.9 , 0.85])
     """
 
     def __init__(
@@ -59,6 +66,11 @@ class OneCycleLR(Scheduler):
     With ``cycle_momentum`` the momentum, or beta1 where there are betas, goes from max_momentum down to base_momentum
     and back. The number of steps is ``total_steps``, or ``epochs * steps_per_epoch``; after it the values stay, where
     PyTorch raises. ``max_lr`` and the momenta may be lists with one number for each param group.
+
+    >>> optimizer = optim.SGD([nn.Parameter([1.0])], momentum=0.9)
+    >>> scheduler = schedulers.OneCycleLR(optimizer, max_lr=0.5, total_steps=6)
+    >>> scheduler.preview(6)["lr"][0].round(3)
+    array([0.02 , 0.497, 0.406, 0.231, 0.067, 0.   ])
     """
 
     def __init__(

@@ -36,6 +36,10 @@ class Cyclic(Schedule):
         scale_mode: with ``scale_fn``: f depends on the number of the ``"cycle"``, from 1, or on ``"iterations"``, t.
 
     Reference: Smith, "Cyclical learning rates for training neural networks", WACV 2017.
+
+    >>> schedule = schedulers.Cyclic(0.1, 0.5, 2)
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(6)]
+    [0.1, 0.3, 0.5, 0.3, 0.1, 0.3]
     """
 
     base_value: float = number()
@@ -89,6 +93,10 @@ class OneCycle(Schedule):
 
     Reference: Smith and Topin, "Super-convergence: very fast training of neural networks using large learning rates",
     2018.
+
+    >>> schedule = schedulers.OneCycle(0.1, 0.5, 0.0, total_steps=6)
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(6)]
+    [0.1, 0.497, 0.406, 0.231, 0.067, 0.0]
     """
 
     initial_value: float = number()

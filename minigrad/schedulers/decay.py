@@ -17,6 +17,10 @@ class StepDecay(Schedule):
     Args:
         step_size: steps between two decays.
         gamma: γ, 0 or more.
+
+    >>> schedule = schedulers.StepDecay(step_size=2, gamma=0.5)
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(5)]
+    [0.8, 0.8, 0.4, 0.4, 0.2]
     """
 
     step_size: int = whole()
@@ -34,6 +38,10 @@ class MultiStep(Schedule):
     Args:
         milestones: steps in increasing order; one that is there twice counts twice.
         gamma: γ, 0 or more.
+
+    >>> schedule = schedulers.MultiStep([1, 3], gamma=0.5)
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(5)]
+    [0.8, 0.4, 0.4, 0.2, 0.2]
     """
 
     milestones: Sequence[int] = field(metadata=checked(lambda o, n, v: check_milestones(o, n, v, strictly=False)))
@@ -50,6 +58,10 @@ class Exponential(Schedule):
 
     Args:
         gamma: γ, 0 or more.
+
+    >>> schedule = schedulers.Exponential(gamma=0.5)
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(5)]
+    [0.8, 0.4, 0.2, 0.1, 0.05]
     """
 
     gamma: float = number(low=0)
@@ -65,6 +77,10 @@ class ExponentialRate(Schedule):
 
     Args:
         rate: λ, 0 or more.
+
+    >>> schedule = schedulers.ExponentialRate(rate=0.5)
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(5)]
+    [0.8, 0.485, 0.294, 0.179, 0.108]
     """
 
     rate: float = number(low=0)
@@ -81,6 +97,10 @@ class Constant(Schedule):
     Args:
         factor: 0 or more; PyTorch stops at 1.
         total_iters: the number of steps with the factor.
+
+    >>> schedule = schedulers.Constant(factor=0.5, total_iters=2)
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(5)]
+    [0.4, 0.4, 0.8, 0.8, 0.8]
     """
 
     factor: float = number(1 / 3, low=0)
@@ -99,6 +119,10 @@ class Linear(Schedule):
         start_factor: a, 0 or more; PyTorch allows neither 0 nor more than 1.
         end_factor: b, 0 or more.
         total_iters: T.
+
+    >>> schedule = schedulers.Linear(1.0, 0.0, total_iters=4)
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(5)]
+    [0.8, 0.6, 0.4, 0.2, 0.0]
     """
 
     start_factor: float = number(1 / 3, low=0)
@@ -118,6 +142,10 @@ class Polynomial(Schedule):
     Args:
         total_iters: T.
         power: above 0.
+
+    >>> schedule = schedulers.Polynomial(total_iters=4, power=2.0)
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(5)]
+    [0.8, 0.45, 0.2, 0.05, 0.0]
     """
 
     total_iters: int = whole(5)
@@ -134,6 +162,10 @@ class Lambda(Schedule):
 
     Args:
         function: f, from step to factor; it must depend on nothing else.
+
+    >>> schedule = schedulers.Lambda(lambda step: 1 / (1 + step))
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(5)]
+    [0.8, 0.4, 0.267, 0.2, 0.16]
     """
 
     function: Callable[..., float] = field(metadata=checked(check_function))
@@ -155,6 +187,10 @@ class Multiplicative(Schedule):
 
     Raises:
         ValueError: for a step that is a fraction.
+
+    >>> schedule = schedulers.Multiplicative(lambda step: 1 / step)
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(5)]
+    [0.8, 0.8, 0.4, 0.133, 0.033]
     """
 
     function: Callable[..., float] = field(metadata=checked(check_function))

@@ -24,14 +24,26 @@ Factor = Callable[[int], float]
 
 
 class StepLR(Scheduler):
-    """η₀ · γ^⌊t / step_size⌋, by `StepDecay`."""
+    """η₀ · γ^⌊t / step_size⌋, by `StepDecay`.
+
+    >>> optimizer = optim.SGD([nn.Parameter([1.0])], lr=0.8)
+    >>> scheduler = schedulers.StepLR(optimizer, step_size=2, gamma=0.5)
+    >>> scheduler.preview(5)["lr"][0].round(3)
+    array([0.8, 0.8, 0.4, 0.4, 0.2])
+    """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
         super().__init__(optimizer, StepDecay(step_size, gamma), last_epoch=last_epoch)
 
 
 class MultiStepLR(Scheduler):
-    """η₀ · γ^n, where n milestones lie at or before t, by `MultiStep`."""
+    """η₀ · γ^n, where n milestones lie at or before t, by `MultiStep`.
+
+    >>> optimizer = optim.SGD([nn.Parameter([1.0])], lr=0.8)
+    >>> scheduler = schedulers.MultiStepLR(optimizer, [1, 3], gamma=0.5)
+    >>> scheduler.preview(5)["lr"][0].round(3)
+    array([0.8, 0.4, 0.4, 0.2, 0.2])
+    """
 
     def __init__(
         self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1, last_epoch: int = -1
@@ -40,14 +52,26 @@ class MultiStepLR(Scheduler):
 
 
 class ConstantLR(Scheduler):
-    """η₀ · factor before total_iters, η₀ from then on, by `Constant`."""
+    """η₀ · factor before total_iters, η₀ from then on, by `Constant`.
+
+    >>> optimizer = optim.SGD([nn.Parameter([1.0])], lr=0.8)
+    >>> scheduler = schedulers.ConstantLR(optimizer, factor=0.5, total_iters=2)
+    >>> scheduler.preview(5)["lr"][0].round(3)
+    array([0.4, 0.4, 0.8, 0.8, 0.8])
+    """
 
     def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5, last_epoch: int = -1) -> None:
         super().__init__(optimizer, Constant(factor, total_iters), last_epoch=last_epoch)
 
 
 class LinearLR(Scheduler):
-    """From η₀ · start_factor to η₀ · end_factor within total_iters steps, by `Linear`."""
+    """From η₀ · start_factor to η₀ · end_factor within total_iters steps, by `Linear`.
+
+    >>> optimizer = optim.SGD([nn.Parameter([1.0])], lr=0.8)
+    >>> scheduler = schedulers.LinearLR(optimizer, 1.0, 0.0, total_iters=4)
+    >>> scheduler.preview(5)["lr"][0].round(3)
+    array([0.8, 0.6, 0.4, 0.2, 0. ])
+    """
 
     def __init__(
         self,
@@ -61,7 +85,13 @@ class LinearLR(Scheduler):
 
 
 class ExponentialLR(Scheduler):
-    """η₀ · γ^t, by `Exponential`; with ``rate`` λ instead of γ, η₀ · e^(-λt), by `ExponentialRate`."""
+    """η₀ · γ^t, by `Exponential`; with ``rate`` λ instead of γ, η₀ · e^(-λt), by `ExponentialRate`.
+
+    >>> optimizer = optim.SGD([nn.Parameter([1.0])], lr=0.8)
+    >>> scheduler = schedulers.ExponentialLR(optimizer, gamma=0.5)
+    >>> scheduler.preview(5)["lr"][0].round(3)
+    array([0.8 , 0.4 , 0.2 , 0.1 , 0.05])
+    """
 
     def __init__(
         self, optimizer: Optimizer, gamma: float | None = None, last_epoch: int = -1, *, rate: float | None = None
@@ -77,7 +107,13 @@ class ExponentialLR(Scheduler):
 
 
 class PolynomialLR(Scheduler):
-    """η₀ · (1 - min(t, total_iters) / total_iters)^power, by `Polynomial`."""
+    """η₀ · (1 - min(t, total_iters) / total_iters)^power, by `Polynomial`.
+
+    >>> optimizer = optim.SGD([nn.Parameter([1.0])], lr=0.8)
+    >>> scheduler = schedulers.PolynomialLR(optimizer, total_iters=4, power=2.0)
+    >>> scheduler.preview(5)["lr"][0].round(3)
+    array([0.8 , 0.45, 0.2 , 0.05, 0.  ])
+    """
 
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
         super().__init__(optimizer, Polynomial(total_iters, power), last_epoch=last_epoch)
@@ -87,6 +123,11 @@ class CosineAnnealingLR(Scheduler):
     """Half a cosine from η₀ to eta_min within T_max steps, by `CosineAnnealing`; then it stays there.
 
     PyTorch lets the cosine go up again; ``repeat=True`` does so too.
+
+    >>> optimizer = optim.SGD([nn.Parameter([1.0])], lr=0.8)
+    >>> scheduler = schedulers.CosineAnnealingLR(optimizer, T_max=4)
+    >>> scheduler.preview(5)["lr"][0].round(3)
+    array([0.8  , 0.683, 0.4  , 0.117, 0.   ])
     """
 
     def __init__(
@@ -99,6 +140,11 @@ class CosineAnnealingWarmRestarts(Scheduler):
     """Cosines from η₀ to eta_min, each T_mult times as long as the one before, by `WarmRestarts`.
 
     `step` takes fractions of an epoch, as in PyTorch: ``scheduler.step(epoch + batch / batches)``.
+
+    >>> optimizer = optim.SGD([nn.Parameter([1.0])], lr=0.8)
+    >>> scheduler = schedulers.CosineAnnealingWarmRestarts(optimizer, T_0=2, T_mult=2)
+    >>> scheduler.preview(7)["lr"][0].round(3)
+    array([0.8  , 0.4  , 0.8  , 0.683, 0.4  , 0.117, 0.8  ])
     """
 
     def __init__(
@@ -119,14 +165,26 @@ class CosineAnnealingWarmRestarts(Scheduler):
 
 
 class LambdaLR(Scheduler):
-    """η₀ · f(t), by `Lambda`; ``lr_lambda`` is f, or a list with one for each param group."""
+    """η₀ · f(t), by `Lambda`; ``lr_lambda`` is f, or a list with one for each param group.
+
+    >>> optimizer = optim.SGD([nn.Parameter([1.0])], lr=0.8)
+    >>> scheduler = schedulers.LambdaLR(optimizer, lambda epoch: 1 / (1 + epoch))
+    >>> scheduler.preview(5)["lr"][0].round(3)
+    array([0.8  , 0.4  , 0.267, 0.2  , 0.16 ])
+    """
 
     def __init__(self, optimizer: Optimizer, lr_lambda: Factor | Sequence[Factor], last_epoch: int = -1) -> None:
         super().__init__(optimizer, _each(Lambda, lr_lambda), last_epoch=last_epoch)
 
 
 class MultiplicativeLR(Scheduler):
-    """η₀ · f(1) · … · f(t), by `Multiplicative`; ``lr_lambda`` is f, or a list with one for each param group."""
+    """η₀ · f(1) · … · f(t), by `Multiplicative`; ``lr_lambda`` is f, or a list with one for each param group.
+
+    >>> optimizer = optim.SGD([nn.Parameter([1.0])], lr=0.8)
+    >>> scheduler = schedulers.MultiplicativeLR(optimizer, lambda epoch: 0.5)
+    >>> scheduler.preview(5)["lr"][0].round(3)
+    array([0.8 , 0.4 , 0.2 , 0.1 , 0.05])
+    """
 
     def __init__(self, optimizer: Optimizer, lr_lambda: Factor | Sequence[Factor], last_epoch: int = -1) -> None:
         super().__init__(optimizer, _each(Multiplicative, lr_lambda), last_epoch=last_epoch)

@@ -43,6 +43,13 @@ class ReduceLROnPlateau:
         num_bad_epochs: steps since then.
         cooldown_counter: steps left of the cooldown.
         last_epoch: how many metrics there were.
+
+    >>> optimizer = optim.SGD([nn.Parameter([1.0])], lr=0.8)
+    >>> scheduler = schedulers.ReduceLROnPlateau(optimizer, factor=0.5, patience=1)
+    >>> for loss in (1.0, 0.9, 0.9, 0.9, 0.9):
+    ...     scheduler.step(loss)
+    >>> optimizer.param_groups[0]["lr"]
+    0.4
     """
 
     def __init__(

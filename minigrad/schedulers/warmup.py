@@ -25,6 +25,10 @@ class Warmup(Schedule):
         start_factor: a; above 0 for ``"exponential"``.
 
     Reference: Goyal et al., "Accurate, large minibatch SGD", 2017.
+
+    >>> schedule = schedulers.Warmup(total_iters=3)
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(5)]
+    [0.0, 0.267, 0.533, 0.8, 0.8]
     """
 
     total_iters: int = whole()
@@ -50,6 +54,10 @@ class InverseSqrt(Schedule):
         start_factor: the factor at t = 0.
 
     Reference: Vaswani et al., "Attention is all you need", NeurIPS 2017, section 5.3.
+
+    >>> schedule = schedulers.InverseSqrt(warmup_steps=2)
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(5)]
+    [0.0, 0.4, 0.8, 0.653, 0.566]
     """
 
     warmup_steps: int = whole(0, low=0)
@@ -81,6 +89,10 @@ class WarmupStableDecay(Schedule):
 
     Reference: Hu et al., "MiniCPM: unveiling the potential of small language models", 2024; the square root is from
     Hägele et al., "Scaling laws and compute-optimal training beyond fixed training durations", NeurIPS 2024.
+
+    >>> schedule = schedulers.WarmupStableDecay(2, 2, 2)
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(7)]
+    [0.0, 0.4, 0.8, 0.8, 0.8, 0.4, 0.0]
     """
 
     warmup_steps: int = whole(low=0)

@@ -74,7 +74,8 @@ class Algorithm:
 def explain(what: Any, *, dtype: npt.DTypeLike = np.float32) -> Algorithm:
     """The formula, the source, the plan and the kernel of an update.
 
-    >>> print(study.explain(optim.Adam))
+    >>> study.explain(optim.SGD).formula[0]
+    'θ ← θ - η u'
 
     Args:
         what: a rule, a clip, a chain or list of rules and norms, an optimizer, or the class of one, then with its

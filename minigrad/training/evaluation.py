@@ -21,7 +21,11 @@ Metric = Callable[[Array, Array], float]
 
 
 def correct(output: Array, labels: Array) -> int:
-    """How many rows have their largest output at their label: the metric ``accuracy`` of a classifier."""
+    """How many rows have their largest output at their label: the metric ``accuracy`` of a classifier.
+
+    >>> training.correct(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))
+    1
+    """
     return int(np.count_nonzero(output.argmax(1) == labels))
 
 
@@ -36,6 +40,11 @@ def evaluate(
         loss: the mean loss of outputs and labels.
         metrics: for each name a function from output and labels to a sum over the rows.
         batch_size: rows at a time, on the device of the model. The order of the rows is that of the dataset.
+
+    >>> model, digits = nn.MLP([64, 10]), data.load_digits()
+    >>> result = training.evaluate(model, digits, nn.functional.cross_entropy, {"accuracy": training.correct})
+    >>> sorted(result)
+    ['accuracy', 'loss']
     """
     modes = [(module, module.training) for module in model.modules()]
     device = next((parameter.device for parameter in model.parameters()), dataset.device)

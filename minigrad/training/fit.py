@@ -63,6 +63,13 @@ def fit(
     Raises:
         NonFiniteLossError: if the loss becomes NaN or infinite, before that step has changed a parameter.
         CheckpointError: if ``resume`` does not fit; then nothing has changed.
+
+    >>> model = nn.MLP([2, 8, 2])
+    >>> optimizer = optim.Adam(model.parameters(), lr=0.01)
+    >>> loader = data.DataLoader(data.moons(), batch_size=50, shuffle=True, seed=0)
+    >>> run = training.fit(model, optimizer, loader, epochs=3)
+    >>> len(run.progress.history), run.progress.step
+    (3, 12)
     """
     run = Run(
         model,
