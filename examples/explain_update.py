@@ -14,7 +14,7 @@ import minigrad
 from minigrad import clipping, data, nn, optim
 
 NAME, INDEX = "0.weight", (3, 20)  # the weight from input 20 to hidden unit 3
-STEPS = 60
+STEPS, MAX_NORM = 60, 0.9
 PARTS = {"gradient": "#0072B2", "earlier steps": "#D55E00", "decay": "#009E73"}
 
 
@@ -22,7 +22,7 @@ def train():
     """The explanation of every step, and the optimizer as it stands before one more."""
     minigrad.manual_seed(0)
     model = nn.MLP([64, 16, 10])
-    clip = clipping.by_global_norm(0.5)
+    clip = clipping.by_global_norm(MAX_NORM)
     optimizer = optim.Adam(model.parameters(), lr=0.01, weight_decay=0.1, decoupled_weight_decay=True, clip=clip)
     optimizer.watch(NAME)
     loader, explanations = data.DataLoader(data.load_digits(), batch_size=16, shuffle=True, seed=0), []
@@ -50,7 +50,7 @@ def draw(explanations, path):
         title="What is a step of Adam made of? Look at how soon the past outweighs the present",
     )
     below.plot(steps, [each["clip_norm"].value for each in explanations], color="black")
-    below.axhline(0.5, color="0.6", linestyle="--")
+    below.axhline(MAX_NORM, color="0.6", linestyle="--")
     below.set(xlabel="step", ylabel="norm of the whole gradient", title="Above the dashed line it was clipped")
     figure.legend(loc="outside lower center", ncols=4, frameon=False)
     figure.savefig(path, dpi=120)

@@ -16,7 +16,8 @@ from minigrad import data, nn, optim, schedulers
 try:
     import torch
 except ImportError:
-    raise SystemExit("Nothing to compare with: PyTorch is not installed here (pip install torch).") from None
+    print("Nothing to compare with: PyTorch is not installed here (pip install torch).")
+    raise SystemExit from None
 
 STEPS = 200
 
