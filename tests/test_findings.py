@@ -108,6 +108,15 @@ def test_a_layer_with_the_wrong_initial_scale_is_found(factor, words):
     assert [f.layer for f in findings if f.kind == "initial scale"] == ["2"]
 
 
+def test_weights_that_began_far_too_small_grow_without_exploding():
+    def shrink(model):
+        model[0].weight.data = model[0].weight.data * 0.02
+
+    findings = train(lambda p: optim.AdamW(p, lr=3e-3), shrink, sizes=(64, 48, 48, 10), steps=180)
+    assert found(findings, "initial scale", "0").evidence["gain"] < 0.1
+    assert [f.layer for f in findings if f.kind == "exploding"] == []
+
+
 def test_saturated_units_are_found():
     def stretch(model):
         model[0].weight.data = model[0].weight.data * 100

@@ -229,7 +229,10 @@ def _edges(layout: Layout) -> Iterator[str]:
         path = [f"M{x:.1f} {y:.1f}"]
         for i, (nx, ny) in enumerate(rest):
             middle = (y + ny) / 2
-            path.append(f"C{x:.1f} {middle:.1f} {nx:.1f} {middle:.1f} {nx:.1f} {ny:.1f}" if i % 2 else f"V{ny:.1f}")
+            if i % 2:
+                path.append(f"C{x:.1f} {middle:.1f} {nx:.1f} {middle:.1f} {nx:.1f} {ny:.1f}")
+            elif ny != y:  # a piece without length would have no direction for the arrow
+                path.append(f"V{ny:.1f}")
             x, y = nx, ny
         yield f'<path d="{" ".join(path)}" marker-end="url(#arrow)"/>'
     yield "</g>"

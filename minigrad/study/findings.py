@@ -191,8 +191,11 @@ def _initial_scale(recording: Recording) -> Iterator[Finding]:
 
 
 def _growth(recording: Recording) -> Iterator[Finding]:
-    """Weights, or outputs, that have grown many times."""
+    """Weights, or outputs, that have grown many times, and did not have to, as those that began far too small had."""
+    small = {f.layer for f in _initial_scale(recording) if f.evidence["gain"] < 1}
     for layer in recording.layers:
+        if layer in small:
+            continue
         size = recording.layer(layer, "parameter_norm")
         output = recording.activation(layer, "std") if layer in recording.activations else np.ones(len(recording))
         with np.errstate(all="ignore"):
