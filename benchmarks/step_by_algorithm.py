@@ -79,9 +79,9 @@ def one_algorithm(name: str, algorithm: Algorithm, size: int, seconds: float) ->
     if algorithm.optax is not None and peers.has("jax"):
         contenders["optax"] = _optax(algorithm, arrays)
     times = interleaved(contenders, seconds)
-    adams, moved = adam.plan().bytes_per_parameter(), float(made.plan().bytes_per_parameter())
+    adams, moved = adam.plan().bytes_per_parameter(), made.plan().bytes_per_parameter()
     if algorithm.ours == "Lookahead":
-        moved += SLOW_BYTES / LOOKAHEAD_STEPS
+        moved = moved + SLOW_BYTES / LOOKAHEAD_STEPS
     row = {
         "optimizer": name,
         "bytes per parameter": moved,

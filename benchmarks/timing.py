@@ -13,7 +13,7 @@ from typing import Any
 BURST = 2e-3
 # Between two bursts: threads of the one before, which spin for a while in case there is more to do, go to sleep.
 PAUSE = 1e-3
-FEWEST_BURSTS = 3
+FEWEST_BURSTS = 5
 
 
 @dataclass(frozen=True)
