@@ -34,8 +34,8 @@ CASES = (
 
 def measure(effort: Effort) -> list[Table]:
     """A row for each optimizer, model and interval."""
-    turns = effort.of(20, 3, 1)
-    rows = [row for name, model, intervals in CASES for row in _one_model(name, *model, intervals, turns)]
+    turns, cases = effort.of((20, CASES), (2, CASES[-2:-1]), (1, CASES))
+    rows = [row for name, model, intervals in cases for row in _one_model(name, *model, intervals, turns)]
     notes = (
         f"The explicit loop on the digits, by turns of {EVERY} steps with recorders attached and without one; the "
         f"median over pairs of neighbours. {EVERY} steps are the recorder's default interval. A recorder looks at "
