@@ -34,10 +34,10 @@ CASES = (
 
 def measure(effort: Effort) -> list[Table]:
     """A row for each optimizer, model and interval."""
-    turns, cases = effort.of((20, CASES), (2, CASES[-2:-1]), (1, CASES))
-    rows = [row for name, model, intervals in cases for row in _one_model(name, *model, intervals, turns)]
+    turns, cases, steps = effort.of((20, CASES, EVERY), (2, CASES[-2:-1], EVERY), (1, CASES[:1], 4))
+    rows = [row for name, model, intervals in cases for row in _one_model(name, *model, intervals, turns, steps)]
     notes = (
-        f"The explicit loop on the digits, by turns of {EVERY} steps with recorders attached and without one; the "
+        f"The explicit loop on the digits, by turns of {steps} steps with recorders attached and without one; the "
         f"median over pairs of neighbours. {EVERY} steps are the recorder's default interval. A recorder looks at "
         "every layer, also at its activations on a probe of 128 rows."
     )
@@ -45,7 +45,7 @@ def measure(effort: Effort) -> list[Table]:
 
 
 def _one_model(
-    name: str, sizes: tuple[int, ...], batch: int, intervals: tuple[int, ...], turns: int
+    name: str, sizes: tuple[int, ...], batch: int, intervals: tuple[int, ...], turns: int, steps: int
 ) -> list[dict[str, Any]]:
     peers.blas_threads(1)  # small products; several threads would measure how they meet
     dataset = data.load_digits()
@@ -63,7 +63,7 @@ def _one_model(
     seconds: dict[int | None, list[float]] = {every: [] for every in runs}
     for number in range(turns + 1):
         for every, run in runs.items():
-            taken = _steps(*run, EVERY)
+            taken = _steps(*run, steps)
             if number:  # the first is the warm-up
                 seconds[every].append(taken)
     bare = seconds[None]
@@ -73,8 +73,8 @@ def _one_model(
             "model": "-".join(map(str, sizes)),
             "batch": batch,
             "records every": every,
-            "µs per step": Measure.of(seconds[every], 1e6 / EVERY),
-            "without (µs)": Measure.of(bare, 1e6 / EVERY),
+            "µs per step": Measure.of(seconds[every], 1e6 / steps),
+            "without (µs)": Measure.of(bare, 1e6 / steps),
             "times without": Measure.of([a / b for a, b in zip(seconds[every], bare, strict=True)]),
         }
         for every in intervals

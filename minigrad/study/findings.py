@@ -53,7 +53,7 @@ class Finding:
 def findings(recording: Recording) -> list[Finding]:
     """Everything that stands out in a recording, the worst first.
 
-    >>> for finding in study.findings(study.Recording.load("runs/digits-adam-1/record.jsonl")):
+    >>> for finding in study.findings(study.Recording.load("runs/digits-adam-1/record.jsonl")):  # doctest: +SKIP
     ...     print(finding)
     """
     if not len(recording):
