@@ -2,119 +2,140 @@
 
 python -m benchmarks.cuda_step [--quick] [--output FILE]
 
-Times are between events of the GPU, taken by turns in one process. What is not there is said and left out.
+Times are between events of the GPU, in one process and by turns, Python included where the GPU waits for it. A script
+of its own and no group of ``python -m benchmarks``, because most machines have no GPU: then it says so and ends.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import json
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minigrad import clipping, devices, gpu, optim, tensor
+from minigrad.training.files import write_atomically
 
-from .optimizer_step import ALGORITHMS, TENSORS
-from .timing import report
+from .machine import machine, versions
+from .models import TENSORS
+from .report import markdown, plain
+from .step_by_algorithm import ALGORITHMS
+from .timing import Times, ratio
 
 SIZES = (2_400, 1_000_000, 10_000_000, 100_000_000)
+CLIPS = {"Adam, global norm": clipping.by_global_norm(1.0), "Adam, adaptive": clipping.adaptive()}
 ROUNDS = 30
+Calls = dict[str, Callable[[], Any]]
 
 
-def stepper(name: str, size: int, **options: Any) -> tuple[optim.Optimizer, Callable[[], Any]]:
-    """An optimizer over a few matrices on the GPU, with gradients in place."""
-    made = []
-    for _ in range(TENSORS):
-        p = tensor(np.ones((1, size // TENSORS), np.float32), device="cuda", requires_grad=True)
-        made.append(p)
-    optimizer = getattr(optim, name)(made, **options)
-    for p in made:
-        (p * p.detach()).sum().backward()
-    return optimizer, optimizer.step
+def ours(name: str, size: int, options: Mapping[str, Any]) -> optim.Optimizer:
+    """An optimizer over a few matrices on the GPU, with the gradients that `backward` has put in place."""
+    values = np.ones((1, size // TENSORS), np.float32)
+    made = [tensor(values, device="cuda", requires_grad=True) for _ in range(TENSORS)]
+    optimizer: optim.Optimizer = getattr(optim, name)(made, **options)
+    for parameter in made:
+        (parameter * parameter.detach()).sum().backward()
+    return optimizer
 
 
-def torch_steppers(name: str, size: int, **options: Any) -> dict[str, Callable[[], Any]]:
-    """PyTorch's fused and foreach optimizer of that name; what it has not is left out."""
-    try:
-        import torch
-    except ImportError:
+def torchs(name: str | None, size: int, options: Mapping[str, Any]) -> Calls:
+    """The steps of PyTorch's optimizer in the implementations that it has on this GPU; none without PyTorch."""
+    if name is None or torch_problem():
         return {}
-    if not torch.cuda.is_available() or not hasattr(torch.optim, name):
-        return {}
-    found: dict[str, Callable[[], Any]] = {}
+    import torch
+
+    found: Calls = {}
     for kind in ("fused", "foreach"):
         made = [torch.randn(1, size // TENSORS, device="cuda", requires_grad=True) for _ in range(TENSORS)]
-        for p in made:
-            p.grad = torch.randn_like(p)
+        for parameter in made:
+            parameter.grad = torch.randn_like(parameter)
         try:
-            found[kind] = getattr(torch.optim, name)(made, **options, **{kind: True}).step
-            found[kind]()
-        except (TypeError, RuntimeError):  # no such kind of this optimizer
-            found.pop(kind, None)
+            step = getattr(torch.optim, name)(made, **options, **{kind: True}).step
+            step()
+        except (TypeError, RuntimeError):
+            continue
+        found[f"PyTorch {kind}"] = step
     return found
 
 
-def times(functions: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """The median seconds of a call of each, by turns, between events in the default stream, which all of them use."""
-    cupy = devices.library()
-    taken: dict[str, list[float]] = {name: [] for name in functions}
-    for function in functions.values():
-        for _ in range(3):
-            function()
-    for _ in range(rounds):
-        for name, function in functions.items():
-            begin, end = cupy.cuda.Event(), cupy.cuda.Event()
-            begin.record()
-            function()
-            end.record()
-            end.synchronize()
-            taken[name].append(cupy.cuda.get_elapsed_time(begin, end) / 1000)
-    return {name: statistics.median(values) for name, values in taken.items()}
-
-
-def row(label: str, name: str, options: Mapping[str, Any], size: int, clip: clipping.Clip | None, rounds: int) -> Any:
-    """One update beside a copy of as many bytes as it moves, and PyTorch's."""
-    cupy = devices.library()
-    optimizer, step = stepper(name, size, **options, clip=clip)
-    moved = optimizer.plan().bytes_per_parameter() * (size // TENSORS * TENSORS)
-    source, target = cupy.ones(size, np.float32), cupy.empty(size, np.float32)
-    peers = {} if clip is not None else torch_steppers(name, size, **options)
-    found = times({"minigrad": step, "copy": lambda: cupy.copyto(target, source), **peers}, rounds)
-    bandwidth, copied = moved / found["minigrad"], 2 * source.nbytes / found["copy"]
-    launches = sum(len(launches) for launches in optimizer._layout._launches)  # type: ignore[union-attr]
-    cells = {"update": label, "parameters": size, "launches": launches, "µs": found["minigrad"] * 1e6}
-    cells |= {"GB/s": bandwidth / 1e9, "copy GB/s": copied / 1e9, "of the copy": bandwidth / copied}
-    return cells | {f"times as fast as torch {kind}": found[kind] / found["minigrad"] for kind in peers}
-
-
-def main() -> int:
-    """Measure, or say why nothing can be."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="small sizes and few rounds")
-    parser.add_argument("--output", help="write JSON there")
-    given = parser.parse_args()
-    status = gpu.cuda_status()
-    if problem := status.problem or gpu.update_problem():
-        print(f"No GPU was found, so nothing was measured: {problem}; {status.remedy or gpu.INSTALL}", file=sys.stderr)
-        return 1
+def torch_problem() -> str:
+    """Why PyTorch does not take part; empty if it does."""
     try:
         import torch
-
-        if not torch.cuda.is_available():
-            print("PyTorch is installed without CUDA; its optimizers are left out.", file=sys.stderr)
     except ImportError:
-        print("PyTorch is not installed; its optimizers are left out.", file=sys.stderr)
-    sizes, rounds = (SIZES[:2], 10) if given.quick else (SIZES, ROUNDS)
-    rows = [row("Adam", "Adam", {}, size, None, rounds) for size in sizes]
-    largest = sizes[-1]
-    rows += [row(label, *how, largest, None, rounds) for label, how in ALGORITHMS.items() if label != "Adam"]
-    rows.append(row("Adam, global norm", "Adam", {}, largest, clipping.by_global_norm(1.0), rounds))
-    rows.append(row("Adam, adaptive", "Adam", {}, largest, clipping.adaptive(), rounds))
-    title = f"Updates on {status.devices[0]}, float32"
-    report(title, "python -m benchmarks.cuda_step", rows, given.output)
+        return "PyTorch is not installed"
+    return "" if torch.cuda.is_available() else "PyTorch is installed without CUDA"
+
+
+def timed(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, Times]:
+    """The seconds of one call of each in every round, between events in the default stream, where all of them work."""
+    cuda = devices.library().cuda
+    taken: dict[str, list[list[float]]] = {name: [] for name in calls}
+    for call in calls.values():
+        for _ in range(3):
+            call()
+    for _ in range(rounds):
+        for name, call in calls.items():
+            begin, end = cuda.Event(), cuda.Event()
+            begin.record()
+            call()
+            end.record()
+            end.synchronize()
+            taken[name].append([cuda.get_elapsed_time(begin, end) / 1000])
+    return {name: Times(each) for name, each in taken.items()}
+
+
+def row(label: str, size: int, rounds: int, name: str, options: Mapping[str, Any], torch: str | None) -> dict[str, Any]:
+    """One update beside a copy within the GPU, in bytes moved per second, and beside PyTorch's."""
+    cupy = devices.library()
+    optimizer = ours(name, size, options)
+    source, target = cupy.ones(size, np.float32), cupy.empty(size, np.float32)
+    calls: Calls = {"minigrad": optimizer.step, "copy": lambda: cupy.copyto(target, source)}
+    times = timed(calls | torchs(torch, size, options), rounds)
+    moved, copied = optimizer.plan().bytes_per_parameter() * optimizer.store.size, 2 * source.nbytes
+    cells = {
+        "update": label,
+        "parameters": size,
+        "launches": optimizer._layout.launches,  # type: ignore[union-attr]  # it has stepped
+        "µs": times["minigrad"].measure(),
+        "GB/s": moved / times["minigrad"].median / 1e9,
+        "of the copy": ratio(times["copy"], times["minigrad"], moved / copied),
+    }
+    peers = {f"times faster than {name}": ratio(times[name], times["minigrad"]) for name in times if "PyTorch" in name}
+    return cells | peers
+
+
+def rows(sizes: tuple[int, ...], rounds: int) -> list[dict[str, Any]]:
+    """Adam at every size, and everything at the largest."""
+    found = [row("Adam", size, rounds, "Adam", {}, "Adam") for size in sizes]
+    for label, algorithm in ALGORITHMS.items():
+        if algorithm.ours not in ("Adam", "Lookahead"):
+            found.append(row(label, sizes[-1], rounds, algorithm.ours, algorithm.options, algorithm.torch))
+    return found + [row(label, sizes[-1], rounds, "Adam", {"clip": clip}, None) for label, clip in CLIPS.items()]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit status: 0, or 1 where there is no GPU."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cuda_step", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="the two smallest sizes and few rounds")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write JSON there")
+    given = parser.parse_args(arguments)
+    status = gpu.cuda_status()
+    if problem := status.problem or gpu.update_problem():
+        print(f"no GPU was found, so nothing was measured: {problem}; {status.remedy or gpu.INSTALL}", file=sys.stderr)
+        return 1
+    if missing := torch_problem():
+        print(f"{missing}, so it takes no part", file=sys.stderr)
+    measured = rows(*((SIZES[:2], 10) if given.quick else (SIZES, ROUNDS)))
+    print(f"Updates on {status.devices[0]}, float32\n\n{markdown(measured)}")
+    if given.output:
+        found = {"gpu": status.devices[0], "driver": status.driver, "machine": machine(), "versions": versions()}
+        found["rows"] = [{column: plain(value) for column, value in each.items()} for each in measured]
+        write_atomically(given.output, (json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode())
     return 0
 
 

@@ -5,6 +5,7 @@ the GPU as a thread of Python, so blocks of threads and chunks are made small: a
 whole tiles and a rest, as a large one has on a GPU.
 """
 
+import json
 import os
 import sys
 import types
@@ -17,7 +18,8 @@ from optim_plain import assert_same_numbers, step_and_compare
 from optim_registry import ELEMENT_WISE, VARIANTS, entry_named
 from optim_tools import Chain, bits, leaves, network, set_gradients, values
 
-from minigrad import clipping, devices, optim, tensor
+from benchmarks import cuda_step
+from minigrad import clipping, devices, gpu, optim, tensor
 from minigrad.gpu import DeviceError
 from minigrad.kernels import backend, cuda, cuda_layout, program
 from minigrad.optim import apply_update, norm, rule
@@ -285,11 +287,29 @@ def test_training_a_model_on_the_device(pretended, make):
     assert "CUDA update kernels" in str(other.plan())
 
 
+def test_the_benchmark_measures_what_it_says(pretended, monkeypatch, tmp_path):
+    clock = iter(range(10**6))
+    event = types.SimpleNamespace(record=lambda: None, synchronize=lambda: None)
+    fake = types.SimpleNamespace(Event=lambda: event, get_elapsed_time=lambda begin, end: float(next(clock) + 1))
+    for name, value in {
+        "cuda": fake,
+        "ones": lambda size, dtype: cupy_standin.ndarray(np.ones(size, dtype)),
+        "empty": lambda size, dtype: cupy_standin.ndarray(np.ones(size, dtype)),
+        "copyto": lambda target, source: None,
+    }.items():
+        monkeypatch.setattr(cupy_standin, name, value, raising=False)
+    monkeypatch.setattr(cuda_step.gpu, "cuda_status", lambda: gpu.CudaStatus(("pretended",), "13.0", "13.0"))
+    monkeypatch.setattr(cuda_step.gpu, "update_problem", lambda: "")
+    monkeypatch.setattr(cuda_step, "SIZES", (60, 120))
+    monkeypatch.setattr(cuda_step, "ALGORITHMS", {name: cuda_step.ALGORITHMS[name] for name in ("SGD", "LAMB")})
+    assert cuda_step.main(["--quick", "--output", str(tmp_path / "found.json")]) == 0
+    found = json.loads((tmp_path / "found.json").read_text())
+    launches = {row["update"]: row["launches"] for row in found["rows"]}
+    assert launches == {"Adam": 1, "SGD": 1, "LAMB": 3, "Adam, global norm": 3, "Adam, adaptive": 3}
+    assert all(row["of the copy"]["median"] > 0 and row["GB/s"] > 0 for row in found["rows"])
+
+
 # Launches
-
-
-def launches_of(optimizer):
-    return [launch for launches in optimizer._layout._launches for launch in launches]
 
 
 def test_a_step_of_many_tensors_is_one_launch():
@@ -297,8 +317,8 @@ def test_a_step_of_many_tensors_is_one_launch():
     optimizer = optim.AdamW(list(params.items()), lr=0.1)
     set_gradients(params, {name: np.ones(2) for name in params})
     optimizer.step()
-    assert len(launches_of(optimizer)) == 1
-    assert launches_of(optimizer)[0].blocks == min(-(-80 // cuda_layout.CHUNK), cuda_layout.MOST_BLOCKS)
+    assert optimizer._layout.launches == 1
+    assert optimizer._layout._launches[0][0].blocks == min(-(-80 // cuda_layout.CHUNK), cuda_layout.MOST_BLOCKS)
 
 
 def test_scalars_are_copied_when_they_change(monkeypatch):

@@ -157,6 +157,11 @@ class CudaLayout(Layout):
             self._streams[handle] = stream
         return stream
 
+    @property
+    def launches(self) -> int:
+        """How many kernels a step launches."""
+        return sum(len(launches) for launches in self._launches)
+
     # --- what a reader asks for --------------------------------------------------------------------------------------
 
     @property
