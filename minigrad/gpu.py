@@ -16,7 +16,8 @@ class DeviceError(RuntimeError):
     """A GPU that cannot be used, ran out of memory or was lost. What is in the computer's own memory is as before.
 
     Attributes:
-        reason: ``"unavailable"``, ``"driver"`` (missing or too old), ``"memory"``, ``"lost"`` or ``"failed"``.
+        reason: ``"unavailable"``, ``"driver"`` (missing or too old), ``"compiler"``, ``"memory"``, ``"lost"`` or
+            ``"failed"``.
     """
 
     def __init__(self, text: str, reason: str) -> None:
@@ -121,6 +122,7 @@ def _line(error: BaseException) -> str:
 _LIBRARIES = ("cupy", "cupy_backends", "numba.cuda", "numba_cuda", "cuda")
 # What they call it, in the texts and classes of their errors, for each reason.
 _SIGNS = {
+    "compiler": ("NvvmSupportError", "NvrtcSupportError", "DynamicLibNotFound", "libnvvm", "libnvrtc", "nvJitLink"),
     "memory": ("OutOfMemory", "MemoryAllocation", "OUT_OF_MEMORY", "ALLOC_FAILED"),
     "driver": ("InsufficientDriver", "driver version is insufficient", "DRIVER_MISMATCH", "UNSUPPORTED_PTX",
                "UnsupportedPtx", "CudaSupportError"),
@@ -129,6 +131,7 @@ _SIGNS = {
              "CONTEXT_IS_DESTROYED", "SystemNotReady", "EXTERNAL_DEVICE"),
 }  # fmt: skip
 _ADVICE = {
+    "compiler": f"NVIDIA's compilers, which the update kernels need, are not all installed; {INSTALL}",
     "memory": "the GPU has not enough memory; take smaller batches or a smaller model",
     "driver": "the NVIDIA driver is too old for this CuPy or numba-cuda; update it, or install those for an older CUDA",
     "lost": "the GPU was lost, and what was on it; begin a new process, from a checkpoint if there is one",

@@ -20,7 +20,6 @@ from optim_tools import Chain, bits, leaves, network, set_gradients, values
 
 from benchmarks import cuda_step
 from minigrad import clipping, devices, gpu, optim, tensor
-from minigrad.gpu import DeviceError
 from minigrad.kernels import backend, cuda, cuda_layout, program
 from minigrad.optim import apply_update, norm, rule
 from minigrad.rules import exp, log, maximum, minimum, sign, sqrt
@@ -337,27 +336,38 @@ def test_scalars_are_copied_when_they_change(monkeypatch):
     np.testing.assert_allclose(params["w"].data, 0.6, rtol=1e-6)
 
 
-class LostError(Exception):
-    """What a library raises where the GPU is gone."""
+def raised(kind, text):
+    """An error as a library under the kernels raises it."""
+    return type(kind, (Exception,), {"__module__": "numba.cuda.cudadrv.driver"})(text)
 
 
-LostError.__module__ = "numba.cuda.cudadrv.driver"
-
-
-def test_a_step_that_cannot_be_launched_leaves_ages_and_counters(monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "reason", "advice"),
+    [
+        (raised("CudaAPIError", "[700] CUDA_ERROR_ILLEGAL_ADDRESS"), "lost", "begin a new process"),
+        (raised("CudaAPIError", "[2] CUDA_ERROR_OUT_OF_MEMORY"), "memory", "take smaller batches"),
+        (raised("LinkerError", "[222] CUDA_ERROR_UNSUPPORTED_PTX_VERSION"), "driver", "driver is too old"),
+        (raised("NvvmSupportError", "libNVVM cannot be found"), "compiler", "pip install 'minigrad"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and " " not in value else "",
+)
+def test_a_step_that_cannot_be_launched_is_one_clear_error_and_leaves_ages_and_counters(
+    monkeypatch, error, reason, advice
+):
     params = leaves({"w": np.ones(3)}, np.float32)
     optimizer = optim.Adam(list(params.items()))
     set_gradients(params, {"w": np.ones(3)})
     optimizer.step()
 
     def fail(self, stream):
-        raise LostError("[700] CUDA_ERROR_ILLEGAL_ADDRESS")
+        raise error
 
     before = bits([optimizer.state_dict(), optimizer.steps])
     with monkeypatch.context() as broken:
         broken.setattr(cuda_layout.Launch, "configure", fail)
-        with pytest.raises(DeviceError, match="optimizer step: the GPU was lost"):
+        with pytest.raises(gpu.DeviceError, match=f"^optimizer step: .*{advice}") as caught:
             optimizer.step()
+    assert caught.value.reason == reason
     assert bits([optimizer.state_dict(), optimizer.steps]) == before
     assert not optimizer.stepped
     optimizer.step()
