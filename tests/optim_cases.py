@@ -114,17 +114,38 @@ def textbook(case: Case, **changed: Any) -> np.ndarray:
     return np.array(rows)
 
 
-def assert_same_trajectory(actual: np.ndarray, expected: np.ndarray, rtol: float = 1e-12) -> None:
-    """Equal at every step to `rtol`, relative to each value.
+def assert_same_trajectory(
+    actual: np.ndarray, expected: np.ndarray, rtol: float = 1e-12, case: Case | None = None, beside: str = "expected"
+) -> None:
+    """Equal at every step to `rtol`, relative to each value; `case` and `beside` say in the failure what was compared.
 
     A parameter that crosses zero keeps the absolute rounding error of the terms it is made of, all near 1 here, so
     below 0.01 the error is measured against 0.01.
     """
     assert actual.shape == expected.shape
     error = np.abs(actual - expected) / np.maximum(np.abs(expected), 0.01)
-    worst = np.max(error, axis=1)
-    wrong = np.flatnonzero(~(worst <= rtol))
-    assert wrong.size == 0, f"differs first at step {wrong[0] + 1}, by {worst[wrong[0]]:.2g} relative; limit {rtol:g}"
+    wrong = ~(error <= rtol)
+    if not wrong.any():
+        return
+    step = int(np.argmax(wrong.any(axis=1)))
+    place = int(np.argmax(np.where(wrong[step], np.nan_to_num(error[step], nan=np.inf), -1)))
+    subject = f"{case.name} with {dict(case.options)}" if case else "the run"
+    here, there = float(actual[step, place]), float(expected[step, place])
+    raise AssertionError(
+        f"{subject} differs first at step {step + 1}, there in {wrong[step].sum()} of {wrong.shape[1]} values, most in "
+        f"{_value_name(case, place)}: {here!r} here, {there!r} {beside}; relative error "
+        f"{error[step, place]:.2g}, limit {rtol:g}"
+    )
+
+
+def _value_name(case: Case | None, place: int) -> str:
+    """The parameter and index of a column of a trajectory."""
+    for name, value in case.parameters().items() if case else ():
+        if place < value.size:
+            index = np.unravel_index(place, value.shape)
+            return name + (f"[{', '.join(map(str, index))}]" if index else "")
+        place -= value.size
+    return f"value {place}"
 
 
 BETAS = {"betas": (0.7, 0.93)}

@@ -54,22 +54,29 @@ def computed(case, dtype=np.float64):
     loss.backward()
     results = {f"out{i}": x.data for i, x in enumerate(outputs)}
     results |= {f"in{i}": x.grad.data for i, x in enumerate(inputs) if x.grad is not None}
-    results |= {f"grad/{name}": p.grad.data for name, p in module.named_parameters()}
+    for name, p in module.named_parameters():
+        assert p.grad is not None, f"{case.kind}: {name} got no gradient, so its forward does not use it"
+        results[f"grad/{name}"] = p.grad.data
     if not case.kind.endswith("Loss"):
         results |= {f"buffer/{name}": b.data for name, b in module.named_buffers()}
     return results
 
 
-def assert_same(found, expected, rtol, atol):
+WORDS = {"out": "output ", "in": "the gradient of input ", "grad/": "the gradient of ", "buffer/": "buffer "}
+
+
+def assert_same(found, expected, rtol, atol, case=""):
     assert set(found) == set(expected)
     for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, rtol=rtol, atol=atol, err_msg=name)
+        prefix = next((prefix for prefix in WORDS if name.startswith(prefix)), "")
+        what = f"{case}: {WORDS.get(prefix, '')}{name.removeprefix(prefix)} here (ACTUAL) and in PyTorch (DESIRED)"
+        np.testing.assert_allclose(found[name], value, rtol=rtol, atol=atol, err_msg=what)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_values_and_gradients_are_those_of_pytorch(name, golden):
     expected = {key.removeprefix(f"{name}/"): x for key, x in golden.items() if key.startswith(f"{name}/")}
-    assert_same(computed(CASES[name]), expected, rtol=1e-11, atol=1e-12)
+    assert_same(computed(CASES[name]), expected, rtol=1e-11, atol=1e-12, case=name)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -77,7 +84,7 @@ def test_float32_gives_float32_everywhere(name, golden):
     found = computed(CASES[name], np.float32)
     assert {x.dtype for key, x in found.items() if key != "buffer/num_batches_tracked"} == {np.dtype(np.float32)}
     expected = {key.removeprefix(f"{name}/"): x for key, x in golden.items() if key.startswith(f"{name}/")}
-    assert_same(found, expected, rtol=1e-4, atol=1e-5)
+    assert_same(found, expected, rtol=1e-4, atol=1e-5, case=f"{name} in float32")
 
 
 def test_the_golden_file_is_what_this_pytorch_computes(golden):

@@ -45,7 +45,15 @@ def test_a_case_runs_the_primitive_it_is_named_after(name: str, data: st.DataObj
 @FEW
 def test_gradients_are_those_of_the_values_in_first_and_second_order(name: str, data: st.DataObject) -> None:
     f, arrays = CASES[name](data.draw)
-    check_gradients(f, [Tensor(a) for a in arrays], seed=data.draw(st.integers(0, 1000)))
+    try:
+        check_gradients(f, [Tensor(a) for a in arrays], seed=data.draw(st.integers(0, 1000)))
+    except GradientError as error:
+        shapes = ", ".join(str(a.shape) for a in arrays)
+        error.add_note(
+            f"{name} on inputs of shape {shapes}: look in the op table at the rule of the input marked WRONG. If more "
+            "ops fail, it may be the rule of one that this rule is written in: mend the simplest first"
+        )
+        raise
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -52,7 +52,7 @@ def run(name: str, params, steps, **options) -> np.ndarray:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_textbook_equals_the_stored_library_at_every_step(case):
-    assert_same_trajectory(textbook(case), stored()[case.name])
+    assert_same_trajectory(textbook(case), stored()[case.name], case=case, beside="in the stored run")
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_the_textbook_equals_the_stored_library_at_every_step(case):
     [pytest.param(case, library, id=f"{case.name}-{library}") for case in CASES for library in case.oracles],
 )
 def test_the_textbook_equals_the_library_run_now(case, library):
-    assert_same_trajectory(textbook(case), live(case, library))
+    assert_same_trajectory(textbook(case), live(case, library), case=case, beside=f"in {library}")
 
 
 def test_every_case_is_stored_and_nothing_else():

@@ -58,8 +58,8 @@ def test_every_public_optimizer_has_an_entry_in_the_registry():
 def test_float64_equals_the_stored_run_and_the_textbook_at_every_step(case):
     rows = trajectory(case, *from_case(case))
     assert rows.dtype == np.float64
-    assert_same_trajectory(rows, stored()[case.name])
-    assert_same_trajectory(rows, textbook(case))
+    assert_same_trajectory(rows, textbook(case), case=case, beside="by the textbook (optim_reference.py)")
+    assert_same_trajectory(rows, stored()[case.name], case=case, beside=f"in the stored run of {case.oracles[0]}")
 
 
 # float32

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from schedule_cases import CASES, STEPS, case_named, trajectory
+from schedule_tools import assert_same_curve
 
 from minigrad import nn, optim, schedulers
 
@@ -31,15 +32,14 @@ def run_here(case) -> np.ndarray:
     return trajectory(case, optim, schedulers, lambda: nn.Parameter(np.ones(1)), True)
 
 
-def assert_same_values(ours: np.ndarray, theirs: np.ndarray) -> None:
+def assert_same_values(ours: np.ndarray, theirs: np.ndarray, what: str = "the scheduler") -> None:
     # The absolute part is rounding of the largest value, which remains where PyTorch subtracts large values.
-    assert ours.shape == theirs.shape
-    np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-15 * np.abs(theirs).max())
+    assert_same_curve(ours, theirs, what, "in PyTorch", atol=1e-15 * np.abs(theirs).max())
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_scheduler_has_the_stored_values_of_pytorch(case):
-    assert_same_values(run_here(case), stored()[case.name])
+    assert_same_values(run_here(case), stored()[case.name], case.name)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 from schedule_cases import CASES, STEPS
+from schedule_tools import assert_same_curve
 
 from minigrad import schedulers as S
 
@@ -95,7 +96,7 @@ def test_the_schedule_equals_its_definition_at_every_step(case):
     names = {"base_lr": "base_value", "max_lr": "max_value", "lr_lambda": "function"}
     schedule = SCHEDULES[case.scheduler](**{names.get(k, k): v for k, v in given.items()}, **case.here)
     expected = [FORMULAS[case.scheduler](t, 0.1, **given) for t in range(STEPS)]
-    np.testing.assert_allclose(curve(schedule, initial=0.1), expected, rtol=1e-12, atol=1e-16)
+    assert_same_curve(curve(schedule, initial=0.1), expected, case.name, "by the formula in schedule_cases.py")
 
 
 def test_exponential_decay_by_rate_is_e_to_the_minus_rate_times_step():
