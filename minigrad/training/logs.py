@@ -6,17 +6,20 @@ run cuts them back to that: what a killed process wrote after its last checkpoin
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from .callbacks import Callback
-from .files import named
+from .files import named, read_bounded
+from .progress import Row
 from .run import Run
 
 STEPS, METRICS = "steps.jsonl", "metrics.csv"
 _LINES = 256  # steps that are written together
+_LIMIT = 1 << 30  # bytes of a log that are read
 
 
 class AppendedFile:
@@ -148,3 +151,60 @@ class RunLog(Callback):
         if set(lengths) != set(self._lengths) or not all(type(v) is int and 0 <= v < 1 << 60 for v in lengths.values()):
             raise ValueError(f"RunLog: needs the lengths of {STEPS} and {METRICS}")
         self._lengths = dict(lengths)
+
+
+class Step(NamedTuple):
+    """A line of ``steps.jsonl``; ``lr`` is the learning rate for the next step."""
+
+    step: int
+    epoch: int
+    loss: float
+    lr: float
+
+
+def read_steps(path: str | os.PathLike[str]) -> list[Step]:
+    """The steps of a run, none where there is no file. A last line that a killed process cut off is left out.
+
+    Raises:
+        ValueError: naming the line that is damaged.
+    """
+    found: list[Step] = []
+    for number, text in enumerate(_complete_lines(path), 1):
+        try:
+            row = json.loads(text)
+            step = Step(int(row["step"]), int(row["epoch"]), float(row["loss"]), float(row["lr"]))
+            if not (found[-1].step if found else 0) < step.step < 1 << 53:
+                raise ValueError
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+            raise ValueError(f"{path}, line {number}: is damaged: no step with its loss and rate, {text!r:.60}") from None
+        found.append(step)
+    return found
+
+
+def read_metrics(path: str | os.PathLike[str]) -> list[Row]:
+    """The rows of ``metrics.csv`` with ``epoch`` and ``step``, none where there is no file.
+
+    Raises:
+        ValueError: naming the line that is damaged.
+    """
+    lines = _complete_lines(path)
+    names = lines[0].split(",") if lines else []
+    if lines and names[:2] != ["epoch", "step"]:
+        raise ValueError(f"{path}, line 1: is damaged: it does not name epoch, step and metrics")
+    rows = []
+    for number, text in enumerate(lines[1:], 2):
+        try:
+            rows.append(dict(zip(names, map(float, text.split(",")), strict=True)))
+        except ValueError:
+            raise ValueError(f"{path}, line {number}: is damaged: {text!r:.60}") from None
+    return rows
+
+
+def _complete_lines(path: str | os.PathLike[str]) -> list[str]:
+    """The lines that end; behind the last line break stands nothing, or what is still being written."""
+    if not Path(path).exists():
+        return []
+    try:
+        return read_bounded(path, _LIMIT).decode().split("\n")[:-1]
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: is no text") from None

@@ -1,0 +1,125 @@
+"""Source: what a report is made of, read from a run directory or taken from a recording."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...training.logs import METRICS, STEPS, Step, read_metrics, read_steps
+from ...training.progress import Row
+from ...training.run_directory import RunDirectory
+from ..recording import Record, Recording
+
+
+@dataclass(frozen=True)
+class Source:
+    """A run as its files have it.
+
+    Attributes:
+        name: of the folder, or what the caller says.
+        config: what ``config.json`` holds; empty for a recording alone.
+        rows: the metrics of each finished epoch, with ``epoch`` and ``step``.
+        steps: step, epoch, loss and learning rate, a step each.
+        recording: what a recorder wrote down, or ``None``; it has at least one record.
+        has_weights: whether the run came to its end and wrote its weights.
+    """
+
+    name: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    rows: tuple[Row, ...] = ()
+    steps: tuple[Step, ...] = ()
+    recording: Recording | None = None
+    has_weights: bool = False
+
+    @property
+    def is_run(self) -> bool:
+        """Whether there is a run directory, and not a recording alone."""
+        return bool(self.config)
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """The options of the run."""
+        found = self.config.get("arguments", {})
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def epochs(self) -> int | None:
+        """How many epochs were asked for, if that is known."""
+        asked = self.arguments.get("epochs")
+        return asked if type(asked) is int and asked > 0 else None
+
+    @property
+    def last_step(self) -> int:
+        """How many steps were taken, as far as the logs tell."""
+        recorded = int(self.recording.steps[-1]) if self.recording else 0
+        logged = self.steps[-1].step if self.steps else 0
+        return max(recorded, logged, int(self.rows[-1]["step"]) if self.rows else 0)
+
+    @property
+    def metrics(self) -> list[Row]:
+        """The rows without what only counts."""
+        return [{name: value for name, value in row.items() if name not in ("epoch", "step")} for row in self.rows]
+
+    @property
+    def monitor(self) -> str | None:
+        """The metric that tells how good the run is."""
+        known = self.rows[-1] if self.rows else {}
+        return next((name for name in ("held_out_accuracy", "held_out_loss", "train_loss") if name in known), None)
+
+
+def open_run(path: str | os.PathLike[str]) -> Source:
+    """Read a run directory.
+
+    Raises:
+        FileNotFoundError: if it is none.
+        ValueError: naming the file that is damaged; for the recording a `RecordingError`.
+    """
+    directory = RunDirectory.open(path)
+    config = directory.config()
+    recording = Recording.load(directory.record) if directory.record.exists() and directory.record.stat().st_size else None
+    return Source(
+        name=directory.path.resolve().name,
+        config=config,
+        rows=tuple(read_metrics(directory.path / METRICS)),
+        steps=tuple(read_steps(directory.path / STEPS)),
+        recording=recording if recording is not None and len(recording) else None,
+        has_weights=directory.weights.exists(),
+    )
+
+
+def opened(source: Recording | str | os.PathLike[str]) -> Source:
+    """A recording, its file, or a run directory.
+
+    Raises:
+        FileNotFoundError: if there is neither.
+        ValueError: if a file is damaged, or a recording holds no records.
+    """
+    name = "recording"
+    if not isinstance(source, Recording):
+        path = Path(source)
+        if path.is_dir() or not path.is_file():
+            return open_run(path)
+        source, name = Recording.load(path), path.name
+    if not len(source):
+        raise ValueError("report: the recording holds no records yet")
+    return Source(name=name, recording=source)
+
+
+POINTS = 500
+
+
+def step_curve(source: Source) -> Recording | None:
+    """The loss step by step, in at most `POINTS` means of as many steps, as a recording of nothing else."""
+    if not source.steps:
+        return None
+    every = -(-len(source.steps) // POINTS)
+    chunks = [source.steps[i : i + every] for i in range(0, len(source.steps), every)]
+    records: list[Record] = [
+        {"step": chunk[-1].step, "mean_loss": float(np.mean([each.loss for each in chunk])), "layers": {}} for chunk in chunks
+    ]
+    return Recording({"optimizer": source.name, "layers": {}}, records)
