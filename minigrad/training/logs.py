@@ -191,12 +191,15 @@ def read_metrics(path: str | os.PathLike[str]) -> list[Row]:
     names = lines[0].split(",") if lines else []
     if lines and names[:2] != ["epoch", "step"]:
         raise ValueError(f"{path}, line 1: is damaged: it does not name epoch, step and metrics")
-    rows = []
+    rows: list[Row] = []
     for number, text in enumerate(lines[1:], 2):
         try:
-            rows.append(dict(zip(names, map(float, text.split(",")), strict=True)))
+            row = dict(zip(names, map(float, text.split(",")), strict=True))
+            if row["epoch"] != len(rows) + 1 or not 0 < row["step"] < 1 << 53:
+                raise ValueError
         except ValueError:
             raise ValueError(f"{path}, line {number}: is damaged: {text!r:.60}") from None
+        rows.append(row)
     return rows
 
 

@@ -33,7 +33,7 @@ def brief(text: object) -> str:
     return whole if len(whole) <= _LONGEST else f"{whole[:_LONGEST]}… ({len(whole):,} characters)"
 
 
-def tag(name: str, *parts: Part, **attributes: str | int | bool | None) -> Html:
+def tag(name: str, /, *parts: Part, **attributes: str | int | bool | None) -> Html:
     """An element. ``class_`` and ``aria_label`` are class and aria-label; True is an attribute without a value."""
     words = [name]
     for key, value in attributes.items():

@@ -1,0 +1,72 @@
+"""Report: a run as one HTML page, which needs no network, no other file and no script."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ...training.files import write_atomically
+from ..explanation import Explanation
+from ..recording import Recording
+from .page import GENERATOR, build
+from .source import opened
+
+__all__ = ["REPORT", "report"]
+
+REPORT = "report.html"
+LARGEST = 2_000_000  # bytes
+
+
+def report(
+    run: Recording | str | os.PathLike[str],
+    path: str | os.PathLike[str] | None = None,
+    *,
+    explanations: Iterable[Explanation] = (),
+    notes: Sequence[str] = (),
+) -> Path:
+    """Write a report of a run as one HTML page: findings, curves, layers, ledgers, explained updates, settings.
+
+    >>> study.report("runs/digits-adam-1")
+    PosixPath('runs/digits-adam-1/report.html')
+
+    The same run always gives the same bytes. Without ``record.jsonl`` (``minigrad train --record``, or a
+    `minigrad.study.Recorder`) the page has what the logs tell, and says how to record.
+
+    Args:
+        run: a run directory, a recording, or the file of one.
+        path: the file to write; by default ``report.html`` in the run directory, for a recording in the current folder.
+        explanations: of weights, from `minigrad.optim.Optimizer.explain`, to be shown term by term.
+        notes: sentences to stand above them.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        FileNotFoundError: if there is no such run.
+        FileExistsError: if the file is there and is no report.
+        ValueError: naming the file of the run that is damaged; for a recording a `RecordingError`.
+        OSError: naming the file, if it cannot be written; a report from before stays as it was.
+    """
+    source = opened(run)
+    if path is None:
+        path = Path(run) / REPORT if source.is_run and not isinstance(run, Recording) else Path(REPORT)
+    path = Path(path)
+    check_target(path)
+    page, _ = build(source, list(explanations), notes)
+    return write_atomically(path, page.encode())
+
+
+def check_target(path: Path) -> None:
+    """Refuse to overwrite what is no report.
+
+    Raises:
+        FileExistsError: naming the file.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(21, "is a folder; name a file", str(path))
+    if path.exists():
+        with path.open("rb") as file:
+            start = file.read(400)
+        if start and f'content="{GENERATOR}"'.encode() not in start:
+            raise FileExistsError(17, "is there already and is no report; name another file", str(path))

@@ -1,0 +1,322 @@
+"""The sections about the run as a whole: findings, summary, curves, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .. import plots
+from ..findings import Finding
+from .markup import Html, Part, brief, bullets, folded, join, link, number, plural, table, tag, terms
+from .outcome import status
+from .pictures import picture
+from .source import Source, step_curve
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Section(NamedTuple):
+    """A part of the page: the name of its place, its heading, what a reader asks, and the answer."""
+
+    place: str
+    title: str
+    question: str
+    body: Html
+
+
+# Where the page shows what a finding is about.
+PLACES = {
+    "clamped": "trust",
+    "clipping": "clips",
+    "dead units": "activations",
+    "decay": "updates",
+    "diverged": "curves",
+    "diverging": "curves",
+    "exploding": "gradients",
+    "initial scale": "activations",
+    "no gradient": "gradients",
+    "not finished": "summary",
+    "not rectified": "state",
+    "overfitting": "curves",
+    "plateau": "curves",
+    "saturated units": "activations",
+    "stopped early": "curves",
+    "updates too large": "updates",
+    "updates too small": "updates",
+    "vanishing": "gradients",
+}
+SHOWN_FINDINGS = 60
+SHOWN_EPOCHS = 40
+HOW_TO_RECORD = "minigrad train --record"
+
+
+def layer_place(source: Source, name: str | None) -> str | None:
+    """The place of the panel of a layer, of the layer that owns a parameter, or of the one before an activation."""
+    if source.recording is None or name is None:
+        return None
+    layers = source.recording.layers
+    owners = {tensor: i for i, layer in enumerate(layers) for tensor in tensors_of(source, layer)}
+    owners |= {layer: i for i, layer in enumerate(layers)}
+    if name not in owners:
+        before = None
+        for activation in source.recording.activations:
+            before = owners.get(activation, before)
+            if activation == name:
+                return None if before is None else f"layer-{before}"
+    return f"layer-{owners[name]}" if name in owners else None
+
+
+def tensors_of(source: Source, layer: str) -> list[str]:
+    """The names of the parameters of a layer."""
+    assert source.recording is not None
+    found = source.recording.header["layers"][layer].get("tensors", [])
+    return [str(name) for name in found] if isinstance(found, list) else []
+
+
+# --- findings --------------------------------------------------------------------------------------------------------
+
+
+def findings_section(source: Source, found: Sequence[Finding], places: set[str]) -> Section:
+    """Every finding with its evidence, and where to look; or that there is none."""
+    items = [_finding(source, each, places) for each in found[:SHOWN_FINDINGS]]
+    if not found:
+        looked = "how the run ended and its metrics" + (
+            ", numbers that are not finite, the loss, dead and saturated units, initial scales, weights and gradients that "
+            "explode or vanish, the size of updates, clipping, decay and trust ratios" if source.recording else ""
+        )  # fmt: skip
+        body = tag("p", f"Nothing stands out. Looked at: {looked}.", class_="fine")
+    else:
+        left = len(found) - len(items)
+        body = join(
+            bullets(items, class_="findings"), tag("p", f"{plural(left, 'finding')} more are left out.") if left else None
+        )
+    if source.recording is None:
+        body = join(body, _no_recording(source))
+    return Section("findings", "Findings", "What stands out, the worst first?", body)
+
+
+def _finding(source: Source, finding: Finding, places: set[str]) -> Html:
+    evidence = [(name.replace("_", " "), number(value)) for name, value in finding.evidence.items()]
+    targets = [(PLACES.get(finding.kind, "layers"), None), (layer_place(source, finding.layer), finding.layer)]
+    titles = {"clips": "clip ledger", "trust": "trust ledger", "state": "optimizer state"}
+    links = [
+        link(place, f"layer {brief(layer)}" if layer is not None else titles.get(place, place))
+        for place, layer in targets
+        if place is not None and place in places
+    ]
+    between: list[Part] = [part for each in links for part in (each, ", ")][:-1]
+    return join(
+        tag("p", tag("strong", finding.severity, class_=f"mark {finding.severity}"), " ", _sentence(finding.sentence)),
+        terms(evidence, class_="evidence") if evidence else None,
+        tag("p", "See ", *between, class_="see") if links else None,
+    )
+
+
+def _sentence(text: str) -> str:
+    text = " ".join(text.split())
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def _no_recording(source: Source) -> Html:
+    again = f"minigrad train --config {source.name}/config.json --record"
+    return tag(
+        "div",
+        tag("h3", "There is no recording of this run"),
+        tag(
+            "p",
+            "What went on inside the layers was not written down: no gradients, updates, activations, clips or trust "
+            "ratios. Record the next training with ",
+            tag("code", HOW_TO_RECORD),
+            "; the same run again, with a recording, is ",
+            tag("code", again),
+            ". Recording changes no bit of the training.",
+        ),
+        class_="hint",
+    )
+
+
+# --- summary ---------------------------------------------------------------------------------------------------------
+
+
+def summary_section(source: Source) -> Section:
+    """What was trained on what, by what, how far, and how well."""
+    return Section("summary", "Summary", "What was trained, and how well?", terms(_facts(source), class_="facts"))
+
+
+def headline(source: Source) -> list[tuple[str, str]]:
+    """The few numbers that one wants first: the name and the value of each."""
+    tiles = []
+    if source.monitor and source.rows:
+        tiles.append((_metric(source.monitor), _value(source.monitor, source.rows[-1][source.monitor])))
+        if "train_loss" in source.rows[-1] and source.monitor != "train_loss":
+            tiles.append(("training loss", number(source.rows[-1]["train_loss"])))
+    elif source.recording:
+        loss = source.recording.values("mean_loss")
+        if np.isfinite(loss).any():
+            tiles.append(("last loss", number(loss[np.isfinite(loss)][-1])))
+    tiles.append(("steps", f"{source.last_step:,}"))
+    count = _parameters(source)
+    if count is not None:
+        tiles.append(("parameters", number(count)))
+    return tiles
+
+
+def _parameters(source: Source) -> Any:
+    if source.recording:
+        counts = [layer.get("parameters") for layer in source.recording.header["layers"].values()]
+        if counts and all(type(count) is int for count in counts) and not source.config:
+            return sum(counts)
+    model = source.config.get("model")
+    return model.get("parameters") if isinstance(model, dict) else None
+
+
+def _facts(source: Source) -> Iterator[tuple[str, Part]]:
+    arguments = source.arguments
+    yield "state", status(source)
+    if source.monitor and source.rows:
+        values = [row[source.monitor] for row in source.rows]
+        finite = [v for v in values if np.isfinite(v)]
+        if finite:
+            best = max(finite) if source.monitor.endswith("accuracy") else min(finite)
+            last = _value(source.monitor, values[-1])
+            at = values.index(best) + 1
+            yield _metric(source.monitor), f"{_value(source.monitor, best)} at best, after epoch {at:,}; {last} at the end"
+    data = source.config.get("data")
+    if isinstance(data, dict):
+        rows = f"{number(data.get('train_rows'))} rows to train, {number(data.get('held_out_rows'))} held out"
+        sizes = f"{number(data.get('features'))} features, {number(data.get('outputs'))} outputs"
+        yield "data", f"{brief(data.get('name'))}: {rows}, {sizes}"
+    if "model" in arguments or "data" in arguments:
+        count = _parameters(source)
+        counted = "" if count is None else f", {number(count)} parameters"
+        yield "model", f"{brief(arguments.get('model', 'mlp:64, the default'))}{counted}, {brief(arguments.get('dtype'))}"
+    yield "optimizer", _optimizer(source)
+    if source.is_run:
+        yield "schedule", _schedule(arguments)
+        clips = arguments.get("clip", [])
+        yield "clipping", ", ".join(map(brief, clips)) if isinstance(clips, list) and clips else "none"
+        size = f"batches of {number(arguments.get('batch_size'))} rows"
+        together = arguments.get("accumulate", 1)
+        yield "batches", size + (f", {number(together)} of them to a step" if together != 1 else "")
+        yield "seed", number(arguments.get("seed"))
+    if source.recording:
+        r = source.recording
+        every = r.header.get("every")
+        interval = f", every {number(every)} from the beginning" if type(every) is int else ""
+        yield "recording", f"{plural(len(r), 'record')} of {plural(len(r.layers), 'layer')}{interval}, up to step {r.steps[-1]:,}"
+    else:
+        yield "recording", "none"
+
+
+def _optimizer(source: Source) -> str:
+    arguments = source.arguments
+    if not source.is_run:
+        return brief(source.recording.optimizer if source.recording else "")
+    known = [n for n in ("lr", "momentum", "betas", "beta", "alpha", "weight_decay", "trust_coefficient") if n in arguments]
+    settings = ", ".join(f"{name} {number(arguments[name])}" for name in known)
+    around = arguments.get("lookahead")
+    name = brief(arguments.get("optimizer"))
+    slow = "" if around is None else f", inside Lookahead{f' ({brief(around)})' if around else ''}"
+    return f"{name}{f' with {settings}' if settings else ''}{slow}"
+
+
+def _schedule(arguments: Mapping[str, Any]) -> str:
+    schedule, warmup = arguments.get("schedule"), arguments.get("warmup", 0)
+    words = "none, a constant learning rate" if schedule is None else brief(schedule)
+    return words + (f", after a warm-up of {number(warmup)}" if warmup else "")
+
+
+def _metric(name: str) -> str:
+    return brief(name.replace("held_out", "held-out").replace("_", " "))
+
+
+def _value(name: str, value: float) -> str:
+    return f"{value:.2%}" if name.endswith("accuracy") and np.isfinite(value) else number(value)
+
+
+# --- curves ----------------------------------------------------------------------------------------------------------
+
+
+def curves_section(source: Source) -> Section | None:
+    """Loss and metrics by epoch, loss by step, learning rate, and the table of epochs."""
+    parts: list[Html] = []
+    metrics = source.metrics
+    if metrics and metrics[0]:
+        last = ", ".join(f"{_metric(name)} {_value(name, value)}" for name, value in metrics[-1].items())
+        alt = f"Line charts of loss and metrics over {plural(len(metrics), 'epoch')}. At the end: {last}."
+        parts.append(picture(lambda: plots.metrics(metrics), alt, "Training data dashed, data held out solid, epoch by epoch."))
+    steps = step_curve(source) or source.recording
+    if steps is not None and np.isfinite(steps.values("mean_loss")).any():
+        loss = steps.values("mean_loss")
+        finite = loss[np.isfinite(loss)]
+        alt = f"Line chart of the training loss step by step: from {number(finite[0])} to {number(finite[-1])}, lowest {number(finite.min())}."
+        parts.append(picture(lambda: plots.losses(steps), alt, "The loss step by step; each point is the mean since the one before."))
+    rates = np.array([each.lr for each in source.steps])
+    if rates.size and rates.min() < rates.max():
+        alt = f"Line chart of the learning rate over {plural(len(rates), 'step')}, from {number(rates.min())} to {number(rates.max())}."
+        parts.append(picture(lambda: _rates(source), alt, "The learning rate, as the schedule set it (first param group)."))
+    if source.rows:
+        parts.append(_epochs(source))
+    if not parts:
+        return None
+    return Section("curves", "Curves", "How did loss and metrics go?", join(*parts))
+
+
+def _rates(source: Source) -> Figure:
+    from ..plots.style import COLOURS, canvas, finish, steps_axis, tidy
+
+    figure, ax = canvas(None, 7.5, 2.8)
+    # A line of the log has the rate for the step after it.
+    steps, rates = (np.array([each[i] for each in source.steps]) for i in (0, 3))
+    changes = np.unique([0, len(rates) - 1, *np.flatnonzero(np.diff(rates)), *np.flatnonzero(np.diff(rates)) + 1])
+    ax.step(steps[changes] + 1, rates[changes], where="post", color=COLOURS[0], linewidth=1.6)
+    steps_axis(ax, steps + 1)
+    ax.set_ylim(bottom=0.0)
+    tidy(ax, "Learning rate", "step", "learning rate")
+    return finish(figure, None)
+
+
+def _epochs(source: Source) -> Html:
+    rows, names = source.rows, [name for name in source.rows[0] if name != "epoch"]
+    places = range(len(rows))
+    if len(rows) > SHOWN_EPOCHS:
+        places = sorted({*np.linspace(0, len(rows) - 1, SHOWN_EPOCHS).round().astype(int).tolist()})  # type: ignore[assignment]
+    cells = [[number(rows[i]["epoch"]), *(_value(name, rows[i][name]) for name in names)] for i in places]
+    some = "" if len(cells) == len(rows) else f" ({len(cells)} of them, evenly spread; metrics.csv has all)"
+    shown = table(f"Metrics by epoch{some}", ["epoch", *map(_metric, names)], cells, words=0)
+    return folded(f"All {plural(len(rows), 'epoch')} in numbers", shown)
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+def settings_section(source: Source) -> Section | None:
+    """Everything that ``config.json`` holds."""
+    if not source.is_run:
+        return None
+    parts = []
+    for title, name in (("Options", "arguments"), ("Data", "data"), ("Versions", "versions")):
+        values = source.config.get(name)
+        if isinstance(values, dict) and values:
+            rows = [[tag("code", brief(key)), _setting(value)] for key, value in list(values.items())[:200]]
+            parts.append(table(title, ["name", "value"], rows, words=2))
+    model = source.config.get("model")
+    if isinstance(model, dict) and isinstance(model.get("layers"), str):
+        text = model["layers"]
+        shown = text if len(text) <= 6000 else f"{text[:6000]}\n… ({len(text):,} characters)"
+        parts.append(tag("div", tag("pre", shown), class_="scroll", tabindex=0, role="region", aria_label="The model"))
+    names = ", ".join(name for name in ("seed", "device", "threads") if name in source.config)
+    again = f"minigrad train --config {source.name}/config.json"
+    parts.append(tag("p", "The same run again: ", tag("code", again), f". config.json also has {names}." if names else "."))
+    return Section("settings", "Settings", "With which options, on which data, by which versions?", join(*parts))
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, list):
+        return brief(", ".join(map(str, value)))
+    return str(value) if isinstance(value, bool | int | float) else brief("none" if value is None else value)
+
+

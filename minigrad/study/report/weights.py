@@ -1,0 +1,54 @@
+"""The section about single weights: every term of the update that one step made to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..explanation import Explanation
+from .markup import Html, Part, brief, folded, join, number, table, tag
+from .sections import Section
+
+
+def weights_section(explanations: Sequence[Explanation], notes: Sequence[str]) -> Section | None:
+    """An article for each explained weight.
+
+    Args:
+        explanations: as `minigrad.optim.Optimizer.explain` makes them.
+        notes: what there is to say of them, such as why there are none.
+    """
+    if not explanations and not notes:
+        return None
+    shown = [_article(each) for each in explanations]
+    question = "How did one step change one weight, term by term?"
+    return Section("weights", "Explained updates", question, join(*(tag("p", note) for note in notes), *shown))
+
+
+def _article(explanation: Explanation) -> Html:
+    e = explanation
+    where = f"[{', '.join(map(str, e.index))}]" if e.index else ""
+    name = f"{brief(e.parameter)}{where}"
+    if e.outcome == "updated":
+        ratio = f", {number(abs(e.change / e.before))} of it" if e.before and e.change else ""
+        exact = "The rules, run as plain Python, give what the compiled step has stored to the last bit."
+        told: list[Part] = [
+            f"Step {e.step:,} took it from ", tag("code", e.shown(e.before)), " to ", tag("code", e.shown(e.after)),
+            f": a change of {number(e.change)}{ratio}. {exact if e.exact else ''}",
+        ]  # fmt: skip
+    else:
+        told = [f"Step {e.step:,} did not change it: {e.outcome}."]
+    sections = [
+        table(heading or "What the step began with", ["name", "value", "from"], [_row(*row) for row in rows], words=3)
+        for heading, rows in e._rows()
+    ]
+    return tag(
+        "article",
+        tag("h3", tag("code", name), f" {e.optimizer}, {e.dtype}"),
+        tag("p", *told),
+        *(tag("p", f"{note[:1].upper()}{note[1:]}.") for note in e.notes),
+        folded("Every term", *sections, open_=True),
+    )
+
+
+def _row(name: str, value: str, source: str, note: str) -> list[Part]:
+    words = join(tag("code", source) if source else None, tag("small", note) if note else None)
+    return [tag("code", brief(name)), tag("code", value, class_="value"), words]
