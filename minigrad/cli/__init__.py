@@ -1,10 +1,11 @@
-"""The command ``minigrad``: train, resume, evaluate, explain, compare, list, devices.
+"""The command ``minigrad``: train, resume, evaluate, explain, report, compare, list, devices.
 
 Exit status: 0 when all is done, 1 when training failed, 2 for wrong usage, 130 when interrupted.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import sys
@@ -56,6 +57,10 @@ def _run(words: list[str]) -> int:
         return show_devices()
     if command in ("resume", "evaluate", "explain"):
         return _on_a_run(command, given)
+    if command == "report":
+        from .report import report
+
+        return report(given.pop("run"), given)
     file = given.pop("config", None)
     if file is not None:
         given = {**_from_file(file), **given}
@@ -184,6 +189,23 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
     explain.add_argument("--param", metavar="NAME[I,J]", help="the weight, such as '0.weight[3,7]'")
     explain.add_argument("--json", action="store_true", help="print it as JSON")
     _add_some(explain, train, ("--threads", "--quiet"))
+
+    report = command(
+        "report",
+        "a run as one HTML page",
+        "Write one HTML page about a run, which needs no network and no other file: findings, curves, what every layer "
+        "went through if the run was recorded (minigrad train --record), and the update of a few weights explained.",
+    )
+    report.add_argument("run", metavar="RUN", help="a run directory, such as runs/digits-sgd-1")
+    options: dict[str, Any] = {"default": argparse.SUPPRESS}
+    report.add_argument("--output", metavar="FILE", help="the page to write (default: report.html in RUN)", **options)
+    report.add_argument("--param", metavar="NAME[I,J]", action="append",
+        help="explain this weight, such as '0.weight[3,7]'; may be given again (default: two that say something)",
+        **options)  # fmt: skip
+    report.add_argument("--step", type=count(1), metavar="N", help="explain this step (default: the last one)", **options)
+    report.add_argument("--no-explain", dest="explain", action="store_false",
+        help="explain no update, for which the run is trained again from its last checkpoint", **options)  # fmt: skip
+    _add_some(report, train, ("--threads", "--quiet"))
 
     compare = command(
         "compare",

@@ -25,6 +25,7 @@ from .explanation import Check, Explanation, Term
 from .findings import Finding, findings
 from .recorder import Recorder
 from .recording import Recording, RecordingError
+from .report import report
 from .trace import trace
 
 __all__ = [
@@ -44,5 +45,6 @@ __all__ = [
     "explain",
     "findings",
     "plots",
+    "report",
     "trace",
 ]

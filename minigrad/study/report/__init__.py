@@ -8,14 +8,14 @@ from pathlib import Path
 
 from ...training.files import write_atomically
 from ..explanation import Explanation
+from ..findings import Finding
 from ..recording import Recording
 from .page import GENERATOR, build
-from .source import opened
+from .source import Source, opened
 
 __all__ = ["REPORT", "report"]
 
 REPORT = "report.html"
-LARGEST = 2_000_000  # bytes
 
 
 def report(
@@ -53,8 +53,19 @@ def report(
         path = Path(run) / REPORT if source.is_run and not isinstance(run, Recording) else Path(REPORT)
     path = Path(path)
     check_target(path)
-    page, _ = build(source, list(explanations), notes)
-    return write_atomically(path, page.encode())
+    write(source, path, list(explanations), notes)
+    return path
+
+
+def write(source: Source, path: Path, explanations: Sequence[Explanation], notes: Sequence[str]) -> list[Finding]:
+    """Write the page of a run that has been read; the findings in it.
+
+    Raises:
+        OSError: naming the file.
+    """
+    page, found = build(source, explanations, notes)
+    write_atomically(path, page.encode())
+    return found
 
 
 def check_target(path: Path) -> None:

@@ -1,0 +1,118 @@
+"""``minigrad report``: a run as one HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from ..optim.watch import Record
+from ..study import Explanation
+from ..study.report import REPORT, check_target, write
+from ..study.report.page import count
+from ..study.report.source import open_run
+from ..training.run_directory import CONFIG
+from .display import console
+from .errors import FAILED, CommandError, words
+from .explain import weight
+from .options import Arguments
+from .rerun import Rerun
+
+COMMAND = "minigrad report"
+
+
+def report(path: str, given: Arguments) -> int:
+    """Write the page, with the update of a few weights explained.
+
+    Args:
+        path: the run directory.
+        given: the options of the command line, ``output``, ``param``, ``step``, ``explain``, ``threads`` and ``quiet``.
+    """
+    out = console(given.get("quiet", False))
+    target = Path(given.get("output") or Path(path, REPORT))
+    try:
+        source = open_run(path)
+        check_target(target)
+    except (ValueError, OSError) as error:
+        raise CommandError(f"{COMMAND}: {words(error)}") from None
+    explanations: list[Explanation] = []
+    notes: list[str] = []
+    if given.get("explain", True):
+        asked, step = given.get("param", []), given.get("step")
+        try:
+            arguments = _arguments(source.config["arguments"], path, given)
+            explanations, notes = _explained(path, arguments, asked, step, out)
+        except CommandError as error:
+            if asked or step is not None:  # what was asked for is not left out in silence
+                raise
+            notes = [f"No update could be explained: {str(error).removeprefix(COMMAND + ': ')}."]
+    try:
+        found = write(source, target, explanations, notes)
+    except (ValueError, OSError, MemoryError) as error:
+        raise CommandError(f"{COMMAND}: {words(error)}", FAILED) from None
+    size = f"{target.stat().st_size / 1e3:,.0f} kB"
+    out.print(f"wrote {target}, {size}: {count(found)}", markup=False, soft_wrap=True)
+    for note in notes:
+        out.print(note, markup=False, soft_wrap=True)
+    if source.recording is None:
+        out.print("there is no recording; minigrad train --record makes one", markup=False, soft_wrap=True)
+    return 0
+
+
+def _arguments(saved: dict[str, Any], path: str, given: Arguments) -> Arguments:
+    """Those of the run, with the threads of this command line."""
+    from . import checked_arguments
+
+    arguments = checked_arguments(saved, str(Path(path, CONFIG)))
+    return {**arguments, **{name: given[name] for name in ("threads",) if name in given}}
+
+
+def _explained(
+    path: str, arguments: Arguments, asked: Sequence[str], step: int | None, out: Console
+) -> tuple[list[Explanation], list[str]]:
+    """The weights that were asked for, or a few that say something, at one step of the run trained again."""
+    again = Rerun(path, arguments, out, COMMAND)
+    optimizer = again.run.optimizer
+    chosen = [weight(optimizer, text, COMMAND) for text in asked]
+    again.to(step, [name for name, _ in chosen] or None)
+    notes = []
+    if not chosen and again.watch is not None and (record := again.watch.last()) is not None:
+        chosen = _telling(record)
+        notes.append(
+            "Chosen here: the weight that moved most in the parameter that changed most beside its size, and one of the "
+            "first layer that moved as far as most there do; minigrad report --param NAME[I,J] --step N chooses others."
+        )
+    if again.reproduced is False:
+        notes.append(
+            f"These are not quite the updates that the run made: trained again here, {again.verdict}; another version of "
+            "NumPy, or another processor, can be the cause."
+        )
+    return [optimizer.explain(name, index) for name, index in chosen], notes
+
+
+def _telling(record: Record) -> list[tuple[str, tuple[int, ...]]]:
+    """The weight that moved most where the change is largest beside the weights, and a typical one of the first layer."""
+    moved = {}
+    for name, before in record.before.items():
+        after = (record.left or record.after).get(name)
+        if after is not None:
+            old = before["param"].astype(np.float64)
+            change = np.abs(after["param"] - old)
+            size = float(np.linalg.norm(old))
+            moved[name] = (change, float(np.linalg.norm(change)) / size if size else 0.0)
+    if not moved:
+        return []
+    first = next(iter(moved))
+    most = max(moved, key=lambda name: moved[name][1])
+    places = [(most, int(moved[most][0].argmax())), (first, _middle(moved[first][0]))]
+    return [(name, tuple(map(int, np.unravel_index(place, moved[name][0].shape)))) for name, place in dict.fromkeys(places)]
+
+
+def _middle(values: Any) -> int:
+    """The place of the median of those that are not 0, or of all."""
+    order = np.argsort(values, axis=None, kind="stable")
+    some = int((values > 0).sum()) or values.size
+    return int(order[values.size - some + (some - 1) // 2])
