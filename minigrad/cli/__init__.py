@@ -202,7 +202,9 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
     report.add_argument("--param", metavar="NAME[I,J]", action="append",
         help="explain this weight, such as '0.weight[3,7]'; may be given again (default: two that say something)",
         **options)  # fmt: skip
-    report.add_argument("--step", type=count(1), metavar="N", help="explain this step (default: the last one)", **options)
+    report.add_argument(
+        "--step", type=count(1), metavar="N", help="explain this step (default: the last one)", **options
+    )
     report.add_argument("--no-explain", dest="explain", action="store_false",
         help="explain no update, for which the run is trained again from its last checkpoint", **options)  # fmt: skip
     _add_some(report, train, ("--threads", "--quiet"))

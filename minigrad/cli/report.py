@@ -22,6 +22,10 @@ from .options import Arguments
 from .rerun import Rerun
 
 COMMAND = "minigrad report"
+_CHOSEN = (
+    "Chosen here: the weight that moved most in the parameter that changed most beside its size, and one of the first "
+    "layer that moved as far as most there do. minigrad report --param NAME[I,J] --step N shows others."
+)
 
 
 def report(path: str, given: Arguments) -> int:
@@ -39,24 +43,26 @@ def report(path: str, given: Arguments) -> int:
     except (ValueError, OSError) as error:
         raise CommandError(f"{COMMAND}: {words(error)}") from None
     explanations: list[Explanation] = []
-    notes: list[str] = []
+    problems: list[str] = []
+    chosen: list[str] = []
     if given.get("explain", True):
         asked, step = given.get("param", []), given.get("step")
         try:
             arguments = _arguments(source.config["arguments"], path, given)
-            explanations, notes = _explained(path, arguments, asked, step, out)
+            explanations, problems = _explained(path, arguments, asked, step, out)
         except CommandError as error:
             if asked or step is not None:  # what was asked for is not left out in silence
                 raise
-            notes = [f"No update could be explained: {str(error).removeprefix(COMMAND + ': ')}."]
+            problems = [f"No update could be explained: {str(error).removeprefix(COMMAND + ': ')}."]
+        chosen = [_CHOSEN] if explanations and not asked else []
     try:
-        found = write(source, target, explanations, notes)
+        found = write(source, target, explanations, [*chosen, *problems])
     except (ValueError, OSError, MemoryError) as error:
         raise CommandError(f"{COMMAND}: {words(error)}", FAILED) from None
     size = f"{target.stat().st_size / 1e3:,.0f} kB"
     out.print(f"wrote {target}, {size}: {count(found)}", markup=False, soft_wrap=True)
-    for note in notes:
-        out.print(note, markup=False, soft_wrap=True)
+    for problem in problems:
+        out.print(problem, markup=False, soft_wrap=True)
     if source.recording is None:
         out.print("there is no recording; minigrad train --record makes one", markup=False, soft_wrap=True)
     return 0
@@ -81,20 +87,16 @@ def _explained(
     notes = []
     if not chosen and again.watch is not None and (record := again.watch.last()) is not None:
         chosen = _telling(record)
-        notes.append(
-            "Chosen here: the weight that moved most in the parameter that changed most beside its size, and one of the "
-            "first layer that moved as far as most there do; minigrad report --param NAME[I,J] --step N chooses others."
-        )
     if again.reproduced is False:
         notes.append(
-            f"These are not quite the updates that the run made: trained again here, {again.verdict}; another version of "
-            "NumPy, or another processor, can be the cause."
+            f"These are not quite the updates that the run made: trained again here, {again.verdict}; another version "
+            "of NumPy, or another processor, can be the cause."
         )
     return [optimizer.explain(name, index) for name, index in chosen], notes
 
 
 def _telling(record: Record) -> list[tuple[str, tuple[int, ...]]]:
-    """The weight that moved most where the change is largest beside the weights, and a typical one of the first layer."""
+    """The weight that moved most, where the change is largest beside the weights; a typical one of the first layer."""
     moved = {}
     for name, before in record.before.items():
         after = (record.left or record.after).get(name)
@@ -108,7 +110,9 @@ def _telling(record: Record) -> list[tuple[str, tuple[int, ...]]]:
     first = next(iter(moved))
     most = max(moved, key=lambda name: moved[name][1])
     places = [(most, int(moved[most][0].argmax())), (first, _middle(moved[first][0]))]
-    return [(name, tuple(map(int, np.unravel_index(place, moved[name][0].shape)))) for name, place in dict.fromkeys(places)]
+    return [
+        (name, tuple(map(int, np.unravel_index(place, moved[name][0].shape)))) for name, place in dict.fromkeys(places)
+    ]
 
 
 def _middle(values: Any) -> int:

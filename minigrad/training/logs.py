@@ -176,7 +176,9 @@ def read_steps(path: str | os.PathLike[str]) -> list[Step]:
             if not (found[-1].step if found else 0) < step.step < 1 << 53:
                 raise ValueError
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-            raise ValueError(f"{path}, line {number}: is damaged: no step with its loss and rate, {text!r:.60}") from None
+            raise ValueError(
+                f"{path}, line {number}: is damaged: no step with its loss and rate, {text!r:.60}"
+            ) from None
         found.append(step)
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,17 @@ import numpy as np
 from .. import plots
 from ..glossary import words
 from ..recording import Recording
-from .markup import Html, Part, Series, bars, brief, folded, join, link, number, plural, spark, table, tag
+from .markup import Html, Part, folded, join, link, table, tag
 from .pictures import picture
-from .sections import Section, tensors_of
-from .source import Source
+from .sections import Section
+from .source import Source, tensors_of
+from .sparks import Series, bars, spark
+from .wording import brief, number, plural
 
 # How many layers have a panel of their own, and a row in a table.
 PANELS, ROWS = 24, 200
+# How many layers have their bands drawn; drawing takes the most time of all.
+BANDS = 12
 # As many panels as these are open from the beginning.
 OPEN = 3
 
@@ -31,12 +36,14 @@ QUANTITIES = (
     ("from slow weights", "2-norm of this part of the change", "slow_part"),
     ("to the slow weights", "2-norm of the distance", "slow_distance"),
 )
+MEANINGS = {"lr": "learning rate of the step", "eps": "added to √v̂"}
 
 
 def updates_section(recording: Recording) -> Section:
     """Update-to-weight ratios, and what the changes are made of."""
     ratios = {layer: recording.layer(layer, "update_ratio") for layer in recording.layers}
-    alt = f"Line chart of update-to-weight ratios, a line for each of {plural(len(ratios), 'layer')}. At the end: {_ends(ratios)}."
+    lines = f"a line for each of {plural(len(ratios), 'layer')}"
+    alt = f"Line chart of update-to-weight ratios, {lines}. At the end: {_ends(ratios)}."
     shown = picture(
         lambda: plots.update_ratios(recording),
         alt,
@@ -46,20 +53,28 @@ def updates_section(recording: Recording) -> Section:
     for i, layer in enumerate(recording.layers[:ROWS]):
         parts = [recording.layer(layer, name) for name in ("gradient_part", "decay_part", "slow_part")]
         ratio = ratios[layer]
-        rows.append([_linked(recording, i), number(ratio[0]), number(_median(ratio)), number(ratio[-1])] + [_of(p) for p in parts])
+        rows.append(
+            [_linked(recording, i), number(ratio[0]), number(_median(ratio)), number(ratio[-1])]
+            + [_of(p) for p in parts]
+        )
     headings = ["layer", "first", "median", "last", "from gradient", "from decay", "from slow weights"]
     kept = [i for i in range(len(headings)) if i < 5 or any(row[i] for row in rows)]
     caption = "Update over weights per step; and the 2-norms of the parts of the change, medians over the records"
     ledger = table(caption, [headings[i] for i in kept], [[row[i] for i in kept] for row in rows])
-    return Section("updates", "Updates", "How large is a step beside the weights that it changes?", join(shown, ledger, _cut(recording)))
+    return Section(
+        "updates",
+        "Updates",
+        "How large is a step beside the weights that it changes?",
+        join(shown, ledger, _cut(recording)),
+    )
 
 
 def gradients_section(recording: Recording) -> Section:
     """Gradient norms from the first layer to the last."""
     norms = {layer: recording.layer(layer, "gradient_norm") for layer in recording.layers}
     alt = (
-        f"Line chart of the gradient by layer, from the first of {plural(len(norms), 'layer')} to the last. Norms at the "
-        f"end: {_ends(norms)}."
+        f"Line chart of the gradient by layer, from the first of {plural(len(norms), 'layer')} to the last. "
+        f"Norms at the end: {_ends(norms)}."
     )
     shown = picture(
         lambda: plots.gradient_flow(recording),
@@ -83,15 +98,19 @@ def activations_section(recording: Recording) -> Section | None:
     shown = picture(
         lambda: plots.activation_health(recording),
         alt,
-        "What each module gives out on the same rows at the beginning and at the end. A ReLU unit is dead if it is 0 on "
-        "all of them.",
+        "What each module gives out on the same rows at the beginning and at the end. A ReLU unit is dead if it is 0 "
+        "on all of them.",
     )
     rows = [_activation_row(recording, name, last.get(name, {})) for name in names[:ROWS]]
     headings = ["output", "kind", "mean", "std", "lowest", "highest", "dead", "saturated", "NaN", "infinite"]
     kept = [i for i in range(len(headings)) if i < 6 or any(row[i] for row in rows)]
     rows_at = f"{number(recording.header.get('probe_rows'))} rows of the probe, step {last_step(recording):,}"
-    ledger = table(f"Outputs on {rows_at}", [headings[i] for i in kept], [[row[i] for i in kept] for row in rows], words=2)
-    return Section("activations", "Activations", "What do the layers give out, and which units take no part?", join(shown, ledger))
+    ledger = table(
+        f"Outputs on {rows_at}", [headings[i] for i in kept], [[row[i] for i in kept] for row in rows], words=2
+    )
+    return Section(
+        "activations", "Activations", "What do the layers give out, and which units take no part?", join(shown, ledger)
+    )
 
 
 def last_step(recording: Recording) -> int:
@@ -109,7 +128,7 @@ def _activation_row(recording: Recording, name: str, output: dict[str, Any]) -> 
 
 def state_section(recording: Recording) -> Section | None:
     """Effective rates and the signal of the gradient, where the optimizer keeps second moments; bias corrections."""
-    shown = []
+    shown, few = [], _few(recording)
     for quantity, title, meaning in (
         ("effective_rate", "effective learning rates", "The rates that the weights of each layer really have"),
         ("signal", "the signal of the gradient", "1 where all gradients agree, near 0 where they are noise"),
@@ -119,13 +138,25 @@ def state_section(recording: Recording) -> Section | None:
             continue
         medians = {layer: each[:, each.shape[1] // 2] for layer, each in bands.items() if each.ndim == 2}
         told = recording.header.get(quantity)
-        caption = f"{meaning}{f': {brief(told)}' if isinstance(told, str) else ''}. Bands hold half and nine tenths of the weights."
+        caption = f"{meaning}{f': {brief(told)}' if isinstance(told, str) else ''}. "
+        caption += "Bands hold half and nine tenths of the weights."
+        caption += "" if few is recording else f" {BANDS} of {len(recording.layers)} layers, evenly spread."
         alt = f"Bands of {title}, a panel for each layer. Medians at the end: {_ends(medians)}."
-        shown.append(picture(lambda quantity=quantity: plots.optimizer_state(recording, quantity), alt, caption))  # type: ignore[misc]
+        shown.append(picture(partial(plots.optimizer_state, few, quantity), alt, caption))
     if not shown:
         return None
     question = "What does the optimizer's state make of the learning rate, and how sure is it of its direction?"
     return Section("state", "Optimizer state", question, join(*shown))
+
+
+def _few(recording: Recording) -> Recording:
+    """The recording, with `BANDS` of its layers where it has more."""
+    layers = recording.layers
+    if len(layers) <= BANDS:
+        return recording
+    places = np.linspace(0, len(layers) - 1, BANDS).round().astype(int)
+    kept = {layers[i]: recording.header["layers"][layers[i]] for i in places}
+    return Recording({**recording.header, "layers": kept}, recording.records)
 
 
 def _spreads(bands: Series) -> bool:
@@ -162,14 +193,24 @@ def _panel(source: Source, recording: Recording, number_: int, open_: bool) -> H
     tensors = tensors_of(source, layer)
     named = f"{', '.join(map(brief, tensors[:8]))}{', …' if len(tensors) > 8 else ''}"
     summary = join(
-        tag("strong", f"Layer {brief(layer)}"), f" {number(about.get('parameters'))} parameters{f': {named}' if named else ''}"
+        tag("strong", f"Layer {brief(layer)}"),
+        f" {number(about.get('parameters'))} parameters{f': {named}' if named else ''}",
     )
     rows = [
-        [join(tag("span", title), tag("small", meaning) if meaning else None), spark(values, _told(title, values)), *_three(values)]
+        [
+            join(tag("span", title), tag("small", meaning) if meaning else None),
+            spark(values, _told(title, values)),
+            *_three(values),
+        ]
         for title, meaning, values in _quantities(recording, layer)
     ]
     steps = recording.steps
-    shown = table(f"Layer {brief(layer)}, steps {steps[0]:,} to {steps[-1]:,}", ["", "over the run", "first", "median", "last"], rows, words=2)
+    shown = table(
+        f"Layer {brief(layer)}, steps {steps[0]:,} to {steps[-1]:,}",
+        ["", "over the run", "first", "median", "last"],
+        rows,
+        words=2,
+    )
     outputs = [_output(recording, name) for name in _outputs_of(recording, layer)]
     # The place stands inside, so that following a link to it opens what is folded.
     return folded(summary, tag("div", shown, *outputs, id=f"layer-{number_}"), open_=open_, class_="panel")
@@ -186,7 +227,7 @@ def _quantities(recording: Recording, layer: str) -> Iterator[tuple[str, str, Se
         ("signal", "median of |m̂| / √v̂ over the weights", "signal"),
     ):
         bands = recording.layer(layer, name)
-        if bands.ndim == 2 and bands.shape[1] and _says_something(middle := bands[:, bands.shape[1] // 2]):
+        if bands.ndim == 2 and _spreads(bands) and _says_something(middle := bands[:, bands.shape[1] // 2]):
             yield title, meaning, middle
     for group, meant in (("state_norm", "2-norm of the state"), ("scalars", "")):
         names = dict.fromkeys(
@@ -195,8 +236,10 @@ def _quantities(recording: Recording, layer: str) -> Iterator[tuple[str, str, Se
         for name in names:
             values = recording.layer(layer, f"{group}.{name}")
             if "." not in name and np.isfinite(values).any():
-                yield name, meant or words(name), values
-    trusts = dict.fromkeys(name for record in recording.records for name in record["layers"].get(layer, {}).get("trust", {}))
+                yield name, meant or words(name) or MEANINGS.get(name, ""), values
+    trusts = dict.fromkeys(
+        name for record in recording.records for name in record["layers"].get(layer, {}).get("trust", {})
+    )
     ratios = recording.trust_ratios() if trusts else {}
     for name in trusts:
         yield f"trust ratio of {name}", "", ratios[name]
@@ -234,21 +277,26 @@ def _outputs_of(recording: Recording, layer: str) -> list[str]:
 
 
 def _output(recording: Recording, name: str) -> Html:
+    """The output of a module at the first and at the last record."""
     outputs = [(r["step"], r["activations"][name]) for r in recording.records if name in r.get("activations", {})]
     kind = recording.header.get("activations", {}).get(name, {}).get("kind", "")
-    titled = f"{name} ({kind})" if kind and kind != name else name
-    shown = []
-    for step, output in dict((outputs[0], outputs[-1])).items() if len(outputs) > 1 else outputs:
-        spread = f"{number(output.get('mean'))} ± {number(output.get('std'))}"
-        units = f", {number(output['dead'])} of {number(output.get('units'))} units dead" if "dead" in output else ""
-        if "saturated" in output:
-            units = f", {number(output['saturated'])} of {number(output.get('units'))} units saturated"
-        label = f"Histogram of the output {brief(titled)} at step {step}, from {number(output.get('low'))} to {number(output.get('high'))}"
-        counts = output.get("counts")
-        drawn = bars([float(c) for c in counts], label) if isinstance(counts, list) else Html("")
-        reach = f"{number(output.get('low'))} to {number(output.get('high'))}"
-        shown.append(tag("div", drawn, tag("small", f"step {step:,}: {spread}, {reach}{units}")))
-    return tag("div", tag("span", brief(titled)), *shown, class_="output")
+    titled = brief(f"{name} ({kind})" if kind and kind != name else name)
+    ends = [outputs[0], outputs[-1]] if len(outputs) > 1 else outputs
+    return tag(
+        "div", tag("span", titled), *(_histogram(titled, step, output) for step, output in ends), class_="output"
+    )
+
+
+def _histogram(titled: str, step: int, output: dict[str, Any]) -> Html:
+    reach = f"{number(output.get('low'))} to {number(output.get('high'))}"
+    told = f"step {step:,}: {number(output.get('mean'))} ± {number(output.get('std'))}, {reach}"
+    for what in ("dead", "saturated"):
+        if what in output:
+            told += f", {number(output[what])} of {number(output.get('units'))} units {what}"
+    counts = output.get("counts")
+    label = f"Histogram of the output {titled} at step {step:,}, from {reach}"
+    drawn = bars([float(count) for count in counts], label) if isinstance(counts, list) else None
+    return tag("div", drawn, tag("small", told))
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
@@ -278,5 +326,3 @@ def _ends(series: dict[str, Series]) -> str:
     """The last values of the first few, in words."""
     told = [f"layer {brief(name)} {number(values[-1])}" for name, values in list(series.items())[:12] if len(values)]
     return ", ".join(told) + (f" and {len(series) - 12} more" if len(series) > 12 else "")
-
-

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from .. import plots
 from ..recording import Recording
 from .layers import ROWS
-from .markup import Html, Part, brief, folded, join, number, plural, share, table
+from .markup import Html, Part, folded, join, table
 from .pictures import picture
 from .sections import Section
+from .wording import brief, number, plural, share
 
 PICTURES = 4  # clips that have one
 
@@ -24,26 +27,36 @@ def clips_section(recording: Recording) -> Section | None:
     for clip in range(count):
         entries = recording.clips(clip)
         last = entries[-1]
-        before, after, factor = (np.median([e[name] for e in entries]) for name in ("norm_before", "norm_after", "factor"))
+        before, after, factor = (
+            np.median([e[name] for e in entries]) for name in ("norm_before", "norm_after", "factor")
+        )
         limits = ", ".join(f"{brief(name)} {number(value)}" for name, value in last["thresholds"].items())
-        acted = f"{share(last['acted_steps'], last['steps'])} ({number(last['acted_steps'])} of {number(last['steps'])})"
-        rows.append([brief(last["clip"]), brief(last["scope"]), limits, acted, number(before), number(after), number(factor)])
+        acted = (
+            f"{share(last['acted_steps'], last['steps'])} ({number(last['acted_steps'])} of {number(last['steps'])})"
+        )
+        rows.append(
+            [brief(last["clip"]), brief(last["scope"]), limits, acted, number(before), number(after), number(factor)]
+        )
         if clip < PICTURES:
             alt = (
-                f"Line chart of the gradient norm before and after {brief(last['clip'])} ({limits}), which acted on {acted} "
-                f"steps; median {number(before)} before, {number(after)} after."
+                f"Line chart of the gradient norm before and after {brief(last['clip'])} ({limits}), which acted on "
+                f"{acted} steps; median {number(before)} before, {number(after)} after."
             )
             caption = (
-                "The norm before and after the clip, what is cut away shaded; the strip below is the share of steps in which "
-                "it acted."
+                "The norm before and after the clip, what is cut away shaded; the strip below is the share of steps in "
+                "which it acted."
             )
-            shown.append(picture(lambda clip=clip: plots.clip_ledger(recording, clip), alt, caption))  # type: ignore[misc]
+            shown.append(picture(partial(plots.clip_ledger, recording, clip), alt, caption))
         if "by_range" in last:
             shown.append(_by_range(last))
     headings = ["clip", "per", "threshold", "acted on steps", "norm before", "norm after", "factor"]
-    caption = "Clips in their order; norms and factor are medians over the records, of the range that was clipped hardest"
+    caption = (
+        "Clips in their order; norms and factor are medians over the records, of the range that was clipped hardest"
+    )
     ledger = table(caption, headings, rows, words=4)
-    return Section("clips", "Clip ledger", "How often does clipping act, and how much does it take away?", join(ledger, *shown))
+    return Section(
+        "clips", "Clip ledger", "How often does clipping act, and how much does it take away?", join(ledger, *shown)
+    )
 
 
 def _by_range(last: dict[str, object]) -> Html:
@@ -51,10 +64,15 @@ def _by_range(last: dict[str, object]) -> Html:
     if not isinstance(ranges, dict):
         return Html("")
     rows = [
-        [brief(name), *(number(value) for value in values[:3])] for name, values in ranges.items() if isinstance(values, list)
+        [brief(name), *(number(value) for value in values[:3])]
+        for name, values in ranges.items()
+        if isinstance(values, list)
     ]
     caption = f"{brief(last['clip'])} at step {number(last['step'])}, each {brief(last['scope'])}"
-    return folded(f"Each {brief(last['scope'])} at the last record", table(caption, [brief(last["scope"]), "norm before", "norm after", "factor"], rows))
+    return folded(
+        f"Each {brief(last['scope'])} at the last record",
+        table(caption, [brief(last["scope"]), "norm before", "norm after", "factor"], rows),
+    )
 
 
 def trust_section(recording: Recording) -> Section | None:
@@ -74,12 +92,18 @@ def trust_section(recording: Recording) -> Section | None:
         clamped = f"{clamps[name]} of {len(values)}" if clamps[name] else ""
         rows.append([brief(name), number(least), number(middle), number(most), number(values[-1]), clamped])
     everything = np.concatenate([values[np.isfinite(values)] for values in ratios.values()])
-    reach = f"from {number(everything.min())} to {number(everything.max())}" if everything.size else "none of them finite"
+    reach = (
+        f"from {number(everything.min())} to {number(everything.max())}" if everything.size else "none of them finite"
+    )
     alt = f"Line chart of the trust ratios of {plural(len(ratios), 'tensor')}, {reach}."
     shown = picture(
-        lambda: plots.trust_ratios(recording), alt, "By how much the step of each tensor is lengthened or shortened: 1 leaves it."
+        lambda: plots.trust_ratios(recording),
+        alt,
+        "By how much the step of each tensor is lengthened or shortened: 1 leaves it.",
     )
     headings = ["tensor", "least", "median", "most", "last", "norm clamped in"]
     kept = [i for i in range(len(headings)) if i < 5 or any(row[i] for row in rows)]
-    ledger = table("Trust ratios over the records", [headings[i] for i in kept], [[row[i] for i in kept] for row in rows])
+    ledger = table(
+        "Trust ratios over the records", [headings[i] for i in kept], [[row[i] for i in kept] for row in rows]
+    )
     return Section("trust", "Trust ledger", "How does the trust ratio change each tensor's step?", join(shown, ledger))

@@ -9,12 +9,12 @@ from itertools import pairwise
 import numpy as np
 
 from ..findings import SEVERITIES, Finding, findings
-from .markup import number, plural
 from .source import Source
+from .wording import number, plural
 
 # Of the loss of the first step, as `minigrad.training.StopIfDiverged` has it.
 DIVERGED = 10.0
-# How much larger than its lowest the held-out loss must be at the end, and how many epochs before the end it was lowest.
+# How much larger than its lowest the held-out loss must be at the end, and how many epochs after it.
 OVERFITTING, FEW_EPOCHS = 1.25, 3
 
 
@@ -34,7 +34,11 @@ def status(source: Source) -> str:
     if not source.is_run:
         return f"a recording up to step {source.last_step:,}"
     if source.has_weights:
-        return f"finished after {epochs}" if not of or source.arguments.get("patience") is None else f"stopped after {epochs}"
+        return (
+            f"finished after {epochs}"
+            if not of or source.arguments.get("patience") is None
+            else f"stopped after {epochs}"
+        )
     return f"{'diverged' if has_diverged(source) else 'not finished'}: {epochs}, {plural(source.last_step, 'step')}"
 
 
@@ -50,7 +54,9 @@ def _ending(source: Source) -> Iterator[Finding]:
     if not source.is_run:
         return
     done, asked, steps = len(source.rows), source.epochs, source.last_step
-    evidence = {"epochs": done, "steps": steps} | ({"epochs_asked_for": asked} if asked is not None else {})
+    evidence: dict[str, float] = {"epochs": done, "steps": steps} | (
+        {"epochs_asked_for": asked} if asked is not None else {}
+    )
     if has_diverged(source):
         first, last = source.steps[0].loss, source.rows[-1]["train_loss"]
         sentence = (
@@ -62,7 +68,7 @@ def _ending(source: Source) -> Iterator[Finding]:
         far = f"{done:,} of {asked:,} epochs" if asked is not None else plural(done, "epoch")
         sentence = (
             f"the run is not finished: {far}, {plural(steps, 'step')}. It is still under way, was interrupted, or has "
-            f"failed, as with a loss that is not finite; minigrad resume {source.name} goes on with it, and says so if it fails"
+            f"failed, as with a loss that is not finite; minigrad resume {source.name} goes on with it, and says what fails"
         )
         if steps:
             evidence["last_loss"] = _last_loss(source)
@@ -70,8 +76,8 @@ def _ending(source: Source) -> Iterator[Finding]:
     elif asked is not None and done < asked and source.arguments.get("patience") is not None:
         patience = source.arguments["patience"]
         sentence = (
-            f"training was stopped early, after {done:,} of {asked:,} epochs, since {_named(source.monitor)} had not improved "
-            f"for {number(patience)} epochs"
+            f"training was stopped early, after {done:,} of {asked:,} epochs, since {_named(source.monitor)} had not "
+            f"improved for {number(patience)} epochs"
         )
         yield Finding("note", "stopped early", None, sentence, evidence)
 
@@ -100,8 +106,8 @@ def _overfitting(source: Source) -> Iterator[Finding]:
         return
     sentence = (
         f"overfitting: the loss on the data held out was lowest after epoch {best + 1}, {number(held[best])}, and is "
-        f"{number(end)} at the end, while that on the training data fell from {number(train[best])} to {number(train[-1])}; "
-        "stop earlier (--patience), or use weight decay or dropout"
+        f"{number(end)} at the end, while that on the training data fell from {number(train[best])} to "
+        f"{number(train[-1])}; stop earlier (--patience), or use weight decay or dropout"
     )
     evidence = {"lowest": float(held[best]), "epoch": best + 1, "at_the_end": end, "train_loss": float(train[-1])}
     yield Finding("note", "overfitting", None, sentence, evidence)

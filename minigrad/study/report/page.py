@@ -6,22 +6,16 @@ from collections.abc import Sequence
 
 from ..explanation import Explanation
 from ..findings import SEVERITIES, Finding
+from .finding_list import findings_section, layer_place
 from .layers import activations_section, gradients_section, layers_section, state_section, updates_section
 from .ledgers import clips_section, trust_section
-from .markup import Html, bullets, join, link, plural, tag, terms
+from .markup import Html, bullets, join, link, tag, terms
 from .outcome import all_findings, status
-from .sections import (
-    Section,
-    curves_section,
-    findings_section,
-    headline,
-    layer_place,
-    settings_section,
-    summary_section,
-)
+from .sections import Section, curves_section, headline, settings_section, summary_section
 from .source import Source
 from .style import CSS
 from .weights import weights_section
+from .wording import plural
 
 GENERATOR = "minigrad report"
 # Nothing is loaded, and nothing runs: what stands in the page is style and pictures.
@@ -105,4 +99,3 @@ def _footer(source: Source) -> str:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
-

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # A picture of more bytes than these as SVG becomes pixels, of which a screen has only so many.
-LARGEST_SVG = 180_000
+LARGEST_SVG = 300_000
 _DPI = 200
 
 
@@ -33,6 +33,7 @@ def picture(draw: Callable[[], Figure], alt: str, caption: str) -> Html:
         figure = draw()
         kind, data = "svg+xml", _svg(figure)
         if len(data) > LARGEST_SVG:
+            figure.set_layout_engine("none")  # as it has been laid out
             kind, data = "png", _saved(figure, "png", {"Software": None})
     return image(kind, data, alt, caption, *(round(float(inches) * 96) for inches in figure.get_size_inches()))
 

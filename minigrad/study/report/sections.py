@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .. import plots
-from ..findings import Finding
-from .markup import Html, Part, brief, bullets, folded, join, link, number, plural, table, tag, terms
+from .markup import Html, Part, folded, join, table, tag, terms
 from .outcome import status
 from .pictures import picture
 from .source import Source, step_curve
+from .wording import brief, number, plural
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,115 +28,7 @@ class Section(NamedTuple):
     body: Html
 
 
-# Where the page shows what a finding is about.
-PLACES = {
-    "clamped": "trust",
-    "clipping": "clips",
-    "dead units": "activations",
-    "decay": "updates",
-    "diverged": "curves",
-    "diverging": "curves",
-    "exploding": "gradients",
-    "initial scale": "activations",
-    "no gradient": "gradients",
-    "not finished": "summary",
-    "not rectified": "state",
-    "overfitting": "curves",
-    "plateau": "curves",
-    "saturated units": "activations",
-    "stopped early": "curves",
-    "updates too large": "updates",
-    "updates too small": "updates",
-    "vanishing": "gradients",
-}
-SHOWN_FINDINGS = 60
 SHOWN_EPOCHS = 40
-HOW_TO_RECORD = "minigrad train --record"
-
-
-def layer_place(source: Source, name: str | None) -> str | None:
-    """The place of the panel of a layer, of the layer that owns a parameter, or of the one before an activation."""
-    if source.recording is None or name is None:
-        return None
-    layers = source.recording.layers
-    owners = {tensor: i for i, layer in enumerate(layers) for tensor in tensors_of(source, layer)}
-    owners |= {layer: i for i, layer in enumerate(layers)}
-    if name not in owners:
-        before = None
-        for activation in source.recording.activations:
-            before = owners.get(activation, before)
-            if activation == name:
-                return None if before is None else f"layer-{before}"
-    return f"layer-{owners[name]}" if name in owners else None
-
-
-def tensors_of(source: Source, layer: str) -> list[str]:
-    """The names of the parameters of a layer."""
-    assert source.recording is not None
-    found = source.recording.header["layers"][layer].get("tensors", [])
-    return [str(name) for name in found] if isinstance(found, list) else []
-
-
-# --- findings --------------------------------------------------------------------------------------------------------
-
-
-def findings_section(source: Source, found: Sequence[Finding], places: set[str]) -> Section:
-    """Every finding with its evidence, and where to look; or that there is none."""
-    items = [_finding(source, each, places) for each in found[:SHOWN_FINDINGS]]
-    if not found:
-        looked = "how the run ended and its metrics" + (
-            ", numbers that are not finite, the loss, dead and saturated units, initial scales, weights and gradients that "
-            "explode or vanish, the size of updates, clipping, decay and trust ratios" if source.recording else ""
-        )  # fmt: skip
-        body = tag("p", f"Nothing stands out. Looked at: {looked}.", class_="fine")
-    else:
-        left = len(found) - len(items)
-        body = join(
-            bullets(items, class_="findings"), tag("p", f"{plural(left, 'finding')} more are left out.") if left else None
-        )
-    if source.recording is None:
-        body = join(body, _no_recording(source))
-    return Section("findings", "Findings", "What stands out, the worst first?", body)
-
-
-def _finding(source: Source, finding: Finding, places: set[str]) -> Html:
-    evidence = [(name.replace("_", " "), number(value)) for name, value in finding.evidence.items()]
-    targets = [(PLACES.get(finding.kind, "layers"), None), (layer_place(source, finding.layer), finding.layer)]
-    titles = {"clips": "clip ledger", "trust": "trust ledger", "state": "optimizer state"}
-    links = [
-        link(place, f"layer {brief(layer)}" if layer is not None else titles.get(place, place))
-        for place, layer in targets
-        if place is not None and place in places
-    ]
-    between: list[Part] = [part for each in links for part in (each, ", ")][:-1]
-    return join(
-        tag("p", tag("strong", finding.severity, class_=f"mark {finding.severity}"), " ", _sentence(finding.sentence)),
-        terms(evidence, class_="evidence") if evidence else None,
-        tag("p", "See ", *between, class_="see") if links else None,
-    )
-
-
-def _sentence(text: str) -> str:
-    text = " ".join(text.split())
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
-
-
-def _no_recording(source: Source) -> Html:
-    again = f"minigrad train --config {source.name}/config.json --record"
-    return tag(
-        "div",
-        tag("h3", "There is no recording of this run"),
-        tag(
-            "p",
-            "What went on inside the layers was not written down: no gradients, updates, activations, clips or trust "
-            "ratios. Record the next training with ",
-            tag("code", HOW_TO_RECORD),
-            "; the same run again, with a recording, is ",
-            tag("code", again),
-            ". Recording changes no bit of the training.",
-        ),
-        class_="hint",
-    )
 
 
 # --- summary ---------------------------------------------------------------------------------------------------------
@@ -146,9 +39,9 @@ def summary_section(source: Source) -> Section:
     return Section("summary", "Summary", "What was trained, and how well?", terms(_facts(source), class_="facts"))
 
 
-def headline(source: Source) -> list[tuple[str, str]]:
+def headline(source: Source) -> list[tuple[str, Part]]:
     """The few numbers that one wants first: the name and the value of each."""
-    tiles = []
+    tiles: list[tuple[str, Part]] = []
     if source.monitor and source.rows:
         tiles.append((_metric(source.monitor), _value(source.monitor, source.rows[-1][source.monitor])))
         if "train_loss" in source.rows[-1] and source.monitor != "train_loss":
@@ -183,7 +76,10 @@ def _facts(source: Source) -> Iterator[tuple[str, Part]]:
             best = max(finite) if source.monitor.endswith("accuracy") else min(finite)
             last = _value(source.monitor, values[-1])
             at = values.index(best) + 1
-            yield _metric(source.monitor), f"{_value(source.monitor, best)} at best, after epoch {at:,}; {last} at the end"
+            yield (
+                _metric(source.monitor),
+                f"{_value(source.monitor, best)} at best, after epoch {at:,}; {last} at the end",
+            )
     data = source.config.get("data")
     if isinstance(data, dict):
         rows = f"{number(data.get('train_rows'))} rows to train, {number(data.get('held_out_rows'))} held out"
@@ -192,7 +88,10 @@ def _facts(source: Source) -> Iterator[tuple[str, Part]]:
     if "model" in arguments or "data" in arguments:
         count = _parameters(source)
         counted = "" if count is None else f", {number(count)} parameters"
-        yield "model", f"{brief(arguments.get('model', 'mlp:64, the default'))}{counted}, {brief(arguments.get('dtype'))}"
+        yield (
+            "model",
+            f"{brief(arguments.get('model', 'mlp:64, the default'))}{counted}, {brief(arguments.get('dtype'))}",
+        )
     yield "optimizer", _optimizer(source)
     if source.is_run:
         yield "schedule", _schedule(arguments)
@@ -206,7 +105,10 @@ def _facts(source: Source) -> Iterator[tuple[str, Part]]:
         r = source.recording
         every = r.header.get("every")
         interval = f", every {number(every)} from the beginning" if type(every) is int else ""
-        yield "recording", f"{plural(len(r), 'record')} of {plural(len(r.layers), 'layer')}{interval}, up to step {r.steps[-1]:,}"
+        yield (
+            "recording",
+            f"{plural(len(r), 'record')} of {plural(len(r.layers), 'layer')}{interval}, up to step {r.steps[-1]:,}",
+        )
     else:
         yield "recording", "none"
 
@@ -215,7 +117,9 @@ def _optimizer(source: Source) -> str:
     arguments = source.arguments
     if not source.is_run:
         return brief(source.recording.optimizer if source.recording else "")
-    known = [n for n in ("lr", "momentum", "betas", "beta", "alpha", "weight_decay", "trust_coefficient") if n in arguments]
+    known = [
+        n for n in ("lr", "momentum", "betas", "beta", "alpha", "weight_decay", "trust_coefficient") if n in arguments
+    ]
     settings = ", ".join(f"{name} {number(arguments[name])}" for name in known)
     around = arguments.get("lookahead")
     name = brief(arguments.get("optimizer"))
@@ -247,17 +151,27 @@ def curves_section(source: Source) -> Section | None:
     if metrics and metrics[0]:
         last = ", ".join(f"{_metric(name)} {_value(name, value)}" for name, value in metrics[-1].items())
         alt = f"Line charts of loss and metrics over {plural(len(metrics), 'epoch')}. At the end: {last}."
-        parts.append(picture(lambda: plots.metrics(metrics), alt, "Training data dashed, data held out solid, epoch by epoch."))
+        parts.append(
+            picture(lambda: plots.metrics(metrics), alt, "Training data dashed, data held out solid, epoch by epoch.")
+        )
     steps = step_curve(source) or source.recording
     if steps is not None and np.isfinite(steps.values("mean_loss")).any():
         loss = steps.values("mean_loss")
         finite = loss[np.isfinite(loss)]
-        alt = f"Line chart of the training loss step by step: from {number(finite[0])} to {number(finite[-1])}, lowest {number(finite.min())}."
-        parts.append(picture(lambda: plots.losses(steps), alt, "The loss step by step; each point is the mean since the one before."))
+        reach = f"from {number(finite[0])} to {number(finite[-1])}, lowest {number(finite.min())}"
+        alt = f"Line chart of the training loss step by step: {reach}."
+        parts.append(
+            picture(
+                lambda: plots.losses(steps), alt, "The loss step by step; each point is the mean since the one before."
+            )
+        )
     rates = np.array([each.lr for each in source.steps])
     if rates.size and rates.min() < rates.max():
-        alt = f"Line chart of the learning rate over {plural(len(rates), 'step')}, from {number(rates.min())} to {number(rates.max())}."
-        parts.append(picture(lambda: _rates(source), alt, "The learning rate, as the schedule set it (first param group)."))
+        reach = f"from {number(rates.min())} to {number(rates.max())}"
+        alt = f"Line chart of the learning rate over {plural(len(rates), 'step')}, {reach}."
+        parts.append(
+            picture(lambda: _rates(source), alt, "The learning rate, as the schedule set it (first param group).")
+        )
     if source.rows:
         parts.append(_epochs(source))
     if not parts:
@@ -281,9 +195,7 @@ def _rates(source: Source) -> Figure:
 
 def _epochs(source: Source) -> Html:
     rows, names = source.rows, [name for name in source.rows[0] if name != "epoch"]
-    places = range(len(rows))
-    if len(rows) > SHOWN_EPOCHS:
-        places = sorted({*np.linspace(0, len(rows) - 1, SHOWN_EPOCHS).round().astype(int).tolist()})  # type: ignore[assignment]
+    places = np.linspace(0, len(rows) - 1, min(len(rows), SHOWN_EPOCHS)).round().astype(int)
     cells = [[number(rows[i]["epoch"]), *(_value(name, rows[i][name]) for name in names)] for i in places]
     some = "" if len(cells) == len(rows) else f" ({len(cells)} of them, evenly spread; metrics.csv has all)"
     shown = table(f"Metrics by epoch{some}", ["epoch", *map(_metric, names)], cells, words=0)
@@ -297,7 +209,7 @@ def settings_section(source: Source) -> Section | None:
     """Everything that ``config.json`` holds."""
     if not source.is_run:
         return None
-    parts = []
+    parts: list[Part] = []
     for title, name in (("Options", "arguments"), ("Data", "data"), ("Versions", "versions")):
         values = source.config.get(name)
         if isinstance(values, dict) and values:
@@ -310,13 +222,13 @@ def settings_section(source: Source) -> Section | None:
         parts.append(tag("div", tag("pre", shown), class_="scroll", tabindex=0, role="region", aria_label="The model"))
     names = ", ".join(name for name in ("seed", "device", "threads") if name in source.config)
     again = f"minigrad train --config {source.name}/config.json"
-    parts.append(tag("p", "The same run again: ", tag("code", again), f". config.json also has {names}." if names else "."))
+    parts.append(
+        tag("p", "The same run again: ", tag("code", again), f". config.json also has {names}." if names else ".")
+    )
     return Section("settings", "Settings", "With which options, on which data, by which versions?", join(*parts))
 
 
 def _setting(value: Any) -> str:
     if isinstance(value, list):
         return brief(", ".join(map(str, value)))
-    return str(value) if isinstance(value, bool | int | float) else brief("none" if value is None else value)
-
-
+    return brief(json.dumps(value) if isinstance(value, bool | int | float | None) else value)

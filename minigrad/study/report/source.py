@@ -81,7 +81,9 @@ def open_run(path: str | os.PathLike[str]) -> Source:
     """
     directory = RunDirectory.open(path)
     config = directory.config()
-    recording = Recording.load(directory.record) if directory.record.exists() and directory.record.stat().st_size else None
+    recording = (
+        Recording.load(directory.record) if directory.record.exists() and directory.record.stat().st_size else None
+    )
     return Source(
         name=directory.path.resolve().name,
         config=config,
@@ -120,6 +122,14 @@ def step_curve(source: Source) -> Recording | None:
     every = -(-len(source.steps) // POINTS)
     chunks = [source.steps[i : i + every] for i in range(0, len(source.steps), every)]
     records: list[Record] = [
-        {"step": chunk[-1].step, "mean_loss": float(np.mean([each.loss for each in chunk])), "layers": {}} for chunk in chunks
+        {"step": chunk[-1].step, "mean_loss": float(np.mean([each.loss for each in chunk])), "layers": {}}
+        for chunk in chunks
     ]
     return Recording({"optimizer": source.name, "layers": {}}, records)
+
+
+def tensors_of(source: Source, layer: str) -> list[str]:
+    """The names of the parameters of a layer."""
+    assert source.recording is not None
+    found = source.recording.header["layers"][layer].get("tensors", [])
+    return [str(name) for name in found] if isinstance(found, list) else []

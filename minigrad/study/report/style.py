@@ -14,7 +14,8 @@ CSS = """
   figure img { filter: invert(0.92) hue-rotate(180deg); }
 }
 * { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+body { margin: 0; background: var(--paper); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif;
+  overflow-wrap: anywhere; }
 header, main, footer { max-width: 50rem; margin: 0 auto; padding: 0 1rem; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 1.5rem 0 0.25rem; }
 h2 { font-size: 1.35rem; line-height: 1.25; margin: 0; }
@@ -25,13 +26,15 @@ a { color: var(--link); }
 a:focus-visible, summary:focus-visible, .scroll:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; }
 bdi, code, td, th, dd, dt, li { unicode-bidi: isolate; }
 code, pre { font: 0.9em/1.5 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; }
-pre { margin: 0; padding: 0.75rem; background: var(--raised); border-radius: 0.5rem; width: max-content; min-width: 100%; }
+pre { margin: 0; padding: 0.75rem; background: var(--raised); border-radius: 0.5rem; width: max-content;
+  min-width: 100%; }
 small { color: var(--quiet); font-size: 0.82rem; }
 .quiet { color: var(--quiet); }
 .state { margin: 0; color: var(--quiet); }
 
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); gap: 0.6rem; margin: 1.1rem 0 0; }
-.tiles div { display: flex; flex-direction: column-reverse; background: var(--raised); border-radius: 0.6rem; padding: 0.6rem 0.85rem; }
+.tiles div { display: flex; flex-direction: column-reverse; background: var(--raised); border-radius: 0.6rem;
+  padding: 0.6rem 0.85rem; }
 .tiles dt { color: var(--quiet); font-size: 0.85rem; }
 .tiles dd { margin: 0; font-size: 1.45rem; font-weight: 600; line-height: 1.25; font-variant-numeric: tabular-nums; }
 
@@ -48,7 +51,8 @@ nav li a:hover { text-decoration: underline; }
 .findings > li:has(.mark.error) { border-left: 4px solid var(--error); }
 .findings > li:has(.mark.warning) { border-left: 4px solid var(--warning); }
 .findings > li:has(.mark.note) { border-left: 4px solid var(--note); }
-.fine { border: 1px solid var(--line); border-left: 4px solid var(--fine); border-radius: 0.6rem; padding: 0.75rem 1rem; margin: 0; }
+.fine { border: 1px solid var(--line); border-left: 4px solid var(--fine); border-radius: 0.6rem;
+  padding: 0.75rem 1rem; margin: 0; }
 .evidence { display: flex; flex-wrap: wrap; gap: 0.1rem 1.1rem; margin: 0.45rem 0 0; font-size: 0.9rem; }
 .evidence div { display: flex; gap: 0.4rem; }
 .evidence dt { color: var(--quiet); }
@@ -58,7 +62,8 @@ nav li a:hover { text-decoration: underline; }
 .hint h3 { margin: 0 0 0.25rem; } .hint p { margin: 0; }
 
 .facts { margin: 0; }
-.facts div { display: grid; grid-template-columns: 8.5rem 1fr; gap: 1rem; padding: 0.4rem 0; border-bottom: 1px solid var(--line); }
+.facts div { display: grid; grid-template-columns: 8.5rem 1fr; gap: 1rem; padding: 0.4rem 0;
+  border-bottom: 1px solid var(--line); }
 .facts dt { color: var(--quiet); } .facts dd { margin: 0; }
 
 figure { margin: 0 0 1.25rem; }
@@ -67,9 +72,11 @@ figcaption { color: var(--quiet); font-size: 0.9rem; margin-top: 0.35rem; }
 .scroll { overflow-x: auto; max-width: 100%; margin: 0 0 1rem; }
 figure .scroll { margin: 0; }
 
-table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tabular-nums; min-width: 100%; overflow-wrap: normal; }
+table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tabular-nums; min-width: 100%;
+  overflow-wrap: normal; }
 caption { text-align: left; color: var(--quiet); padding: 0 0 0.35rem; font-size: 0.9rem; }
-th, td { padding: 0.28rem 0.7rem 0.28rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
+th, td { padding: 0.28rem 0.7rem 0.28rem 0; text-align: left; vertical-align: top;
+  border-bottom: 1px solid var(--line); }
 th { font-weight: 600; } tbody th { font-weight: 500; }
 td:last-child, th:last-child { padding-right: 0; }
 .n { text-align: right; white-space: nowrap; }
@@ -87,8 +94,9 @@ summary { cursor: pointer; padding: 0.3rem 0; }
 .spark circle { fill: var(--spark); }
 .spark .bad { stroke: var(--error); stroke-width: 1.5; fill: none; }
 .bars path { fill: var(--spark); }
-.output { display: flex; flex-wrap: wrap; gap: 0.3rem 1.5rem; align-items: flex-end; padding: 0.4rem 0; }
-.output > span { flex: 0 0 7rem; align-self: center; }
+.output { display: grid; grid-template-columns: 8rem 1fr 1fr; gap: 0.3rem 1.25rem; align-items: end;
+  padding: 0.4rem 0; }
+.output small { display: block; }
 footer { color: var(--quiet); font-size: 0.9rem; padding-top: 2rem; padding-bottom: 3rem; }
 
 @media (min-width: 72rem) {
@@ -97,7 +105,11 @@ footer { color: var(--quiet); font-size: 0.9rem; padding-top: 2rem; padding-bott
   nav { grid-column: 1; grid-row: 1 / span 3; margin: 0; }
   nav ul { position: sticky; top: 1.75rem; flex-direction: column; gap: 0.1rem; }
 }
-@media (max-width: 30rem) { .facts div { grid-template-columns: 1fr; gap: 0; } }
+@media (max-width: 36rem) {
+  .facts div { grid-template-columns: 1fr; gap: 0; }
+  .spark { width: 4.5rem; }
+  .output { grid-template-columns: 1fr 1fr; } .output > span { grid-column: 1 / -1; }
+}
 @media print {
   :root { --paper: #fff; --raised: #f5f6f8; --ink: #000; --quiet: #444; --line: #ccc; --link: #000; --spark: #0072b2;
     --error: #b3261e; --warning: #8a4b00; --note: #0b57b0; --fine: #1a6b3c; }

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..explanation import Explanation
-from .markup import Html, Part, brief, folded, join, number, table, tag
+from .markup import Html, Part, folded, join, table, tag
 from .sections import Section
+from .wording import brief, number
 
 
 def weights_section(explanations: Sequence[Explanation], notes: Sequence[str]) -> Section | None:
