@@ -59,7 +59,7 @@ def _finding(source: Source, finding: Finding, places: set[str]) -> Html:
     evidence = [(name.replace("_", " "), number(value)) for name, value in finding.evidence.items()]
     targets = [(PLACES.get(finding.kind, "layers"), None), (layer_place(source, finding.layer), finding.layer)]
     titles = {"clips": "clip ledger", "trust": "trust ledger", "state": "optimizer state"}
-    links = [
+    links: list[Part] = [
         link(place, f"layer {brief(layer)}" if layer is not None else titles.get(place, place))
         for place, layer in targets
         if place is not None and place in places

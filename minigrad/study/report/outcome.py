@@ -54,9 +54,9 @@ def _ending(source: Source) -> Iterator[Finding]:
     if not source.is_run:
         return
     done, asked, steps = len(source.rows), source.epochs, source.last_step
-    evidence: dict[str, float] = {"epochs": done, "steps": steps} | (
-        {"epochs_asked_for": asked} if asked is not None else {}
-    )
+    evidence: dict[str, float] = {"epochs": done, "steps": steps}
+    if asked is not None:
+        evidence["epochs_asked_for"] = asked
     if has_diverged(source):
         first, last = source.steps[0].loss, source.rows[-1]["train_loss"]
         sentence = (
@@ -68,7 +68,7 @@ def _ending(source: Source) -> Iterator[Finding]:
         far = f"{done:,} of {asked:,} epochs" if asked is not None else plural(done, "epoch")
         sentence = (
             f"the run is not finished: {far}, {plural(steps, 'step')}. It is still under way, was interrupted, or has "
-            f"failed, as with a loss that is not finite; minigrad resume {source.name} goes on with it, and says what fails"
+            f"failed, as with a loss that is not finite; minigrad resume {source.name} goes on with it, or says why not"
         )
         if steps:
             evidence["last_loss"] = _last_loss(source)

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from ..explanation import Explanation
 from ..findings import SEVERITIES, Finding
 from .finding_list import findings_section, layer_place
-from .layers import activations_section, gradients_section, layers_section, state_section, updates_section
+from .layers import activations_section, gradients_section, state_section, updates_section
 from .ledgers import clips_section, trust_section
 from .markup import Html, bullets, join, link, tag, terms
 from .outcome import all_findings, status
+from .panels import layers_section
 from .sections import Section, curves_section, headline, settings_section, summary_section
 from .source import Source
 from .style import CSS

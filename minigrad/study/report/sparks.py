@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from .markup import Html, tag
+from .series import Series
 
-Series = npt.NDArray[np.float64]
 _WIDE, _HIGH, _POINTS = 120, 26, 60
 
 
