@@ -21,13 +21,13 @@ ROWS = 200  # layers in a table
 BANDS = 12
 
 
-def updates_section(recording: Recording) -> Section:
+def updates_section(recording: Recording, drawn: Recording) -> Section:
     """Update-to-weight ratios, and what the changes are made of."""
     ratios = {layer: recording.layer(layer, "update_ratio") for layer in recording.layers}
     lines = f"a line for each of {plural(len(ratios), 'layer')}"
     alt = f"Line chart of update-to-weight ratios, {lines}. At the end: {_ends(ratios)}."
     shown = picture(
-        lambda: plots.update_ratios(recording),
+        lambda: plots.update_ratios(drawn),
         alt,
         "How large each step is beside the weights that it changes; the band marks what is usual.",
     )
@@ -51,7 +51,7 @@ def updates_section(recording: Recording) -> Section:
     )
 
 
-def gradients_section(recording: Recording) -> Section:
+def gradients_section(recording: Recording, drawn: Recording) -> Section:
     """Gradient norms from the first layer to the last."""
     norms = {layer: recording.layer(layer, "gradient_norm") for layer in recording.layers}
     alt = (
@@ -59,14 +59,14 @@ def gradients_section(recording: Recording) -> Section:
         f"Norms at the end: {_ends(norms)}."
     )
     shown = picture(
-        lambda: plots.gradient_flow(recording),
+        lambda: plots.gradient_flow(drawn),
         alt,
         "The gradient per weight, so that layers of all sizes compare. Even is good; a slope vanishes or explodes.",
     )
     return Section("gradients", "Gradients", "Does the gradient reach every layer?", shown)
 
 
-def activations_section(recording: Recording) -> Section | None:
+def activations_section(recording: Recording, drawn: Recording) -> Section | None:
     """What the layers give out, dead and saturated units."""
     names = recording.activations
     if not names:
@@ -78,7 +78,7 @@ def activations_section(recording: Recording) -> Section | None:
         f"{'Dead units at the end: ' + ', '.join(map(brief, dead[:20])) if dead else 'No unit is dead at the end'}."
     )
     shown = picture(
-        lambda: plots.activation_health(recording),
+        lambda: plots.activation_health(drawn),
         alt,
         "What each module gives out on the same rows at the beginning and at the end. A ReLU unit is dead if it is 0 "
         "on all of them.",
@@ -108,9 +108,9 @@ def _activation_row(recording: Recording, name: str, output: dict[str, Any]) -> 
     return [brief(name), brief(kind), *values, *counted, *(number(output.get(what)) for what in ("nan", "inf"))]
 
 
-def state_section(recording: Recording) -> Section | None:
+def state_section(recording: Recording, drawn: Recording) -> Section | None:
     """Effective rates and the signal of the gradient, where the optimizer keeps second moments; bias corrections."""
-    shown, few = [], _few(recording)
+    shown, few = [], _few(drawn)
     for quantity, title, meaning in (
         ("effective_rate", "effective learning rates", "The rates that the weights of each layer really have"),
         ("signal", "the signal of the gradient", "1 where all gradients agree, near 0 where they are noise"),
@@ -122,7 +122,7 @@ def state_section(recording: Recording) -> Section | None:
         told = recording.header.get(quantity)
         caption = f"{meaning}{f': {brief(told)}' if isinstance(told, str) else ''}. "
         caption += "Bands hold half and nine tenths of the weights."
-        caption += "" if few is recording else f" {BANDS} of {len(recording.layers)} layers, evenly spread."
+        caption += "" if few is drawn else f" {BANDS} of {len(recording.layers)} layers, evenly spread."
         alt = f"Bands of {title}, a panel for each layer. Medians at the end: {_ends(medians)}."
         shown.append(picture(partial(plots.optimizer_state, few, quantity), alt, caption))
     if not shown:

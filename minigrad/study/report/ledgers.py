@@ -17,7 +17,7 @@ from .wording import brief, number, plural, share
 PICTURES = 4  # clips that have one
 
 
-def clips_section(recording: Recording) -> Section | None:
+def clips_section(recording: Recording, drawn: Recording) -> Section | None:
     """Every clip: how often it acted, and how much it took away."""
     count = max(len(record.get("clips", [])) for record in recording.records)
     if not count:
@@ -46,7 +46,7 @@ def clips_section(recording: Recording) -> Section | None:
                 "The norm before and after the clip, what is cut away shaded; the strip below is the share of steps in "
                 "which it acted."
             )
-            shown.append(picture(partial(plots.clip_ledger, recording, clip), alt, caption))
+            shown.append(picture(partial(plots.clip_ledger, drawn, clip), alt, caption))
         if "by_range" in last:
             shown.append(_by_range(last))
     headings = ["clip", "per", "threshold", "acted on steps", "norm before", "norm after", "factor"]
@@ -75,7 +75,7 @@ def _by_range(last: dict[str, object]) -> Html:
     )
 
 
-def trust_section(recording: Recording) -> Section | None:
+def trust_section(recording: Recording, drawn: Recording) -> Section | None:
     """The trust ratio of every tensor."""
     ratios = recording.trust_ratios()
     if not ratios:
@@ -97,7 +97,7 @@ def trust_section(recording: Recording) -> Section | None:
     )
     alt = f"Line chart of the trust ratios of {plural(len(ratios), 'tensor')}, {reach}."
     shown = picture(
-        lambda: plots.trust_ratios(recording),
+        lambda: plots.trust_ratios(drawn),
         alt,
         "By how much the step of each tensor is lengthened or shortened: 1 leaves it.",
     )

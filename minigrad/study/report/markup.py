@@ -21,7 +21,12 @@ Part = str | None  # what a tag holds: markup, or text that it escapes
 
 def escape(text: object) -> Html:
     """Any text as HTML: what could be read as markup, also within quotes, stands for itself."""
-    return text if isinstance(text, Html) else Html(html.escape(_FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", str(text))))
+    return text if isinstance(text, Html) else Html(html.escape(readable(str(text))))
+
+
+def readable(text: str) -> str:
+    """The text without what no page can hold."""
+    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def tag(name: str, /, *parts: Part, **attributes: str | int | bool | None) -> Html:

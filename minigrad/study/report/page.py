@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..explanation import Explanation
 from ..findings import SEVERITIES, Finding
+from .drawable import drawable
 from .finding_list import findings_section, layer_place
 from .layers import activations_section, gradients_section, state_section, updates_section
 from .ledgers import clips_section, trust_section
@@ -61,14 +62,15 @@ def _sections(
     sections = [summary_section(source), curves_section(source)]
     recording = source.recording
     if recording is not None and recording.layers:
+        drawn = drawable(recording)
         marked = {layer_place(source, each.layer) for each in found} - {None}
         sections += [
-            updates_section(recording),
-            gradients_section(recording),
-            activations_section(recording),
-            state_section(recording),
-            clips_section(recording),
-            trust_section(recording),
+            updates_section(recording, drawn),
+            gradients_section(recording, drawn),
+            activations_section(recording, drawn),
+            state_section(recording, drawn),
+            clips_section(recording, drawn),
+            trust_section(recording, drawn),
             layers_section(source, recording, {place for place in marked if place}),
         ]
     sections += [weights_section(explanations, notes), settings_section(source)]

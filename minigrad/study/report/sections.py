@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import plots
+from .drawable import drawable, drawable_rows
 from .markup import Html, Part, folded, join, table, tag, terms
 from .outcome import status
 from .pictures import picture
@@ -146,37 +147,43 @@ def _value(name: str, value: float) -> str:
 
 def curves_section(source: Source) -> Section | None:
     """Loss and metrics by epoch, loss by step, learning rate, and the table of epochs."""
-    parts: list[Html] = []
-    metrics = source.metrics
-    if metrics and metrics[0]:
-        last = ", ".join(f"{_metric(name)} {_value(name, value)}" for name, value in metrics[-1].items())
-        alt = f"Line charts of loss and metrics over {plural(len(metrics), 'epoch')}. At the end: {last}."
-        parts.append(
-            picture(lambda: plots.metrics(metrics), alt, "Training data dashed, data held out solid, epoch by epoch.")
-        )
-    steps = step_curve(source) or source.recording
-    if steps is not None and np.isfinite(steps.values("mean_loss")).any():
-        loss = steps.values("mean_loss")
-        finite = loss[np.isfinite(loss)]
-        reach = f"from {number(finite[0])} to {number(finite[-1])}, lowest {number(finite.min())}"
-        alt = f"Line chart of the training loss step by step: {reach}."
-        parts.append(
-            picture(
-                lambda: plots.losses(steps), alt, "The loss step by step; each point is the mean since the one before."
-            )
-        )
-    rates = np.array([each.lr for each in source.steps])
-    if rates.size and rates.min() < rates.max():
-        reach = f"from {number(rates.min())} to {number(rates.max())}"
-        alt = f"Line chart of the learning rate over {plural(len(rates), 'step')}, {reach}."
-        parts.append(
-            picture(lambda: _rates(source), alt, "The learning rate, as the schedule set it (first param group).")
-        )
-    if source.rows:
-        parts.append(_epochs(source))
-    if not parts:
+    shown = [_by_epoch(source), _by_step(source), _by_rate(source), _epochs(source) if source.rows else None]
+    if not any(shown):
         return None
-    return Section("curves", "Curves", "How did loss and metrics go?", join(*parts))
+    return Section("curves", "Curves", "How did loss and metrics go?", join(*shown))
+
+
+def _by_epoch(source: Source) -> Html | None:
+    metrics = source.metrics
+    if not metrics or not metrics[0]:
+        return None
+    last = ", ".join(f"{_metric(name)} {_value(name, value)}" for name, value in metrics[-1].items())
+    alt = f"Line charts of loss and metrics over {plural(len(metrics), 'epoch')}. At the end: {last}."
+    drawn = drawable_rows(metrics)
+    return picture(lambda: plots.metrics(drawn), alt, "Training data dashed, data held out solid, epoch by epoch.")
+
+
+def _by_step(source: Source) -> Html | None:
+    steps = step_curve(source) or source.recording
+    loss = np.empty(0) if steps is None else steps.values("mean_loss")
+    finite = loss[np.isfinite(loss)]
+    if steps is None or not finite.size:
+        return None
+    reach = f"from {number(finite[0])} to {number(finite[-1])}, lowest {number(finite.min())}"
+    alt = f"Line chart of the training loss step by step: {reach}."
+    drawn = drawable(steps)
+    return picture(
+        lambda: plots.losses(drawn), alt, "The loss step by step; each point is the mean since the one before."
+    )
+
+
+def _by_rate(source: Source) -> Html | None:
+    rates = np.array([each.lr for each in source.steps])
+    if not rates.size or rates.min() == rates.max():
+        return None
+    reach = f"from {number(rates.min())} to {number(rates.max())}"
+    alt = f"Line chart of the learning rate over {plural(len(rates), 'step')}, {reach}."
+    return picture(lambda: _rates(source), alt, "The learning rate, as the schedule set it (first param group).")
 
 
 def _rates(source: Source) -> Figure:

@@ -125,7 +125,7 @@ def step_curve(source: Source) -> Recording | None:
         {"step": chunk[-1].step, "mean_loss": float(np.mean([each.loss for each in chunk])), "layers": {}}
         for chunk in chunks
     ]
-    return Recording({"optimizer": source.name, "layers": {}}, records)
+    return Recording({"optimizer": "", "layers": {}}, records)
 
 
 def tensors_of(source: Source, layer: str) -> list[str]:
