@@ -77,7 +77,8 @@ table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tab
 caption { text-align: left; color: var(--quiet); padding: 0 0 0.35rem; font-size: 0.9rem; }
 th, td { padding: 0.28rem 0.7rem 0.28rem 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line); }
-th { font-weight: 600; } tbody th { font-weight: 500; }
+th { font-weight: 600; }
+tbody th { font-weight: 500; overflow-wrap: anywhere; min-width: 4rem; }
 td:last-child, th:last-child { padding-right: 0; }
 .n { text-align: right; white-space: nowrap; }
 thead th { vertical-align: bottom; font-size: 0.85rem; color: var(--quiet); }
