@@ -22,6 +22,7 @@ from .options import Arguments
 from .rerun import Rerun
 
 COMMAND = "minigrad report"
+WEIGHTS = 16  # explained at most, lest they bury the rest
 _CHOSEN = (
     "Chosen here: the weight that moved most in the parameter that changed most beside its size, and one of the first "
     "layer that moved as far as most there do. minigrad report --param NAME[I,J] --step N shows others."
@@ -47,6 +48,8 @@ def report(path: str, given: Arguments) -> int:
     chosen: list[str] = []
     if given.get("explain", True):
         asked, step = given.get("param", []), given.get("step")
+        if len(asked) > WEIGHTS:
+            raise CommandError(f"{COMMAND}: --param may be given up to {WEIGHTS} times, not {len(asked)}")
         try:
             arguments = _arguments(source.config["arguments"], path, given)
             explanations, problems = _explained(path, arguments, asked, step, out)

@@ -16,6 +16,7 @@ from .source import Source, opened
 __all__ = ["REPORT", "report"]
 
 REPORT = "report.html"
+LARGEST = 2_000_000  # bytes of a page
 
 
 def report(
@@ -62,9 +63,13 @@ def write(source: Source, path: Path, explanations: Sequence[Explanation], notes
 
     Raises:
         OSError: naming the file.
+        ValueError: if the page is too large.
     """
     page, found = build(source, explanations, notes)
-    write_atomically(path, page.encode())
+    data = page.encode()
+    if len(data) > LARGEST:
+        raise ValueError(f"{source.name}: its report would hold {len(data):,} bytes, and the most is {LARGEST:,}")
+    write_atomically(path, data)
     return found
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from .. import plots
 from ..recording import Recording
+from .drawable import LAYERS, of_layers
 from .markup import Html, Part, join, link, table, tag
 from .panels import PANELS
 from .pictures import picture
@@ -110,7 +109,7 @@ def _activation_row(recording: Recording, name: str, output: dict[str, Any]) -> 
 
 def state_section(recording: Recording, drawn: Recording) -> Section | None:
     """Effective rates and the signal of the gradient, where the optimizer keeps second moments; bias corrections."""
-    shown, few = [], _few(drawn)
+    shown, few = [], of_layers(drawn, BANDS)
     for quantity, title, meaning in (
         ("effective_rate", "effective learning rates", "The rates that the weights of each layer really have"),
         ("signal", "the signal of the gradient", "1 where all gradients agree, near 0 where they are noise"),
@@ -131,16 +130,6 @@ def state_section(recording: Recording, drawn: Recording) -> Section | None:
     return Section("state", "Optimizer state", question, join(*shown))
 
 
-def _few(recording: Recording) -> Recording:
-    """The recording, with `BANDS` of its layers where it has more."""
-    layers = recording.layers
-    if len(layers) <= BANDS:
-        return recording
-    places = np.linspace(0, len(layers) - 1, BANDS).round().astype(int)
-    kept = {layers[i]: recording.header["layers"][layers[i]] for i in places}
-    return Recording({**recording.header, "layers": kept}, recording.records)
-
-
 # --- words -----------------------------------------------------------------------------------------------------------
 
 
@@ -150,8 +139,12 @@ def _linked(recording: Recording, number_: int) -> Part:
 
 
 def _cut(recording: Recording) -> Html | None:
-    left = len(recording.layers) - ROWS
-    return tag("p", f"{plural(left, 'layer')} more are in the recording.") if left > 0 else None
+    """What of a recording with very many layers is not shown."""
+    count = len(recording.layers)
+    if count <= LAYERS:
+        return None
+    rows = f", tables the first {ROWS}" if count > ROWS else ""
+    return tag("p", f"Pictures show {LAYERS} of {count:,} layers, evenly spread{rows}; the recording has all.")
 
 
 def _of(values: Series) -> str:

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from .. import plots
+from ..clip_counts import LISTED
 from ..recording import Recording
 from .layers import ROWS
 from .markup import Html, Part, folded, join, table
@@ -65,7 +66,7 @@ def _by_range(last: dict[str, object]) -> Html:
         return Html("")
     rows = [
         [brief(name), *(number(value) for value in values[:3])]
-        for name, values in ranges.items()
+        for name, values in list(ranges.items())[:LISTED]
         if isinstance(values, list)
     ]
     caption = f"{brief(last['clip'])} at step {number(last['step'])}, each {brief(last['scope'])}"

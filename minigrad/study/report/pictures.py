@@ -13,9 +13,10 @@ from .markup import Html, tag
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# A picture of more bytes than these as SVG becomes pixels, of which a screen has only so many.
-LARGEST_SVG = 300_000
-_DPI = 200
+# A picture of more bytes than these as SVG becomes pixels, of which a screen has only so many. One with more panels
+# than these would be so large that SVG is not tried.
+LARGEST_SVG, MOST_PANELS = 130_000, 8
+_DPI, _COLOURS = 130, 128
 
 
 def picture(draw: Callable[[], Figure], alt: str, caption: str) -> Html:
@@ -31,10 +32,10 @@ def picture(draw: Callable[[], Figure], alt: str, caption: str) -> Html:
     settings = {"svg.fonttype": "path", "svg.hashsalt": "minigrad", "savefig.facecolor": "white"}
     with matplotlib.style.context(["default", settings]):
         figure = draw()
-        kind, data = "svg+xml", _svg(figure)
-        if len(data) > LARGEST_SVG:
-            figure.set_layout_engine("none")  # as it has been laid out
-            kind, data = "png", _saved(figure, "png", {"Software": None})
+        data = _svg(figure) if len(figure.axes) <= MOST_PANELS else b""
+        kind = "svg+xml"
+        if not 0 < len(data) <= LARGEST_SVG:
+            kind, data = "png", _png(figure)
     return image(kind, data, alt, caption, *(round(float(inches) * 96) for inches in figure.get_size_inches()))
 
 
@@ -46,15 +47,21 @@ def image(kind: str, data: bytes, alt: str, caption: str, width: int, height: in
     return tag("figure", frame, tag("figcaption", caption))
 
 
-def _saved(figure: Figure, kind: str, metadata: dict[str, None]) -> bytes:
-    data = BytesIO()
-    figure.savefig(data, format=kind, dpi=_DPI, metadata=metadata)
-    return data.getvalue()
+def _png(figure: Figure) -> bytes:
+    """The figure as PNG in as many colours as it needs to look the same."""
+    from PIL import Image
+
+    data, small = BytesIO(), BytesIO()
+    figure.savefig(data, format="png", dpi=_DPI)
+    Image.open(data).convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+    return small.getvalue()
 
 
 def _svg(figure: Figure) -> bytes:
     """The figure as SVG without what nobody sees: prologue, comments, and digits far below a pixel."""
-    text = _saved(figure, "svg", dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    data = BytesIO()
+    figure.savefig(data, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    text = data.getvalue()
     text = re.sub(rb"<!--.*?-->\s*", b"", text[text.index(b"<svg") :], flags=re.S)
     shorter = re.compile(rb"(\.\d\d)\d+")
     text = re.sub(rb'(?<=\bd=")[^"]*', lambda path: shorter.sub(rb"\1", path[0]).replace(b"\n", b""), text)

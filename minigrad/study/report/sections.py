@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import plots
-from .drawable import drawable, drawable_rows
+from .drawable import drawable_rows, spread
 from .markup import Html, Part, folded, join, table, tag, terms
 from .outcome import status
 from .pictures import picture
@@ -164,16 +164,15 @@ def _by_epoch(source: Source) -> Html | None:
 
 
 def _by_step(source: Source) -> Html | None:
-    steps = step_curve(source) or source.recording
+    steps = step_curve(source)
     loss = np.empty(0) if steps is None else steps.values("mean_loss")
     finite = loss[np.isfinite(loss)]
     if steps is None or not finite.size:
         return None
     reach = f"from {number(finite[0])} to {number(finite[-1])}, lowest {number(finite.min())}"
     alt = f"Line chart of the training loss step by step: {reach}."
-    drawn = drawable(steps)
     return picture(
-        lambda: plots.losses(drawn), alt, "The loss step by step; each point is the mean since the one before."
+        lambda: plots.losses(steps), alt, "The loss step by step; each point is the mean since the one before."
     )
 
 
@@ -202,8 +201,7 @@ def _rates(source: Source) -> Figure:
 
 def _epochs(source: Source) -> Html:
     rows, names = source.rows, [name for name in source.rows[0] if name != "epoch"]
-    places = np.linspace(0, len(rows) - 1, min(len(rows), SHOWN_EPOCHS)).round().astype(int)
-    cells = [[number(rows[i]["epoch"]), *(_value(name, rows[i][name]) for name in names)] for i in places]
+    cells = [[number(row["epoch"]), *(_value(name, row[name]) for name in names)] for row in spread(rows, SHOWN_EPOCHS)]
     some = "" if len(cells) == len(rows) else f" ({len(cells)} of them, evenly spread; metrics.csv has all)"
     shown = table(f"Metrics by epoch{some}", ["epoch", *map(_metric, names)], cells, words=0)
     return folded(f"All {plural(len(rows), 'epoch')} in numbers", shown)

@@ -116,15 +116,16 @@ POINTS = 500
 
 
 def step_curve(source: Source) -> Recording | None:
-    """The loss step by step, in at most `POINTS` means of as many steps, as a recording of nothing else."""
-    if not source.steps:
+    """The loss step by step as a recording of nothing else: of the log at most `POINTS` means of as many steps."""
+    if source.steps:
+        every = -(-len(source.steps) // POINTS)
+        chunks = [source.steps[i : i + every] for i in range(0, len(source.steps), every)]
+        means = [(chunk[-1].step, float(np.mean([each.loss for each in chunk]))) for chunk in chunks]
+    elif source.recording:
+        means = list(zip(source.recording.steps.tolist(), source.recording.values("mean_loss").tolist(), strict=True))
+    else:
         return None
-    every = -(-len(source.steps) // POINTS)
-    chunks = [source.steps[i : i + every] for i in range(0, len(source.steps), every)]
-    records: list[Record] = [
-        {"step": chunk[-1].step, "mean_loss": float(np.mean([each.loss for each in chunk])), "layers": {}}
-        for chunk in chunks
-    ]
+    records: list[Record] = [{"step": step, "mean_loss": loss, "layers": {}} for step, loss in means]
     return Recording({"optimizer": "", "layers": {}}, records)
 
 
