@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minigrad import clipping, data, manual_seed, nn, optim, study
-from minigrad.study.recorder import EVERY
+from minigrad.study.records.recorder import EVERY
 
 from . import peers
 from .effort import Effort

@@ -13,7 +13,7 @@ import minigrad as mg
 from minigrad import nn, study
 from minigrad.graph import collect
 from minigrad.nn import functional as F
-from minigrad.study.layout import layered
+from minigrad.study.graphs.layout import layered
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -12,7 +12,7 @@ from optim_tools import Chain, assert_same_bits, leaves, loss_of, network, set_g
 
 from minigrad import clipping, nn, optim, schedulers
 from minigrad.optim import exp, log, rule
-from minigrad.study.explanation import ulps
+from minigrad.study.updates.explanation import ulps
 
 
 def corners(shape):

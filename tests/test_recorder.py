@@ -10,6 +10,7 @@ from optim_tools import bits
 from training_cases import OPTIMIZERS, Case, same
 
 from minigrad import cli, clipping, data, manual_seed, nn, optim, random, study, training
+from minigrad.study.records.activations import observe
 from minigrad.tensor import Tensor
 from minigrad.training.run_directory import RunDirectory
 
@@ -58,7 +59,7 @@ def test_a_record_between_forward_and_backward_of_another_loss_does_not_disturb_
         train(model, optimizer, 1)
         waiting = (model(x) ** 2).mean()
         versions = [p._version[0] for p in model.parameters()]
-        study.activations.observe(model, (x,))
+        observe(model, (x,))
         assert [p._version[0] for p in model.parameters()] == versions
         waiting.backward()  # raises if a parameter or buffer counted as changed
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minigrad import manual_seed, nn, optim, study
+from minigrad.study.records.activations import observe
 from minigrad.tensor import Tensor
 
 
@@ -114,14 +115,14 @@ def test_an_output_that_is_one_number_everywhere_has_a_histogram_too():
 def test_frozen_recurrent_and_shared_modules_are_looked_at():
     shared = nn.Linear(3, 3)
     model = nn.Sequential(shared, nn.ReLU(), shared).requires_grad_(False)
-    outputs = study.activations.observe(model, (Tensor(normal(4, 3)),))
+    outputs = observe(model, (Tensor(normal(4, 3)),))
     assert list(outputs) == ["0", "1", "0@2"]
     rnn = nn.RNN(3, 5)
-    outputs = study.activations.observe(rnn, (Tensor(normal(2, 4, 3)),))
+    outputs = observe(rnn, (Tensor(normal(2, 4, 3)),))
     assert list(outputs) == ["tanh", "RNN"]
     assert sorted(outputs["tanh"].values.ravel()) == sorted(outputs["RNN"].values.ravel()), "all steps together"
     embedding = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 2))
-    outputs = study.activations.observe(embedding, (Tensor(np.arange(6)),))
+    outputs = observe(embedding, (Tensor(np.arange(6)),))
     assert outputs["0"].arriving is None, "what is looked up has no scale"
     assert outputs["1"].arriving is outputs["0"].values
 

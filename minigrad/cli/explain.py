@@ -8,7 +8,7 @@ import re
 from rich.console import Console
 
 from ..optim import Optimizer
-from ..study.update import place_of
+from ..study.updates.update import place_of
 from .display import console
 from .errors import FAILED, CommandError, words
 from .options import Arguments

@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from ..devices import NAMES
-from ..study.recorder import EVERY
+from ..study.records.recorder import EVERY
 from ..suggest import unknown
 from ..training import catalogue
 from ..training.architecture import parse_model

@@ -27,7 +27,7 @@ from .state import export_state, import_state
 from .watch import Slow, Watch
 
 if TYPE_CHECKING:
-    from ..study.explanation import Explanation
+    from ..study.updates.explanation import Explanation
 
 Array = npt.NDArray[Any]
 Hook = Callable[["Optimizer"], None]
@@ -413,7 +413,7 @@ class Optimizer:
             ValueError: for a parameter that the optimizer does not have.
             IndexError: for an index that the parameter does not have.
         """
-        from ..study.update import explain_coming, explain_update
+        from ..study.updates.update import explain_coming, explain_update
 
         return explain_coming(self, name, index) if coming else explain_update(self, name, index)
 

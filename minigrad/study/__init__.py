@@ -17,16 +17,16 @@
 """
 
 from . import plots
-from .algorithm import Algorithm, explain
-from .anomaly import Anomaly, AnomalyError
-from .detection import detect_anomaly
-from .drawing import Drawing, draw_graph
-from .explanation import Check, Explanation, Term
+from .anomalies.anomaly import Anomaly, AnomalyError
+from .anomalies.detection import detect_anomaly
 from .findings import Finding, findings
-from .recorder import Recorder
-from .recording import Recording, RecordingError
+from .graphs.drawing import Drawing, draw_graph
+from .graphs.trace import trace
+from .records.recorder import Recorder
+from .records.recording import Recording, RecordingError
 from .report import report
-from .trace import trace
+from .updates.algorithm import Algorithm, explain
+from .updates.explanation import Check, Explanation, Term
 
 __all__ = [
     "Algorithm",

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .recording import Recording
+from .records.recording import Recording
 
 Series = npt.NDArray[np.float64]
 SEVERITIES = ("error", "warning", "note")

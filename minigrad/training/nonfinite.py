@@ -14,7 +14,7 @@ from ..tensor import Tensor
 from .evaluation import Loss
 
 if TYPE_CHECKING:
-    from ..study.anomaly import Anomaly
+    from ..study.anomalies.anomaly import Anomaly
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -62,8 +62,8 @@ def explain_nonfinite(
 def _first_nonfinite(model: Module, loss: Loss, features: Any, labels: Any) -> tuple[str | None, Anomaly | None]:
     """The operation that gave the first value that is not finite, and the layer unless it was in the loss."""
     # Only here: the tools of study stand above training, and some of them use it.
-    from ..study.anomaly import AnomalyError
-    from ..study.detection import Tracer
+    from ..study.anomalies.anomaly import AnomalyError
+    from ..study.anomalies.detection import Tracer
 
     generator, buffers = random.get_state(), {name: tensor.data.copy() for name, tensor in model.named_buffers()}
     output: Any = np.float32(np.nan)  # until there is one

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..findings import MANY
-from ..recording import Recording
+from ..records.recording import Recording
 from .style import COLOURS, FONT, QUIET, WARNING, Source, canvas, finish, note, single, tidy
 
 if TYPE_CHECKING:

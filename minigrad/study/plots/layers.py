@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..findings import GOOD_RATIO
-from ..recording import Recording
+from ..records.recording import Recording
 from .style import (
     COLOURS,
     QUIET,

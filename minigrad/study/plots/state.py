@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..recording import Recording
+from ..records.recording import Recording
 from .style import (
     COLOURS,
     FONT,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ...schedulers.preview import COLOURS, DASHES
 from ...training.files import write_atomically
-from ..recording import Recording
+from ..records.recording import Recording
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ...training.files import write_atomically
-from ..explanation import Explanation
 from ..findings import Finding
-from ..recording import Recording
+from ..records.recording import Recording
+from ..updates.explanation import Explanation
 from .page import GENERATOR, build
 from .source import Source, opened
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ...training.progress import Row
-from ..recording import Record, Recording
+from ..records.recording import Record, Recording
 from .markup import readable
 
 _LONGEST = 40  # characters of a name

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from .. import plots
-from ..recording import Recording
+from ..records.recording import Recording
 from .drawable import LAYERS, of_layers
 from .markup import Html, Part, join, link, table, tag
 from .panels import PANELS

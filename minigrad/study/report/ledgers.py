@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 
 from .. import plots
-from ..clip_counts import LISTED
-from ..recording import Recording
+from ..records.clip_counts import LISTED
+from ..records.recording import Recording
 from .layers import ROWS
 from .markup import Html, Part, folded, join, table
 from .pictures import picture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..explanation import Explanation
 from ..findings import SEVERITIES, Finding
+from ..updates.explanation import Explanation
 from .drawable import drawable
 from .finding_list import findings_section, layer_place
 from .layers import activations_section, gradients_section, state_section, updates_section

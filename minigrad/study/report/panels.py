@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..glossary import words
-from ..recording import Recording
+from ..records.recording import Recording
+from ..updates.glossary import words
 from .markup import Html, Part, folded, join, table, tag
 from .sections import Section
 from .series import Series, median, middle, says_something, spreads

@@ -13,7 +13,7 @@ import numpy as np
 from ...training.logs import METRICS, STEPS, Step, read_metrics, read_steps
 from ...training.progress import Row
 from ...training.run_directory import RunDirectory
-from ..recording import Record, Recording
+from ..records.recording import Record, Recording
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..explanation import Explanation
+from ..updates.explanation import Explanation
 from .markup import Html, Part, folded, join, table, tag
 from .sections import Section
 from .wording import brief, number

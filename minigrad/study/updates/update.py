@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.program import range_names
-from ..optim import Optimizer
-from ..optim.watch import Record
-from ..rules import Norm, Rule
-from ..rules.interpret import Computed, Reading
-from ..suggest import unknown
+from ...kernels.program import range_names
+from ...optim import Optimizer
+from ...optim.watch import Record
+from ...rules import Norm, Rule
+from ...rules.interpret import Computed, Reading
+from ...suggest import unknown
 from .explanation import PARTS, Check, Explanation, Term, ulps
 from .formula import expression
 from .glossary import words

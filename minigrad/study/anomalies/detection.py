@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from .. import observers
-from ..graph import Edge, Node
-from ..modes import Block
-from ..nn import Parameter
-from ..ops.primitive import BoundRule, Primitive
-from ..tensor import Tensor
+from ... import observers
+from ...graph import Edge, Node
+from ...modes import Block
+from ...nn import Parameter
+from ...ops.primitive import BoundRule, Primitive
+from ...tensor import Tensor
+from ..places import Finder, Place, WeakMap, places
+from ..ranges import is_measurable, measure
 from .anomaly import Anomaly, AnomalyError
-from .places import Finder, Place, WeakMap, places
-from .ranges import is_measurable, measure
 
 # Where tensors and nodes that are not finite, but were let pass, have it from.
 _origins: WeakMap[Anomaly] = WeakMap()

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..clip_reports import ClipReport
-from ..clipping import Clip
-from ..kernels.program import Layout
-from ..optim import Optimizer
+from ...clip_reports import ClipReport
+from ...clipping import Clip
+from ...kernels.program import Layout
+from ...optim import Optimizer
 from .array_rules import run_on_arrays
 
 # Steps whose norms are held until they are looked at together, and the most numbers in them.

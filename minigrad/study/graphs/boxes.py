@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import RETAIN, Node, collect
-from ..nn import Parameter
-from ..suggest import unknown
-from ..tensor import Tensor, edge_of
-from .places import LayerCall, places
-from .ranges import Range, is_measurable, measure
+from ...graph import RETAIN, Node, collect
+from ...nn import Parameter
+from ...suggest import unknown
+from ...tensor import Tensor, edge_of
+from ..places import LayerCall, places
+from ..ranges import Range, is_measurable, measure
 from .trace import notes
 
 _NO_LAYERS = "draw_graph: open: no layers are known; run the forward pass in 'with study.trace():'"

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import random
-from ..devices import to_host
-from ..graph import Node, collect
-from ..modes import enable_grad
-from ..nn import Module
-from ..tensor import Tensor
+from ... import random
+from ...devices import to_host
+from ...graph import Node, collect
+from ...modes import enable_grad
+from ...nn import Module
+from ...tensor import Tensor
 
 Array = npt.NDArray[Any]
 

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..devices import to_host
-from ..kernels.program import Cohort, Layout
-from ..optim import Optimizer
-from ..rules import Norm, Rule
-from ..store import Entry
+from ...devices import to_host
+from ...kernels.program import Cohort, Layout
+from ...optim import Optimizer
+from ...rules import Norm, Rule
+from ...store import Entry
 from .array_rules import decays, split_change
 from .state_names import base_rate, effective_rate, signal
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 
-from ..rules.interpret import Reading
+from ...rules.interpret import Reading
 
 Shares = dict[str, float]
 

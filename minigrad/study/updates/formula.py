@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from ..rules import Norm, Rule
+from ...rules import Norm, Rule
 
 # Letters that the papers have, and the docstrings of the optimizers.
 SYMBOLS = {

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..suggest import unknown
+from ...suggest import unknown
 
 _WIDTH = 118  # columns of the printed text
 

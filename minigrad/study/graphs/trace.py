@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .. import observers
-from ..graph import Node
-from ..modes import Block
-from ..ops.primitive import Primitive
-from ..tensor import Tensor
-from .places import Finder, WeakMap, places
-from .ranges import Range, is_measurable, measure
+from ... import observers
+from ...graph import Node
+from ...modes import Block
+from ...ops.primitive import Primitive
+from ...tensor import Tensor
+from ..places import Finder, WeakMap, places
+from ..ranges import Range, is_measurable, measure
 
 
 @dataclass

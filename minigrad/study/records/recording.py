@@ -16,7 +16,7 @@ that was made, and over the parameter's norm), its parts ``gradient_part``, ``de
 ``scalars`` (``lr``, ``debias1``, ``debias2``, ``rho``, ``rectified``, ``rectification``), ``trust`` by parameter
 (``ratio``, ``clamped``, and the norms it is of), ``nonfinite`` (by ``gradient``, ``parameter``, ``update`` or slot
 the counts of NaN and of infinities). What an optimizer does not have is not there. See
-`minigrad.study.activations.measure` for an activation.
+`minigrad.study.records.activations.measure` for an activation.
 
 A clip: its ``clip`` (the rule), ``scope``, ``thresholds`` by option, ``ranges`` (how many) and ``acted_ranges``;
 ``range``, ``norm_before``, ``norm_after`` and ``factor`` of the range that was clipped hardest; ``by_range`` the same
@@ -36,9 +36,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ..suggest import unknown
-from ..training.files import read_bounded, write_atomically
-from ..training.tree import put_arrays, take_arrays
+from ...suggest import unknown
+from ...training.files import read_bounded, write_atomically
+from ...training.tree import put_arrays, take_arrays
 
 Record = dict[str, Any]
 FORMAT, VERSION = "minigrad record", 1
@@ -50,7 +50,7 @@ class RecordingError(ValueError):
 
 
 class Recording:
-    """Records of a training, a dictionary each; the text at the top of `minigrad.study.recording` says what they hold.
+    """Records of a training, a dictionary each; the text at the top of this file says what they hold.
 
     Attributes:
         header: what holds for all of them.

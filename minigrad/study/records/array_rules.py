@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..rules import Rule
+from ...rules import Rule
 
 Array = npt.NDArray[Any]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from ..arguments import named_arguments
-from ..nn import Module
-from ..tensor import Tensor
-from ..training.files import write_atomically
+from ...arguments import named_arguments
+from ...nn import Module
+from ...tensor import Tensor
+from ...training.files import write_atomically
+from ..ranges import Range, number
 from .boxes import Box, Picture, picture
 from .layout import Layout, layered
-from .ranges import Range, number
 from .trace import trace
 
 LIMIT = 60

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..clipping import Clip
-from ..kernels.plan import Element, Plan
-from ..optim import Lookahead, Optimizer, apply_update
-from ..optim.chain import PlanText
-from ..rules import Norm, Rule, norm
-from ..rules.language import VALUES
-from ..tensor import Tensor
+from ...clipping import Clip
+from ...kernels.plan import Element, Plan
+from ...optim import Lookahead, Optimizer, apply_update
+from ...optim.chain import PlanText
+from ...rules import Norm, Rule, norm
+from ...rules.language import VALUES
+from ...tensor import Tensor
 from .formula import formula, legend, norm_line
 
 
@@ -179,7 +179,7 @@ def _complete(elements: Sequence[Element]) -> list[Element]:
 def _with_defaults(kind: type[Optimizer], dtype: np.dtype[Any]) -> Optimizer:
     weight = ("weight", Tensor(np.ones((2, 2), dtype), requires_grad=True))
     if issubclass(kind, Lookahead):
-        from ..optim import SGD
+        from ...optim import SGD
 
         return kind(SGD([weight]))
     try:

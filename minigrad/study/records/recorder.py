@@ -12,14 +12,14 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ..hooks import RemovableHandle
-from ..nn import Module
-from ..optim import Optimizer
-from ..optim.state import same_keys, whole_number
-from ..suggest import unknown
-from ..tensor import Tensor
-from ..training import Callback, Run
-from ..training.logs import AppendedFile
+from ...hooks import RemovableHandle
+from ...nn import Module
+from ...optim import Optimizer
+from ...optim.state import same_keys, whole_number
+from ...suggest import unknown
+from ...tensor import Tensor
+from ...training import Callback, Run
+from ...training.logs import AppendedFile
 from .activations import as_probe, even_rows, measure, observe
 from .clip_counts import ClipCounts
 from .cost import Cost

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .places import Source
-from .ranges import Range, number
+from ..places import Source
+from ..ranges import Range, number
 
 # What usually helps, by pass and op.
 _REMEDIES = {

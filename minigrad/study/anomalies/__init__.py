@@ -1,0 +1,1 @@
+"""NaN and infinity: the operation that made them first."""
