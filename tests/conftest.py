@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import cupy_standin
 import pytest
+import report_tools
 
-from minigrad import devices
+from minigrad import cli, devices
 from minigrad import gpu as gpu_module
 
 
@@ -26,3 +28,22 @@ def gpu(request: pytest.FixtureRequest) -> Iterator[Any]:
     devices._cupy = before[0]
     devices.DEVICE_ARRAYS.clear()
     devices.DEVICE_ARRAYS.update(before[1])
+
+
+@pytest.fixture(scope="session")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A recorded run with everything that a report shows and a bare one without a recording; the first has its page."""
+    folder = tmp_path_factory.mktemp("reported")
+    whole = report_tools.train(folder, "whole", *report_tools.WHOLE)
+    words = ["--param", "0.weight[3,1]", "--param", "2.bias[0]", "--step", "9", "--quiet"]
+    assert cli.main(["report", str(whole), *words]) == 0
+    return {"whole": whole, "bare": report_tools.train(folder, "bare", "--optimizer", "Adam")}
+
+
+@pytest.fixture(scope="session")
+def reported_hostile(reported: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the recorded run that somebody has edited, with its page."""
+    run = report_tools.hostile(reported["whole"], tmp_path_factory.mktemp("hostile") / "<script>alert(1)<")
+    (run / "report.html").unlink()
+    assert cli.main(["report", str(run), "--quiet"]) == 0
+    return run

@@ -11,7 +11,7 @@ CSS = """
     --paper: #14171b; --raised: #1e2329; --ink: #e6e9ed; --quiet: #a0a9b4; --line: #353c45; --link: #8ab8ff;
     --error: #ff8a80; --warning: #ffb866; --note: #8ab8ff; --fine: #7fd6a0; --spark: #6cb8e6;
   }
-  figure img { filter: invert(0.92) hue-rotate(180deg); }
+  figure img { filter: invert(0.92) hue-rotate(180deg) brightness(1.2); }
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 1rem/1.5 system-ui, sans-serif;

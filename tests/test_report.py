@@ -1,0 +1,439 @@
+"""``minigrad report`` and `study.report`: what the page says, that all of it is text, and what it refuses."""
+
+import errno
+import json
+import os
+import re
+import shutil
+
+import numpy as np
+import pytest
+from report_tools import EVIL, Page
+
+from minigrad import cli, study
+from minigrad.study.report import pictures
+from minigrad.study.report.outcome import all_findings
+from minigrad.study.report.source import Source
+from minigrad.study.report.wording import number, share
+from minigrad.training.logs import Step
+
+TAGS = {
+    *("html", "head", "meta", "title", "style", "body", "header", "nav", "main", "footer", "section", "article"),
+    *("h1", "h2", "h3", "p", "ul", "li", "dl", "dt", "dd", "div", "span", "a", "strong", "small", "code", "pre"),
+    *("table", "caption", "thead", "tbody", "tr", "th", "td", "figure", "figcaption", "img", "details", "summary"),
+    *("svg", "polyline", "path", "circle"),
+}
+SECTIONS = [
+    *("findings", "summary", "curves", "updates", "gradients", "activations", "state", "clips", "trust"),
+    *("layers", "weights", "settings"),
+]
+
+
+@pytest.fixture(scope="module")
+def page(reported):
+    return Page((reported["whole"] / "report.html").read_text())
+
+
+@pytest.fixture
+def copied(reported, tmp_path):
+    """A copy of a run, to be changed."""
+    return lambda name: shutil.copytree(reported[name], tmp_path / f"{name}-1")
+
+
+@pytest.fixture
+def unpainted(monkeypatch):
+    """Figures are made, but not rendered: for tests that do not look at them."""
+    blank = b'<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"></svg>'
+    monkeypatch.setattr(pictures, "_svg", lambda figure: blank)
+
+
+def report(capsys, *words):
+    """Status, standard output, standard error."""
+    status = cli.main(["report", *map(str, words)])
+    return status, *capsys.readouterr()
+
+
+# --- the page --------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_needs_nothing_but_itself(reported, page):
+    text = (reported["whole"] / "report.html").read_text()
+    assert len(text.encode()) < 2_000_000
+    assert {tag for tag, _ in page.elements} <= TAGS  # so neither script nor link nor frame
+    assert all(image["src"].startswith("data:image/") for image in page.all("img"))
+    assert all(link["href"].startswith("#") for link in page.all("a"))
+    names = {name for _, attributes in page.elements for name in attributes}
+    assert not names & {"style", "srcset", "background"}
+    assert not [name for name in names if name.startswith("on")]
+    assert "url(" not in text
+    assert "@import" not in text
+    policy = next(m["content"] for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:;")
+
+
+def test_the_page_can_be_read_by_everyone(page):
+    assert page.all("html") == [{"lang": "en"}]
+    assert any("viewport" in meta.get("name", "") for meta in page.all("meta"))
+    assert all(len(image["alt"]) > 40 for image in page.all("img"))
+    assert all(drawing["aria-label"] for drawing in page.all("svg"))
+    assert all(cell.get("scope") in ("row", "col") for cell in page.all("th"))
+    places = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(places) == len(set(places))
+    assert {link["href"][1:] for link in page.all("a")} <= set(places)
+    headings = [tag for tag, _ in page.elements if tag in ("h1", "h2", "h3")]
+    assert headings[:2] == ["h1", "h2"]
+
+
+def test_findings_come_first_and_every_section_answers_its_question(page):
+    assert list(page.sections) == SECTIONS
+    assert [link["href"][1:] for link in page.all("a")][: len(SECTIONS)] == SECTIONS
+    assert all(len(words) > 100 for words in page.sections.values())
+
+
+def test_a_finding_has_its_sentence_its_evidence_and_a_link(reported, page):
+    recording = study.Recording.load(reported["whole"] / "record.jsonl")
+    clipping = next(each for each in study.findings(recording) if each.kind == "clipping")
+    words = page.sections["findings"]
+    assert clipping.sentence[1:] in words
+    assert f"acted steps {int(clipping.evidence['acted_steps'])}" in " ".join(words.split())
+    assert {"href": "#clips"} in page.all("a")[len(SECTIONS) :]
+
+
+def test_the_numbers_of_the_panels_are_those_of_the_recording(reported, page):
+    recording = study.Recording.load(reported["whole"] / "record.jsonl")
+    first, last = recording.steps[[0, -1]]
+    for layer in recording.layers:
+        rows = {
+            row[0].split(" 2-norm")[0].strip(): row[-3:]
+            for row in page.tables[f"Layer {layer}, steps {first} to {last}"]
+        }
+        for title, quantity in (
+            ("gradient", "gradient_norm"),
+            ("weights", "parameter_norm"),
+            ("update", "update_norm"),
+        ):
+            values = recording.layer(layer, quantity)
+            assert rows[title] == [number(v) for v in (values[0], np.median(values), values[-1])]
+        assert "to the slow weights" in rows
+
+
+def test_the_ledgers_are_those_of_the_recording(reported, page):
+    recording = study.Recording.load(reported["whole"] / "record.jsonl")
+    entries = recording.clips()
+    row = next(rows[1] for caption, rows in page.tables.items() if caption.startswith("Clips in their order"))
+    before = np.median([entry["norm_before"] for entry in entries])
+    assert row[:5] == ["clip_by_norm", "global", "max_norm 0.001", "100% (20 of 20)", number(before)]
+    trust = {row[0]: row[1:] for row in page.tables["Trust ratios over the records"][1:]}
+    for name, values in recording.trust_ratios().items():
+        assert trust[name][:4] == [number(f(values)) for f in (np.min, np.median, np.max)] + [number(values[-1])]
+
+
+def test_the_metrics_are_those_of_the_run(reported, page):
+    lines = (reported["whole"] / "metrics.csv").read_text().splitlines()
+    rows = page.tables["Metrics by epoch"]
+    assert rows[0] == ["epoch", "step", "train loss", "train accuracy", "held-out loss", "held-out accuracy"]
+    values = [float(text) for text in lines[-1].split(",")]
+    assert rows[-1] == ["5", "20", number(values[2]), f"{values[3]:.2%}", number(values[4]), f"{values[5]:.2%}"]
+    assert f"{values[5]:.2%} at the end" in page.sections["summary"]
+
+
+def test_weights_are_explained_as_by_the_command(capsys, reported, page):
+    for weight, name in (("0.weight[3,1]", "0.weight[3, 1]"), ("2.bias[0]", "2.bias[0]")):
+        assert cli.main(["explain", str(reported["whole"]), "--step", "9", "--param", weight, "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)["explanation"]
+        words = " ".join(page.sections["weights"].split())
+        assert f"{name} Lookahead around LAMB" in words
+        for term in told["terms"]:
+            if term["kind"] == "assignment":
+                text = str(np.float32(term["value"])) if term["exact"] else f"{term['value']:.10g}"
+                assert text in words
+                assert " ".join(term["source"].split()) in words
+
+
+def test_the_same_run_makes_the_same_bytes(capsys, reported, tmp_path):
+    words = ["--param", "0.weight[3,1]", "--param", "2.bias[0]", "--step", "9", "--output", tmp_path / "again.html"]
+    assert report(capsys, reported["whole"], *words)[0] == 0
+    assert (tmp_path / "again.html").read_bytes() == (reported["whole"] / "report.html").read_bytes()
+
+
+def test_the_command_chooses_the_weight_that_moved_most(capsys, reported, tmp_path, unpainted):
+    assert report(capsys, reported["bare"], "--output", tmp_path / "bare.html")[0] == 0
+    words = Page((tmp_path / "bare.html").read_text()).sections["weights"]
+    chosen = re.findall(r"(\d\.(?:weight|bias))\[([\d, ]+)\] +Adam", words)
+    assert len(chosen) == 2
+    assert chosen[1][0] == "0.weight"
+    changes = {}
+    for name, index in chosen:
+        assert cli.main(["explain", str(reported["bare"]), "--param", f"{name}[{index}]", "--json"]) == 0
+        changes[name, index] = abs(json.loads(capsys.readouterr().out)["explanation"]["change"])
+    for other in ("0", "3"):  # of the parameter that was chosen, none moved farther
+        index = ", ".join([other] * len(chosen[0][1].split(",")))
+        assert cli.main(["explain", str(reported["bare"]), "--param", f"{chosen[0][0]}[{index}]", "--json"]) == 0
+        assert abs(json.loads(capsys.readouterr().out)["explanation"]["change"]) <= changes[chosen[0]]
+
+
+# --- runs of all kinds -----------------------------------------------------------------------------------------------
+
+
+def test_a_run_without_a_recording_has_a_report_that_says_how_to_record(capsys, reported, tmp_path):
+    status, out, err = report(capsys, reported["bare"], "--output", tmp_path / "bare.html")
+    assert (status, err) == (0, "")
+    assert "minigrad train --record makes one" in out
+    page = Page((tmp_path / "bare.html").read_text())
+    assert list(page.sections) == ["findings", "summary", "curves", "weights", "settings"]
+    assert "minigrad train --record" in page.sections["findings"]
+    assert len(page.all("img")) == 2
+
+
+def test_no_training_is_needed_with_no_explain(capsys, monkeypatch, reported, tmp_path, unpainted):
+    monkeypatch.setattr("minigrad.cli.report.Rerun", None)
+    assert report(capsys, reported["bare"], "--no-explain", "--output", tmp_path / "bare.html")[0] == 0
+    assert "weights" not in Page((tmp_path / "bare.html").read_text()).sections
+
+
+def test_an_unfinished_run_is_told_so(capsys, copied, unpainted):
+    run = copied("whole")
+    (run / "model.safetensors").unlink()
+    (run / "metrics.csv").write_text("".join((run / "metrics.csv").read_text().splitlines(keepends=True)[:3]) + "3,15")
+    assert report(capsys, run)[0] == 0
+    page = Page((run / "report.html").read_text())
+    assert "The run is not finished: 2 of 5 epochs, 20 steps." in page.sections["findings"]
+    assert "minigrad resume whole-1" in page.sections["findings"]
+
+
+def test_a_run_that_has_taken_no_step_has_a_report(capsys, copied, unpainted):
+    run = copied("whole")
+    for name in ("model.safetensors", "metrics.csv", "steps.jsonl", "record.jsonl"):
+        (run / name).unlink()
+    for checkpoint in (run / "checkpoints").iterdir():
+        checkpoint.unlink()
+    status, out, err = report(capsys, run)
+    assert (status, err) == (0, "")
+    assert "No update could be explained: " in out
+    assert "has taken no step yet" in out
+    assert "0 of 5 epochs, 0 steps" in Page((run / "report.html").read_text()).sections["findings"]
+
+
+def test_a_run_that_diverged_is_told_so(capsys, tmp_path, unpainted):
+    words = [
+        "--data",
+        "digits",
+        "--lr",
+        "60",
+        "--epochs",
+        "3",
+        "--record",
+        "5",
+        "--output",
+        str(tmp_path),
+        "--name",
+        "up",
+    ]
+    assert cli.main(["train", *words, "--quiet"]) == 1
+    capsys.readouterr()
+    status, out, _ = report(capsys, tmp_path / "up-1")
+    assert status == 0
+    assert re.search(r": \d errors", out)
+    page = Page((tmp_path / "up-1" / "report.html").read_text())
+    first = page.sections["findings"].split(".")[0]
+    assert "The loss has diverged, and training was given up after epoch 1" in first
+    assert "0 is dead" in page.sections["findings"]
+
+
+def test_a_loss_that_rises_on_held_out_data_alone_is_overfitting():
+    def run(held_out):
+        rows = [
+            {"epoch": i + 1, "step": i + 1, "train_loss": 1 / (i + 1), "held_out_loss": v}
+            for i, v in enumerate(held_out)
+        ]
+        steps = [Step(i + 1, i + 1, 1 / (i + 1), 0.1) for i in range(len(rows))]
+        config = {"arguments": {"epochs": len(rows)}}
+        return [f.kind for f in all_findings(Source("run", config, tuple(rows), tuple(steps), has_weights=True))]
+
+    assert run([1.0, 0.5, 0.4, 0.45, 0.6, 0.8, 0.9, 1.0]) == ["overfitting"]
+    assert run([1.0, 0.5, 0.4, 0.41, 0.4, 0.42, 0.41, 0.4]) == []
+    assert run([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.5]) == []
+
+
+def test_a_recording_alone_has_a_report(reported, tmp_path, unpainted):
+    recording = study.Recording.load(reported["whole"] / "record.jsonl")
+    path = study.report(recording, tmp_path / "one.html")
+    assert path == tmp_path / "one.html"
+    study.report(reported["whole"] / "record.jsonl", tmp_path / "two.html")
+    pages = [Page(each.read_text()) for each in (path, tmp_path / "two.html")]
+    assert pages[0].sections.keys() == pages[1].sections.keys()
+    assert "trust" in pages[0].sections
+    with pytest.raises(ValueError, match="holds no records"):
+        study.report(study.Recording(), tmp_path / "none.html")
+
+
+def test_study_report_writes_where_the_command_does_and_takes_explanations(copied, unpainted):
+    run = copied("bare")
+    assert study.report(run) == run / "report.html"
+    assert "weights" not in Page((run / "report.html").read_text()).sections
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        study.report(run / "nothing")
+
+
+# --- hostile and damaged files ---------------------------------------------------------------------------------------
+
+
+def test_everything_from_the_run_is_text(reported_hostile):
+    page = Page((reported_hostile / "report.html").read_text())
+    assert "No update could be explained" in page.sections["weights"]
+    assert {tag for tag, _ in page.elements} <= TAGS
+    assert not [
+        name for _, attributes in page.elements for name in attributes if name.startswith("on") or name == "style"
+    ]
+    assert all(image["src"].startswith("data:image/") for image in page.all("img"))
+    for text in EVIL[:5]:
+        assert text in page.sections["settings"]
+        assert text in page.sections["layers"] or text in page.sections["summary"]
+    assert "\u202e" not in page.sections["settings"]
+    assert len(page.sections["settings"]) < 50_000
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "text", "problem"),
+    [
+        ("record.jsonl", 3, '{"step": 4, "layers": 7}', "record.jsonl, line 3: is damaged"),
+        ("record.jsonl", 1, "{}", "record.jsonl: is no recording"),
+        ("steps.jsonl", 2, '{"step": 1, "epoch": 1, "loss": 1.0, "lr": 0.1}', "steps.jsonl, line 2: is damaged"),
+        ("steps.jsonl", 2, '{"step": 2}', "steps.jsonl, line 2: is damaged"),
+        ("metrics.csv", 2, "1,5,many", "metrics.csv, line 2: is damaged"),
+        ("metrics.csv", 1, "a,b", "metrics.csv, line 1: is damaged"),
+        ("config.json", 1, "", "config.json: is no JSON"),
+    ],
+)
+def test_a_damaged_file_is_named_and_the_page_from_before_stays(capsys, copied, name, line, text, problem):
+    run = copied("whole")
+    lines = (run / name).read_text().splitlines()
+    lines[line - 1] = text
+    (run / name).write_text("\n".join(lines) + "\n")
+    before = (run / "report.html").read_bytes()
+    status, out, err = report(capsys, run, "--no-explain")
+    assert (status, out) == (2, "")
+    assert problem in err
+    assert (run / "report.html").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--param", "0.wait[0,0]"], "did you mean '0.weight'?"),
+        (["--param", "0.weight[0]"], "its index has 2 numbers"),
+        (["--step", "21"], "took 20 steps, so there is no step 21"),
+        (["--param", "0.bias[0]"] * 17, "--param may be given up to 16 times"),
+        (["--stpe", "1"], "did you mean '--step'?"),
+    ],
+)
+def test_what_is_asked_for_wrongly_is_refused_before_anything_is_written(capsys, reported, tmp_path, words, problem):
+    status, out, err = report(capsys, reported["bare"], *words, "--output", tmp_path / "page.html")
+    assert (status, out) == (2, "")
+    assert problem in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_cannot_be_trained_again_has_a_report_that_says_why(capsys, copied, unpainted):
+    run = copied("whole")
+    config = json.loads((run / "config.json").read_text())
+    config["data"]["sha256"] = "0" * 64
+    (run / "config.json").write_text(json.dumps(config))
+    status, out, err = report(capsys, run)
+    assert (status, err) == (0, "")
+    assert "No update could be explained: the data of the run had other values." in out
+    assert "the data of the run had other values" in Page((run / "report.html").read_text()).sections["weights"]
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def test_only_a_report_is_overwritten(capsys, reported, tmp_path, unpainted):
+    path = tmp_path / "mine.html"
+    path.write_text("<html>mine</html>")
+    status, _, err = report(capsys, reported["bare"], "--no-explain", "--output", path)
+    assert status == 2
+    assert "is there already and is no report; name another file" in err
+    assert path.read_text() == "<html>mine</html>"
+    assert "is a folder" in report(capsys, reported["bare"], "--no-explain", "--output", tmp_path)[2]
+    assert (
+        "No such file" in report(capsys, reported["bare"], "--no-explain", "--output", tmp_path / "no" / "page.html")[2]
+    )
+    path.unlink()
+    for _ in range(2):
+        assert report(capsys, reported["bare"], "--no-explain", "--output", path)[0] == 0
+
+
+def test_on_a_full_disk_the_page_from_before_stays(capsys, copied, monkeypatch, unpainted):
+    run = copied("whole")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    status, out, err = report(capsys, run, "--no-explain")
+    assert (status, out) == (1, "")
+    assert "report.html: cannot write: No space left on device" in err
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_very_many_layers_make_no_page_above_the_limit(reported, tmp_path):
+    small = study.Recording.load(reported["whole"] / "record.jsonl")
+    layer, about = small.layers[0], small.header["layers"][small.layers[0]]
+    names = [f"blocks.{i}.mlp" for i in range(300)]
+    generator = np.random.default_rng(0)
+
+    def varied(values):
+        return {
+            name: value * float(generator.uniform(0.5, 2)) if isinstance(value, float) else value
+            for name, value in values.items()
+        }
+
+    template = {
+        k: v
+        for k, v in small.records[0]["layers"][layer].items()
+        if k in ("gradient_norm", "parameter_norm", "update_ratio", "scalars")
+    }
+    records = [
+        {"step": i + 1, "mean_loss": 1.0, "layers": {name: varied(template) for name in names}} for i in range(10)
+    ]
+    header = {**small.header, "layers": dict.fromkeys(names, about), "activations": {}}
+    path = study.report(study.Recording(header, records), tmp_path / "page.html")
+    assert path.stat().st_size < 2_000_000
+    words = Page(path.read_text()).sections
+    assert "Pictures show 60 of 300 layers, evenly spread, tables the first 200" in words["updates"]
+    assert "276 layers more are in the recording" in words["layers"]
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (1234567, "1,234,567"),
+        (0.012345, "0.0123"),
+        (12345.678, "12,300"),
+        (-0.5, "\N{MINUS SIGN}0.5"),
+        (1.5e-7, "1.5 \N{MULTIPLICATION SIGN} 10⁻⁷"),
+        (2e12, "2 \N{MULTIPLICATION SIGN} 10¹²"),
+        (float("nan"), "NaN"),
+        (float("-inf"), "\N{MINUS SIGN}∞"),
+        (np.float64(3), "3"),
+        (None, ""),
+        (True, "yes"),
+        ("text", "text"),
+        ([1], "[1]"),
+        (10**400, str(10**400)[:300] + "… (401 characters)"),
+    ],
+)
+def test_numbers_are_written_as_people_write_them(value, text):
+    assert number(value) == text
+
+
+def test_a_share_is_never_rounded_to_all_or_nothing():
+    assert [share(*each) for each in ((0, 9), (9, 9), (1, 900), (899, 900), (1, 2), (0, 0))] == [
+        "0%", "100%", "< 1%", "> 99%", "50%", "none",
+    ]  # fmt: skip
