@@ -28,7 +28,7 @@ def report(
 ) -> Path:
     """Write a report of a run as one HTML page: findings, curves, layers, ledgers, explained updates, settings.
 
-    >>> study.report("runs/digits-adam-1")
+    >>> study.report("runs/digits-adam-1")  # doctest: +SKIP
     PosixPath('runs/digits-adam-1/report.html')
 
     The same run always gives the same bytes. Without ``record.jsonl`` (``minigrad train --record``, or a
