@@ -104,7 +104,8 @@ if __name__ == "__main__":
         if name == "adaptive clipping":
             clipped = {lr: runs[lr][1] for lr in (0.01, 0.03, 0.1)}
     highest = {
-        name: max(lr for lr, value in zip(RATES, values, strict=True) if value > 80) for name, values in sweeps.items()
+        name: max((lr for lr, value in zip(RATES, values, strict=True) if value > 80), default="none")
+        for name, values in sweeps.items()
     }
     print(
         "The largest rate that still reaches 80 %: " + ", ".join(f"{name} {lr}" for name, lr in highest.items()) + "."
