@@ -19,7 +19,11 @@ HEALTHY = {
 }
 
 
-def train(optimizer, change=None, sizes=(64, 64, 10), steps=90, **options):
+def train(*arguments, **options):
+    return study.findings(record(*arguments, **options))
+
+
+def record(optimizer, change=None, sizes=(64, 64, 10), steps=90, **options):
     manual_seed(0)
     model = nn.MLP(list(sizes), **options)
     if change is not None:
@@ -33,7 +37,7 @@ def train(optimizer, change=None, sizes=(64, 64, 10), steps=90, **options):
             recorder.note(loss)
             loss.backward()
             made.step()
-    return study.findings(recorder.recording)
+    return recorder.recording
 
 
 def found(findings, kind, layer=None):
@@ -49,6 +53,16 @@ def test_a_healthy_run_has_no_findings(optimizer):
 
 def test_a_healthy_run_of_three_layers_with_another_activation_has_none():
     assert train("Adam", sizes=(64, 48, 32, 10), activation="tanh") == []
+
+
+def test_logits_that_grow_a_hundred_times_with_their_weights_do_not_explode():
+    def begin_small(model):
+        model[6].weight.data = model[6].weight.data * 0.5
+
+    run = record(lambda p: optim.Adam(p, lr=1e-2), begin_small, sizes=(64, 64, 32, 32, 10), steps=720)
+    assert run.activation("6", "std")[-1] > 100 * run.activation("6", "std")[0]
+    assert 2 < run.layer("6", "parameter_norm")[-1] / run.layer("6", "parameter_norm")[0] < 10
+    assert study.findings(run) == []
 
 
 def test_a_dead_layer_is_found():

@@ -174,7 +174,7 @@ def _initial_scale(recording: Recording) -> Iterator[Finding]:
     if recording.steps[0] != 1:
         return
     first = recording.records[0].get("activations", {})
-    weighted = [name for name in first if "gain" in first[name]]
+    weighted = _weighted(recording)
     for name in weighted:
         gain, std = first[name]["gain"], first[name]["std"]
         small = gain < GAINS[0] and name != weighted[-1]  # a small last layer is how many begin
@@ -190,14 +190,25 @@ def _initial_scale(recording: Recording) -> Iterator[Finding]:
         yield Finding("error" if bad else "warning", "initial scale", name, sentence, {"gain": gain, "std": std})
 
 
+def _weighted(recording: Recording) -> list[str]:
+    """The outputs that layers with a matrix of weights made at the first record, in order."""
+    first = recording.records[0].get("activations", {})
+    return [name for name in first if "gain" in first[name]]
+
+
 def _growth(recording: Recording) -> Iterator[Finding]:
-    """Weights, or outputs, that have grown many times, and did not have to, as those that began far too small had."""
+    """Weights, or outputs, that have grown many times, and did not have to, as those that began far too small had.
+
+    The outputs of the last layer are logits, or whatever fits the targets: they begin near 0 and have to grow.
+    """
     small = {f.layer for f in _initial_scale(recording) if f.evidence["gain"] < 1}
+    last = _weighted(recording)[-1:]
     for layer in recording.layers:
         if layer in small:
             continue
         size = recording.layer(layer, "parameter_norm")
-        output = recording.activation(layer, "std") if layer in recording.activations else np.ones(len(recording))
+        seen = layer in recording.activations and layer not in last
+        output = recording.activation(layer, "std") if seen else np.ones(len(recording))
         with np.errstate(all="ignore"):
             grown, spread = size[-1] / size[0], output[-1] / output[0]
         if (grown > 10 and size[0] > 0) or (spread > 100 and grown > 2):
