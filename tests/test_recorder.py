@@ -153,6 +153,18 @@ def test_the_first_step_and_every_interval_are_recorded_with_the_loss():
     assert recording.header["layers"]["0"] == {"parameters": 24, "tensors": ["0.weight", "0.bias"]}
 
 
+def test_the_first_step_that_a_recorder_sees_is_recorded_whatever_its_number():
+    model, optimizer = small()
+    train(model, optimizer, 5)
+    with study.Recorder(model, optimizer, every=4, max_records=3) as recorder:
+        train(model, optimizer, 20)
+    assert recorder.recording.steps.tolist() == [6, 16], "also where the interval has doubled"
+    train(model, optimizer, 1)
+    with recorder:
+        train(model, optimizer, 2)
+    assert recorder.recording.steps.tolist() == [6, 16], "one that goes on has its first record"
+
+
 def test_chosen_layers_alone_are_recorded():
     model, optimizer = small()
     with study.Recorder(model, optimizer, every=1, layers=["4"]) as recorder:
@@ -254,6 +266,17 @@ def test_a_resumed_run_ends_with_the_same_bytes(tmp_path, optimizer, stop):
     assert files[0] == files[1]
     assert len(recorder.recording) == len(files[0].splitlines()) - 1
     assert same(whole.run.state_dict()["model"], again.run.state_dict()["model"])
+
+
+def test_a_recorder_that_goes_on_without_its_records_keeps_the_interval():
+    model, optimizer = small()
+    with study.Recorder(model, optimizer, every=4) as recorder:
+        train(model, optimizer, 5)
+    again = study.Recorder(model, optimizer, every=4)
+    again.load_state_dict(recorder.state_dict())
+    with again:
+        train(model, optimizer, 4)
+    assert again.recording.steps.tolist() == [8]
 
 
 def test_a_checkpoint_of_another_recorder_is_refused(tmp_path):

@@ -34,7 +34,7 @@ _LINES = 64  # records that are written together
 
 
 class Recorder(Callback):
-    """Records what every layer goes through, at step 1 and every so many steps.
+    """Records what every layer goes through, at the first step that it sees and at every so many.
 
     ::
 
@@ -52,7 +52,7 @@ class Recorder(Callback):
     Args:
         model: whose outputs are looked at.
         optimizer: whose steps are recorded.
-        every: the interval between records, in steps.
+        every: the interval between records, in the optimizer's steps, which are recorded where it divides them.
         layers: the names of the layers to record, by default all; a name stands for all that lie under it.
         probe: a fixed batch that the model is run on at each record: an array, a tensor or a tuple of them, with a
             row per example. By default rows of the training data under `fit`, else the first batch that the model
@@ -97,6 +97,7 @@ class Recorder(Callback):
         self._length = 0
         self._is_empty = True
         self._unwritten: list[Record] = []
+        self._first = 0  # the first step that was seen, which is recorded whatever its number
         self._in_run = False  # under `fit`, which tells the loss after the step
         self._clips = ClipCounts(self._base)
         self._losses: list[float] = []
@@ -183,19 +184,21 @@ class Recorder(Callback):
             self._length = self._file.synced()
         self._clips.settle()
         counts = {"counted": list(self._clips.steps), "acted": list(self._clips.acted)}
-        return {"length": self._length, "interval": self.interval, "losses": list(self._losses), **counts}
+        place = {"length": self._length, "interval": self.interval, "first": self._first}
+        return {**place, "losses": list(self._losses), **counts}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there; the records before are read from the file when the run begins."""
         same_keys("state of a Recorder", state, self.state_dict())
-        length, interval = (whole_number(f"Recorder: {name}", state[name]) for name in ("length", "interval"))
+        places = ("length", "interval", "first")
+        length, interval, first = (whole_number(f"Recorder: {name}", state[name]) for name in places)
         if interval < 1 or interval % self.every:
             raise ValueError(f"Recorder: the interval {interval} is not {self.every} doubled some times")
         counts = [[whole_number(f"Recorder: {n}", v) for v in _items(state[n], n)] for n in ("counted", "acted")]
         if any(len(each) != len(self._base.clips) for each in counts):
             raise ValueError("Recorder: the saved run had other clips")
         losses = [float(value) for value in _items(state["losses"], "losses")]
-        self._length, self.interval, self._losses = length, interval, losses
+        self._length, self.interval, self._first, self._losses = length, interval, first, losses
         self._clips.steps, self._clips.acted = counts
 
     def _open(self, path: Path) -> None:
@@ -225,7 +228,7 @@ class Recorder(Callback):
         self._losses.append(float(loss.item() if isinstance(loss, Tensor) else loss))
 
     def _is_due(self, step: int) -> bool:
-        return step % self.interval == 0 or step == 1
+        return step % self.interval == 0 or step == (self._first or step)
 
     def _before_step(self, optimizer: Optimizer) -> None:
         if not self._is_due(optimizer.steps + 1):
@@ -291,6 +294,7 @@ class Recorder(Callback):
     # --- keeping -----------------------------------------------------------------------------------------------------
 
     def _keep(self, record: Record) -> None:
+        self._first = self._first or record["step"]
         if not self.recording.header:
             self.recording.header = self._header()
         self.recording.records.append(record)
