@@ -199,8 +199,26 @@ def recording(*records, **header):
     return study.Recording(full, [{"step": i, "stepped": True, "layers": {}, **r} for i, r in enumerate(records, 1)])
 
 
+def test_a_recording_without_records_says_what_to_do():
+    model = nn.Linear(2, 1)
+    for empty in (study.Recording(), study.Recorder(model, optim.SGD(model.parameters(), lr=0.1))):
+        (note,) = study.findings(empty)
+        assert (note.severity, note.layer) == ("note", None)
+        assert note.sentence.startswith("no step was recorded: attach the recorder before the training loop")
+
+
+def test_findings_take_a_recorder_a_recording_or_its_file(tmp_path):
+    dead = recording({"layers": {"a": {"gradient_norm": 0.0, "parameter_norm": 1.0}}})
+    assert found(study.findings(dead.save(tmp_path / "record.jsonl")), "vanishing", "a")
+    model = nn.Linear(2, 1)
+    recorder = study.Recorder(model, optim.SGD(model.parameters(), lr=0.1))
+    recorder.recording = dead
+    assert study.findings(recorder) == study.findings(dead) == study.findings(str(tmp_path / "record.jsonl"))
+    with pytest.raises(TypeError, match=r"needs a Recording, a Recorder or the path of a record\.jsonl, not a Linear"):
+        study.findings(model)
+
+
 def test_nothing_is_said_of_nothing():
-    assert study.findings(study.Recording()) == []
     assert study.findings(recording({})) == [
         study.Finding("note", "no gradient", name, f"layer {name}: never had a gradient; it is frozen, or the loss "
                       "does not depend on it")

@@ -139,6 +139,15 @@ def test_a_file_stands_for_its_recording(adam, tmp_path):
     assert len(figure.axes[0].lines) == 3
 
 
+def test_a_recorder_stands_for_its_recording_and_another_thing_is_refused(adam):
+    model = nn.Linear(2, 1)
+    recorder = study.Recorder(model, optim.SGD(model.parameters(), lr=0.1))
+    recorder.recording = adam
+    assert len(plots.update_ratios({"a": recorder}).axes[0].lines) == 3
+    with pytest.raises(TypeError, match="needs a Recording, a Recorder or the path"):
+        plots.gradient_flow(3)
+
+
 def test_a_picture_of_an_unknown_kind_is_refused_and_a_folder_named(adam, tmp_path):
     with pytest.raises(ValueError, match=r"no picture can be written as \.gifx; there are .*png"):
         plots.losses(adam, path=tmp_path / "loss.gifx")

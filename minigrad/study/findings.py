@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .records.recording import Recording
+from .records.source import Source, opened
 
 Series = npt.NDArray[np.float64]
 SEVERITIES = ("error", "warning", "note")
@@ -50,14 +51,21 @@ class Finding:
         return f"{self.severity}: {self.sentence}"
 
 
-def findings(recording: Recording) -> list[Finding]:
-    """Everything that stands out in a recording, the worst first.
+def findings(recording: Source) -> list[Finding]:
+    """Everything that stands out in a recording, or a recorder's, or the one in a file; the worst first.
 
-    >>> for finding in study.findings(study.Recording.load("runs/digits-adam-1/record.jsonl")):  # doctest: +SKIP
+    One without a record gives one note that says so.
+
+    >>> for finding in study.findings("runs/digits-adam-1/record.jsonl"):  # doctest: +SKIP
     ...     print(finding)
     """
+    recording = opened(recording)
     if not len(recording):
-        return []
+        sentence = (
+            "no step was recorded: attach the recorder before the training loop, with Recorder(model, optimizer) or "
+            "in callbacks, and take a step of the optimizer that it was given"
+        )
+        return [Finding("note", "no records", None, sentence)]
     found = [finding for question in _QUESTIONS for finding in question(recording)]
     return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
 

@@ -14,15 +14,15 @@ import numpy.typing as npt
 from ...schedulers.preview import COLOURS, DASHES
 from ...training.files import write_atomically
 from ..records.recording import Recording
+from ..records.source import Source, opened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "DASHES", "WARNING"]
+__all__ = ["COLOURS", "DASHES", "WARNING", "Source"]
 
 Series = npt.NDArray[np.float64]
-Source = Recording | str | os.PathLike[str]
 
 WARNING, QUIET = "#D55E00", "#666666"
 FONT = 8.5
@@ -52,11 +52,6 @@ def finish(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
         figure.savefig(picture, format=suffix, dpi=150)
         write_atomically(path, picture.getvalue())
     return figure
-
-
-def opened(source: Source) -> Recording:
-    """A recording, or the one in a file."""
-    return source if isinstance(source, Recording) else Recording.load(source)
 
 
 def several(source: Source | Mapping[str, Source]) -> dict[str, Recording]:
