@@ -306,6 +306,36 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
         study.Recorder(*small(), path=tmp_path / "nowhere" / "record.jsonl").attach()
 
 
+def test_a_file_that_is_there_is_not_replaced(saved, tmp_path):
+    (tmp_path / "notes.txt").write_text("all my notes\n")
+    for path in (tmp_path / "notes.txt", saved[1]):
+        held = path.read_bytes()
+        model, optimizer = small("LAMB")
+        with pytest.raises(FileExistsError, match=f"{path.name}: is there already.* delete it, or choose another path"):
+            study.Recorder(model, optimizer, path=path).attach()
+        assert path.read_bytes() == held
+        assert not optimizer._post_hooks
+    (tmp_path / "empty.jsonl").touch()
+    with study.Recorder(model, optimizer, 1, path=tmp_path / "empty.jsonl") as recorder:
+        train(model, optimizer, 1)
+    with recorder:
+        train(model, optimizer, 1)
+    assert study.Recording.load(tmp_path / "empty.jsonl").steps.tolist() == [1, 2]
+
+
+def test_a_run_that_goes_on_from_its_beginning_writes_its_file_anew(tmp_path):
+    model, optimizer = small()
+    before = study.Recorder(model, optimizer, 1, path=tmp_path / "record.jsonl")
+    state = before.state_dict()
+    with before:
+        train(model, optimizer, 2)
+    again = study.Recorder(*small(), 1, path=tmp_path / "record.jsonl")
+    again.load_state_dict(state)
+    with again:
+        train(again.model, again.optimizer, 1)
+    assert study.Recording.load(tmp_path / "record.jsonl").steps.tolist() == [1]
+
+
 def test_the_file_keeps_what_memory_drops(tmp_path):
     model, optimizer = small()
     with study.Recorder(model, optimizer, 1, max_records=4, path=tmp_path / "record.jsonl") as recorder:

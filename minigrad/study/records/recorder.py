@@ -57,7 +57,8 @@ class Recorder(Callback):
         probe: a fixed batch that the model is run on at each record: an array, a tensor or a tuple of them, with a
             row per example. By default rows of the training data under `fit`, else the first batch that the model
             sees. ``False`` looks at no activations.
-        path: a file to write to as well, line by line; a run that goes on from a checkpoint writes on in it.
+        path: a file to write to as well, line by line; a run that goes on from a checkpoint writes on in it. One that
+            holds something else is left as it is: recording does not begin, with a ``FileExistsError``.
         max_records: how many records are kept in memory. When there are more, the interval doubles and those between
             are dropped; the file keeps them.
 
@@ -95,6 +96,7 @@ class Recorder(Callback):
         self._handles: list[RemovableHandle] = []
         self._file: AppendedFile | None = None
         self._length = 0
+        self._goes_on = False  # in its file, whose part behind that length may be dropped
         self._is_empty = True
         self._unwritten: list[Record] = []
         self._first = 0  # the first step that was seen, which is recorded whatever its number
@@ -199,11 +201,17 @@ class Recorder(Callback):
             raise ValueError("Recorder: the saved run had other clips")
         losses = [float(value) for value in _items(state["losses"], "losses")]
         self._length, self.interval, self._first, self._losses = length, interval, first, losses
+        self._goes_on = True
         self._clips.steps, self._clips.acted = counts
 
     def _open(self, path: Path) -> None:
         """Go on in the file where the run stands, and read what is there."""
+        if not self._goes_on and path.is_file() and path.stat().st_size:
+            raise FileExistsError(
+                f"{path}: is there already, and a new recording does not replace it; delete it, or choose another path"
+            )
         self._file = AppendedFile(path)
+        self._goes_on = True
         self._file.cut(self._length)
         self._is_empty = self._length == 0
         if self._length:
