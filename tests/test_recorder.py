@@ -183,6 +183,9 @@ def test_chosen_layers_alone_are_recorded():
         ({"max_records": 1}, ValueError, "max_records must be a whole number of at least 2"),
         ({"layers": ["hiden"]}, ValueError, "unknown layer 'hiden'"),
         ({"layers": "0"}, ValueError, r"layers is a list of names, \['0'\]"),
+        ({"layers": 5}, TypeError, "layers is a list of names, not 5"),
+        ({"layers": []}, ValueError, "layers is an empty list; leave it out to record every layer"),
+        ({"layers": [5]}, ValueError, "unknown layer '5'"),
         ({"probe": 3}, TypeError, "probe must be an array or a tensor with rows"),
         ({"probe": np.zeros((0, 2))}, TypeError, "probe must be an array or a tensor with rows"),
         ({"evry": 3}, TypeError, "evry"),
@@ -192,6 +195,27 @@ def test_wrong_arguments_are_refused(options, error, words):
     model, optimizer = small()
     with pytest.raises(error, match=words):
         study.Recorder(model, optimizer, **options)
+
+
+@pytest.mark.parametrize("name", ["Adam", "Lookahead pullback"])
+def test_a_model_and_its_optimizer_belong_together(name):
+    model, optimizer = small(name)
+    rebuilt, _ = small()
+    with pytest.raises(ValueError, match=r"holds no parameter of this model.* from model\.parameters\(\)"):
+        study.Recorder(rebuilt, optimizer)
+    for wrong in ((optimizer, model), (model, model), ("mlp", optimizer)):
+        with pytest.raises(TypeError, match=r"takes a model and its optimizer, Recorder\(model, optimizer\), not \("):
+            study.Recorder(*wrong)
+    study.Recorder(model, optimizer)
+
+
+def test_a_probe_that_the_model_does_not_take_is_named_and_the_step_not_taken():
+    model, optimizer = small()
+    with study.Recorder(model, optimizer, probe=np.ones((4, 7), np.float32)):
+        before = bits([p.data for p in model.parameters()])
+        with pytest.raises(ValueError, match=r"cannot be run on the probe, \(4, 7\) float32; give one as the model"):
+            train(model, optimizer, 1)
+    assert (bits([p.data for p in model.parameters()]), optimizer.steps) == (before, 0)
 
 
 def test_a_recorder_is_attached_once_and_detached_as_often_as_one_likes():

@@ -20,7 +20,7 @@ from ...suggest import unknown
 from ...tensor import Tensor
 from ...training import Callback, Run
 from ...training.logs import AppendedFile
-from .activations import as_probe, even_rows, measure, observe
+from .activations import Output, as_probe, even_rows, measure, observe
 from .clip_counts import ClipCounts
 from .cost import Cost
 from .quantities import QUANTILES, Before, StepReader, Stretch, host_copy, scalars_of, snapshot, stretches
@@ -67,7 +67,9 @@ class Recorder(Callback):
         interval: the interval now.
 
     Raises:
-        ValueError: for an interval or a bound that is not positive, or an unknown layer.
+        ValueError: for an interval or a bound that is not positive, an unknown layer, or an optimizer that holds no
+            parameter of the model; from the step, for a probe that the model cannot be run on.
+        TypeError: for something that is no model, optimizer, list of layers or probe.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Recorder(Callback):
         for name, value, least in (("every", every, 1), ("max_records", max_records, 2)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"Recorder: {name} must be a whole number of at least {least}, not {value!r}")
+        _check_pair(model, optimizer)
         self.model, self.optimizer = model, optimizer
         # Inside Lookahead, the optimizer that moves the fast weights.
         self._base: Optimizer = getattr(optimizer, "base", optimizer)
@@ -246,11 +249,22 @@ class Recorder(Callback):
         self._seen = {}
         if self._probe is not None and self._wants_probe:
             device = self._base.store.device
-            outputs = observe(self.model, tuple(part.to(device) for part in self._probe))
+            outputs = self._observe(tuple(part.to(device) for part in self._probe))
             self._seen = {name: measure(output) for name, output in outputs.items()}
             self._kinds = self._kinds or {name: output.kind for name, output in outputs.items()}
         self._before = snapshot(self._base)
         self.cost.spent += time.perf_counter() - started
+
+    def _observe(self, probe: tuple[Any, ...]) -> dict[str, Output]:
+        """What the model makes of the probe."""
+        try:
+            return observe(self.model, probe)
+        except (ValueError, TypeError, IndexError) as error:
+            shapes = ", ".join(f"{part.shape} {part.dtype}" for part in probe)
+            raise ValueError(
+                f"Recorder: the model cannot be run on the probe, {shapes}; give one as the model takes it, or "
+                f"probe=False: {error}"
+            ) from error
 
     def _after_fast_step(self, base: Optimizer) -> None:
         """Keep what the fast step made, before slow weights move it."""
@@ -354,15 +368,34 @@ class Recorder(Callback):
         return f"{self.recording!r}\n{self.cost_in_words()}"
 
 
+def _check_pair(model: Any, optimizer: Any) -> None:
+    """Refuse what is no model and its optimizer. A model without parameters has none that could be another's."""
+    if not isinstance(model, Module) or not isinstance(optimizer, Optimizer):
+        got = f"{type(model).__name__}, {type(optimizer).__name__}"
+        raise TypeError(f"Recorder: takes a model and its optimizer, Recorder(model, optimizer), not ({got})")
+    parameters = list(model.parameters())
+    held = {id(entry.parameter) for entry in optimizer.store.entries.values()}
+    if parameters and not any(id(parameter) in held for parameter in parameters):
+        raise ValueError(
+            f"Recorder: {type(optimizer).__name__} holds no parameter of this model, which was perhaps built anew; "
+            "make the optimizer from model.parameters() of the model that is recorded"
+        )
+
+
 def _chosen(names: Iterable[str], known: Iterable[str]) -> set[str]:
     """The layers of these names, and those that lie under them."""
     if isinstance(names, str):
         raise ValueError(f"Recorder: layers is a list of names, [{names!r}], not one name")
+    if not isinstance(names, Iterable):
+        raise TypeError(f"Recorder: layers is a list of names, not {names!r:.40}")
     layers, chosen = list(known), set[str]()
+    names = list(names)
+    if not names:
+        raise ValueError("Recorder: layers is an empty list; leave it out to record every layer")
     for name in names:
         found = {layer for layer in layers if layer == name or layer.startswith(f"{name}.")}
         if not found:
-            raise ValueError(f"Recorder: {unknown('layer', name, layers)}")
+            raise ValueError(f"Recorder: {unknown('layer', str(name), layers)}")
         chosen |= found
     return chosen
 
