@@ -237,6 +237,20 @@ def test_plots_say_so_where_there_is_nothing(adam):
     assert texts(plots.activation_health(bare).axes[0]) == ["no activations were recorded"]
 
 
+def test_a_loss_that_was_never_noted_is_asked_for(adam):
+    silent = study.Recording(adam.header, [{k: v for k, v in r.items() if "loss" not in k} for r in adam.records])
+    assert texts(plots.losses(silent).axes[0]) == ["no loss was recorded; call recorder.note(loss)"]
+
+
+def test_metrics_are_read_from_their_file(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text("epoch,step,train_loss\n1,5,0.5\n2,10,0.25\n")
+    (line,) = plots.metrics(str(path)).axes[0].lines
+    assert list(line.get_ydata()) == [0.5, 0.25]
+    with pytest.raises(FileNotFoundError, match=r"no such file; give the metrics\.csv"):
+        plots.metrics(tmp_path / "other.csv")
+
+
 def test_trust_ratios_have_a_line_per_adapted_tensor_and_mark_clamps(deep):
     (ax,) = plots.trust_ratios(deep).axes
     lines = {line.get_label(): line for line in ax.lines}

@@ -404,6 +404,20 @@ def test_a_recording_reads_back_as_it_was_written(saved, tmp_path):
     assert path.read_bytes() == (tmp_path / "copy.jsonl").read_bytes()
 
 
+def test_a_misspelt_quantity_is_refused_and_an_absent_one_is_nan(saved):
+    recording, _ = saved
+    with pytest.raises(KeyError, match="did you mean 'update_ratio'"):
+        recording.layer("0", "update_ration")
+    with pytest.raises(KeyError, match="did you mean 'loss'"):
+        recording.values("los")
+    with pytest.raises(KeyError, match="did you mean 'saturated'"):
+        recording.activation("0", "saturatd")
+    with pytest.raises(IndexError, match="there is no clip 3; LAMB has 0, counted from 0"):
+        recording.clips(3)
+    assert np.isnan(recording.layer("0", "slow_part")).all()
+    assert recording.clips() == []
+
+
 def test_numbers_that_are_not_finite_survive(tmp_path):
     record = {"step": 1, "loss": math.inf, "layers": {"a": {"gradient_norm": math.nan, "signal": [-math.inf, 1.0]}}}
     header = {"format": "minigrad record", "version": 1, "optimizer": "SGD", "layers": {"a": {}}}

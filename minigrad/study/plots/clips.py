@@ -45,7 +45,7 @@ def clip_ledger(
     entries = r.clips(clip)
     if not entries:
         tidy(ax, f"Clipping, {r.optimizer}", "step", "gradient norm")
-        note(ax, f"{r.optimizer} has no clip {clip}" if clip else f"{r.optimizer} does not clip")
+        note(ax, f"{r.optimizer} does not clip")
         return finish(figure, path)
     steps = np.array([e["step"] for e in entries])
     before, after = (np.array([float(e[f"norm_{when}"]) for e in entries]) for when in ("before", "after"))

@@ -8,15 +8,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...training.logs import read_metrics
 from ...training.progress import Row
-from .style import COLOURS, Source, canvas, finish, label_ends, legend_outside, log_scale, several, steps_axis, tidy
+from .style import (
+    COLOURS,
+    Source,
+    canvas,
+    finish,
+    label_ends,
+    legend_outside,
+    log_scale,
+    note,
+    several,
+    steps_axis,
+    tidy,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Path = str | os.PathLike[str]
-Rows = Sequence[Row]
+Rows = Sequence[Row] | Path
 
 
 def losses(recording: Source | Mapping[str, Source], *, ax: Axes | None = None, path: Path | None = None) -> Figure:
@@ -33,6 +46,8 @@ def losses(recording: Source | Mapping[str, Source], *, ax: Axes | None = None, 
     if not (known[np.isfinite(known)] <= 0).any():
         log_scale(ax, known)
     steps_axis(ax, np.unique(np.concatenate([r.steps for r in found.values()])))
+    if np.isnan(known).all():
+        note(ax, "no loss was recorded; call recorder.note(loss)")
     ends = []
     for number, (name, r) in enumerate(found.items()):
         colour, mark = COLOURS[number % len(COLOURS)], "o" if len(r) <= 3 else ""
@@ -55,14 +70,16 @@ def metrics(
     """How do loss and metrics go, epoch by epoch, on the training data (dashed) and on the data held out?
 
     Args:
-        runs: the rows of a run, ``run.progress.history``, or of several by name, of which the held-out part is shown.
+        runs: the rows of a run, ``run.progress.history``, or its ``metrics.csv``, or several by name, of which the
+            held-out part is shown.
         metric: such as ``"loss"``; by default a panel for each, unless ``ax`` is given, which gets the loss.
         ax, path: as in `update_ratios`.
 
     Raises:
         ValueError: if there are no rows, or none with such a metric.
     """
-    by_name = {"": runs} if not isinstance(runs, Mapping) else runs
+    asked = {"": runs} if not isinstance(runs, Mapping) else runs
+    by_name = {name: _read(rows) if isinstance(rows, str | os.PathLike) else rows for name, rows in asked.items()}
     kinds = list(dict.fromkeys(_kind(name) for rows in by_name.values() for row in rows[:1] for name in row))
     if metric is not None and metric not in kinds:
         raise ValueError(f"metrics: no run has {metric!r}" + (f", but {', '.join(kinds)}" if kinds else ""))
@@ -80,11 +97,18 @@ def metrics(
     return finish(figure, path)
 
 
+def _read(path: Path) -> list[Row]:
+    """The rows of a ``metrics.csv``, without what only counts."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"{path}: there is no such file; give the metrics.csv of a run, or its rows")
+    return [{name: value for name, value in row.items() if name not in ("epoch", "step")} for row in read_metrics(path)]
+
+
 def _kind(name: str) -> str:
     return name.removeprefix("train_").removeprefix("held_out_")
 
 
-def _panel(ax: Axes, runs: Mapping[str, Rows], kind: str, legend: bool) -> None:
+def _panel(ax: Axes, runs: Mapping[str, Sequence[Row]], kind: str, legend: bool) -> None:
     drawn, longest = [], 1
     for number, (label, rows) in enumerate(runs.items()):
         for part, style in (("train", "--"), ("held_out", "-")):

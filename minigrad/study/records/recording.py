@@ -43,6 +43,18 @@ from ...training.tree import put_arrays, take_arrays
 Record = dict[str, Any]
 FORMAT, VERSION = "minigrad record", 1
 _MAX_BYTES = 1 << 28
+# What may be asked for although no record has it: an optimizer, a model or a loop without it is no misspelling.
+_KNOWN = {
+    "record": ("step", "loss", "mean_loss", "stepped"),
+    "layer": (
+        *("gradient_norm", "parameter_norm", "update_norm", "update_ratio", "gradient_part", "decay_part", "slow_part"),
+        *("effective_rate", "signal", "state_norm", "slow_distance", "scalars", "trust", "nonfinite"),
+    ),
+    "activation": (
+        *("mean", "std", "low", "high", "counts", "nan", "inf", "gain"),
+        *("units", "dead", "saturated", "saturated_share"),
+    ),
+}
 
 
 class RecordingError(ValueError):
@@ -91,7 +103,12 @@ class Recording:
         return np.array([record["step"] for record in self.records], np.int64)
 
     def values(self, name: str) -> npt.NDArray[np.float64]:
-        """A number of each record, such as ``"loss"``; NaN where it is not there."""
+        """A number of each record, such as ``"loss"``; NaN where it is not there.
+
+        Raises:
+            KeyError: for a name that no record has.
+        """
+        _check_quantity("record", name, self.records)
         return np.array([_number(record.get(name)) for record in self.records])
 
     def layer(self, layer: str, quantity: str) -> npt.NDArray[np.float64]:
@@ -101,7 +118,7 @@ class Recording:
         row per record.
 
         Raises:
-            KeyError: for a layer that was not recorded.
+            KeyError: for a layer that was not recorded, or a quantity that no layer has.
         """
         return self._series("layers", layer, self.layers, quantity)
 
@@ -109,13 +126,15 @@ class Recording:
         """A quantity of one activation over the records, such as ``"std"`` or ``"dead"``.
 
         Raises:
-            KeyError: for an activation that was not recorded.
+            KeyError: for an activation that was not recorded, or a quantity that none has.
         """
         return self._series("activations", name, self.activations, quantity)
 
     def _series(self, part: str, name: str, known: list[str], quantity: str) -> npt.NDArray[np.float64]:
         if name not in known:
             raise KeyError(unknown(part.removesuffix("s"), name, known))
+        tables = (table for record in self.records for table in record.get(part, {}).values())
+        _check_quantity(part.removesuffix("s"), quantity.split(".")[0], tables)
         found = [_inside(record.get(part, {}).get(name), quantity) for record in self.records]
         width = next((len(value) for value in found if isinstance(value, list)), 0)
         rows = [_row(value, width) if width else _number(value) for value in found]
@@ -124,8 +143,15 @@ class Recording:
     def clips(self, number: int = 0) -> list[Record]:
         """What the records say of the clip ``number``, with the ``step`` of each.
 
-        ``share`` is added: of the steps since the record before, the part in which the clip acted.
+        ``share`` is added: of the steps since the record before, the part in which the clip acted. An optimizer that
+        does not clip has nothing to say of its clip 0.
+
+        Raises:
+            IndexError: for another clip that there is not.
         """
+        count = max((len(record.get("clips", [])) for record in self.records), default=0)
+        if not 0 <= number < max(count, 1):
+            raise IndexError(f"there is no clip {number}; {self.optimizer} has {count}, counted from 0")
         found: list[Record] = []
         steps = acted = 0
         for record in self.records:
@@ -255,6 +281,14 @@ def _leaves(value: Any) -> Iterable[Any]:
             yield from _leaves(each)
     else:
         yield value
+
+
+def _check_quantity(what: str, name: str, tables: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse a name that is none, and occurs in none of the tables."""
+    if name not in _KNOWN[what]:
+        known = list(dict.fromkeys([*_KNOWN[what], *(each for table in tables for each in table)]))
+        if name not in known:
+            raise KeyError(unknown(f"quantity of a {what}" if what != "activation" else "quantity", name, known))
 
 
 def _inside(table: Any, path: str) -> Any:
