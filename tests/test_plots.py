@@ -242,6 +242,12 @@ def test_a_loss_that_was_never_noted_is_asked_for(adam):
     assert texts(plots.losses(silent).axes[0]) == ["no loss was recorded; call recorder.note(loss)"]
 
 
+def test_a_dollar_in_a_name_is_no_formula(adam, clips, tmp_path):
+    figure = plots.losses({"costs $_5^^$": adam, "clipped": clips}, path=tmp_path / "loss.png")
+    assert "costs $_5^^$" in texts(figure.axes[0])
+    plots.update_ratios({"$_5^^$": adam}, path=tmp_path / "one.png")
+
+
 def test_metrics_are_read_from_their_file(tmp_path):
     path = tmp_path / "metrics.csv"
     path.write_text("epoch,step,train_loss\n1,5,0.5\n2,10,0.25\n")

@@ -83,7 +83,7 @@ def by_depth(count: int) -> list[Any]:
 
 def tidy(ax: Axes, title: str, x: str, y: str) -> None:
     """Title, labels with units, a quiet grid, and a frame that does not shout."""
-    ax.set_title(title, loc="left", fontsize=FONT + 1.5)
+    ax.set_title(title, loc="left", fontsize=FONT + 1.5, parse_math=False)  # names may hold a $
     ax.set_xlabel(x, fontsize=FONT + 0.5)
     ax.set_ylabel(y, fontsize=FONT + 0.5)
     ax.tick_params(labelsize=FONT)
@@ -140,6 +140,7 @@ def label_ends(ax: Axes, ends: Sequence[tuple[str, float, Any]]) -> None:
             color=darker(colour),
             va="center",
             annotation_clip=False,
+            parse_math=False,
             arrowprops={
                 "arrowstyle": "-",
                 "color": colour,
