@@ -333,3 +333,23 @@ def test_wrong_arguments_are_refused(mlp):
         study.draw_graph(mlp, mg.randn(1, 4), open="22")
     with pytest.raises(ValueError, match=r"no layers are known.*study\.trace"):
         study.draw_graph(mlp(mg.randn(1, 4)), open="2")
+
+
+def test_drawing_a_model_changes_nothing_of_it():
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5))
+    x = mg.randn(5, 3)
+    generator, before = mg.random.get_state(), {name: b.data.copy() for name, b in model.named_buffers()}
+    study.draw_graph(model, x)
+    assert mg.random.get_state() == generator
+    assert model.training
+    for name, buffer in model.named_buffers():
+        np.testing.assert_array_equal(buffer.data, before[name])
+
+
+def test_a_picture_is_not_written_under_the_name_of_another_kind(tmp_path):
+    x = mg.randn(2, requires_grad=True)
+    with pytest.raises(ValueError, match=r"must end with \.svg"):
+        study.draw_graph(x.exp(), path=tmp_path / "graph.png")
+    with pytest.raises(ValueError, match=r"must end with \.svg"):
+        study.draw_graph(x.exp()).save(tmp_path / "graph")
+    assert list(tmp_path.iterdir()) == []

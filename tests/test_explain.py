@@ -332,7 +332,12 @@ def test_unknown_names_and_wrong_indices_are_refused_with_the_nearest_name_and_t
         optimizer.explain("a.weight", 1)
     with pytest.raises(TypeError, match="whole numbers"):
         optimizer.explain("a.weight", (0.5, 1))
+    with pytest.raises(TypeError, match="whole numbers, not True"):
+        optimizer.explain("a.bias", True)
+    with pytest.raises(TypeError, match=r"needs the name of a parameter, such as 'a\.weight'"):
+        optimizer.explain(params["a.weight"], (0, 0))
     assert optimizer.explain("a.weight", (-1, -1)).index == (1, 2)
+    assert optimizer.explain("a.weight", [0, 2]).index == optimizer.explain("a.weight", np.array([0, 2])).index
     assert optimizer.explain("a.bias", np.int64(1)).index == (1,)
 
 

@@ -399,7 +399,7 @@ class Optimizer:
         self._watches = (*(each for each in self._watches if each.active), watch)
         return watch
 
-    def explain(self, name: str, index: int | tuple[int, ...] = (), *, coming: bool = False) -> Explanation:
+    def explain(self, name: str, index: int | Sequence[int] = (), *, coming: bool = False) -> Explanation:
         """Every term of the last update of one weight, in order, with the rules' own lines; print it.
 
         Args:

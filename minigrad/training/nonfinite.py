@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import random
 from ..modes import no_grad
 from ..nn import Module
+from ..nn.trace_free import leaving_no_trace
 from ..observers import observing
 from ..tensor import Tensor
 from .evaluation import Loss
@@ -65,10 +65,9 @@ def _first_nonfinite(model: Module, loss: Loss, features: Any, labels: Any) -> t
     from ..study.anomalies.anomaly import AnomalyError
     from ..study.anomalies.detection import Tracer
 
-    generator, buffers = random.get_state(), {name: tensor.data.copy() for name, tensor in model.named_buffers()}
     output: Any = np.float32(np.nan)  # until there is one
     try:
-        with observing(Tracer()) as tracer, no_grad():
+        with leaving_no_trace(model), observing(Tracer()) as tracer, no_grad():
             output = model(features)
             tracer.check(loss(output, labels))
     except AnomalyError as error:
@@ -76,10 +75,6 @@ def _first_nonfinite(model: Module, loss: Loss, features: Any, labels: Any) -> t
         if anomaly.origin is not None and not _finite(output):
             anomaly = anomaly.origin
         return (None if _finite(output) else anomaly.layer), anomaly
-    finally:
-        random.set_state(generator)
-        for name, tensor in model.named_buffers():
-            tensor.data = buffers[name]
     return None, None
 
 

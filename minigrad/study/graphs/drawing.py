@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape
 
 from ...arguments import named_arguments
 from ...nn import Module
+from ...nn.trace_free import leaving_no_trace
 from ...tensor import Tensor
 from ...training.files import write_atomically
 from ..ranges import Range, number
@@ -62,9 +63,19 @@ class Drawing:
         return f"<drawing of {len(self.boxes)} boxes; print it, or .save('graph.svg')>"
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the picture to ``path``, or the text if its name ends with ``.txt``."""
-        text = self.text + "\n" if os.fspath(path).endswith(".txt") else self.svg
-        return write_atomically(path, text.encode())
+        """Write the picture to ``path``, which ends with ``.svg``, or the text if it ends with ``.txt``.
+
+        Raises:
+            ValueError: for another ending.
+        """
+        return write_atomically(path, (self.text + "\n" if _suffix(path) == ".txt" else self.svg).encode())
+
+
+def _suffix(path: str | os.PathLike[str]) -> str:
+    suffix = Path(path).suffix.lower()
+    if suffix not in (".svg", ".txt"):
+        raise ValueError(f"draw_graph: {os.fspath(path)!r} must end with .svg, for the picture, or .txt, for the text")
+    return suffix
 
 
 @named_arguments
@@ -78,7 +89,8 @@ def draw_graph(
 ) -> Drawing:
     """Draw what a tensor was computed from: operations, layers, parameters and inputs, with values and gradients.
 
-    ``draw_graph(model, x)`` runs the model on ``x`` and draws its output. ``draw_graph(loss)`` draws any tensor; for
+    ``draw_graph(model, x)`` runs the model on ``x``, which changes nothing of it, and draws its output.
+    ``draw_graph(loss)`` draws any tensor; for
     its layers, all values and the gradients of what is not a leaf, compute it in ``with study.trace():``. A walk frees
     the graph, so draw before ``backward()`` or call ``backward(retain_graph=True)``.
 
@@ -92,13 +104,15 @@ def draw_graph(
 
     Raises:
         TypeError: for what is neither tensor nor model.
-        ValueError: for a limit or depth below 1, or a layer to open that is not in the graph.
+        ValueError: for a limit or depth below 1, a layer to open that is not in the graph, or a file of another kind.
     """
     for name, value in (("limit", limit), ("depth", depth)):
         if value is not None and (not isinstance(value, int) or value < 1):
             raise ValueError(f"draw_graph: {name} must be a whole number of at least 1, not {value!r}")
+    if path is not None:
+        _suffix(path)
     if isinstance(what, Module):
-        with trace():
+        with leaving_no_trace(what), trace():
             what = what(*inputs)
         while isinstance(what, tuple | list) and what:
             what = what[0]

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ... import random
 from ...devices import to_host
 from ...graph import Node, collect
 from ...modes import enable_grad
 from ...nn import Module
+from ...nn.trace_free import leaving_no_trace
 from ...tensor import Tensor
 
 Array = npt.NDArray[Any]
@@ -76,7 +75,8 @@ def observe(model: Module, probe: tuple[Any, ...]) -> dict[str, Output]:
 
         return hook
 
-    with _untouched(model):
+    with leaving_no_trace(model):
+        model.eval()
         handles = [
             module.register_forward_hook(look(name))
             for name, module in model.named_modules()
@@ -125,31 +125,6 @@ def _first(value: Any) -> Tensor | None:
     if isinstance(value, tuple | list):
         return next((found for found in map(_first, value) if found is not None), None)
     return None
-
-
-@contextmanager
-def _untouched(model: Module) -> Iterator[None]:
-    """Evaluation mode; modes, buffers and random numbers are as before afterwards."""
-    modules = list(model.modules())
-    modes = [module.training for module in modules]
-    buffers = [(vars(module), name, vars(module)[name]) for module in modules for name in module._buffers]
-    values = [None if buffer is None else buffer.data.copy() for _, _, buffer in buffers]
-    generator = random.get_state()
-    try:
-        for module, mode in zip(modules, modes, strict=True):
-            if mode:
-                module.training = False
-        yield
-    finally:
-        for module, mode in zip(modules, modes, strict=True):
-            if mode:
-                module.training = True
-        for (owner, name, buffer), value in zip(buffers, values, strict=True):
-            owner[name] = buffer
-            if value is not None and not np.array_equal(to_host(buffer.data), to_host(value), equal_nan=True):
-                buffer.data = value
-        if random.get_state() != generator:
-            random.set_state(generator)
 
 
 def measure(output: Output) -> dict[str, Any]:

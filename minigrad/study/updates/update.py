@@ -7,8 +7,8 @@ import copy
 import inspect
 import math
 import operator
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from .shares import Shares, shares_of
 GRADIENT, EARLIER, DECAY, SLOW, OTHER, ROUNDING = PARTS
 
 
-def explain_update(optimizer: Optimizer, name: str, index: int | tuple[int, ...] = ()) -> Explanation:
+def explain_update(optimizer: Optimizer, name: str, index: int | Sequence[int] = ()) -> Explanation:
     """The last watched update of one weight; see `minigrad.optim.Optimizer.explain`."""
     place = place_of(optimizer, name, index)
     records = [w.last() for w in optimizer._watches if w.covers(name)]
@@ -37,7 +37,7 @@ def explain_update(optimizer: Optimizer, name: str, index: int | tuple[int, ...]
     return _Update(optimizer, record, name, place).explanation()
 
 
-def explain_coming(optimizer: Optimizer, name: str, index: int | tuple[int, ...] = ()) -> Explanation:
+def explain_coming(optimizer: Optimizer, name: str, index: int | Sequence[int] = ()) -> Explanation:
     """The update that the next step would make, made on a copy."""
     place = place_of(optimizer, name, index)
     twin = copy.deepcopy(optimizer)
@@ -50,14 +50,19 @@ def explain_coming(optimizer: Optimizer, name: str, index: int | tuple[int, ...]
     return _Update(twin, record, name, place, coming=True).explanation()
 
 
-def place_of(optimizer: Optimizer, name: str, index: int | tuple[int, ...]) -> tuple[int, ...]:
+def place_of(optimizer: Optimizer, name: str, index: int | Sequence[int]) -> tuple[int, ...]:
     """The index as numbers from 0, checked."""
     entries = optimizer.store.entries
+    if not isinstance(name, str):
+        raise TypeError(f"explain: needs the name of a parameter, such as {next(iter(entries))!r}, not its values")
     if name not in entries:
-        raise ValueError(f"explain: {unknown('parameter', str(name), entries)}")
+        raise ValueError(f"explain: {unknown('parameter', name, entries)}")
     shape = entries[name].parameter.shape
-    given = index if isinstance(index, tuple) else (index,)
+    many = isinstance(index, tuple | list) or (isinstance(index, np.ndarray) and index.ndim > 0)
+    given: tuple[Any, ...] = tuple(cast(Any, index)) if many else (index,)
     try:
+        if any(isinstance(number, bool | np.bool_) for number in given):
+            raise TypeError
         numbers = tuple(map(operator.index, given))
     except TypeError:
         raise TypeError(f"explain: an index is made of whole numbers, not {index!r}") from None
