@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import random
 import re
 import shutil
 
@@ -315,6 +316,31 @@ def test_a_damaged_file_is_named_and_the_page_from_before_stays(capsys, copied, 
     assert (status, out) == (2, "")
     assert problem in err
     assert (run / "report.html").read_bytes() == before
+
+
+def test_a_recording_with_any_value_changed_is_refused_by_its_line_or_reported(reported, tmp_path, unpainted):
+    lines = [json.loads(text) for text in (reported["whole"] / "record.jsonl").read_text().splitlines()[:4]]
+    strange = [None, -1, 1e308, True, [], {}, [1, 2, 3, 4, 5], "x", {"$number": "nan"}, {"$number": "inf"}, 10**30]
+    told = dict.fromkeys(("refused", "reported", "not named"), 0)
+    for seed in range(120):
+        chooser = random.Random(seed)
+        changed = json.loads(json.dumps(lines))
+        place = chooser.choice(changed)
+        while True:  # go down until a value is taken, or there is nothing below
+            key = chooser.choice(list(place) if isinstance(place, dict) else range(len(place)))
+            if not isinstance(place[key], dict | list) or not place[key] or chooser.random() < 0.2:
+                break
+            place = place[key]
+        place[key] = chooser.choice(strange)
+        path = tmp_path / "record.jsonl"
+        path.write_text("".join(json.dumps(each) + "\n" for each in changed))
+        try:
+            study.report(path, tmp_path / "page.html")
+            told["reported"] += 1
+        except study.RecordingError as error:
+            told["refused" if str(error).startswith(str(path)) else "not named"] += 1
+    assert told["not named"] == 0
+    assert min(told["refused"], told["reported"]) > 10
 
 
 @pytest.mark.parametrize(

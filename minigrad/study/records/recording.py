@@ -39,6 +39,7 @@ import numpy.typing as npt
 from ...suggest import unknown
 from ...training.files import read_bounded, write_atomically
 from ...training.tree import put_arrays, take_arrays
+from .shape import HEADER, RECORD, fault
 
 Record = dict[str, Any]
 FORMAT, VERSION = "minigrad record", 1
@@ -208,9 +209,8 @@ class Recording:
             raise RecordingError(f"{path}: is no recording: line 1 is no header of one")
         if type(header.get("version")) is not int or header["version"] > VERSION:
             raise RecordingError(f"{path}: was written by a newer minigrad (version {header.get('version')!r:.20})")
-        tables = (header.get("layers"), header.get("activations", {}))
-        if not all(map(_are_named, tables)) or not isinstance(header.get("optimizer"), str):
-            raise RecordingError(f"{path}, line 1: is damaged: the header has no layers or no optimizer")
+        if (wrong := fault(HEADER, header)) is not None:
+            raise RecordingError(f"{path}, line 1: is damaged: {wrong}")
         last = 0
         for number, record in enumerate(records, 2):
             _check(path, number, record, last)
@@ -241,46 +241,11 @@ def _read(path: str | os.PathLike[str], number: int, text: str) -> Record:
 
 def _check(path: str | os.PathLike[str], number: int, record: Record, last: int) -> None:
     """Refuse what the questions above could not answer."""
-    step, problem = record.get("step"), ""
-    if type(step) is not int or not last < step < 1 << 53:
-        problem = f"its step is {step!r:.40}, after {last}"
-    elif not _are_named(record.get("layers")) or not _are_named(record.get("activations", {})):
-        problem = "its layers or activations are no table of tables"
-    elif not isinstance(record.get("clips", []), list) or not all(map(_is_clip, record.get("clips", []))):
-        problem = "its clips are no list of what clips did"
-    elif not all(_are_named(layer.get("trust", {})) for layer in record["layers"].values()):
-        problem = "its trust ratios are no table of tables"
-    else:
-        tables = [*record["layers"].values(), *record.get("activations", {}).values()]
-        leaves = [leaf for table in tables for leaf in _leaves(table)]
-        leaves += [record.get("loss"), record.get("mean_loss")]
-        wrong = next((leaf for leaf in leaves if not (leaf is None or isinstance(leaf, int | float))), None)
-        problem = "" if wrong is None else f"{wrong!r:.40} is no number"
-    if problem:
-        raise RecordingError(f"{path}, line {number}: is damaged: {problem}")
-
-
-def _is_clip(entry: Any) -> bool:
-    numbers = ("norm_before", "norm_after", "factor", "ranges", "acted_ranges", "steps", "acted_steps")
-    return (
-        isinstance(entry, dict)
-        and all(isinstance(entry.get(name), int | float) for name in numbers)
-        and all(isinstance(entry.get(name), str) for name in ("clip", "scope", "range"))
-        and isinstance(entry.get("thresholds"), dict)
-        and all(isinstance(value, int | float) for value in entry["thresholds"].values())
-    )
-
-
-def _are_named(table: Any) -> bool:
-    return isinstance(table, dict) and all(isinstance(each, dict) for each in table.values())
-
-
-def _leaves(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict | list):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _leaves(each)
-    else:
-        yield value
+    wrong: object = fault(RECORD, record)
+    if wrong is None and record["step"] <= last:
+        wrong = f"its step is {record['step']}, after {last}"
+    if wrong is not None:
+        raise RecordingError(f"{path}, line {number}: is damaged: {wrong}")
 
 
 def _check_quantity(what: str, name: str, tables: Iterable[Mapping[str, Any]]) -> None:
