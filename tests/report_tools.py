@@ -43,7 +43,7 @@ def hostile(run, folder):
     header, *records = map(json.loads, (run / "record.jsonl").read_text().splitlines())
     names = dict(zip([*header["layers"], *header["activations"]], EVIL, strict=False))
     renamed = [_renamed(each, names) for each in (header, *records)]
-    renamed[0] |= {"optimizer": EVIL[0], "effective_rate": EVIL[1], "signal": EVIL[2], "every": EVIL[3]}
+    renamed[0] |= {"optimizer": EVIL[0], "effective_rate": EVIL[1], "signal": EVIL[2]}
     renamed[0]["activations"] = {name: {"kind": EVIL[0]} for name in renamed[0]["activations"]}
     for record in renamed[1:]:
         for clip in record["clips"]:
