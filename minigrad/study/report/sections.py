@@ -204,7 +204,7 @@ def _epochs(source: Source) -> Html:
     cells = [[number(row["epoch"]), *(_value(name, row[name]) for name in names)] for row in spread(rows, SHOWN_EPOCHS)]
     some = "" if len(cells) == len(rows) else f" ({len(cells)} of them, evenly spread; metrics.csv has all)"
     shown = table(f"Metrics by epoch{some}", ["epoch", *map(_metric, names)], cells, words=0)
-    return folded(f"All {plural(len(rows), 'epoch')} in numbers", shown)
+    return folded("Every epoch in numbers", shown)
 
 
 # --- settings --------------------------------------------------------------------------------------------------------

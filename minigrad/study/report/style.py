@@ -85,6 +85,8 @@ thead th { vertical-align: bottom; font-size: 0.85rem; color: var(--quiet); }
 .value { white-space: nowrap; }
 td small, th small { display: block; font-weight: 400; }
 td code + small { margin-top: 0.1rem; }
+article th code { white-space: nowrap; }
+article td:last-child { min-width: 14rem; }
 
 details { margin: 0 0 1rem; }
 summary { cursor: pointer; padding: 0.3rem 0; }

@@ -29,7 +29,7 @@ def _article(explanation: Explanation) -> Html:
     where = f"[{', '.join(map(str, e.index))}]" if e.index else ""
     name = f"{brief(e.parameter)}{where}"
     if e.outcome == "updated":
-        ratio = f", {number(abs(e.change / e.before))} of it" if e.before and e.change else ""
+        ratio = f", {number(100 * abs(e.change / e.before))}% of it" if e.before and e.change else ""
         exact = "The rules, run as plain Python, give what the compiled step has stored to the last bit."
         told: list[Part] = [
             f"Step {e.step:,} took it from ", tag("code", e.shown(e.before)), " to ", tag("code", e.shown(e.after)),
