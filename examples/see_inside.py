@@ -50,7 +50,7 @@ if __name__ == "__main__":
     recorder = train(model, optimizer)
     for finding in study.findings(recorder.recording):
         print(f"- {finding}")
-    print(f"\n{recorder.cost_in_words()}")
+    print(f"\n{recorder.cost_in_words()}; by default a recorder looks 20 times less often")
     study.plots.update_ratios(recorder.recording, path=folder / "update_ratios.png")
     study.plots.activation_health(recorder.recording, path=folder / "activation_health.png")
     study.plots.clip_ledger(recorder.recording, path=folder / "clip_ledger.png")

@@ -351,7 +351,7 @@ def test_the_last_watched_step_stays_explained_when_the_watch_has_ended_and_the_
     assert e.after == after["a.weight"][0, 0] != params["a.weight"].data[0, 0]
     assert e["grad"].value == 0.5
     assert e.exact
-    assert e.notes == ("1 more steps have been taken since, which nobody watched",)
+    assert e.notes == ("1 more step has been taken since, which nobody watched",)
     assert optimizer._pre_hooks == optimizer._post_hooks == {}
 
 

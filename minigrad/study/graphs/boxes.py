@@ -95,9 +95,10 @@ def _check_names(nodes: Sequence[Node], open: Collection[str]) -> None:
     """Raise ValueError for the path of a layer that is not in the graph."""
     found = (place.layers for node in nodes if (place := places.get(node)) is not None)
     known = list(dict.fromkeys(call.path for layers in found for call in layers))
+    named = [path for path in known if path]
     for name in open:
         if name not in known:
-            raise ValueError(f"draw_graph: open: {unknown('layer', name, known)}" if known else _NO_LAYERS)
+            raise ValueError(f"draw_graph: open: {unknown('layer', name, named)}" if known else _NO_LAYERS)
 
 
 def _layer_of(node: Node, open: bool | Collection[str], depth: int | None) -> LayerCall | None:

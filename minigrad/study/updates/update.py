@@ -153,7 +153,8 @@ class _Update:
         record, since = self.record, self.optimizer.innermost.steps - self.record.step
         notes = ["the step that would come next, with the gradients as they are"] if self.coming else []
         if since > 0:
-            notes.append(f"{since} more steps have been taken since, which nobody watched")
+            taken = "1 more step has" if since == 1 else f"{since} more steps have"
+            notes.append(f"{taken} been taken since, which nobody watched")
         if outcome == "no gradient":
             notes.append("the parameter had no gradient, so it was left out and its own count of steps stood still")
         if outcome in ("skipped", "stopped"):
