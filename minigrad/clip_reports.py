@@ -11,6 +11,7 @@ import numpy as np
 from .devices import beside, to_host
 from .kernels.program import Array, Layout, range_names
 from .rules import Norm
+from .rules.arrays import run_on_arrays
 from .store import Entry
 
 if TYPE_CHECKING:
@@ -65,9 +66,10 @@ def _factors(clip: Clip, layout: Layout) -> Factors:
     found: Factors = {}
     for row in dict.fromkeys(row for row, _ in parts):
         numbers = [number for other, number in parts if other == row]
-        options = {name: float(layout.scalars[row, layout.program.columns[name]]) for name in clip.rule.hypers}
+        options = {name: layout.scalars[row, layout.program.columns[name]] for name in clip.rule.hypers}
         # The rule is linear in the update, so on an update of 1 it gives its factor.
-        factors = clip.rule(np.ones(len(numbers)), *(norms[n][numbers] for n in clip.rule.norms), **options)
+        values = {"update": np.ones(len(numbers)), **options} | {name: norms[name][numbers] for name in norms}
+        factors = run_on_arrays([clip.rule], values)["update"]
         found |= {(row, number): factor for number, factor in zip(numbers, factors.tolist(), strict=True)}
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -66,4 +67,30 @@ MATH: dict[str, Any] = {
     "abs": builtins.abs,
     "maximum": maximum,
     "minimum": minimum,
+}
+
+
+def where(condition: Any, a: Any, b: Any) -> Any:
+    """``a if condition else b``, element by element for arrays."""
+    return np.where(condition, a, b) if isinstance(condition, np.ndarray) else a if condition else b
+
+
+def root(x: Any) -> Any:
+    """x to the power of a half, which is a root but for 0 and infinity with a minus."""
+    return where(x == -np.inf, np.full_like(x, np.inf)[()], np.abs(np.sqrt(x)))
+
+
+def _sign(x: Any) -> Any:
+    one = np.ones_like(x)[()]
+    return where(x > 0, one, where(x < 0, -one, x))
+
+
+# The same functions for arrays too, where those that choose do so element by element.
+ON_ARRAYS: dict[str, Callable[..., Any]] = {
+    **{name: MATH[name] for name in ("sqrt", "exp", "log", "abs")},
+    "sign": _sign,
+    "maximum": lambda a, b: where((a > b) | (a != a), a, b),
+    "minimum": lambda a, b: where((a < b) | (a != a), a, b),
+    "max": lambda a, b: where(b > a, b, a),
+    "min": lambda a, b: where(b < a, b, a),
 }

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..suggest import unknown
-from .functions import MATH
+from .functions import ON_ARRAYS, root, where
 
 if TYPE_CHECKING:
     from .language import Assignment, Rule
@@ -136,7 +136,7 @@ class Reading:
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 return self._choice(test, body, orelse)
             case ast.Call(func=ast.Name(id=name), args=args):
-                return self._apply(_FUNCTIONS[name], *map(self.value, args))
+                return self._apply(ON_ARRAYS[name], *map(self.value, args))
         raise AssertionError(f"{ast.dump(node)} was let through by the rule parser")
 
     def varies(self, value: Any) -> bool:
@@ -164,7 +164,7 @@ class Reading:
         if isinstance(exponent, ast.Constant) and exponent.value == 2:
             return self._apply(operator.mul, base, base)
         if isinstance(exponent, ast.Constant) and exponent.value == 0.5:
-            return self._apply(_root, base)
+            return self._apply(root, base)
         return self._apply(np.power, base, self.value(exponent))
 
     def _choice(self, test: ast.expr, body: ast.expr, orelse: ast.expr) -> Any:
@@ -176,7 +176,7 @@ class Reading:
         if any(map(self.varies, (holds, left, right))):
             left, right = self.rounded(left), self.rounded(right)
         if isinstance(holds, np.ndarray):
-            return _where(holds, left, right)
+            return where(holds, left, right)
         self._choices += [(test, bool(holds)), *(yes if holds else no)]
         return left if holds else right
 
@@ -184,33 +184,6 @@ class Reading:
         """The value of an expression, and the conditions that it asked."""
         self._choices = []
         return self.value(node), self._choices
-
-
-def _where(condition: Any, a: Any, b: Any) -> Any:
-    """``a if condition else b``, element by element for arrays."""
-    return np.where(condition, a, b) if isinstance(condition, np.ndarray) else a if condition else b
-
-
-def _root(x: Any) -> Any:
-    """x to the power of a half, which is a root but for 0 and infinity with a minus."""
-    return _where(x == -np.inf, np.full_like(x, np.inf)[()], np.abs(np.sqrt(x)))
-
-
-def _sign(x: Any) -> Any:
-    one = np.ones_like(x)[()]
-    return _where(x > 0, one, _where(x < 0, -one, x))
-
-
-# By the names that the parser knows them by. Those that choose take arrays too, which the functions that a rule is
-# written with do not.
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    **{name: MATH[name] for name in ("sqrt", "exp", "log", "abs")},
-    "sign": _sign,
-    "maximum": lambda a, b: _where((a > b) | (a != a), a, b),
-    "minimum": lambda a, b: _where((a < b) | (a != a), a, b),
-    "max": lambda a, b: _where(b > a, b, a),
-    "min": lambda a, b: _where(b < a, b, a),
-}
 
 
 def bound(rule: Rule, args: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:

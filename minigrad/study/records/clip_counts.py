@@ -12,7 +12,7 @@ from ...clip_reports import ClipReport
 from ...clipping import Clip
 from ...kernels.program import Layout
 from ...optim import Optimizer
-from .array_rules import run_on_arrays
+from ...rules.arrays import run_on_arrays
 
 # Steps whose norms are held until they are looked at together, and the most numbers in them.
 HELD, HELD_NUMBERS = 128, 1 << 16

@@ -14,7 +14,7 @@ from ...kernels.program import Cohort, Layout
 from ...optim import Optimizer
 from ...rules import Norm, Rule
 from ...store import Entry
-from .array_rules import decays, split_change
+from .decay import decays, split_change
 from .state_names import base_rate, effective_rate, signal
 
 Array = npt.NDArray[Any]
