@@ -24,7 +24,7 @@ _CALLED: dict[str, Callable[..., Any]] = {
 
 
 def run_on_arrays(rules: Sequence[Rule], values: Mapping[str, Any]) -> dict[str, Any]:
-    """What a chain of rules makes of arrays and numbers by name: ``update``, ``param``, ``grad``, state, norms, scalars.
+    """What a chain of rules makes of arrays and numbers, by name: ``update``, ``param``, state, norms, scalars.
 
     Everything is float64; arrays broadcast, so that a value that is the same for all elements can be a number.
     """

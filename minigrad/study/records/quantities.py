@@ -4,110 +4,51 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ...devices import to_host
-from ...kernels.program import Cohort, Layout
 from ...optim import Optimizer
-from ...rules import Norm, Rule
+from ...rules import Rule
 from ...store import Entry
-from .decay import decays, split_change
-from .state_names import base_rate, effective_rate, signal
+from .state_names import base_rate
+from .step_arrays import Elements, StepArrays, Stretch, sampled
 
 Array = npt.NDArray[Any]
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-# Quantiles of more elements than these are taken of so many, evenly spread.
-SAMPLED = 4096
-
-
-class Stretch(NamedTuple):
-    """Parameters of one layer that lie side by side and share every scalar."""
-
-    buffer: int
-    start: int
-    stop: int
-    cohort: Cohort | None
-    entries: list[Entry]
-
-
-class Before(NamedTuple):
-    """Copies of the flat arrays before a step on the CPU, a list by buffer."""
-
-    param: list[Array]
-    state: dict[str, list[Array]]
-
-
-def snapshot(optimizer: Optimizer) -> Before:
-    """Parameters and state as they are."""
-    param = [host_copy(buffer.data) for buffer in optimizer.store.buffers]
-    return Before(param, {slot: [host_copy(array) for array in arrays] for slot, arrays in optimizer._state.items()})
-
-
-def host_copy(array: Any) -> Array:
-    """A copy on the CPU."""
-    return array.copy() if isinstance(array, np.ndarray) else to_host(array)
-
-
-def stretches(layout: Layout) -> dict[str, list[Stretch]]:
-    """Every layer's parameters, the fewest stretches that hold them; without a gradient they have no cohort."""
-    store = layout.program.store
-    cohorts = {entry: cohort for cohort in layout.cohorts for entry in cohort.entries}
-    found: dict[str, list[Stretch]] = {layer: [] for layer in store.layers}
-    for number, buffer in enumerate(store.buffers):
-        for entry in buffer.entries:
-            cohort, own = cohorts.get(entry), found[entry.layer]
-            if own and own[-1].buffer == number and own[-1].stop == entry.start and own[-1].cohort is cohort:
-                own[-1] = own[-1]._replace(stop=entry.stop, entries=[*own[-1].entries, entry])
-            else:
-                own.append(Stretch(number, entry.start, entry.stop, cohort, [entry]))
-    return found
-
-
-def scalars_of(cohort: Cohort, layout: Layout, optimizer: Optimizer) -> dict[str, float]:
-    """Every number that the step which was just taken used for these parameters, by name."""
-    found = {**optimizer.param_groups[cohort.group].scalars(), **cohort.overrides}
-    for function, arguments in cohort.bound:
-        found |= function(cohort.age, *arguments)
-    return found | dict(zip(layout.program.plan.hypers, cohort.row.tolist(), strict=True))
 
 
 class StepReader:
-    """Reads the step that an optimizer has just taken.
+    """Reads a step of an optimizer, layer by layer.
 
     Args:
-        optimizer: whose kernel moved the parameters; inside Lookahead, the one that moves the fast weights.
-        before: what the arrays held before it.
-        fast: copies of the parameters after its own update, where slow weights have moved them since.
+        optimizer: whose kernel moved the parameters.
+        arrays: those around its last step.
+        layers: the stretches of each layer that is read.
     """
 
-    def __init__(self, optimizer: Optimizer, before: Before, fast: Sequence[Array] | None = None) -> None:
-        assert optimizer._layout is not None
-        self.optimizer, self.layout, self.before = optimizer, optimizer._layout, before
-        self.after = [to_host(buffer.data) for buffer in optimizer.store.buffers]
-        self.grad = [to_host(buffer.grad) for buffer in optimizer.store.buffers]
-        self.state = {slot: [to_host(array) for array in arrays] for slot, arrays in optimizer._state.items()}
-        self.fast = self.after if fast is None else fast
-        self.plan = self.layout.program.plan
-        self.scalars = {id(cohort): scalars_of(cohort, self.layout, optimizer) for cohort in self.layout.cohorts}
-        decaying = (decays(self.plan.rules, scalars) for scalars in self.scalars.values())
-        self._decays = optimizer.stepped and any(decaying)
+    def __init__(self, optimizer: Optimizer, arrays: StepArrays, layers: Mapping[str, Sequence[Stretch]]) -> None:
+        self.arrays, self._layers = arrays, layers
+        self.elements: dict[tuple[int, int], Elements] = arrays.elements(layers.values())
         clips = {clip.rule for clip in optimizer.clips}
         self._trusts = [
-            rule for rule in self.plan.rules if rule not in clips and rule.norms and rule.outputs == ("update",)
+            rule for rule in arrays.plan.rules if rule not in clips and rule.norms and rule.outputs == ("update",)
         ]
 
-    def layer(self, pieces: Sequence[Stretch]) -> dict[str, Any]:
-        """What a record holds of one layer."""
+    def layers(self) -> dict[str, dict[str, Any]]:
+        """What a record holds of the layers, by their names."""
+        return {name: self._layer(pieces) for name, pieces in self._layers.items()}
+
+    def _layer(self, pieces: Sequence[Stretch]) -> dict[str, Any]:
+        arrays = self.arrays
         present = [piece for piece in pieces if piece.cohort is not None]
-        params = [self.before.param[p.buffer][p.start : p.stop].astype(np.float64) for p in pieces]
-        changes = [self.after[p.buffer][p.start : p.stop] - x for p, x in zip(pieces, params, strict=True)]
+        params = [arrays.before.param[p.buffer][p.start : p.stop].astype(np.float64) for p in pieces]
+        changes = [arrays.after[p.buffer][p.start : p.stop] - x for p, x in zip(pieces, params, strict=True)]
         found: dict[str, Any] = {}
         nonfinite: dict[str, list[int]] = {}
-        gradients = [self.grad[p.buffer][p.start : p.stop] for p in present]
+        gradients = [arrays.grad[p.buffer][p.start : p.stop] for p in present]
         if gradients:
             found["gradient_norm"] = _norm("gradient", gradients, nonfinite)
         found["parameter_norm"] = size = _norm("parameter", params, nonfinite)
@@ -126,83 +67,63 @@ class StepReader:
 
     def _parts(self, pieces: Sequence[Stretch], found: Mapping[str, Any]) -> dict[str, float]:
         """The norms of the parts of the change: from the gradient, from decay, from slow weights."""
-        slow = [
-            self.after[p.buffer][p.start : p.stop] - self.fast[p.buffer][p.start : p.stop].astype(np.float64)
-            for p in pieces
-            if self.fast is not self.after
-        ]
+        arrays = self.arrays
+        slow: list[Array] = []
+        if arrays.fast is not arrays.after:
+            slow = [
+                arrays.after[p.buffer][p.start : p.stop] - arrays.fast[p.buffer][p.start : p.stop].astype(np.float64)
+                for p in pieces
+            ]
         parts = {"slow_part": _length(slow)} if slow else {}
-        if not self._decays or not pieces:
-            made = found["update_norm"]
-            if slow:
-                made = _length([
-                    self.fast[p.buffer][p.start : p.stop] - self.before.param[p.buffer][p.start : p.stop].astype(float)
-                    for p in pieces
-                ])  # fmt: skip
-            return {"gradient_part": made, "decay_part": 0.0, **parts}
-        splits = [self._split(piece) for piece in pieces]
-        return {
-            "gradient_part": _length([gradient for gradient, _ in splits]),
-            "decay_part": _length([decay for _, decay in splits]),
-            **parts,
-        }
+        squares = [(e.gradient_part, e.decay_part) for e in map(self._elements, pieces)]
+        known = [(gradient, decay) for gradient, decay in squares if gradient is not None and decay is not None]
+        if known:
+            gradient, decay = (math.sqrt(sum(each)) for each in zip(*known, strict=True))
+            return {"gradient_part": gradient, "decay_part": decay, **parts}
+        made = found["update_norm"]
+        if slow:
+            made = _length([
+                arrays.fast[p.buffer][p.start : p.stop] - arrays.before.param[p.buffer][p.start : p.stop].astype(float)
+                for p in pieces
+            ])  # fmt: skip
+        return {"gradient_part": made, "decay_part": 0.0, **parts}
 
-    def _split(self, piece: Stretch) -> tuple[Array, Array]:
-        where = slice(piece.start, piece.stop)
-        grad = self.grad[piece.buffer][where]
-        values: dict[str, Any] = {"param": self.before.param[piece.buffer][where], "grad": grad, "update": grad}
-        values |= {slot: arrays[piece.buffer][where] for slot, arrays in self.before.state.items()}
-        values |= {norm.name: self._spread(norm, piece) for norm in self.plan.norms}
-        return split_change(self.plan.rules, values | self.scalars[id(piece.cohort)])
-
-    def _spread(self, norm: Norm, piece: Stretch) -> Any:
-        """A norm as each element of the stretch sees it."""
-        taken = self.layout.norm_values(norm)
-        if norm.scope in ("layer", "global"):
-            return taken[piece.entries[0].ids[norm.scope]]
-        units = [entry.units if norm.scope == "unit" else 1 for entry in piece.entries]
-        places = [e.ids[norm.scope] + i for e, n in zip(piece.entries, units, strict=True) for i in range(n)]
-        sizes = [(e.stop - e.start) // n for e, n in zip(piece.entries, units, strict=True) for _ in range(n)]
-        return np.repeat(taken[places], sizes)
+    def _elements(self, piece: Stretch) -> Elements:
+        return self.elements[piece.buffer, piece.start]
 
     def _state(self, pieces: Sequence[Stretch], nonfinite: dict[str, list[int]]) -> dict[str, Any]:
         """The sizes of the state, the effective rates, the signal, and how far the slow weights are away."""
-        slots = [slot for slot in self.state if slot in self.plan.state]
-        rates: list[Array] = []
-        signals: list[Array] = []
-        views = []
-        for piece in pieces:
-            where, scalars = slice(piece.start, piece.stop), self.scalars[id(piece.cohort)]
-            assert piece.cohort is not None
-            state = {slot: self.state[slot][piece.buffer][where] for slot in slots}
-            before = {slot: self.before.state[slot][piece.buffer][where] for slot in slots if slot in self.before.state}
-            views.append(state)
-            step = -(-(piece.stop - piece.start) // SAMPLED)
-            if step > 1:
-                state, before = ({slot: a[::step] for slot, a in each.items()} for each in (state, before))
-            rate = effective_rate(state, before, scalars) if before or not state else None
-            rates.append(np.full(min(SAMPLED, piece.stop - piece.start), base_rate(scalars)) if rate is None else rate)
-            share = signal(state, scalars, piece.cohort.age)
-            if share is not None:
-                signals.append(share)
-        found: dict[str, Any] = {"effective_rate": quantiles(rates)}
+        arrays = self.arrays
+        found: dict[str, Any] = {"effective_rate": quantiles([self._rate(piece) for piece in pieces])}
+        signals = [e.signal for e in map(self._elements, pieces) if e.signal is not None]
         if signals:
             found["signal"] = quantiles(signals)
-        if slots:
-            found["state_norm"] = {slot: _norm(slot, [view[slot] for view in views], nonfinite) for slot in slots}
-        if "slow" in self.state:
+        kept = {slot: state for slot, state in arrays.state.items() if slot in arrays.plan.state}
+        if kept:
+            found["state_norm"] = {
+                slot: _norm(slot, [state[p.buffer][p.start : p.stop] for p in pieces], nonfinite)
+                for slot, state in kept.items()
+            }
+        if "slow" in arrays.state:
             # Before the slow step, if there was one: after it, fast and slow weights are the same.
-            slow = self.before.state["slow"]
+            slow = arrays.before.state["slow"]
             found["slow_distance"] = _length([
-                self.fast[p.buffer][p.start : p.stop].astype(np.float64) - slow[p.buffer][p.start : p.stop]
+                arrays.fast[p.buffer][p.start : p.stop].astype(np.float64) - slow[p.buffer][p.start : p.stop]
                 for p in pieces
             ])  # fmt: skip
         return found
 
+    def _rate(self, piece: Stretch) -> Array:
+        rate = self._elements(piece).rate
+        if rate is not None:
+            return rate
+        count = len(range(piece.start, piece.stop, sampled(piece)))
+        return np.full(count, base_rate(self.arrays.scalars[id(piece.cohort)]))
+
     def _scalars(self, pieces: Sequence[Stretch]) -> dict[str, Any]:
         """The rate, the corrections and the rectification of the largest stretch, usually the weight's."""
         piece = max(pieces, key=lambda p: p.stop - p.start)
-        known = self.scalars[id(piece.cohort)]
+        known = self.arrays.scalars[id(piece.cohort)]
         names = ("lr", "debias1", "debias2", "rho", "rectified", "rectification")
         return {"scalars": {name: known[name] for name in names if name in known}}
 
@@ -212,14 +133,14 @@ class StepReader:
         for rule in self._trusts:
             for piece in pieces:
                 for entry in piece.entries:
-                    known = self.scalars[id(piece.cohort)]
-                    wheres = [n.where for n in self.plan.norms if n.name in rule.norms and n.where is not None]
+                    known = self.arrays.scalars[id(piece.cohort)]
+                    wheres = [n.where for n in self.arrays.plan.norms if n.name in rule.norms and n.where is not None]
                     if all(known.get(where, 1.0) for where in wheres):
                         found[entry.name] = self._ratio(rule, entry, known)
         return found
 
     def _ratio(self, rule: Rule, entry: Entry, known: Mapping[str, float]) -> dict[str, Any]:
-        norms = self.layout.norms_of(entry)
+        norms = self.arrays.layout.norms_of(entry)
         own = {name: norms[name] for name in rule.norms}
         # The rule is linear in the update, so on an update of 1 it gives its factor.
         names = rule.inputs

@@ -23,9 +23,10 @@ from ...training.logs import AppendedFile
 from .activations import Output, as_probe, even_rows, measure, observe
 from .clip_counts import ClipCounts
 from .cost import Cost
-from .quantities import QUANTILES, Before, StepReader, Stretch, host_copy, scalars_of, snapshot, stretches
+from .quantities import QUANTILES, StepReader
 from .recording import FORMAT, VERSION, Record, Recording, line
 from .state_names import describe
+from .step_arrays import Before, StepArrays, Stretch, host_copy, scalars_of, snapshot, stretches
 
 EVERY = 200  # steps; keeps the cost below 5 % of a step that takes 0.1 ms, see benchmarks/recorder.py
 # Rows of the training data that make the probe, where none was given.
@@ -293,15 +294,13 @@ class Recorder(Callback):
         layout = self._base._layout
         assert layout is not None
         if self._stretches[0] is not layout:
-            self._stretches = (layout, stretches(layout))
-        reader = StepReader(self._base, before, self._fast)
+            found = stretches(layout)
+            chosen = found if self._layers is None else {name: found[name] for name in found if name in self._layers}
+            self._stretches = (layout, chosen)
         record: Record = {"step": step, "stepped": self._base.stepped}
         with np.errstate(all="ignore"):
-            record["layers"] = {
-                layer: reader.layer(pieces)
-                for layer, pieces in self._stretches[1].items()
-                if self._layers is None or layer in self._layers
-            }
+            arrays = StepArrays(self._base, before, self._fast)
+            record["layers"] = StepReader(self._base, arrays, self._stretches[1]).layers()
         if self._base.clips:
             record["clips"] = self._clips.take(self._base.clip_reports())
         if self._seen:
