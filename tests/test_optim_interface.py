@@ -102,6 +102,18 @@ def test_hooks_run_before_and_after_each_step_in_order_until_they_are_removed():
     assert seen[3:] == ["second"]
 
 
+def test_a_watch_sees_the_step_alone_whenever_hooks_around_it_were_registered():
+    params = leaves({"w": [1.0]})
+    optimizer = optim.SGD(params.items(), lr=0.5)
+    set_gradients(params, {"w": [2.0]})
+    optimizer.register_step_post_hook(lambda o: params["w"].data.fill(9.0))
+    with optimizer.watch():
+        optimizer.register_step_pre_hook(lambda o: params["w"].data.fill(3.0))
+        optimizer.step()
+        explained = optimizer.explain("w", 0)
+        assert (explained.before, explained.after) == (3.0, 2.0)
+
+
 def test_a_hook_before_the_step_may_change_gradients_and_options():
     params = leaves({"w": np.zeros(2)})
     optimizer = optim.SGD(list(params.items()), lr=1.0)

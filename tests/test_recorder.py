@@ -360,6 +360,33 @@ def test_a_run_that_goes_on_from_its_beginning_writes_its_file_anew(tmp_path):
     assert study.Recording.load(tmp_path / "record.jsonl").steps.tolist() == [1]
 
 
+def test_a_run_that_goes_on_cuts_no_file_but_its_own(saved, tmp_path):
+    (tmp_path / "notes.txt").write_text("all my notes\n" * 1000)
+    damaged = tmp_path / "damaged.jsonl"
+    damaged.write_bytes(saved[1].read_bytes().replace(b'"update_norm":', b'"update_norm":"', 1))
+    for length in (0, 100, 13_000):
+        for path, error in ((tmp_path / "notes.txt", FileExistsError), (damaged, study.RecordingError)):
+            if path == damaged and length < 13_000:
+                continue
+            recorder = study.Recorder(*small("LAMB"), 1, path=path)
+            recorder.load_state_dict({**recorder.state_dict(), "length": length})
+            held = path.read_bytes()
+            with pytest.raises(error, match=path.name):
+                recorder.attach()
+            assert path.read_bytes() == held
+            assert not recorder.optimizer._post_hooks
+
+
+@pytest.mark.parametrize("written", [0, 5, 40])
+def test_a_recorder_that_was_killed_at_its_first_line_writes_it_anew(saved, tmp_path, written):
+    (tmp_path / "cut.jsonl").write_bytes(saved[1].read_bytes()[:written])
+    recorder = study.Recorder(*small(), 1, path=tmp_path / "cut.jsonl")
+    recorder.load_state_dict(recorder.state_dict())
+    with recorder:
+        train(recorder.model, recorder.optimizer, 1)
+    assert study.Recording.load(tmp_path / "cut.jsonl").steps.tolist() == [1]
+
+
 def test_the_file_keeps_what_memory_drops(tmp_path):
     model, optimizer = small()
     with study.Recorder(model, optimizer, 1, max_records=4, path=tmp_path / "record.jsonl") as recorder:

@@ -11,6 +11,7 @@ from minigrad import clipping
 from minigrad.optim import rule, sqrt
 from minigrad.optim.adam import scale_by_adam, scale_by_amsgrad
 from minigrad.optim.lamb import scale_by_trust_ratio
+from minigrad.rules.arrays import run_on_arrays
 from minigrad.rules.interpret import Reading
 
 VALUES = [0.1, -0.7, 3.0, 1e-30, -2.5e20, 0.0, -0.0, math.inf, -math.inf, math.nan, 1e-45, 7.3]
@@ -134,6 +135,19 @@ def test_scalars_and_arrays_have_the_bits_of_the_kernel(element, dtype):
     assert {type(value) for value in scalars} == {dtype}
     same(np.array(scalars), expected)
     same(np.broadcast_to(element(*arrays, **options), expected.shape), expected)
+
+
+@pytest.mark.parametrize("element", RULES, ids=lambda element: element.name)
+def test_a_rule_made_into_numpy_calls_has_the_bits_of_the_kernel_in_double(element):
+    found = {"update": VALUES, "param": VALUES[::-1], element.state[0]: np.zeros(len(VALUES))}
+    result = run_on_arrays([element], found | OPTIONS)[element.state[0]]
+    same(np.broadcast_to(result, len(VALUES)), compiled(np.float64)[element.name])
+
+
+def test_rules_on_arrays_take_numbers_that_are_the_same_for_all():
+    found = run_on_arrays([by_name, keep], {"update": 4, "param": np.float32([1, 2]), "c": 0.0})
+    assert found["c"].tolist() == [3.0, 4.0]
+    assert found["param"].dtype == np.float64
 
 
 def test_the_root_is_taken_in_the_parameters_precision_however_it_is_spelt():

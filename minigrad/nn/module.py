@@ -163,12 +163,12 @@ class Module(Registry):
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         # Copies, because a hook may remove itself.
-        for pre_hook in list(self._forward_pre_hooks.values()):
+        for pre_hook in tuple(self._forward_pre_hooks.values()):
             replaced = pre_hook(self, args)
             if replaced is not None:
                 args = replaced if isinstance(replaced, tuple) else (replaced,)
         output = self.forward(*args, **kwargs)
-        for hook in list(self._forward_hooks.values()):
+        for hook in tuple(self._forward_hooks.values()):
             replaced = hook(self, args, output)
             if replaced is not None:
                 output = replaced

@@ -171,12 +171,12 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         if self._pre_hooks:
-            for _, hook in sorted(self._pre_hooks.items()):
+            for hook in tuple(self._pre_hooks.values()):
                 hook(self)
         self._update()
         self.steps += 1
         if self._post_hooks:
-            for _, hook in sorted(self._post_hooks.items()):
+            for hook in tuple(self._post_hooks.values()):
                 hook(self)
         return loss
 

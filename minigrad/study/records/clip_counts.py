@@ -30,36 +30,38 @@ class ClipCounts:
     def __init__(self, optimizer: Optimizer) -> None:
         self._optimizer = optimizer
         self._layout: Layout | None = None
-        self._norms: npt.NDArray[Any] = np.empty(0)
-        self._scalars: npt.NDArray[Any] = np.empty(0)
-        self._held = 0
+        self._held: list[bytes] = []  # the norms and scalars of each step; bytes are the quickest copy
+        self._bound = HELD
         self.steps = [0] * len(optimizer.clips)
         self.acted = [0] * len(optimizer.clips)
 
     def count(self) -> None:
         """Keep what tells whether the clips acted in the step that was just taken."""
         layout = self._optimizer._layout
-        if layout is not self._layout and layout is not None:
+        if layout is not self._layout:
             self.settle()
-            held = max(1, min(HELD, HELD_NUMBERS // max(layout.norms.size, 1)))
             self._layout = layout
-            self._norms, self._scalars = (np.empty((held, *a.shape)) for a in (layout.norms, layout.scalars))
+            self._bound = max(1, min(HELD, HELD_NUMBERS // max(layout.norms.size, 1))) if layout is not None else HELD
         if layout is not None:
-            self._norms[self._held], self._scalars[self._held] = layout.norms, layout.scalars
-            self._held += 1
-            if self._held == len(self._norms):
+            self._held.append(layout.norms.tobytes() + layout.scalars.tobytes())
+            if len(self._held) == self._bound:
                 self.settle()
 
     def settle(self) -> None:
         """Look at the steps that are held."""
-        held, self._held = self._held, 0
+        held, self._held = self._held, []
         layout = self._layout
         if not held or layout is None:
             return
+        table = np.frombuffer(b"".join(held)).reshape(len(held), -1)
+        norms, scalars = np.split(table, [layout.norms.size], axis=1)
+        norms, scalars = (
+            part.reshape(len(held), *whole.shape) for part, whole in ((norms, layout.norms), (scalars, layout.scalars))
+        )
         for number, clip in enumerate(self._optimizer.clips):
             if clip.norms:
-                self.steps[number] += held
-                self.acted[number] += int(_acted(clip, layout, self._norms[:held], self._scalars[:held]).sum())
+                self.steps[number] += len(held)
+                self.acted[number] += int(_acted(clip, layout, norms, scalars).sum())
 
     def take(self, reports: Sequence[ClipReport]) -> list[dict[str, Any]]:
         """The entries of a record for the step just taken, with the counts since recording began."""

@@ -16,19 +16,19 @@ from ...hooks import RemovableHandle
 from ...nn import Module
 from ...optim import Optimizer
 from ...optim.state import same_keys, whole_number
-from ...suggest import unknown
 from ...tensor import Tensor
 from ...training import Callback, Run
 from ...training.logs import AppendedFile
 from .activations import Output, as_probe, even_rows, measure, observe
+from .arguments import check_pair, chosen_layers, listed
 from .clip_counts import ClipCounts
 from .cost import Cost
 from .quantities import QUANTILES, StepReader
-from .recording import FORMAT, VERSION, Record, Recording, line
+from .recording import FORMAT, VERSION, Record, Recording, line, may_be_recording
 from .state_names import describe
 from .step_arrays import Before, StepArrays, Stretch, host_copy, scalars_of, snapshot, stretches
 
-EVERY = 200  # steps; keeps the cost below 5 % of a step that takes 0.1 ms, see benchmarks/recorder.py
+EVERY = 250  # steps; keeps the cost below 5 % of a step that takes 0.1 ms, see benchmarks/recorder.py
 # Rows of the training data that make the probe, where none was given.
 PROBE_ROWS = 128
 _LINES = 64  # records that are written together
@@ -86,12 +86,12 @@ class Recorder(Callback):
         for name, value, least in (("every", every, 1), ("max_records", max_records, 2)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"Recorder: {name} must be a whole number of at least {least}, not {value!r}")
-        _check_pair(model, optimizer)
+        check_pair(model, optimizer)
         self.model, self.optimizer = model, optimizer
         # Inside Lookahead, the optimizer that moves the fast weights.
         self._base: Optimizer = getattr(optimizer, "base", optimizer)
         self.every = self.interval = every
-        self._layers = None if layers is None else _chosen(layers, optimizer.store.layers)
+        self._layers = None if layers is None else chosen_layers(layers, optimizer.store.layers)
         self._probe = as_probe(probe)
         self._wants_probe = probe is not False
         self.path, self.max_records = None if path is None else Path(path), max_records
@@ -200,26 +200,30 @@ class Recorder(Callback):
         length, interval, first = (whole_number(f"Recorder: {name}", state[name]) for name in places)
         if interval < 1 or interval % self.every:
             raise ValueError(f"Recorder: the interval {interval} is not {self.every} doubled some times")
-        counts = [[whole_number(f"Recorder: {n}", v) for v in _items(state[n], n)] for n in ("counted", "acted")]
+        counts = [[whole_number(f"Recorder: {n}", v) for v in listed(state[n], n)] for n in ("counted", "acted")]
         if any(len(each) != len(self._base.clips) for each in counts):
             raise ValueError("Recorder: the saved run had other clips")
-        losses = [float(value) for value in _items(state["losses"], "losses")]
+        losses = [float(value) for value in listed(state["losses"], "losses")]
         self._length, self.interval, self._first, self._losses = length, interval, first, losses
         self._goes_on = True
         self._clips.steps, self._clips.acted = counts
 
     def _open(self, path: Path) -> None:
         """Go on in the file where the run stands, and read what is there."""
-        if not self._goes_on and path.is_file() and path.stat().st_size:
+        if path.is_file() and path.stat().st_size and not (self._goes_on and may_be_recording(path)):
             raise FileExistsError(
                 f"{path}: is there already, and a new recording does not replace it; delete it, or choose another path"
             )
-        self._file = AppendedFile(path)
-        self._goes_on = True
-        self._file.cut(self._length)
-        self._is_empty = self._length == 0
+        # Read before anything is cut off, so that a damaged one stays as it is.
+        held = Recording.load(path, self._length) if self._length else Recording()
+        file = AppendedFile(path)
+        try:
+            file.cut(self._length)
+        except BaseException:
+            file.close()
+            raise
+        self._file, self._goes_on, self._is_empty = file, True, not self._length
         if self._length:
-            held = Recording.load(path)
             self.recording.header = held.header
             self.recording.records = [record for record in held.records if self._is_due(record["step"])]
 
@@ -240,7 +244,7 @@ class Recorder(Callback):
         self._losses.append(float(loss.item() if isinstance(loss, Tensor) else loss))
 
     def _is_due(self, step: int) -> bool:
-        return step % self.interval == 0 or step == (self._first or step)
+        return not step % self.interval or step == (self._first or step)
 
     def _before_step(self, optimizer: Optimizer) -> None:
         if not self._is_due(optimizer.steps + 1):
@@ -273,12 +277,12 @@ class Recorder(Callback):
             self._fast = [host_copy(buffer.data) for buffer in base.store.buffers]
 
     def _after_step(self, optimizer: Optimizer) -> None:
-        before, self._before = self._before, None
         self.cost.steps += 1
-        if before is None:
+        if self._before is None:
             if self._base.clips:
                 self._clips.count()
             return
+        before, self._before = self._before, None
         started = time.perf_counter()
         self._clips.count()
         self.cost.counting += (counted := time.perf_counter() - started)
@@ -365,41 +369,3 @@ class Recorder(Callback):
 
     def __str__(self) -> str:
         return f"{self.recording!r}\n{self.cost_in_words()}"
-
-
-def _check_pair(model: Any, optimizer: Any) -> None:
-    """Refuse what is no model and its optimizer. A model without parameters has none that could be another's."""
-    if not isinstance(model, Module) or not isinstance(optimizer, Optimizer):
-        got = f"{type(model).__name__}, {type(optimizer).__name__}"
-        raise TypeError(f"Recorder: takes a model and its optimizer, Recorder(model, optimizer), not ({got})")
-    parameters = list(model.parameters())
-    held = {id(entry.parameter) for entry in optimizer.store.entries.values()}
-    if parameters and not any(id(parameter) in held for parameter in parameters):
-        raise ValueError(
-            f"Recorder: {type(optimizer).__name__} holds no parameter of this model, which was perhaps built anew; "
-            "make the optimizer from model.parameters() of the model that is recorded"
-        )
-
-
-def _chosen(names: Iterable[str], known: Iterable[str]) -> set[str]:
-    """The layers of these names, and those that lie under them."""
-    if isinstance(names, str):
-        raise ValueError(f"Recorder: layers is a list of names, [{names!r}], not one name")
-    if not isinstance(names, Iterable):
-        raise TypeError(f"Recorder: layers is a list of names, not {names!r:.40}")
-    layers, chosen = list(known), set[str]()
-    names = list(names)
-    if not names:
-        raise ValueError("Recorder: layers is an empty list; leave it out to record every layer")
-    for name in names:
-        found = {layer for layer in layers if layer == name or layer.startswith(f"{name}.")}
-        if not found:
-            raise ValueError(f"Recorder: {unknown('layer', str(name), layers)}")
-        chosen |= found
-    return chosen
-
-
-def _items(values: Any, name: str) -> list[Any]:
-    if not isinstance(values, list):
-        raise ValueError(f"Recorder: {name} must be a list, not {values!r:.40}")
-    return values

@@ -188,15 +188,15 @@ class Recording:
         return write_atomically(path, "".join(map(line, [self.header, *self.records])).encode())
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a recording. A last line that is still being written is left out.
+    def load(cls, path: str | os.PathLike[str], length: int | None = None) -> Self:
+        """Read a recording, or what its first ``length`` bytes hold. A line that is not complete is left out.
 
         Raises:
             FileNotFoundError: if there is no such file.
             RecordingError: naming the line, if it is damaged, foreign, or of a newer version.
         """
         try:
-            text = read_bounded(path, _MAX_BYTES).decode()
+            text = read_bounded(path, _MAX_BYTES)[:length].decode()
         except UnicodeDecodeError:
             raise RecordingError(f"{path}: is no recording: it is no text") from None
         except ValueError as error:
@@ -216,6 +216,13 @@ class Recording:
             _check(path, number, record, last)
             last = record["step"]
         return cls(header, records)
+
+
+def may_be_recording(path: Path) -> bool:
+    """Whether a file begins as one that a Recorder wrote, or as one would that was killed at its first line."""
+    first = line({"format": FORMAT})[:-2].encode()
+    with path.open("rb") as file:
+        return first.startswith(file.read(len(first)))
 
 
 def line(values: Mapping[str, Any]) -> str:
