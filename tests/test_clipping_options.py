@@ -9,6 +9,7 @@ import pytest
 from clipping_cases import RANDOM, clip_by_loop, make_model, random_arrays, set_grads, snapshot
 
 from minigrad import clipping, nn, optim
+from minigrad.clipping.clip import clip_by_norm
 
 GRADS = random_arrays(RANDOM, seed=1)
 
@@ -136,7 +137,7 @@ def test_a_threshold_without_its_clip_is_an_unknown_option():
 
 
 @pytest.mark.parametrize(
-    "wrong", [1.0, "global", clipping.by_global_norm, clipping.clip_by_norm, [1.0], [clipping.by_value(1.0), None]]
+    "wrong", [1.0, "global", clipping.by_global_norm, clip_by_norm, [1.0], [clipping.by_value(1.0), None]]
 )
 @pytest.mark.parametrize("name", ["SGD", "Adam", "LAMB"])
 def test_a_wrong_clip_is_refused_with_an_example_of_a_right_one(name, wrong):

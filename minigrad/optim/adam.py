@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..clipping import Clips
+from ..clipping.clip import Clips
 from ..kernels.plan import Element
 from ..rules import maximum, rule, sqrt
 from .common import apply_update, debias, decay_either_way

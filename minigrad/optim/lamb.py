@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..clipping import Clips
+from ..clipping.clip import Clips
 from ..kernels.plan import Element
 from ..rules import maximum, minimum, rule
 from ..store import Entry

@@ -6,8 +6,8 @@ import copy
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
-from ..clip_reports import ClipReport
 from ..clipping import Clip
+from ..clipping.reports import ClipReport
 from ..graph import tick
 from ..kernels.plan import Element, Plan
 from ..kernels.program import Cohort, Layout, Program

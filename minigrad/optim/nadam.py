@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from ..clipping import Clips
+from ..clipping.clip import Clips
 from ..kernels.plan import Element
 from ..rules import rule, sqrt
 from .common import apply_update, decay_either_way

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments import parameters_of, refuse_unknown
-from ..clip_reports import ClipReport, nonfinite_error, reports
-from ..clipping import Clip, Clips
+from ..clipping.clip import Clip, Clips
+from ..clipping.reports import ClipReport, nonfinite_error, reports
 from ..devices import beside
 from ..graph import tick
 from ..hooks import RemovableHandle

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..clipping import Clips
+from ..clipping.clip import Clips
 from ..kernels.plan import Element
 from ..rules import rule
 from .common import add_decayed_weights, apply_update

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...clip_reports import ClipReport
-from ...clipping import Clip
+from ...clipping import Clip, ClipReport
 from ...kernels.program import Layout
 from ...optim import Optimizer
 from ...rules.arrays import run_on_arrays

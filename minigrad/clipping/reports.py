@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .devices import beside, to_host
-from .kernels.program import Array, Layout, range_names
-from .rules import Norm
-from .rules.arrays import run_on_arrays
-from .store import Entry
+from ..devices import beside, to_host
+from ..kernels.program import Array, Layout, range_names
+from ..rules import Norm
+from ..rules.arrays import run_on_arrays
+from ..store import Entry
 
 if TYPE_CHECKING:
-    from .clipping import Clip
+    from .clip import Clip
 
 # What a clip multiplied by, for each pair of a cohort's row and a range that it has a part in.
 Factors = dict[tuple[int, int], float]
