@@ -136,6 +136,42 @@ def test_an_input_used_twice_leads_there_twice():
     assert drawing.svg.count("marker-end") == 3
 
 
+@pytest.mark.parametrize("layer", [nn.RNN, nn.GRU, nn.LSTM])
+def test_a_layer_over_a_sequence_has_one_input_whatever_it_takes_from_it(layer):
+    x = mg.tensor(np.ones((5, 2, 3)))
+    drawing = study.draw_graph(layer(3, 4, dtype=np.float64), x)
+    assert [(box.kind, box.title, box.shape) for box in drawing.boxes[:-1]] == [("input", "x", "float64 (5, 2, 3)")]
+    opened = study.draw_graph(layer(3, 4, dtype=np.float64), x, open=True, limit=200)
+    inputs = [box for box in opened.boxes if box.kind == "input" and box.shape == "float64 (5, 2, 3)"]
+    assert [box.title for box in inputs] == ["x"]
+    assert sum(inputs[0] in box.inputs for box in opened.boxes) == 5
+
+
+def test_a_pair_of_states_is_two_inputs():
+    states = (mg.zeros(1, 2, 4), mg.ones(1, 2, 4))
+    drawing = study.draw_graph(nn.LSTM(3, 4), mg.ones(5, 2, 3), states)
+    assert [box.title for box in drawing.boxes if box.kind == "input"] == ["x", "initial[0]", "initial[1]"]
+
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 3), nn.Linear(3, 3)
+
+    def forward(self, left, right):
+        return self.a(left) + self.b(right) + self.a(right)
+
+
+@pytest.mark.parametrize("make", [mg.tensor, np.float32], ids=["tensors", "arrays"])
+def test_inputs_have_the_names_that_the_model_has_for_them(make):
+    drawing = study.draw_graph(Two(), make(np.zeros((2, 3), "f")), make(np.ones((2, 3), "f")))
+    named = {box.title: box for box in drawing.boxes if box.kind == "input"}
+    assert list(named) == ["left", "right"]
+    assert (named["left"].value.low, named["right"].value.low) == (0, 1)
+    calls = [box.inputs[0].title for box in drawing.boxes if box.kind == "layer"]
+    assert sorted(calls) == ["left", "right", "right"]
+
+
 def test_values_and_gradients_are_those_of_the_tensors(mlp, loss):
     drawing = study.draw_graph(loss, open=True)
     by_title = {box.title: box for box in drawing.boxes}

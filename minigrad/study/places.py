@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import linecache
 import os
 import sys
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any, Generic, TypeVar
@@ -19,12 +21,17 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 class LayerCall:
-    """One call of a module. The same module called twice makes two."""
+    """One call of a module. The same module called twice makes two.
 
-    __slots__ = ("module",)
+    Attributes:
+        module: which was called.
+        inputs: what a tool has noted of the arguments.
+    """
 
-    def __init__(self, module: Module) -> None:
-        self.module = module
+    __slots__ = ("inputs", "module")
+
+    def __init__(self, module: Module, inputs: tuple[Any, ...] = ()) -> None:
+        self.module, self.inputs = module, inputs
 
     @property
     def path(self) -> str:
@@ -121,9 +128,14 @@ class Place:
 
 
 class Finder:
-    """Finds where an operation is called, one after another, so that calls of layers can be told apart."""
+    """Finds where an operation is called, one after another, so that calls of layers can be told apart.
 
-    def __init__(self) -> None:
+    Args:
+        note: makes the ``inputs`` of a call from its arguments by name.
+    """
+
+    def __init__(self, note: Callable[[dict[str, Any]], tuple[Any, ...]] = lambda arguments: ()) -> None:
+        self._note = note
         # The frames are kept until the next operation: no other call can have the same ones meanwhile.
         self._running: list[tuple[FrameType, LayerCall]] = []
 
@@ -155,8 +167,21 @@ class Finder:
                 break
             known += 1
         del self._running[known:]
-        self._running += [(frame, LayerCall(module)) for frame, module in modules[known:]]
+        for frame, module in modules[known:]:
+            self._running.append((frame, LayerCall(module, self._note(_arguments(frame, module)))))
         return tuple(call for _, call in self._running)
+
+
+def _arguments(frame: FrameType, module: Module) -> dict[str, Any]:
+    """What a module was called with, by the names that its forward has for it, from the frame of the call."""
+    code, given = frame.f_code, frame.f_locals
+    if code is not Module.__call__.__code__:  # as forward itself
+        return {name: given[name] for name in code.co_varnames[1 : code.co_argcount] if name in given}
+    try:
+        bound = inspect.signature(module.forward).bind(*given["args"], **given["kwargs"])
+    except (TypeError, ValueError):
+        return {}
+    return dict(bound.arguments)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -14,7 +14,7 @@ from ...suggest import unknown
 from ...tensor import Tensor, edge_of
 from ..places import LayerCall, places
 from ..ranges import Range, is_measurable, measure
-from .trace import notes
+from .trace import Input, notes
 
 _NO_LAYERS = "draw_graph: open: no layers are known; run the forward pass in 'with study.trace():'"
 KINDS = ("input", "parameter", "operation", "layer", "left out")
@@ -134,6 +134,8 @@ class _Boxes:
         place = places.get(last)
         if place is not None and place.source is not None:
             box.source = place.source.title
+        for given in call.inputs if call is not None else ():
+            self._input(given, box)
         inside = {id(node) for node in nodes}
         self._of.update((id(node), box) for node in nodes)
         self.all.append(box)
@@ -154,20 +156,24 @@ class _Boxes:
     def _constant(self, node: Node, position: int, box: Box) -> None:
         """An input without a gradient: a box, or for a number a word in the operation's."""
         note = notes.get(node)
-        name = _name(node, position)
+        if note is not None and box.kind == "layer":  # which has the arguments of its call
+            return
+        value = _saved_input(node, position)
         if note is not None:
-            found, key = note.constants.get(position, (None, 0))
-            key = -1 - key  # no id is negative
+            found = note.constants.get(position)
         else:
-            value = _saved_input(node, position)
-            found, key = (measure(value), id(value)) if is_measurable(value) else (None, 0)
-        if found is None or (box.kind == "layer" and found.dtype == "bool"):  # as the mask that dropout drew itself
+            found = Input(_name(node, position), id(value), measure(value)) if is_measurable(value) else None
+        if found is None or (box.kind == "layer" and found.value.dtype == "bool"):  # as the mask of dropout
             return
-        if found.dtype == "number":
-            if box.kind == "operation":
-                box.note = ", ".join(filter(None, (f"{name} = {found.nonfinite or format(found.low, 'g')}", box.note)))
-            return
-        self._lead(key, Box("input", name, shape=found.kind, value=found), box)
+        if found.value.dtype != "number":
+            self._input(found, box)
+        elif box.kind == "operation":
+            number = found.value.nonfinite or format(found.value.low, "g")
+            box.note = ", ".join(filter(None, (f"{found.name} = {number}", box.note)))
+
+    def _input(self, given: Input, box: Box) -> None:
+        # No id is negative.
+        self._lead(-1 - given.number, Box("input", given.name, shape=given.value.kind, value=given.value), box)
 
     def _lead(self, key: int, leaf: Box, box: Box) -> None:
         if key not in self._of:
