@@ -25,7 +25,17 @@ def is_grad_enabled() -> bool:
     return mode.enabled
 
 
-class Block:
+class _Forgotten(type):
+    """What a block's class does without its parentheses."""
+
+    def __enter__(cls) -> None:
+        raise TypeError(f"{cls.__name__}: the parentheses are missing; write 'with {cls.__name__}():'")
+
+    def __exit__(cls, *error: object) -> None:
+        raise NotImplementedError  # since nothing enters
+
+
+class Block(metaclass=_Forgotten):
     """A ``with`` block that is a decorator as well."""
 
     def __enter__(self) -> None:

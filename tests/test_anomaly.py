@@ -274,6 +274,24 @@ def test_nothing_is_left_behind():
     assert np.isnan(nan().data).all()
 
 
+@pytest.mark.parametrize(("dtype", "limit"), [(np.float32, "float32 above 88.7"), (np.float64, "float64 above 709.8")])
+def test_the_remedy_for_exp_names_the_limit_of_the_dtype(dtype, limit):
+    assert limit in str(caught(lambda: mg.tensor([800.0], dtype).exp()))
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_looking_at_large_numbers_warns_of_nothing():
+    with np.errstate(all="ignore"):
+        error = caught(lambda: mg.tensor([1e308, -1e308, 1e308], np.float64) * 10.0)
+    assert "-1e+308 … 1e+308" in str(error)
+
+
+@pytest.mark.parametrize("block", [study.detect_anomaly, study.trace, mg.no_grad, mg.enable_grad])
+def test_a_block_without_its_parentheses_says_so(block):
+    with pytest.raises(TypeError, match=rf"parentheses are missing; write 'with {block.__name__}\(\):'"), block:
+        pass
+
+
 def test_what_is_known_of_a_graph_goes_with_it():
     before = len(places.places)
     with study.detect_anomaly():

@@ -71,7 +71,8 @@ def measure(value: Any) -> Range:
         array = np.abs(array)
     finite = np.isfinite(array)
     kept = array[finite].astype(np.float64)
-    low, high, mean, std = (float(f(kept)) if kept.size else math.nan for f in (np.min, np.max, np.mean, np.std))
+    with np.errstate(over="ignore", invalid="ignore"):  # the sum or the square of a large number is infinite
+        low, high, mean, std = (float(f(kept)) if kept.size else math.nan for f in (np.min, np.max, np.mean, np.std))
     nan, positive, negative = (int(mask.sum()) for mask in (np.isnan(array), array == np.inf, array == -np.inf))
     return Range(tuple(array.shape), kind, low, high, mean, std, nan, positive, negative)
 

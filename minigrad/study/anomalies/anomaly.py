@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+import numpy as np
 
 from ..places import Source
 from ..ranges import Range, number
 
 # What usually helps, by pass and op.
 _REMEDIES = {
-    (
-        "forward",
-        "log",
-    ): "log(0) is -inf and log of a negative number NaN: keep the input positive, as in log(x + 1e-8), or "
-    "take log_softmax() in place of log(softmax())",
-    ("forward", "divide"): "where the divisor can be 0, add a small number to it, or choose both operands with where() "
-    "before dividing",
-    ("forward", "exp"): "exp overflows in float32 above 88.7: subtract the largest input first, as softmax() and "
-    "logsumexp() do",
-    ("forward", "sqrt"): "the root of a negative number is NaN: rounding can make a difference of squares negative, so "
-    "clip it at 0",
-    ("forward", "linear"): "inputs or weights have grown too large: lower the learning rate, clip the gradients, or "
-    "look at the initial scale of the weights",
+    ("forward", "log"): (
+        "log(0) is -inf and log of a negative number NaN: keep the input positive, as in log(x + 1e-8), or take "
+        "log_softmax() in place of log(softmax())"
+    ),
+    ("forward", "divide"): (
+        "where the divisor can be 0, add a small number to it, or choose both operands with where() before dividing"
+    ),
+    ("forward", "exp"): (
+        "exp overflows in {dtype} above {limit:.1f}: subtract the largest input first, as softmax() and logsumexp() do"
+    ),
+    ("forward", "sqrt"): (
+        "the root of a negative number is NaN: rounding can make a difference of squares negative, so clip it at 0"
+    ),
+    ("forward", "linear"): (
+        "inputs or weights have grown too large: lower the learning rate, clip the gradients, or look at the initial "
+        "scale of the weights"
+    ),
     ("backward", "sqrt"): "the slope of the root is infinite at 0: add a small number inside, as in sqrt(x + 1e-8)",
-    (
-        "backward",
-        "norm",
-    ): "the norm has no slope at 0: add a small number under the root, as in sqrt((x * x).sum() + 1e-8)",
-    (
-        "backward",
-        "log",
-    ): "1 / x is infinite at 0, also where where() discards the logarithm afterwards: choose the "
-    "input with where() before the log",
-    ("backward", "divide"): "the divisor is too small, also where where() discards the quotient afterwards: choose the "
-    "divisor with where() before dividing",
+    ("backward", "norm"): (
+        "the norm has no slope at 0: add a small number under the root, as in sqrt((x * x).sum() + 1e-8)"
+    ),
+    ("backward", "log"): (
+        "1 / x is infinite at 0, also where where() discards the logarithm afterwards: choose the input with where() "
+        "before the log"
+    ),
+    ("backward", "divide"): (
+        "the divisor is too small, also where where() discards the quotient afterwards: choose the divisor with "
+        "where() before dividing"
+    ),
     ("backward", "power"): "a power below 1 has an infinite slope at 0: add a small number to the base",
 }
 _OLDER = (
@@ -118,7 +125,9 @@ class Anomaly:
         if self.origin is not None:
             lines.append(f"  the infinity is older: {self.origin.told}")
         if not self.nonfinite and (self.phase, self.op) in _REMEDIES:
-            lines.append(f"  {_REMEDIES[self.phase, self.op]}")
+            dtype = self.output.dtype
+            limit = math.log(np.finfo(dtype).max)
+            lines.append(f"  {_REMEDIES[self.phase, self.op].format(dtype=dtype, limit=limit)}")
         if self.nonfinite and self.origin is None:
             lines.append(f"  {_OLDER}")
         return "\n".join(lines)
