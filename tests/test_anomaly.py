@@ -281,8 +281,7 @@ def test_the_remedy_for_exp_names_the_limit_of_the_dtype(dtype, limit):
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_looking_at_large_numbers_warns_of_nothing():
-    with np.errstate(all="ignore"):
-        error = caught(lambda: mg.tensor([1e308, -1e308, 1e308], np.float64) * 10.0)
+    error = caught(lambda: mg.tensor([1e308, -1e308, math.nan], np.float64) + 0.0)
     assert "-1e+308 … 1e+308" in str(error)
 
 
