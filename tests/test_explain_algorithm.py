@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from optim_tools import leaves
 
-from minigrad import clipping, optim, study
+from minigrad import clipping, nn, optim, study
 from minigrad.optim import norm, rule, sqrt
 from minigrad.optim.adam import scale_by_adam
 from minigrad.study.updates.formula import formula
@@ -81,8 +81,10 @@ def test_formulas_keep_what_brackets_mean():
 def test_anything_else_is_refused():
     with pytest.raises(TypeError, match=r"a function becomes a rule by @optim\.rule"):
         study.explain(lambda update: update)
-    for wrong in (3, "Adam", [], [optim.SGD], np.zeros(2), dict):
-        with pytest.raises(TypeError, match="explain: needs a rule, a clip, a chain, an optimizer or its class"):
+    for wrong in (3, [], [optim.SGD], np.zeros(2), dict):
+        with pytest.raises(
+            TypeError, match="explain: needs a rule, a clip, a chain, or an optimizer, its class or its"
+        ):
             study.explain(wrong)
 
     class Own(optim.Optimizer):
@@ -91,3 +93,14 @@ def test_anything_else_is_refused():
 
     with pytest.raises(TypeError, match=r"Own cannot be made with its defaults.*instead of its class"):
         study.explain(Own)
+
+
+def test_an_optimizer_may_be_named():
+    assert str(study.explain("RAdam")) == str(study.explain(optim.RAdam))
+    with pytest.raises(ValueError, match="explain: unknown optimizer 'adam'; did you mean 'Adam'"):
+        study.explain("adam")
+
+
+def test_what_is_no_update_is_named_by_its_type_alone():
+    with pytest.raises(TypeError, match=r"its name, not Sequential$"):
+        study.explain(nn.Sequential(nn.Linear(2, 2)))

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ... import optim
 from ...clipping import Clip
 from ...kernels.plan import Element, Plan
 from ...optim import Lookahead, Optimizer, apply_update
 from ...optim.chain import PlanText
 from ...rules import Norm, Rule, norm
 from ...rules.language import VALUES
+from ...suggest import unknown
 from ...tensor import Tensor
 from .formula import formula, legend, norm_line
 
@@ -78,13 +80,16 @@ def explain(what: Any, *, dtype: npt.DTypeLike = np.float32) -> Algorithm:
     'θ ← θ - η u'
 
     Args:
-        what: a rule, a clip, a chain or list of rules and norms, an optimizer, or the class of one, then with its
-            defaults. What one optimizer did to one weight, ``optimizer.explain`` says.
+        what: a rule, a clip, a chain or list of rules and norms, an optimizer, or the class of one or its name, then
+            with its defaults. What one optimizer did to one weight, ``optimizer.explain`` says.
         dtype: of the parameters, for all but an optimizer, which has its own.
 
     Raises:
         TypeError: for anything else.
+        ValueError: for a name that no optimizer has.
     """
+    if isinstance(what, str):
+        what = _named(what)
     if isinstance(what, Rule):
         return _of_rule(what, np.dtype(dtype))
     if isinstance(what, Clip):
@@ -96,7 +101,19 @@ def explain(what: Any, *, dtype: npt.DTypeLike = np.float32) -> Algorithm:
     if isinstance(what, list | tuple) and what and all(isinstance(e, Rule | Norm) for e in what):
         return _of_elements("chain", "", _complete(what), np.dtype(dtype))
     hint = "; a function becomes a rule by @optim.rule" if inspect.isfunction(what) else ""
-    raise TypeError(f"explain: needs a rule, a clip, a chain, an optimizer or its class, not {what!r:.80}{hint}")
+    raise TypeError(
+        f"explain: needs a rule, a clip, a chain, an optimizer, its class or name, not {type(what).__name__}{hint}"
+    )
+
+
+def _named(name: str) -> type[Optimizer]:
+    """The class of an optimizer of minigrad's."""
+    found = {each: getattr(optim, each) for each in optim.__all__}
+    classes = {each: c for each, c in found.items() if isinstance(c, type) and issubclass(c, Optimizer)}
+    del classes["Optimizer"]
+    if name not in classes:
+        raise ValueError(f"explain: {unknown('optimizer', name, classes)}")
+    return classes[name]
 
 
 def _of_rule(rule: Rule, dtype: np.dtype[Any]) -> Algorithm:
@@ -179,9 +196,7 @@ def _complete(elements: Sequence[Element]) -> list[Element]:
 def _with_defaults(kind: type[Optimizer], dtype: np.dtype[Any]) -> Optimizer:
     weight = ("weight", Tensor(np.ones((2, 2), dtype), requires_grad=True))
     if issubclass(kind, Lookahead):
-        from ...optim import SGD
-
-        return kind(SGD([weight]))
+        return kind(optim.SGD([weight]))
     try:
         return kind([weight])  # type: ignore[call-arg]  # as every optimizer of this package can be made
     except TypeError as error:
