@@ -82,9 +82,7 @@ def test_anything_else_is_refused():
     with pytest.raises(TypeError, match=r"a function becomes a rule by @optim\.rule"):
         study.explain(lambda update: update)
     for wrong in (3, [], [optim.SGD], np.zeros(2), dict):
-        with pytest.raises(
-            TypeError, match="explain: needs a rule, a clip, a chain, or an optimizer, its class or its"
-        ):
+        with pytest.raises(TypeError, match="explain: needs a rule, a clip, a chain, or"):
             study.explain(wrong)
 
     class Own(optim.Optimizer):

@@ -22,6 +22,8 @@ RECIPE += [
     "by_global_norm:0.5",
     "--epochs",
     "5",
+    "--keep",
+    "3",
 ]
 STEPS = 20
 
@@ -170,9 +172,24 @@ def test_a_step_whose_line_was_lost_is_explained_and_said_to_be_unverified(capsy
     assert "steps.jsonl has no line of it to compare with" in out
 
 
-def test_a_damaged_checkpoint_is_named(capsys, run_folder):
-    last = training.checkpoints(run_folder / "checkpoints")[0]
-    last.write_bytes(last.read_bytes()[:-7])
-    status, _, err = explain(capsys, run_folder, "--param", "0.bias[0]")
-    assert status == 2
-    assert last.name in err
+def damage(path):
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def test_a_damaged_checkpoint_is_named_and_an_older_one_used(capsys, run_folder):
+    older, nearest = training.checkpoints(run_folder / "checkpoints")[:2]
+    step = int(nearest.stem[5:]) + 1
+    assert step < STEPS
+    asked = ("--step", step, "--param", "0.bias[0]")
+    before = explain(capsys, run_folder, *asked)[1]
+    assert f"trained again from step {step - 1};" in before
+    for path, begun in ((nearest, f"step {int(older.stem[5:])}"), (older, "the beginning")):
+        damage(path)
+        held = files(run_folder)
+        status, after, err = explain(capsys, run_folder, *asked)
+        assert status == 0
+        assert path.name in err.splitlines()[-1]
+        assert "begun before it" in err
+        assert f"trained again from {begun};" in after
+        assert after.partition("\n\n")[2] == before.partition("\n\n")[2]
+        assert files(run_folder) == held

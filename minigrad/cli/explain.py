@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 
 from rich.console import Console
 
@@ -29,6 +30,8 @@ def explain(path: str, arguments: Arguments, step: int | None, parameter: str | 
         return _list_parameters(optimizer, out, as_json)
     name, index = weight(optimizer, parameter, COMMAND)
     number = again.to(step, [name])
+    for problem in again.skipped:
+        print(f"{COMMAND}: {problem}; begun before it", file=sys.stderr)
     found = optimizer.explain(name, index)
     loss, logged = again.run.progress.loss, again.logged
     if as_json:

@@ -32,6 +32,7 @@ class Rerun:
         step: the step that it stands behind.
         logged: the loss that the run had at this step, if its log says so.
         watch: what the optimizer has seen of the step.
+        skipped: why checkpoints nearer to the step could not be used, each in a line.
     """
 
     def __init__(self, path: str, arguments: Arguments, out: Console, command: str) -> None:
@@ -46,6 +47,7 @@ class Rerun:
         self.step = 0
         self.logged: float | None = None
         self.watch: Watch | None = None
+        self.skipped: list[str] = []
         self._start: Path | None = None
 
     def to(self, step: int | None, names: Iterable[str] | None = None) -> int:
@@ -56,7 +58,7 @@ class Rerun:
             names: of the parameters to watch, by default all.
 
         Raises:
-            CommandError: for other data, a step that there is not, a damaged checkpoint, or a training that fails.
+            CommandError: for other data, a step that there is not, or a training that fails.
         """
         check_data(self._config, self._asked, self._command)
         saved = checkpoints(self._directory.checkpoints)
@@ -66,16 +68,22 @@ class Rerun:
             took = f"took {last} steps" if last else "has taken no step yet"
             raise CommandError(f"{self._command}: {self._path} {took}, so there is no step {self.step}")
         self.logged = self._losses.get(self.step)
-        self._start = next((each for each in reversed(saved) if _step_of(each) < self.step), None)
-        if self._start is not None:
+        self._begin([each for each in reversed(saved) if _step_of(each) < self.step])
+        self._train(names)
+        return self.step
+
+    def _begin(self, saved: Iterable[Path]) -> None:
+        """Go to the first checkpoint of these that can be read; without one, training begins at the beginning."""
+        for path in saved:
             # Those whose state the checkpoint has too.
             self.run.callbacks = callbacks(self.run, self._directory.path, self._recipe, self._arguments)
             try:
-                training.load_checkpoint(self._start, self.run)
+                training.load_checkpoint(path, self.run)
             except (ValueError, OSError) as error:
-                raise CommandError(f"{self._command}: {words(error)}") from None
-        self._train(names)
-        return self.step
+                self.skipped.append(words(error))
+            else:
+                self._start = path
+                return
 
     def _train(self, names: Iterable[str] | None) -> None:
         stop = _Stop(self.step, names)

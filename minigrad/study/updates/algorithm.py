@@ -101,9 +101,8 @@ def explain(what: Any, *, dtype: npt.DTypeLike = np.float32) -> Algorithm:
     if isinstance(what, list | tuple) and what and all(isinstance(e, Rule | Norm) for e in what):
         return _of_elements("chain", "", _complete(what), np.dtype(dtype))
     hint = "; a function becomes a rule by @optim.rule" if inspect.isfunction(what) else ""
-    raise TypeError(
-        f"explain: needs a rule, a clip, a chain, an optimizer, its class or name, not {type(what).__name__}{hint}"
-    )
+    needed = "needs a rule, a clip, a chain, or an optimizer, its class or its name"
+    raise TypeError(f"explain: {needed}, not {type(what).__name__}{hint}")
 
 
 def _named(name: str) -> type[Optimizer]:
