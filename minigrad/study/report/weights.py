@@ -39,7 +39,7 @@ def _article(explanation: Explanation) -> Html:
         told = [f"Step {e.step:,} did not change it: {e.outcome}."]
     sections = [
         table(heading or "What the step began with", ["name", "value", "from"], [_row(*row) for row in rows], words=3)
-        for heading, rows in e._rows()
+        for heading, rows in e.rows()
     ]
     return tag(
         "article",

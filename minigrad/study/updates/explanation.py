@@ -169,8 +169,8 @@ class Explanation:
         text = self.shown(term.value, term.exact)
         return text if term.before is None else f"{self.shown(term.before)} → {text}"
 
-    def _rows(self) -> Iterator[tuple[str, list[Row]]]:
-        """Sections with their rows."""
+    def rows(self) -> Iterator[tuple[str, list[Row]]]:
+        """What is printed: each heading with its rows of name, value, source and note."""
         for rule, terms in self.sections():
             yield rule, [(t.name, self._value(t), t.source, t.note) for t in terms]
         if self.checks:
@@ -183,7 +183,7 @@ class Explanation:
             yield f"stored by the compiled step{', to the last bit as above' if self.exact else ''}", rows
 
     def __str__(self) -> str:
-        sections = list(self._rows())
+        sections = list(self.rows())
         rows = [row for _, section in sections for row in section]
         first, second = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
         room = max(_WIDTH - first - second - 6, 40)
@@ -204,7 +204,7 @@ class Explanation:
         e = html.escape
         style = 'style="text-align:left;padding:1px 12px 1px 0;vertical-align:top"'
         parts = [f"<p><b>{e(self.title)}</b>{''.join(f'<br>{e(note)}' for note in self.notes)}</p>", "<table>"]
-        for heading, section in self._rows():
+        for heading, section in self.rows():
             if heading:
                 parts.append(f'<tr><th colspan="3" {style}>{e(heading)}</th></tr>')
             for name, value, source, note in section:

@@ -1,0 +1,67 @@
+"""A finding, what counts as far from usual, and how its sentence says names and numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+SEVERITIES = ("error", "warning", "note")
+
+# What an update should be, beside the parameter that it changes, and how far from it is too far.
+GOOD_RATIO, TOO_LARGE, TOO_SMALL = 1e-3, 5e-2, 1e-5
+# The spread of a layer's output over that of its input before training: what preserves the variance is 1 to 1.4.
+GAINS, BAD_GAINS = (0.2, 5.0), (0.05, 20.0)
+# Of the units of a layer.
+MANY, MOST = 0.4, 0.9
+# Steps or records below which nothing is said of shares and trends.
+FEW_STEPS, FEW_RECORDS = 10, 5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a recording shows.
+
+    Attributes:
+        severity: ``"error"`` (training cannot go well), ``"warning"`` (it probably does not) or ``"note"``.
+        kind: a word for what it is, such as ``"dead units"``.
+        layer: the layer, or ``None`` where it is the whole training.
+        sentence: what there is and what to do.
+        evidence: the numbers, by name.
+    """
+
+    severity: str
+    kind: str
+    layer: str | None
+    sentence: str
+    evidence: Mapping[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.sentence}"
+
+
+def named(names: Collection[str]) -> str:
+    """The names as a sentence begins with them."""
+    first, *rest = names
+    return f"layers {', '.join([first, *rest[:-1]])} and {rest[-1]}" if rest else f"layer {first}"
+
+
+def only(names: Collection[str]) -> str | None:
+    """The name, if it is but one."""
+    return next(iter(names)) if len(names) == 1 else None
+
+
+def middle(values: Sequence[float] | npt.NDArray[np.float64]) -> float:
+    """The median, as a number."""
+    return float(np.median(np.asarray(values, np.float64)))
+
+
+def rounded(value: float) -> str:
+    """A number to one digit, as one says it."""
+    if not 0 < value < math.inf:
+        return f"{value:g}"
+    scale = 10.0 ** math.floor(math.log10(value))
+    return f"{round(value / scale) * scale:g}"

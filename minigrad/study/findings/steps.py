@@ -1,0 +1,103 @@
+"""What is wrong with the steps: their size, and what clips, decay and trust ratios make of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..records.recording import Recording
+from .finding import FEW_RECORDS, FEW_STEPS, GOOD_RATIO, TOO_LARGE, TOO_SMALL, Finding, middle, named, only, rounded
+
+
+def ratios(recording: Recording) -> Iterator[Finding]:
+    """Updates far too large or too small beside the weights."""
+    if recording.steps[-1] < FEW_STEPS:
+        return
+    large, small = {}, {}
+    for layer in recording.layers:
+        ratio = recording.layer(layer, "update_ratio")
+        ratio = ratio[np.isfinite(ratio)]
+        if not ratio.size or not recording.layer(layer, "gradient_norm").any():
+            continue
+        if (usual := middle(ratio)) > TOO_LARGE:
+            large[layer] = usual
+        elif 0 < (highest := float(ratio.max())) < TOO_SMALL:
+            small[layer] = highest
+    for found, word, verb in ((large, "large", "divide"), (small, "small", "multiply")):
+        if not found:
+            continue
+        typical = middle(list(found.values()))
+        factor = rounded(typical / GOOD_RATIO if word == "large" else GOOD_RATIO / typical)
+        everywhere = len(found) == len(recording.layers) > 1
+        sentence = (
+            f"{'every layer' if everywhere else named(found)}: updates are too {word}: {typical:.2g} of the weights "
+            f"per step, where about {GOOD_RATIO:g} is usual; {verb} the learning rate{'' if everywhere else ' there'} "
+            f"by about {factor}"
+        )
+        yield Finding("warning", f"updates too {word}", only(found), sentence, {"update_ratio": typical})
+
+
+def clips(recording: Recording) -> Iterator[Finding]:
+    """A clip that acts on most steps sets the length of the steps, not the learning rate."""
+    for number in range(max(len(record.get("clips", [])) for record in recording.records)):
+        entries = recording.clips(number)
+        last = entries[-1]
+        acted, steps = last["acted_steps"], last["steps"]
+        hit = middle([e["acted_ranges"] / max(e["ranges"], 1) for e in entries])
+        factor, norm = middle([e["factor"] for e in entries]), middle([e["norm_before"] for e in entries])
+        if steps < FEW_STEPS or acted < 0.5 * steps or (last["ranges"] > 1 and hit < 0.5) or factor > 0.95:
+            continue
+        limits = ", ".join(f"{name} {value:g}" for name, value in last["thresholds"].items())
+        part = f", {hit:.0%} of the {last['ranges']} {last['scope']}s" if last["ranges"] > 1 else ""
+        sentence = (
+            f"clipping acted on {acted / steps:.0%} of steps{part}: it is your learning rate ({last['clip']}, "
+            f"{limits}; norm {norm:.3g} in the middle, factor {factor:.2g}). Raise the threshold above "
+            f"{rounded(norm)}, or lower the learning rate until the clip is an exception"
+        )
+        evidence = {"steps": steps, "acted_steps": acted, "median_norm": norm, "median_factor": factor}
+        yield Finding("warning", "clipping", None, sentence, evidence | last["thresholds"])
+
+
+def decay(recording: Recording) -> Iterator[Finding]:
+    """Layers that decay moves more than the gradient does."""
+    for layer in recording.layers:
+        decay, gradient = recording.layer(layer, "decay_part"), recording.layer(layer, "gradient_part")
+        ok = np.isfinite(decay) & np.isfinite(gradient) & (gradient > 0)
+        if ok.sum() >= FEW_RECORDS and (share := middle((decay[ok] / gradient[ok])[ok.sum() // 2 :])) > 0.5:
+            sentence = (
+                f"layer {layer}: decay moves it {share:.2g} times as far as the gradient does in the second half of "
+                "the training; lower weight_decay"
+            )
+            yield Finding("note", "decay", layer, sentence, {"decay_over_gradient": share})
+
+
+def warm_up(recording: Recording) -> Iterator[Finding]:
+    """RAdam that still waits for its second moment."""
+    layer = next(
+        (name for name in recording.layers if "scalars" in recording.records[-1]["layers"].get(name, {})), None
+    )
+    if layer is None or recording.layer(layer, "scalars.rectified")[-1] != 0:
+        return
+    rho = float(recording.layer(layer, "scalars.rho")[-1])
+    sentence = (
+        f"not rectified yet at step {recording.steps[-1]:,} (rho_t = {rho:.2g}): so far every step was one of "
+        "momentum, without a rate per weight"
+    )
+    yield Finding("note", "not rectified", None, sentence, {"step": int(recording.steps[-1]), "rho": rho})
+
+
+def trust(recording: Recording) -> Iterator[Finding]:
+    """Trust ratios that a bound decides."""
+    entries: dict[str, list[bool]] = {}
+    for record in recording.records:
+        for layer in record["layers"].values():
+            for name, trust in layer.get("trust", {}).items():
+                entries.setdefault(name, []).append(bool(trust.get("clamped")))
+    for name, clamped in entries.items():
+        if len(clamped) >= FEW_RECORDS and sum(clamped) >= 0.5 * len(clamped):
+            sentence = (
+                f"{name}: its norm was clamped in {sum(clamped)} of {len(clamped)} records, so the bound and not the "
+                "weight sets its trust ratio; widen phi"
+            )
+            yield Finding("note", "clamped", name, sentence, {"clamped": sum(clamped), "records": len(clamped)})
