@@ -54,6 +54,11 @@ def report(capsys, *words):
     return status, *capsys.readouterr()
 
 
+def config(run):
+    """The options of a run."""
+    return json.loads((run / "config.json").read_text())["arguments"]
+
+
 # --- the page --------------------------------------------------------------------------------------------------------
 
 
@@ -194,17 +199,19 @@ def test_no_training_is_needed_with_no_explain(capsys, monkeypatch, reported, tm
 
 def test_an_unfinished_run_is_told_so(capsys, copied, unpainted):
     run = copied("whole")
-    (run / "model.safetensors").unlink()
+    for name in ("model.safetensors", "end.json"):
+        (run / name).unlink()
     (run / "metrics.csv").write_text("".join((run / "metrics.csv").read_text().splitlines(keepends=True)[:3]) + "3,15")
     assert report(capsys, run)[0] == 0
     page = Page((run / "report.html").read_text())
-    assert "The run is not finished: 2 of 5 epochs, 20 steps." in page.sections["findings"]
-    assert "minigrad resume whole-1" in page.sections["findings"]
+    words = page.sections["findings"]
+    assert "The run ended without a word: killed, or still running. It has 2 of 5 epochs, 20 steps" in words
+    assert f"minigrad resume {config(run)['output']}/whole-1 goes on with it" in words
 
 
 def test_a_run_that_has_taken_no_step_has_a_report(capsys, copied, unpainted):
     run = copied("whole")
-    for name in ("model.safetensors", "metrics.csv", "steps.jsonl", "record.jsonl"):
+    for name in ("model.safetensors", "metrics.csv", "steps.jsonl", "record.jsonl", "end.json"):
         (run / name).unlink()
     for checkpoint in (run / "checkpoints").iterdir():
         checkpoint.unlink()

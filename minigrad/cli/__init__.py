@@ -223,10 +223,12 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
 
     listing = command(
         "list",
-        "datasets, models, losses, optimizers, schedules and clips",
-        "Print what there is, with arguments and defaults.",
+        "datasets, models, losses, optimizers, schedules and clips, or the runs in a folder",
+        "Print what there is, with arguments and defaults; of a folder the runs in it, and how each of them ended.",
     )
-    listing.add_argument("sections", metavar="SECTION", nargs="*", help="such as optimizers (default: all)")
+    listing.add_argument(
+        "sections", metavar="SECTION", nargs="*", help="such as optimizers (default: all), or a folder such as runs"
+    )
     command("devices", "what this machine computes on", "Print the devices.")
     return parser, commands
 

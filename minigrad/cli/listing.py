@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from importlib.metadata import version
+from pathlib import Path
 
 from ..data import DATASETS
 from ..gpu import INSTALL, CudaStatus, cuda_status, update_problem
@@ -13,15 +14,24 @@ from ..suggest import unknown
 from ..training import catalogue
 from ..training.calls import arguments_of, describe
 from .errors import CommandError
+from .options import RUN_DEFAULTS
 
 SECTIONS = ("datasets", "models", "losses", "optimizers", "schedules", "clips")
 
 
 def show_list(sections: list[str]) -> int:
-    """Print the names in some sections, or in all, with their arguments and defaults."""
+    """Print the names in some sections, or in all, with their arguments and defaults; or the runs in a folder."""
     for name in sections:
+        if name not in SECTIONS and os.path.isdir(name):
+            if len(sections) > 1:
+                raise CommandError(f"minigrad list: {name} is a folder of runs; list it by itself")
+            from .runs import show_runs
+
+            return show_runs(Path(name))
         if name not in SECTIONS:
-            raise CommandError(f"minigrad list: {unknown('section', name, SECTIONS)}")
+            there_is_none = os.sep in name or name == RUN_DEFAULTS["output"]
+            problem = f"{name}: no such folder" if there_is_none else unknown("section", name, SECTIONS)
+            raise CommandError(f"minigrad list: {problem}")
     for number, name in enumerate(sections or SECTIONS):
         if number:
             print()

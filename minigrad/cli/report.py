@@ -11,10 +11,10 @@ from rich.console import Console
 
 from ..optim.watch import Record
 from ..study import Explanation
-from ..study.report import REPORT, check_target, write
+from ..study.report import check_target, write
 from ..study.report.page import count
 from ..study.report.source import open_run
-from ..training.run_directory import CONFIG
+from ..training.run_directory import CONFIG, REPORT
 from .display import console
 from .errors import FAILED, CommandError, words
 from .explain import weight

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import signal
+import shlex
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,11 @@ from ..optim import Optimizer
 from ..training import Run
 from ..training.blas import use_one_blas_thread
 from ..training.checkpoint import checkpoint_path
+from ..training.ending import WITHOUT
 from ..training.recipe import Problem, Recipe, make_run, problem
-from ..training.run_directory import CHECKPOINTS, RECORD, RunDirectory, versions
+from ..training.run_directory import CHECKPOINTS, RECORD, REPORT, RunDirectory, versions
 from .display import Display, best_of, console
+from .ending import BY_HAND, EndNote, stopping_on_interrupt
 from .errors import FAILED, INTERRUPTED, CommandError, words
 from .options import Arguments, recipe_of
 
@@ -43,7 +44,7 @@ def resume(path: str, given: Arguments, arguments: Arguments) -> int:
     try:
         directory = RunDirectory.open(path)
         config = directory.config()
-        last = directory.last_checkpoint()
+        last, ending = directory.last_checkpoint(), directory.ending()
     except (ValueError, OSError) as error:
         raise CommandError(f"minigrad resume: {words(error)}") from None
     run, recipe, asked = prepare(arguments, out, "minigrad resume")
@@ -63,7 +64,10 @@ def resume(path: str, given: Arguments, arguments: Arguments) -> int:
         out.print(f"{path} is complete after {run.progress.epoch} epochs; give --epochs for more", soft_wrap=True)
     else:
         place = f"epoch {run.progress.epoch + 1}, step {run.progress.step + 1}"
-        out.print(f"going on with {place} of {path}", soft_wrap=True)
+        if ending is None or ending.state != "finished":
+            again = "; the same steps come to the same" if ending is not None and ending.state == "diverged" else ""
+            out.print(f"{path}: {ending or WITHOUT}{again}", markup=False, soft_wrap=True)
+        out.print(f"going on with {place} of {path}", markup=False, soft_wrap=True)
     status, _ = carry_on(run, recipe.epochs, directory, arguments, out)
     return status
 
@@ -194,17 +198,18 @@ def carry_on(
         run.callbacks.append(Display(out, epochs))
     started = time.perf_counter()
     try:
-        with stopping_on_interrupt(run):
-            training.train(run, epochs)
-        if directory is not None:
-            finish(run, directory)
-    except (FloatingPointError, OSError, DeviceError) as error:
+        with EndNote(run, directory.path) if directory is not None else contextlib.nullcontext():
+            with stopping_on_interrupt(run):
+                training.train(run, epochs)
+            if directory is not None:
+                finish(run, directory)
+    except (FloatingPointError, OSError, MemoryError, DeviceError) as error:
         raise CommandError(f"minigrad: {words(error)}{_remedy(error, directory)}", FAILED) from None
     except ValueError as error:  # a log that another process writes, or that is shorter than it was
         raise CommandError(f"minigrad: {words(error)}") from None
     seconds = time.perf_counter() - started
-    if run.stopping == _INTERRUPTED:
-        again = f"; go on with: minigrad resume {directory.path}" if directory is not None else ""
+    if run.stopping == BY_HAND:
+        again = f"; go on with: minigrad resume {quoted(directory)}" if directory is not None else ""
         raise CommandError(f"interrupted after step {run.progress.step}{again}", INTERRUPTED)
     if show:
         if run.stopping:
@@ -213,10 +218,24 @@ def carry_on(
             out.print(f"{best_of(run)}; {run.progress.epoch} epochs in {seconds:.1f} s", soft_wrap=True)
         for each in run.callbacks:
             if isinstance(each, study.Recorder):
-                out.print(f"recording: {each.cost_in_words()}", soft_wrap=True)
+                out.print(f"recording: {each.cost.describe(each.interval, '--record ')}", soft_wrap=True)
         if directory is not None:
-            out.print(f"wrote {directory.path}: {', '.join(directory.files())}", markup=False, soft_wrap=True)
+            tell_files(directory, out)
     return 0, seconds
+
+
+def tell_files(directory: RunDirectory, out: Console) -> None:
+    """Print what there is of the run, and the command that makes a page of it."""
+    written = [name for name in directory.files() if name != REPORT]
+    out.print(f"wrote {directory.path}: {', '.join(written)}", markup=False, soft_wrap=True)
+    old = f"{REPORT} is from before; anew: " if directory.report.exists() else "as a page: "
+    if directory.report.exists() or directory.record.exists():
+        out.print(f"{old}minigrad report {quoted(directory)}", markup=False, soft_wrap=True)
+
+
+def quoted(directory: RunDirectory) -> str:
+    """The folder as a shell takes it."""
+    return shlex.quote(str(directory.path))
 
 
 def finish(run: Run, directory: RunDirectory) -> None:
@@ -235,26 +254,3 @@ def _remedy(error: Exception, directory: RunDirectory | None) -> str:
         return f"{advice}; the last good checkpoint is {directory.last_checkpoint()}"
     except OSError:
         return advice
-
-
-_INTERRUPTED = "interrupted"
-
-
-@contextmanager
-def stopping_on_interrupt(run: Run) -> Iterator[None]:
-    """Let the first Ctrl-C stop the run after the step under way, and the second one at once."""
-
-    def stop(number: int, frame: Any) -> None:
-        if run.stopping == _INTERRUPTED:
-            raise KeyboardInterrupt
-        run.stopping = _INTERRUPTED
-
-    try:
-        before = signal.signal(signal.SIGINT, stop)
-    except ValueError:  # not in the main thread, where no signal arrives
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

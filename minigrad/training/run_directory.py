@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from .checkpoint import BEST, checkpoints
+from .ending import END, Ending, read_ending
 from .files import named, read_bounded, sync_folder, write_atomically
 from .logs import METRICS, STEPS
 
 FORMAT, VERSION = "minigrad run", 1
 CONFIG, WEIGHTS, CURVES, CHECKPOINTS = "config.json", "model.safetensors", "curves.png", "checkpoints"
-RECORD = "record.jsonl"  # written by a recorder, which is no part of training
+RECORD, REPORT = "record.jsonl", "report.html"  # written by study, which is no part of training
 
 
 class RunDirectory:
@@ -25,7 +26,8 @@ class RunDirectory:
 
     ``config.json`` holds everything that repeats it, ``metrics.csv`` a line per epoch, ``steps.jsonl`` a line per
     step, ``record.jsonl`` what a `minigrad.study.Recorder` saw, ``model.safetensors`` the weights under PyTorch's
-    names, ``checkpoints/`` what the run can go on from, and ``curves.png`` a picture.
+    names, ``checkpoints/`` what the run can go on from, ``curves.png`` a picture, ``end.json`` how the run ended, and
+    ``report.html`` the page that ``minigrad report`` has made of all this.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -104,6 +106,14 @@ class RunDirectory:
                 raise ValueError(f"{path}: is damaged: it has no {name}")
         return config
 
+    def ending(self) -> Ending | None:
+        """How the run ended; ``None`` where it was killed, is still running, or is older than this file.
+
+        Raises:
+            ValueError: naming the file, if it is damaged, foreign, or of a newer version.
+        """
+        return read_ending(self.path)
+
     @property
     def checkpoints(self) -> Path:
         """The folder of the checkpoints."""
@@ -125,6 +135,11 @@ class RunDirectory:
         return self.path / CURVES
 
     @property
+    def report(self) -> Path:
+        """The page about the run, where one was made."""
+        return self.path / REPORT
+
+    @property
     def best(self) -> Path:
         """The checkpoint of the best epoch."""
         return self.checkpoints / BEST
@@ -142,7 +157,8 @@ class RunDirectory:
 
     def files(self) -> list[str]:
         """The names of what is there, in the order in which one reads them."""
-        names = [name for name in (CONFIG, METRICS, STEPS, RECORD, WEIGHTS, CURVES) if (self.path / name).exists()]
+        known = (CONFIG, METRICS, STEPS, RECORD, WEIGHTS, CURVES, END, REPORT)
+        names = [name for name in known if (self.path / name).exists()]
         kept = checkpoints(self.checkpoints) + ([self.best] if self.best.exists() else [])
         return [*names, *(f"{CHECKPOINTS}/{path.name}" for path in kept)]
 

@@ -48,8 +48,13 @@ class Cost:
         spent, others = self._total()
         return spent / others
 
-    def describe(self, interval: int) -> str:
-        """The cost in words, with the interval that would keep it within `BUDGET` where it is more."""
+    def describe(self, interval: int, option: str = "every=") -> str:
+        """The cost in words, with the interval that would keep it within `BUDGET` where it is more.
+
+        Args:
+            interval: the steps from one record to the next.
+            option: what the reader writes in front of another one.
+        """
         if not self.records:
             return f"recording every {interval} steps; none yet"
         each, share = self.spent / self.records, self.share()
@@ -59,5 +64,5 @@ class Cost:
         )
         if share > BUDGET:
             wanted = max(interval + 1, round(interval * share / BUDGET))
-            text += f"; every={wanted} would bring it below {BUDGET:.0%}"
+            text += f"; {option}{wanted} would bring it below {BUDGET:.0%}"
         return text

@@ -7,20 +7,20 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ...training.files import write_atomically
+from ...training.run_directory import REPORT
 from ..findings import Finding
-from ..records.recording import Recording
+from ..records.source import Source as Recorded
 from ..updates.explanation import Explanation
 from .page import GENERATOR, build
 from .source import Source, opened
 
-__all__ = ["REPORT", "report"]
+__all__ = ["report"]
 
-REPORT = "report.html"
 LARGEST = 2_000_000  # bytes of a page
 
 
 def report(
-    run: Recording | str | os.PathLike[str],
+    run: Recorded,
     path: str | os.PathLike[str] | None = None,
     *,
     explanations: Iterable[Explanation] = (),
@@ -35,7 +35,7 @@ def report(
     `minigrad.study.Recorder`) the page has what the logs tell, and says how to record.
 
     Args:
-        run: a run directory, a recording, or the file of one.
+        run: a run directory, a recorder, a recording, or the file of one.
         path: the file to write; by default ``report.html`` in the run directory, for a recording in the current folder.
         explanations: of weights, from `minigrad.optim.Optimizer.explain`, to be shown term by term.
         notes: sentences to stand above them.
@@ -44,6 +44,7 @@ def report(
         The path of the page.
 
     Raises:
+        TypeError: for anything else.
         FileNotFoundError: if there is no such run.
         FileExistsError: if the file is there and is no report.
         ValueError: naming the file of the run that is damaged; for a recording a `RecordingError`.
@@ -51,7 +52,7 @@ def report(
     """
     source = opened(run)
     if path is None:
-        path = Path(run) / REPORT if source.is_run and not isinstance(run, Recording) else Path(REPORT)
+        path = Path(run, REPORT) if source.is_run and isinstance(run, str | os.PathLike) else Path(REPORT)
     path = Path(path)
     check_target(path)
     write(source, path, list(explanations), notes)

@@ -19,6 +19,7 @@ PLACES = {
     "diverged": "curves",
     "diverging": "curves",
     "exploding": "gradients",
+    "failed": "summary",
     "initial scale": "activations",
     "no gradient": "gradients",
     "not finished": "summary",
@@ -78,7 +79,7 @@ def _sentence(text: str) -> str:
 
 
 def _no_recording(source: Source) -> Html:
-    again = f"minigrad train --config {source.name}/config.json --record"
+    again = f"minigrad train --config {source.place}/config.json --record"
     return tag(
         "div",
         tag("h3", "There is no recording of this run"),

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
 
+from ...training.ending import WITHOUT
 from ..findings import SEVERITIES, Finding, findings
 from .source import Source
-from .wording import number, plural
+from .wording import brief, number, plural
 
 # Of the loss of the first step, as `minigrad.training.StopIfDiverged` has it.
 DIVERGED = 10.0
 # How much larger than its lowest the held-out loss must be at the end, and how many epochs after it.
 OVERFITTING, FEW_EPOCHS = 1.25, 3
+REMEDY = "lower the learning rate, begin with a warm-up, or clip the gradient"
 
 
 def all_findings(source: Source) -> list[Finding]:
@@ -28,18 +31,29 @@ def all_findings(source: Source) -> list[Finding]:
 
 def status(source: Source) -> str:
     """How far the run has come, in a few words."""
-    done, asked = len(source.rows), source.epochs
-    of = "" if asked is None or asked == done else f" of {asked:,}"
-    epochs = f"{done:,}{of} epoch{'' if (asked or done) == 1 else 's'}"
     if not source.is_run:
         return f"a recording up to step {source.last_step:,}"
-    if source.has_weights:
-        return (
-            f"finished after {epochs}"
-            if not of or source.arguments.get("patience") is None
-            else f"stopped after {epochs}"
-        )
-    return f"{'diverged' if has_diverged(source) else 'not finished'}: {epochs}, {plural(source.last_step, 'step')}"
+    state = state_of(source)
+    far = f"{_epochs(source)}, {plural(source.last_step, 'step')}"
+    if state in ("finished", "stopped"):
+        return f"{state} after {_epochs(source)}"
+    return f"{WITHOUT}; {far}" if state is None else f"{state} after {far}"
+
+
+def state_of(source: Source) -> str | None:
+    """How the run ended, of `minigrad.training.ending.STATES`; worked out for a run that is older than these."""
+    if source.ending is not None:
+        return source.ending.state
+    if not source.has_weights:
+        return "diverged" if has_diverged(source) else None
+    if source.epochs in (None, len(source.rows)):
+        return "finished"
+    return "stopped" if source.arguments.get("patience") is not None else None
+
+
+def _epochs(source: Source) -> str:
+    done, asked = len(source.rows), source.epochs
+    return f"{done:,} of {plural(asked, 'epoch')}" if asked not in (None, done) else plural(done, "epoch")
 
 
 def has_diverged(source: Source) -> bool:
@@ -53,43 +67,43 @@ def has_diverged(source: Source) -> bool:
 def _ending(source: Source) -> Iterator[Finding]:
     if not source.is_run:
         return
-    done, asked, steps = len(source.rows), source.epochs, source.last_step
-    evidence: dict[str, float] = {"epochs": done, "steps": steps}
-    if asked is not None:
-        evidence["epochs_asked_for"] = asked
+    evidence: dict[str, float] = {"epochs": len(source.rows), "steps": source.last_step}
+    if source.epochs is not None:
+        evidence["epochs_asked_for"] = source.epochs
+    if source.steps:
+        evidence["last_loss"] = source.steps[-1].loss
+    far, state = f"{_epochs(source)}, {plural(source.last_step, 'step')}", state_of(source)
+    reason = brief(source.ending.reason) if source.ending else ""
+    again = f"minigrad resume {source.place} goes on with it"
     if has_diverged(source):
-        first, last = source.steps[0].loss, source.rows[-1]["train_loss"]
+        evidence |= {"first_loss": source.steps[0].loss, "last_loss": source.rows[-1]["train_loss"]}
         sentence = (
-            f"the loss has diverged, and training was given up after epoch {done}: {number(last)} in that epoch, "
-            f"{number(first)} at the first step; lower the learning rate, begin with a warm-up, or clip the gradient"
+            f"the loss has diverged, and training was given up after epoch {len(source.rows)}: "
+            f"{number(evidence['last_loss'])} in that epoch, {number(evidence['first_loss'])} at the first step; "
+            f"{REMEDY}"
         )
-        yield Finding("error", "diverged", None, sentence, evidence | {"first_loss": first, "last_loss": last})
-    elif not source.has_weights:
-        far = f"{done:,} of {asked:,} epochs" if asked is not None else plural(done, "epoch")
-        sentence = (
-            f"the run is not finished: {far}, {plural(steps, 'step')}. It is still under way, was interrupted, or has "
-            f"failed, as with a loss that is not finite; minigrad resume {source.name} goes on with it, or says why not"
-        )
-        if steps:
-            evidence["last_loss"] = _last_loss(source)
+        yield Finding("error", "diverged", None, sentence, evidence)
+    elif state == "diverged":
+        sentence = f"training failed after {far}: {reason}. {REMEDY[:1].upper()}{REMEDY[1:]}"
+        yield Finding("error", "diverged", None, sentence, evidence)
+    elif state == "failed":
+        sentence = f"training failed after {far}: {reason}. When the cause is mended, {again}"
+        yield Finding("error", "failed", None, sentence, evidence)
+    elif state == "interrupted":
+        sentence = f"training was interrupted {reason} after {far}; {again}"
         yield Finding("warning", "not finished", None, sentence, evidence)
-    elif asked is not None and done < asked and source.arguments.get("patience") is not None:
-        patience = source.arguments["patience"]
-        sentence = (
-            f"training was stopped early, after {done:,} of {asked:,} epochs, since {_named(source.monitor)} had not "
-            f"improved for {number(patience)} epochs"
-        )
+    elif state is None:
+        sentence = f"the run {WITHOUT}. It has {far}; {again}"
+        yield Finding("warning", "not finished", None, sentence, evidence)
+    elif state == "stopped":
+        why = reason or f"for want of progress, by --patience {number(source.arguments.get('patience'))}"
+        sentence = f"training was stopped early, after {_epochs(source)}: {_named(why)}"
         yield Finding("note", "stopped early", None, sentence, evidence)
 
 
-def _last_loss(source: Source) -> float:
-    if source.steps:
-        return source.steps[-1].loss
-    return float(source.recording.values("loss")[-1]) if source.recording else math.nan
-
-
-def _named(metric: str | None) -> str:
-    return "the metric" if metric is None else metric.replace("held_out", "held-out").replace("_", " ")
+def _named(text: str) -> str:
+    """A text with the names of metrics as people say them."""
+    return re.sub(r"\b(held_out|train)_(\w+)", lambda m: f"the {m[1].replace('_', '-')} {m[2].replace('_', ' ')}", text)
 
 
 def _overfitting(source: Source) -> Iterator[Finding]:

@@ -226,7 +226,7 @@ def settings_section(source: Source) -> Section | None:
         shown = text if len(text) <= 6000 else f"{text[:6000]}\n… ({len(text):,} characters)"
         parts.append(tag("div", tag("pre", shown), class_="scroll", tabindex=0, role="region", aria_label="The model"))
     names = ", ".join(name for name in ("seed", "device", "threads") if name in source.config)
-    again = f"minigrad train --config {source.name}/config.json"
+    again = f"minigrad train --config {source.place}/config.json"
     parts.append(
         tag("p", "The same run again: ", tag("code", again), f". config.json also has {names}." if names else ".")
     )

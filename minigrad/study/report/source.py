@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from ...training.ending import Ending
 from ...training.logs import METRICS, STEPS, Step, read_metrics, read_steps
 from ...training.progress import Row
 from ...training.run_directory import RunDirectory
 from ..records.recording import Record, Recording
+from ..records.source import Source as Recorded
+from ..records.source import opened as recorded
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,8 @@ class Source:
         rows: the metrics of each finished epoch, with ``epoch`` and ``step``.
         steps: step, epoch, loss and learning rate, a step each.
         recording: what a recorder wrote down, or ``None``; it has at least one record.
-        has_weights: whether the run came to its end and wrote its weights.
+        has_weights: whether the run came to an end and wrote its weights.
+        ending: how it ended, where it says so.
     """
 
     name: str
@@ -35,6 +40,7 @@ class Source:
     steps: tuple[Step, ...] = ()
     recording: Recording | None = None
     has_weights: bool = False
+    ending: Ending | None = None
 
     @property
     def is_run(self) -> bool:
@@ -46,6 +52,12 @@ class Source:
         """The options of the run."""
         found = self.config.get("arguments", {})
         return found if isinstance(found, dict) else {}
+
+    @property
+    def place(self) -> str:
+        """The folder as a command takes it, seen from where the run was trained."""
+        output = self.arguments.get("output")
+        return shlex.quote(os.path.join(output, self.name) if isinstance(output, str) else self.name)
 
     @property
     def epochs(self) -> int | None:
@@ -91,25 +103,29 @@ def open_run(path: str | os.PathLike[str]) -> Source:
         steps=tuple(read_steps(directory.path / STEPS)),
         recording=recording if recording is not None and len(recording) else None,
         has_weights=directory.weights.exists(),
+        ending=directory.ending(),
     )
 
 
-def opened(source: Recording | str | os.PathLike[str]) -> Source:
-    """A recording, its file, or a run directory.
+def opened(source: Recorded) -> Source:
+    """A recording, its file, a recorder, or a run directory.
 
     Raises:
+        TypeError: for anything else.
         FileNotFoundError: if there is neither.
         ValueError: if a file is damaged, or a recording holds no records.
     """
-    name = "recording"
-    if not isinstance(source, Recording):
-        path = Path(source)
-        if path.is_dir() or not path.is_file():
-            return open_run(path)
-        source, name = Recording.load(path), path.name
-    if not len(source):
+    if isinstance(source, str | os.PathLike) and not Path(source).is_file():
+        return open_run(source)
+    try:
+        recording = recorded(source)
+    except TypeError:
+        raise TypeError(
+            f"report: needs a run directory, a Recorder, a Recording or its file, not a {type(source).__name__}"
+        ) from None
+    if not len(recording):
         raise ValueError("report: the recording holds no records yet")
-    return Source(name=name, recording=source)
+    return Source(name=Path(source).name if isinstance(source, str | os.PathLike) else "recording", recording=recording)
 
 
 POINTS = 500
