@@ -11,6 +11,7 @@ from .finding_list import findings_section, layer_place
 from .layers import activations_section, gradients_section, state_section, updates_section
 from .ledgers import clips_section, trust_section
 from .markup import Html, bullets, join, link, tag, terms
+from .model import model_section
 from .outcome import all_findings, status
 from .panels import layers_section
 from .sections import Section, curves_section, headline, settings_section, summary_section
@@ -63,7 +64,6 @@ def _sections(
     recording = source.recording
     if recording is not None and recording.layers:
         drawn = drawable(recording)
-        marked = {layer_place(source, each.layer) for each in found} - {None}
         sections += [
             updates_section(recording, drawn),
             gradients_section(recording, drawn),
@@ -71,8 +71,11 @@ def _sections(
             state_section(recording, drawn),
             clips_section(recording, drawn),
             trust_section(recording, drawn),
-            layers_section(source, recording, {place for place in marked if place}),
         ]
+    sections.append(model_section(source.model))
+    if recording is not None and recording.layers:
+        marked = {layer_place(source, each.layer) for each in found} - {None}
+        sections.append(layers_section(source, recording, {place for place in marked if place}))
     sections += [weights_section(explanations, notes), settings_section(source)]
     return [section for section in sections if section is not None]
 

@@ -41,10 +41,14 @@ def picture(draw: Callable[[], Figure], alt: str, caption: str) -> Html:
 
 def image(kind: str, data: bytes, alt: str, caption: str, width: int, height: int) -> Html:
     """A picture in the page, as wide as it is meant where there is room; the narrow page scrolls it by itself."""
-    source = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-    shown = tag("img", src=source, alt=alt, width=width, height=height)
+    shown = tag("img", src=data_url(kind, data), alt=alt, width=width, height=height)
     frame = tag("div", shown, class_="scroll", tabindex=0, role="group", aria_label=caption)
     return tag("figure", frame, tag("figcaption", caption))
+
+
+def data_url(kind: str, data: bytes) -> str:
+    """An address that holds the picture itself."""
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _png(figure: Figure) -> bytes:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from ...training.ending import Ending
 from ...training.logs import METRICS, STEPS, Step, read_metrics, read_steps
 from ...training.progress import Row
 from ...training.run_directory import RunDirectory
+from ..records.recorder import Recorder
 from ..records.recording import Record, Recording
 from ..records.source import Source as Recorded
 from ..records.source import opened as recorded
+from .rebuilt import Drawn, of_recorder, of_run
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Source:
         recording: what a recorder wrote down, or ``None``; it has at least one record.
         has_weights: whether the run came to an end and wrote its weights.
         ending: how it ended, where it says so.
+        model: draws the model, if there is one.
     """
 
     name: str
@@ -41,6 +45,7 @@ class Source:
     recording: Recording | None = None
     has_weights: bool = False
     ending: Ending | None = None
+    model: Callable[[], Drawn] | None = None
 
     @property
     def is_run(self) -> bool:
@@ -104,6 +109,7 @@ def open_run(path: str | os.PathLike[str]) -> Source:
         recording=recording if recording is not None and len(recording) else None,
         has_weights=directory.weights.exists(),
         ending=directory.ending(),
+        model=partial(of_run, directory, config),
     )
 
 
@@ -125,7 +131,9 @@ def opened(source: Recorded) -> Source:
         ) from None
     if not len(recording):
         raise ValueError("report: the recording holds no records yet")
-    return Source(name=Path(source).name if isinstance(source, str | os.PathLike) else "recording", recording=recording)
+    name = Path(source).name if isinstance(source, str | os.PathLike) else "recording"
+    model = partial(of_recorder, source) if isinstance(source, Recorder) else None
+    return Source(name=name, recording=recording, model=model)
 
 
 POINTS = 500

@@ -68,8 +68,10 @@ nav li a:hover { text-decoration: underline; }
 
 figure { margin: 0 0 1.25rem; }
 figure img { display: block; max-width: 100%; height: auto; min-width: 34rem; border-radius: 0.4rem; }
+.graph img { max-width: none; min-width: 0; }
+.graph .scroll { max-height: 42rem; }
 figcaption { color: var(--quiet); font-size: 0.9rem; margin-top: 0.35rem; }
-.scroll { overflow-x: auto; max-width: 100%; margin: 0 0 1rem; }
+.scroll { overflow: auto; max-width: 100%; margin: 0 0 1rem; }
 figure .scroll { margin: 0; }
 
 table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tabular-nums; min-width: 100%;
@@ -120,7 +122,7 @@ footer { color: var(--quiet); font-size: 0.9rem; padding-top: 2rem; padding-bott
   nav { display: none; }
   figure, .findings > li, tr { break-inside: avoid; }
   h2, h3, summary { break-after: avoid; }
-  .scroll { overflow: visible; }
+  .scroll, .graph .scroll { overflow: visible; max-height: none; }
   details::details-content { content-visibility: visible; block-size: auto; }
 }
 """
