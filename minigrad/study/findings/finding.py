@@ -59,9 +59,9 @@ def middle(values: Sequence[float] | npt.NDArray[np.float64]) -> float:
     return float(np.median(np.asarray(values, np.float64)))
 
 
-def rounded(value: float) -> str:
-    """A number to one digit, as one says it."""
+def rounded(value: float, up: bool = False) -> str:
+    """A number to one digit, as one says it; the nearest, or the next above."""
     if not 0 < value < math.inf:
         return f"{value:g}"
     scale = 10.0 ** math.floor(math.log10(value))
-    return f"{round(value / scale) * scale:g}"
+    return f"{(math.ceil if up else round)(value / scale) * scale:g}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
@@ -106,7 +106,7 @@ def growth(recording: Recording) -> Iterator[Finding]:
 
 def gradients(recording: Recording) -> Iterator[Finding]:
     """Layers that no gradient reaches, or one far smaller or larger than that of the others."""
-    sizes = {}
+    sizes, dead = {}, {each.layer for each in units(recording) if each.kind == "dead units"}
     for layer in recording.layers:
         norm = recording.layer(layer, "gradient_norm")
         count = recording.header["layers"][layer].get("parameters", 1)
@@ -122,15 +122,18 @@ def gradients(recording: Recording) -> Iterator[Finding]:
             yield Finding("error", "vanishing", layer, sentence, {"zero": zero, "records": len(norm)})
         else:
             sizes[layer] = middle(norm[np.isfinite(norm)]) / math.sqrt(count)
-    yield from _beside_each_other(recording, sizes)
+    yield from _beside_each_other(recording, sizes, dead)
 
 
-def _beside_each_other(recording: Recording, sizes: Mapping[str, float]) -> Iterator[Finding]:
-    """Gradients per weight that are far smaller or larger than those of the other layers."""
+def _beside_each_other(
+    recording: Recording, sizes: Mapping[str, float], dead: Collection[str | None]
+) -> Iterator[Finding]:
+    """Gradients per weight that are far smaller or larger than those of the other layers; dead ones say why."""
     if len(sizes) < 2:
         return
     typical, largest = middle(list(sizes.values())), max(sizes, key=lambda name: sizes[name])
-    small = {name: size for name, size in sizes.items() if size < 1e-3 * sizes[largest] and size < 0.5 * typical}
+    least = min(1e-3 * sizes[largest], 0.5 * typical)
+    small = {name: size for name, size in sizes.items() if size < least and name not in dead}
     if small:
         layer, size = min(small.items(), key=lambda item: item[1])
         sentence = (

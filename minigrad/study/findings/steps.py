@@ -52,8 +52,8 @@ def clips(recording: Recording) -> Iterator[Finding]:
         part = f", {hit:.0%} of the {last['ranges']} {last['scope']}s" if last["ranges"] > 1 else ""
         sentence = (
             f"clipping acted on {acted / steps:.0%} of steps{part}: it is your learning rate ({last['clip']}, "
-            f"{limits}; norm {norm:.3g} in the middle, factor {factor:.2g}). Raise the threshold above "
-            f"{rounded(norm)}, or lower the learning rate until the clip is an exception"
+            f"{limits}; norm {norm:.3g} in the middle, factor {factor:.2g}). Raise the threshold to "
+            f"{rounded(norm, up=True)} or more, or lower the learning rate until the clip is an exception"
         )
         evidence = {"steps": steps, "acted_steps": acted, "median_norm": norm, "median_factor": factor}
         yield Finding("warning", "clipping", None, sentence, evidence | last["thresholds"])

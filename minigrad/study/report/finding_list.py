@@ -8,7 +8,7 @@ from ..findings import Finding
 from .markup import Html, Part, bullets, join, link, tag, terms
 from .sections import Section
 from .source import Source, tensors_of
-from .wording import brief, number, plural
+from .wording import brief, number, plural, powers
 
 # Where the page shows what a finding is about.
 PLACES = {
@@ -74,7 +74,7 @@ def _finding(source: Source, finding: Finding, places: set[str]) -> Html:
 
 
 def _sentence(text: str) -> str:
-    text = " ".join(text.split())
+    text = powers(" ".join(text.split()))
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import warnings
 from collections.abc import Callable
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -30,7 +31,9 @@ def picture(draw: Callable[[], Figure], alt: str, caption: str) -> Html:
     import matplotlib.style
 
     settings = {"svg.fonttype": "path", "svg.hashsalt": "minigrad", "savefig.facecolor": "white"}
-    with matplotlib.style.context(["default", settings]):
+    with matplotlib.style.context(["default", settings]), warnings.catch_warnings():
+        # A name in a script that the font does not have is drawn as squares; the page has it in its text.
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         figure = draw()
         data = _svg(figure) if len(figure.axes) <= MOST_PANELS else b""
         kind = "svg+xml"

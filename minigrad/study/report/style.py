@@ -69,18 +69,21 @@ nav li a:hover { text-decoration: underline; }
 figure { margin: 0 0 1.25rem; }
 figure img { display: block; max-width: 100%; height: auto; min-width: 34rem; border-radius: 0.4rem; }
 .graph img { max-width: none; min-width: 0; }
-.graph .scroll { max-height: 42rem; }
+.graph { display: grid; grid-template-columns: minmax(0, max-content) minmax(12rem, 1fr); gap: 0.4rem 1.5rem; }
+.graph .scroll { max-height: 60rem; }
 figcaption { color: var(--quiet); font-size: 0.9rem; margin-top: 0.35rem; }
 .scroll { overflow: auto; max-width: 100%; margin: 0 0 1rem; }
 figure .scroll { margin: 0; }
 
 table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tabular-nums; min-width: 100%;
   overflow-wrap: normal; }
-caption { text-align: left; color: var(--quiet); padding: 0 0 0.35rem; font-size: 0.9rem; }
+caption { text-align: left; max-width: min(100vw - 2rem, 48rem); color: var(--quiet);
+  padding: 0 0 0.35rem; font-size: 0.9rem; }
 th, td { padding: 0.28rem 0.7rem 0.28rem 0; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line); }
 th { font-weight: 600; }
-tbody th { font-weight: 500; overflow-wrap: anywhere; min-width: 4rem; }
+tbody th { font-weight: 500; overflow-wrap: anywhere; min-width: 5.5rem; }
+td:not(.n) { min-width: 5rem; }
 td:last-child, th:last-child { padding-right: 0; }
 .n { text-align: right; white-space: nowrap; }
 thead th { vertical-align: bottom; font-size: 0.85rem; color: var(--quiet); }
@@ -99,8 +102,7 @@ summary { cursor: pointer; padding: 0.3rem 0; }
 .spark circle { fill: var(--spark); }
 .spark .bad { stroke: var(--error); stroke-width: 1.5; fill: none; }
 .bars path { fill: var(--spark); }
-.output { display: grid; grid-template-columns: 8rem 1fr 1fr; gap: 0.3rem 1.25rem; align-items: end;
-  padding: 0.4rem 0; }
+.output { display: grid; grid-template-columns: 8rem 1fr 1fr; gap: 0.3rem 1.25rem; padding: 0.4rem 0; }
 .output small { display: block; }
 footer { color: var(--quiet); font-size: 0.9rem; padding-top: 2rem; padding-bottom: 3rem; }
 
@@ -112,7 +114,15 @@ footer { color: var(--quiet); font-size: 0.9rem; padding-top: 2rem; padding-bott
 }
 @media (max-width: 36rem) {
   .facts div { grid-template-columns: 1fr; gap: 0; }
-  .spark { width: 4.5rem; }
+  .graph { grid-template-columns: minmax(0, 1fr); }
+  /* The rows of a panel and of an explained update take two lines rather than more width than there is. */
+  .panel { padding: 0.4rem 0.75rem; }
+  .panel :is(table, caption, thead, tbody), article :is(table, caption, tbody) { display: block; }
+  .panel tr, article tr { display: grid; border-bottom: 1px solid var(--line); }
+  .panel tr { grid-template-columns: repeat(3, 1fr); } article tr { grid-template-columns: 7.5rem 1fr; }
+  .panel tr > *, article tr > * { border: 0; min-width: 0; }
+  .panel tr > :first-child { grid-column: span 2; } article tr > :last-child { grid-column: 1 / -1; padding-top: 0; }
+  article thead { display: none; }
   .output { grid-template-columns: 1fr 1fr; } .output > span { grid-column: 1 / -1; }
 }
 @media print {

@@ -19,12 +19,12 @@ def weights_section(explanations: Sequence[Explanation], notes: Sequence[str]) -
     """
     if not explanations and not notes:
         return None
-    shown = [_article(each) for each in explanations]
+    shown = [_article(each, open_=number_ == 0) for number_, each in enumerate(explanations)]
     question = "How did one step change one weight, term by term?"
     return Section("weights", "Explained updates", question, join(*(tag("p", note) for note in notes), *shown))
 
 
-def _article(explanation: Explanation) -> Html:
+def _article(explanation: Explanation, open_: bool) -> Html:
     e = explanation
     where = f"[{', '.join(map(str, e.index))}]" if e.index else ""
     name = f"{brief(e.parameter)}{where}"
@@ -38,15 +38,21 @@ def _article(explanation: Explanation) -> Html:
     else:
         told = [f"Step {e.step:,} did not change it: {e.outcome}."]
     sections = [
-        table(heading or "What the step began with", ["name", "value", "from"], [_row(*row) for row in rows], words=3)
-        for heading, rows in e.rows()
+        # What belongs to no rule is first what was there, and later the norms that the next rule reads.
+        table(
+            heading or ("Norms" if place else "What the step began with"),
+            ["name", "value", "from"],
+            [_row(*row) for row in rows],
+            words=3,
+        )
+        for place, (heading, rows) in enumerate(e.rows())
     ]
     return tag(
         "article",
         tag("h3", tag("code", name), f" {e.optimizer}, {e.dtype}"),
         tag("p", *told),
         *(tag("p", f"{note[:1].upper()}{note[1:]}.") for note in e.notes),
-        folded("Every term", *sections, open_=True),
+        folded("Every term", *sections, open_=open_),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 
@@ -42,7 +43,16 @@ def number(value: object, digits: int = 3) -> str:
         return (f"{float(short):,.0f}" if "e" in short else short).replace("-", _MINUS)
     mantissa, _, power = f"{real:.{digits - 1}e}".partition("e")
     mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-    return f"{mantissa.replace('-', _MINUS)} {_TIMES} 10{str(int(power)).translate(_RAISED)}"
+    return powers(f"{mantissa}e{power}")
+
+
+def powers(text: str) -> str:
+    """A sentence in which numbers such as 1.5e-07 stand as `number` writes them."""
+    return re.sub(r"(?<![\w.])(-?\d+(?:\.\d+)?)e([+-]\d+)\b", _power, text)
+
+
+def _power(found: re.Match[str]) -> str:
+    return f"{found[1].replace('-', _MINUS)} {_TIMES} 10{str(int(found[2])).translate(_RAISED)}"
 
 
 def share(part: float, whole: float) -> str:
