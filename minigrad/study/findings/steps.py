@@ -11,18 +11,17 @@ from .finding import FEW_RECORDS, FEW_STEPS, GOOD_RATIO, TOO_LARGE, TOO_SMALL, F
 
 
 def ratios(recording: Recording) -> Iterator[Finding]:
-    """Updates far too large or too small beside the weights."""
-    if recording.steps[-1] < FEW_STEPS:
-        return
+    """Updates far too large or too small beside the weights; after few steps only those larger than the weights."""
+    few = recording.steps[-1] < FEW_STEPS
     large, small = {}, {}
     for layer in recording.layers:
         ratio = recording.layer(layer, "update_ratio")
         ratio = ratio[np.isfinite(ratio)]
         if not ratio.size or not recording.layer(layer, "gradient_norm").any():
             continue
-        if (usual := middle(ratio)) > TOO_LARGE:
+        if (usual := middle(ratio)) > (1 if few else TOO_LARGE):
             large[layer] = usual
-        elif 0 < (highest := float(ratio.max())) < TOO_SMALL:
+        elif not few and 0 < (highest := float(ratio.max())) < TOO_SMALL:
             small[layer] = highest
     for found, word, verb in ((large, "large", "divide"), (small, "small", "multiply")):
         if not found:

@@ -114,6 +114,7 @@ footer { color: var(--quiet); font-size: 0.9rem; padding-top: 2rem; padding-bott
 }
 @media (max-width: 36rem) {
   .facts div { grid-template-columns: 1fr; gap: 0; }
+  .tiles dd { font-size: 1.2rem; }
   .graph { grid-template-columns: minmax(0, 1fr); }
   /* The rows of a panel and of an explained update take two lines rather than more width than there is. */
   .panel { padding: 0.4rem 0.75rem; }
@@ -128,7 +129,7 @@ footer { color: var(--quiet); font-size: 0.9rem; padding-top: 2rem; padding-bott
 @media print {
   :root { --paper: #fff; --raised: #f5f6f8; --ink: #000; --quiet: #444; --line: #ccc; --link: #000; --spark: #0072b2;
     --error: #b3261e; --warning: #8a4b00; --note: #0b57b0; --fine: #1a6b3c; }
-  figure img { filter: none; min-width: 0; }
+  figure img, .graph img { filter: none; min-width: 0; max-width: 100%; }
   nav { display: none; }
   figure, .findings > li, tr { break-inside: avoid; }
   h2, h3, summary { break-after: avoid; }
