@@ -79,6 +79,7 @@ def result(path):
     """The bytes that must not depend on kills."""
     directory = RunDirectory(path)
     files = [path / "steps.jsonl", path / "metrics.csv", directory.weights, directory.last_checkpoint(), directory.best]
+    files.append(path / "end.json")
     files += [directory.record] if directory.record.exists() else []
     return {file.name: file.read_bytes() for file in files}
 
@@ -87,6 +88,7 @@ def check_readable(path):
     """Everything with a final name is whole."""
     directory = RunDirectory.open(path)
     directory.config()
+    directory.ending()
     directory.last_checkpoint()
     for file in directory.checkpoints.glob("*.safetensors"):
         if not file.name.startswith("."):

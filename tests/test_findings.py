@@ -1,6 +1,7 @@
 """Planted faults are found and named, in a sentence with its evidence; a healthy run has none."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -78,6 +79,17 @@ def test_a_dead_layer_is_found():
     assert "hardly fallen" in found(findings, "plateau").sentence
 
 
+def test_a_dead_layer_is_not_told_to_be_initialised_for_its_small_gradient():
+    def nearly_kill(model):
+        model[0].bias.data[:] = [1, *[-100] * 63]
+        model[0].weight.data[0] = 1e-5
+        model[2].weight.data[:, 0] = 1e-5
+
+    findings = train(lambda p: optim.SGD(p, lr=1e-4), nearly_kill)
+    assert found(findings, "dead units", "0").evidence["dead"] == 63
+    assert [f for f in findings if f.kind == "vanishing"] == []
+
+
 def test_units_that_die_are_counted():
     def dull(model):
         model[0].bias.data[:41] = -100
@@ -106,6 +118,8 @@ def test_a_threshold_that_clips_every_step_is_found():
     assert finding.sentence.startswith("clipping acted on 100% of steps: it is your learning rate")
     assert finding.evidence["steps"] == finding.evidence["acted_steps"] == 90
     assert finding.evidence["max_norm"] == 0.05
+    raised = float(re.search(r"Raise the threshold to (\S+) or more", finding.sentence)[1])
+    assert finding.evidence["median_norm"] <= raised <= 2 * finding.evidence["median_norm"]
     assert finding.evidence["median_factor"] == pytest.approx(0.05 / finding.evidence["median_norm"], rel=0.5)
 
 
@@ -156,6 +170,14 @@ def test_updates_far_from_a_thousandth_are_found(lr, kind, words):
     (finding,) = [f for f in findings if f.kind == kind]
     assert finding.severity == "warning"
     assert f"{words} the learning rate" in finding.sentence
+
+
+def test_updates_larger_than_the_weights_are_found_after_a_single_step():
+    run = record(lambda p: optim.SGD(p, lr=1e4), steps=1)
+    first = study.Recording(run.header, run.records[:1])
+    assert [f.kind for f in study.findings(first) if "updates" in f.kind] == ["updates too large"]
+    calm = record("SGD", steps=1)
+    assert study.findings(study.Recording(calm.header, calm.records[:1])) == []
 
 
 def test_a_rising_loss_is_found():

@@ -1,5 +1,6 @@
 """``minigrad report`` and `study.report`: what the page says, that all of it is text, and what it refuses."""
 
+import base64
 import errno
 import json
 import os
@@ -11,13 +12,16 @@ import numpy as np
 import pytest
 from report_tools import EVIL, Page
 
-from minigrad import cli, study
+import minigrad
+from minigrad import cli, nn, optim, study, training
 from minigrad.study.report import pictures
 from minigrad.study.report.outcome import all_findings
 from minigrad.study.report.source import Source
-from minigrad.study.report.wording import number, share
+from minigrad.study.report.wording import number, powers, share
+from minigrad.training.ending import Ending
 from minigrad.training.logs import Step
 
+MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 TAGS = {
     *("html", "head", "meta", "title", "style", "body", "header", "nav", "main", "footer", "section", "article"),
     *("h1", "h2", "h3", "p", "ul", "li", "dl", "dt", "dd", "div", "span", "a", "strong", "small", "code", "pre"),
@@ -26,7 +30,7 @@ TAGS = {
 }
 SECTIONS = [
     *("findings", "summary", "curves", "updates", "gradients", "activations", "state", "clips", "trust"),
-    *("layers", "weights", "settings"),
+    *("model", "layers", "weights", "settings"),
 ]
 
 
@@ -186,9 +190,9 @@ def test_a_run_without_a_recording_has_a_report_that_says_how_to_record(capsys, 
     assert (status, err) == (0, "")
     assert "minigrad train --record makes one" in out
     page = Page((tmp_path / "bare.html").read_text())
-    assert list(page.sections) == ["findings", "summary", "curves", "weights", "settings"]
+    assert list(page.sections) == ["findings", "summary", "curves", "model", "weights", "settings"]
     assert "minigrad train --record" in page.sections["findings"]
-    assert len(page.all("img")) == 2
+    assert len(page.all("img")) == 3
 
 
 def test_no_training_is_needed_with_no_explain(capsys, monkeypatch, reported, tmp_path, unpainted):
@@ -207,6 +211,37 @@ def test_an_unfinished_run_is_told_so(capsys, copied, unpainted):
     words = page.sections["findings"]
     assert "The run ended without a word: killed, or still running. It has 2 of 5 epochs, 20 steps" in words
     assert f"minigrad resume {config(run)['output']}/whole-1 goes on with it" in words
+
+
+@pytest.mark.parametrize(
+    ("ending", "status", "words"),
+    [
+        (("interrupted", 2, 9, "by Ctrl-C"), "Interrupted after", "Training was interrupted by Ctrl-C after"),
+        (("failed", 2, 9, "no space <b>", "OSError"), "Failed after", "no space <b>. When the cause is mended, mini"),
+        (("diverged", 2, 9, "the loss is nan"), "Diverged after", "the loss is nan. Lower the learning rate"),
+        (("stopped", 2, 9, "held_out_accuracy has not improved"), "Stopped after",
+         "Training was stopped early, after 5 epochs: the held-out accuracy has not improved."),
+        (None, "Finished after", "Clipping acted"),  # a run of an older minigrad
+    ],
+)  # fmt: skip
+def test_how_a_run_ended_stands_at_the_top_and_among_the_findings(copied, unpainted, ending, status, words):
+    run = copied("whole")
+    (run / "end.json").unlink()
+    if ending is not None:
+        Ending(*ending).write(run)
+    text = study.report(run).read_text()
+    assert f'<p class="state">{status} 5 epochs' in text
+    assert words in Page(text).sections["findings"]
+
+
+def test_a_report_of_a_run_killed_in_its_second_life_does_not_call_it_finished(copied, unpainted):
+    run = copied("whole")
+    values = json.loads((run / "config.json").read_text())
+    values["arguments"]["epochs"] = 9
+    (run / "config.json").write_text(json.dumps(values))
+    (run / "end.json").unlink()
+    page = Page(study.report(run).read_text())
+    assert "The run ended without a word: killed, or still running. It has 5 of 9 epochs" in page.sections["findings"]
 
 
 def test_a_run_that_has_taken_no_step_has_a_report(capsys, copied, unpainted):
@@ -283,6 +318,77 @@ def test_study_report_writes_where_the_command_does_and_takes_explanations(copie
         study.report(run / "nothing")
 
 
+# --- the model -------------------------------------------------------------------------------------------------------
+
+
+def graph_of(page):
+    """The picture of the model as text."""
+    (source,) = [image["src"] for image in page.all("img") if image["alt"].startswith("Graph of the model")]
+    return base64.b64decode(source.removeprefix("data:image/svg+xml;base64,")).decode()
+
+
+def test_the_model_is_drawn_with_the_weights_that_the_run_has_left(reported, page):
+    svg = graph_of(page)
+    weights, _ = training.read_tensors(reported["whole"] / "model.safetensors")
+    for title in ("Linear '0'", "Tanh '1'", "Linear '2'", "Tanh '3'", "Linear '4'"):
+        assert title in svg
+        assert title in page.sections["model"]
+    for name in ("0.weight", "4.bias"):
+        low, high = (f"{f(weights[name]):.3g}" for f in (np.min, np.max))
+        assert f" {low} … {high}<" in svg
+    assert "the first 24 rows held out" in page.sections["model"]
+
+
+def test_drawing_the_model_leaves_the_random_numbers_as_they_are(reported, tmp_path, unpainted):
+    minigrad.manual_seed(3)
+    expected = minigrad.randn(4).numpy()
+    minigrad.manual_seed(3)
+    study.report(reported["bare"], tmp_path / "page.html")
+    assert (minigrad.randn(4).numpy() == expected).all()
+
+
+def test_a_run_whose_data_has_changed_has_a_report_that_says_why_there_is_no_graph(copied, unpainted):
+    run = copied("whole")
+    values = json.loads((run / "config.json").read_text())
+    values["data"]["sha256"] = "0" * 64
+    (run / "config.json").write_text(json.dumps(values))
+    page = Page(study.report(run).read_text())
+    assert "The model could not be drawn: the data of the run was other data" in page.sections["model"]
+    assert not [image for image in page.all("img") if image["alt"].startswith("Graph of the model")]
+
+
+def test_a_recorder_has_a_report_with_the_graph_of_its_model(tmp_path, unpainted):
+    class Strange(nn.Module):
+        def __init__(self):
+            super().__init__()
+            for name, size in (("<b>&\"'", 3), ("$x$", 2)):
+                self.add_module(name, nn.Linear(3, size))
+
+        def forward(self, x):
+            for module in self.children():
+                x = module(x)
+            return x
+
+    model = Strange()
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    with study.Recorder(model, optimizer, every=1, probe=np.ones((5, 3), np.float32)) as recorder:
+        for _ in range(2):
+            optimizer.zero_grad()
+            model(minigrad.ones(5, 3)).sum().backward()
+            optimizer.step()
+    page = Page(study.report(recorder, tmp_path / "page.html").read_text())
+    assert graph_of(page).count("Linear") >= 2
+    assert "Linear '&lt;b&gt;&amp;" in graph_of(page)
+    assert "5 rows of the probe" in page.sections["model"]
+    alone = Page(study.report(recorder.recording, tmp_path / "page.html").read_text())
+    assert "A recording alone holds no model" in alone.sections["model"]
+    model.forward = lambda x: 1 / 0
+    broken = Page(study.report(recorder, tmp_path / "page.html").read_text())
+    assert "The model could not be drawn: division by zero." in broken.sections["model"]
+    with pytest.raises(TypeError, match="needs a run directory, a Recorder, a Recording or its file, not a Strange"):
+        study.report(model)
+
+
 # --- hostile and damaged files ---------------------------------------------------------------------------------------
 
 
@@ -311,6 +417,8 @@ def test_everything_from_the_run_is_text(reported_hostile):
         ("metrics.csv", 2, "1,5,many", "metrics.csv, line 2: is damaged"),
         ("metrics.csv", 1, "a,b", "metrics.csv, line 1: is damaged"),
         ("config.json", 1, "", "config.json: is no JSON"),
+        ("end.json", 1, "[", "end.json: does not say how a run ended; delete it"),
+        ("end.json", 4, '"state": "happy",', "end.json: is damaged; delete it"),
     ],
 )
 def test_a_damaged_file_is_named_and_the_page_from_before_stays(capsys, copied, name, line, text, problem):
@@ -470,3 +578,9 @@ def test_a_share_is_never_rounded_to_all_or_nothing():
     assert [share(*each) for each in ((0, 9), (9, 9), (1, 900), (899, 900), (1, 2), (0, 0))] == [
         "0%", "100%", "< 1%", "> 99%", "50%", "none",
     ]  # fmt: skip
+
+
+def test_powers_of_ten_in_a_sentence_are_written_as_in_a_table():
+    assert powers("grown 1.06e+09 times, -3e-05 in layer 2e5 of a1e-3") == (
+        f"grown 1.06 {TIMES} 10⁹ times, {MINUS}3 {TIMES} 10⁻⁵ in layer 2e5 of a1e-3"
+    )

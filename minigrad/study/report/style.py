@@ -123,7 +123,7 @@ footer { color: var(--quiet); font-size: 0.9rem; padding-top: 2rem; padding-bott
   .panel tr { grid-template-columns: repeat(3, 1fr); } article tr { grid-template-columns: 7.5rem 1fr; }
   .panel tr > *, article tr > * { border: 0; min-width: 0; }
   .panel tr > :first-child { grid-column: span 2; } article tr > :last-child { grid-column: 1 / -1; padding-top: 0; }
-  article thead { display: none; }
+  article thead { display: none; } .panel .spark { width: 100%; }
   .output { grid-template-columns: 1fr 1fr; } .output > span { grid-column: 1 / -1; }
 }
 @media print {
