@@ -10,6 +10,7 @@ import shutil
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from report_tools import EVIL, Page
 
 import minigrad
@@ -387,6 +388,28 @@ def test_a_recorder_has_a_report_with_the_graph_of_its_model(tmp_path, unpainted
     assert "The model could not be drawn: division by zero." in broken.sections["model"]
     with pytest.raises(TypeError, match="needs a run directory, a Recorder, a Recording or its file, not a Strange"):
         study.report(model)
+
+
+def test_a_dollar_in_a_name_stands_in_pictures_as_it_is(monkeypatch, tmp_path):
+    drawn = []
+
+    def keep(figure):
+        drawn.extend(each for each in figure.findobj(Text) if "a$b$" in each.get_text().replace("\\$", "$"))
+        return b'<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"></svg>'
+
+    monkeypatch.setattr(pictures, "_svg", keep)
+    model = nn.Sequential()
+    model.add_module("a$b$", nn.Linear(3, 3))
+    optimizer = optim.Adam(model.parameters(), lr=0.1)
+    with study.Recorder(model, optimizer, every=1) as recorder:
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(minigrad.ones(5, 3)).sum().backward()
+            optimizer.step()
+    study.report(recorder, tmp_path / "page.html")
+    shown = {True: "a\\$b\\$", False: "a$b$"}  # by whether formulas are looked for, where a backslash means a dollar
+    assert {each.get_parse_math() for each in drawn} == {True, False}
+    assert all(shown[each.get_parse_math()] in each.get_text() for each in drawn)
 
 
 # --- hostile and damaged files ---------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from .markup import Html, tag
 
 if TYPE_CHECKING:
@@ -31,7 +33,8 @@ def picture(draw: Callable[[], Figure], alt: str, caption: str) -> Html:
     import matplotlib.style
 
     settings = {"svg.fonttype": "path", "svg.hashsalt": "minigrad", "savefig.facecolor": "white"}
-    with matplotlib.style.context(["default", settings]), warnings.catch_warnings():
+    quiet = np.errstate(over="ignore")  # of ticks, where values are as large as a float can be
+    with matplotlib.style.context(["default", settings]), warnings.catch_warnings(), quiet:
         # A name in a script that the font does not have is drawn as squares; the page has it in its text.
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         figure = draw()
