@@ -258,6 +258,19 @@ def test_a_run_that_has_taken_no_step_has_a_report(capsys, copied, unpainted):
     assert "0 of 5 epochs, 0 steps" in Page((run / "report.html").read_text()).sections["findings"]
 
 
+def test_where_nothing_stands_out_a_short_recording_is_said_to_be_short(reported, tmp_path, unpainted):
+    def said(count):
+        whole = study.Recording.load(reported["whole"] / "record.jsonl")
+        layers = {name: {"gradient_norm": 1.0, "parameter_norm": 1.0, "update_ratio": 1e-3} for name in whole.layers}
+        records = [{"step": i + 1, "mean_loss": 1 / (i + 1), "layers": layers} for i in range(count)]
+        return Page(study.report(study.Recording(whole.header, records), tmp_path / "page.html").read_text()).sections
+
+    assert "But 4 steps and 4 records are too few to tell a trend." in said(4)["findings"]
+    long = said(12)["findings"]
+    assert "Nothing stands out" in long
+    assert "too few" not in long
+
+
 def test_a_run_that_diverged_is_told_so(capsys, tmp_path, unpainted):
     words = [
         "--data",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..findings import Finding
+from ..findings.finding import FEW_RECORDS, FEW_STEPS
 from .markup import Html, Part, bullets, join, link, tag, terms
 from .sections import Section
 from .source import Source, tensors_of
@@ -44,7 +45,7 @@ def findings_section(source: Source, found: Sequence[Finding], places: set[str])
     """Every finding with its evidence, and where to look; or that there is none."""
     if not found:
         looked_at = LOOKED_AT + (RECORDED if source.recording else "")
-        body = tag("p", f"Nothing stands out. Looked at: {looked_at}.", class_="fine")
+        body = tag("p", f"Nothing stands out. Looked at: {looked_at}.{_too_few(source)}", class_="fine")
     else:
         left = len(found) - SHOWN_FINDINGS
         body = join(
@@ -54,6 +55,15 @@ def findings_section(source: Source, found: Sequence[Finding], places: set[str])
     if source.recording is None:
         body = join(body, _no_recording(source))
     return Section("findings", "Findings", "What stands out, the worst first?", body)
+
+
+def _too_few(source: Source) -> str:
+    """What a recording is too short to tell."""
+    records = FEW_RECORDS if source.recording is None else len(source.recording)
+    if source.last_step >= FEW_STEPS and records >= FEW_RECORDS:
+        return ""
+    held = plural(source.last_step, "step") + (f" and {plural(records, 'record')}" if source.recording else "")
+    return f" But {held} are too few to tell a trend."
 
 
 def _finding(source: Source, finding: Finding, places: set[str]) -> Html:

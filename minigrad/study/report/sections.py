@@ -105,7 +105,9 @@ def _facts(source: Source) -> Iterator[tuple[str, Part]]:
     if source.recording:
         r = source.recording
         every = r.header.get("every")
-        interval = f", every {number(every)} from the beginning" if type(every) is int else ""
+        interval = ""
+        if type(every) is int:
+            interval = ", at every step" if every == 1 else f", every {number(every)} steps at first"
         yield (
             "recording",
             f"{plural(len(r), 'record')} of {plural(len(r.layers), 'layer')}{interval}, up to step {r.steps[-1]:,}",
