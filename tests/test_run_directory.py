@@ -420,3 +420,12 @@ def test_a_warm_up_begins_above_zero_and_ends_at_the_rate(capsys):
     steps = [json.loads(line) for line in Path("runs/moons-sgd-1/steps.jsonl").read_text().splitlines()]
     rates = {step["epoch"]: step["lr"] for step in steps}
     assert [rates[epoch] for epoch in (1, 2, 3)] == pytest.approx([0.1, 0.2, 0.3])
+
+
+def test_a_folder_of_runs_names_those_in_it(tmp_path):
+    for name in ("adam-1", "sgd-1", "notes"):
+        (tmp_path / name).mkdir()
+    for name in ("adam-1", "sgd-1"):
+        (tmp_path / name / "config.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match=r"it has no config\.json; the runs in it are adam-1, sgd-1$"):
+        RunDirectory.open(tmp_path)

@@ -19,6 +19,7 @@ from .logs import METRICS, STEPS
 FORMAT, VERSION = "minigrad run", 1
 CONFIG, WEIGHTS, CURVES, CHECKPOINTS = "config.json", "model.safetensors", "curves.png", "checkpoints"
 RECORD, REPORT = "record.jsonl", "report.html"  # written by study, which is no part of training
+_NAMED = 8  # runs in a folder that are named where one was wanted
 
 
 class RunDirectory:
@@ -76,7 +77,10 @@ class RunDirectory:
         if not Path(path).is_dir():
             raise FileNotFoundError(f"{path}: no such folder")
         if not Path(path, CONFIG).exists():
-            raise FileNotFoundError(f"{path}: is no run directory, it has no {CONFIG}")
+            inside = sorted(each.parent.name for each in Path(path).glob(f"*/{CONFIG}"))
+            more = ", ..." * (len(inside) > _NAMED)
+            found = f"; the runs in it are {', '.join(inside[:_NAMED])}{more}" if inside else ""
+            raise FileNotFoundError(f"{path}: is no run directory, it has no {CONFIG}{found}")
         return cls(path)
 
     def write_config(self, config: dict[str, Any]) -> None:

@@ -66,6 +66,7 @@ class Recorder(Callback):
     Attributes:
         recording: the `Recording` so far.
         interval: the interval now.
+        probe: the arguments that the model is given at each record; ``None`` as long as there are none.
 
     Raises:
         ValueError: for an interval or a bound that is not positive, an unknown layer, or an optimizer that holds no
@@ -92,7 +93,7 @@ class Recorder(Callback):
         self._base: Optimizer = getattr(optimizer, "base", optimizer)
         self.every = self.interval = every
         self._layers = None if layers is None else chosen_layers(layers, optimizer.store.layers)
-        self._probe = as_probe(probe)
+        self.probe = as_probe(probe)
         self._wants_probe = probe is not False
         self.path, self.max_records = None if path is None else Path(path), max_records
         self.recording = Recording()
@@ -127,7 +128,7 @@ class Recorder(Callback):
         ]
         if self._base is not self.optimizer:
             self._handles.append(self._base.register_step_post_hook(self._after_fast_step))
-        if self._probe is None and self._wants_probe:
+        if self.probe is None and self._wants_probe:
             self._catch_probe()
         self.cost.begin()
         return self
@@ -155,8 +156,8 @@ class Recorder(Callback):
         """Copy the first batch that the model sees in training mode."""
 
         def catch(module: Module, args: tuple[Any, ...]) -> None:
-            if self.model.training and self._probe is None:
-                self._probe = as_probe(tuple(even_rows(each, PROBE_ROWS) for each in args))
+            if self.model.training and self.probe is None:
+                self.probe = as_probe(tuple(even_rows(each, PROBE_ROWS) for each in args))
                 handle.remove()
 
         handle = self.model.register_forward_pre_hook(catch)
@@ -166,8 +167,8 @@ class Recorder(Callback):
 
     def begin(self, run: Run) -> None:
         """Begin to record; the probe is rows of the training data, evenly spread, where none was given."""
-        if self._probe is None and self._wants_probe:
-            self._probe = as_probe(even_rows(run.loader.dataset.features, PROBE_ROWS))
+        if self.probe is None and self._wants_probe:
+            self.probe = as_probe(even_rows(run.loader.dataset.features, PROBE_ROWS))
         self._in_run = True
         self.attach()
 
@@ -252,9 +253,9 @@ class Recorder(Callback):
         self._base.prepare()  # makes the state, which the first step finds
         started = time.perf_counter()
         self._seen = {}
-        if self._probe is not None and self._wants_probe:
+        if self.probe is not None and self._wants_probe:
             device = self._base.store.device
-            outputs = self._observe(tuple(part.to(device) for part in self._probe))
+            outputs = self._observe(tuple(part.to(device) for part in self.probe))
             self._seen = {name: measure(output) for name, output in outputs.items()}
             self._kinds = self._kinds or {name: output.kind for name, output in outputs.items()}
         self._before = snapshot(self._base)
@@ -354,7 +355,7 @@ class Recorder(Callback):
             **describe(layout.program.plan.state, known),
             "every": self.every,
             "quantiles": list(QUANTILES),
-            "probe_rows": 0 if self._probe is None else len(self._probe[0]),
+            "probe_rows": 0 if self.probe is None else len(self.probe[0]),
             "activations": {name: {"kind": kind} for name, kind in self._kinds.items()},
             "layers": {
                 layer: {"parameters": sizes[layer], "tensors": tensors[layer]}

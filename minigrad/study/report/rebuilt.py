@@ -64,11 +64,11 @@ def of_recorder(recorder: Recorder) -> Drawn:
     Raises:
         ValueError: if there is no probe.
     """
-    if not recorder._probe:
+    if not recorder.probe:
         raise ValueError("the recorder has no probe to run it on")
     with leaving_no_trace(recorder.model):
         recorder.model.eval()
-        probe = [part.to(recorder.optimizer.store.device) for part in recorder._probe]
+        probe = [part.to(recorder.optimizer.store.device) for part in recorder.probe]
         return Drawn(draw_graph(recorder.model, *probe), _caption(f"{number(len(probe[0]))} rows of the probe", "now"))
 
 
