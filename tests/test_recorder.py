@@ -539,7 +539,7 @@ def test_a_dataset_gives_evenly_spread_rows_as_the_probe():
     recorder = study.Recorder(model, optimizer, every=10)
     loader = data.DataLoader(data.Dataset(features, features), batch_size=100)
     training.fit(model, optimizer, loader, 1, loss=nn.functional.mse_loss, callbacks=[recorder])
-    (probe,) = recorder._probe
+    (probe,) = recorder.probe
     assert probe.shape == (128, 1)
     assert probe.data[0, 0] == 0
     assert probe.data[-1, 0] == 999

@@ -140,7 +140,7 @@ def test_the_first_batch_in_training_is_the_probe_where_none_is_given():
             (model(Tensor(x)) ** 2).mean().backward()
             optimizer.step()
     assert recorder.recording.header["probe_rows"] == 128
-    (probe,) = recorder._probe
+    (probe,) = recorder.probe
     np.testing.assert_array_equal(probe.data[[0, -1]], batches[0][[0, -1]])
     assert not model._forward_pre_hooks
 
