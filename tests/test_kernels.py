@@ -192,9 +192,34 @@ def test_two_dtypes_and_a_norm_over_both_give_the_same_bits_threaded(name, any_s
     assert found[2] == found[0]
 
 
+@pytest.mark.parametrize("name", ["LAMB", "LARS"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+def test_threads_that_share_whole_tensors_give_the_bits_of_the_serial_step(name, dtype, any_size_threaded, monkeypatch):
+    sizes = {f"{i}.weight": (3 + i % 2, BLOCK // 3) for i in range(7)}
+    shared = []
+    run_spans = program.Layout._run_spans
+    monkeypatch.setattr(program.Layout, "_run_spans", lambda *a: (shared.append(a[1:]), run_spans(*a))[1])
+    found = []
+    for number in (1, 2, 4):
+        threads.set_num_threads(number)
+        found.append(bits(trained(name, "default", sizes, dtype=dtype)))
+    assert found[1] == found[0]
+    assert found[2] == found[0]
+    assert len(shared) > 6
+
+
+def test_one_tensor_far_larger_than_the_others_is_shared_by_the_threads(any_size_threaded, monkeypatch):
+    monkeypatch.setattr(program.Layout, "_run_spans", lambda *a: pytest.fail("one thread would do nearly all"))
+    sizes = {"0.weight": (20, BLOCK), "1.weight": (2, BLOCK)}
+    threads.set_num_threads(1)
+    serial = bits(trained("LAMB", "default", sizes))
+    threads.set_num_threads(2)
+    assert bits(trained("LAMB", "default", sizes)) == serial
+
+
 def test_a_model_above_the_real_threshold_has_the_same_bits_threaded():
     before = threads.get_num_threads()
-    sizes = {"w": (threads.PARALLEL_FROM + 1001,)}
+    sizes = {"w": (threads.PARALLEL_FROM // 5 + 1001,)}  # SGD with momentum moves 5 values per parameter
     try:
         threads.set_num_threads(1)
         serial = digest(trained("SGD", "momentum", sizes, steps=2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -107,9 +108,14 @@ class Layout:
         program, plan, store = self.program, self.program.plan, self.program.store
         self._steps: list[tuple[Callable[..., int | None], tuple[Any, ...]]] = []
         self._passes: list[list[tuple[Callable[[int, int], None], int]]] = [[] for _ in plan.passes]
-        self._combines: list[Callable[[int], None]] = []
+        self._combines: list[Callable[..., None]] = []
+        # For threads that share spans: the spans, with the element that each begins with, and the passes over one.
+        self._spans: list[tuple[int, int, int]] = []
+        self._span_passes: list[Callable[..., None]] = []
+        self._scratch = threading.local()
         self._partials: list[tuple[list[Array], Array]] = []
-        self.elements = 0
+        self.elements = self._longest = 0
+        self._widest = max(p.moved for p in plan.passes)  # values that the largest pass moves per element
         for kernel, buffer, state in zip(program.kernels, store.buffers, states, strict=True):
             blocks = block_table(buffer, rows, plan.scopes)
             if len(blocks):
@@ -117,6 +123,8 @@ class Layout:
                 self._add(kernel, buffer, state, blocks, coarse)
         # A norm may cover several buffers; then each pass waits until the one before is done everywhere.
         self._one_call = len(self._steps) <= 1 or not plan.norms
+        # Up to so many threads can share the spans, none of which is more than half again as long as each one's part.
+        self._sharing = int(1.5 * self.elements / self._longest) if len(self._steps) == 1 < len(self._spans) else 0
 
     def _add(self, kernel: Kernel, buffer: Buffer, state: Mapping[str, Array], blocks: Array, coarse: Array) -> None:
         plan = self.program.plan
@@ -126,6 +134,9 @@ class Layout:
             values[flat("update")] = np.empty_like(buffer.data)
         values |= {"blocks": blocks, "coarse": coarse, "first": 0, "last": len(blocks), "origin": 0}
         values["spans"] = spans(blocks, plan)
+        for first, last in values["spans"].tolist():
+            self._spans.append((first, last, int(blocks[first, 0])))
+            self._longest = max(self._longest, int((blocks[first:last, 1] - blocks[first:last, 0]).sum()))
         partials = np.zeros((len(plan.norms), max(len(blocks), len(coarse))))
         values |= {"scalars": self.scalars, "norms": self.norms, "partials": partials}
         self._steps.append((kernel.step, tuple(values[name] for name in step_arguments(plan))))
@@ -135,6 +146,7 @@ class Layout:
             names = pass_arguments(plan, p)
             arguments = [table if name == "blocks" else values[name] for name in names]
             self._passes[number].append((_ranged(function, arguments, names.index("first")), len(table)))
+            self._span_passes.append(_spanned(function, names, arguments))
             for norm in p.norms:
                 tables[plan.norms.index(norm)] = table
         if kernel.combine is not None:
@@ -163,15 +175,18 @@ class Layout:
         Returns:
             A norm that was not finite, and stopped the step before it changed anything; usually ``None``.
         """
-        if self._one_call and (self.elements < PARALLEL_FROM or get_num_threads() == 1):
+        if self._one_call and (self.elements * self._widest < PARALLEL_FROM or get_num_threads() == 1):
             stopped: int | None = 0
             for function, arguments in self._steps:
                 stopped = function(*arguments)
             return self.program.plan.norms[stopped - 1] if stopped else None
         self.norms[:] = 0.0
+        if get_num_threads() <= self._sharing:
+            run_blocks(self._run_spans, len(self._spans), self.elements * self._widest)
+            return None
         for number, p in enumerate(self.program.plan.passes):
             for function, blocks in self._passes[number]:
-                run_blocks(function, blocks, self.elements)
+                run_blocks(function, blocks, self.elements * p.moved)
             for norm in p.norms:
                 index = self.program.plan.norms.index(norm)
                 for combine in self._combines:
@@ -179,6 +194,19 @@ class Layout:
                 if norm.nonfinite != "propagate" and not np.isfinite(self.norms[index]).all():
                     return norm
         return None
+
+    def _run_spans(self, first: int, last: int) -> None:
+        """Run every pass over some spans, span by span, as the kernel for one thread does."""
+        (combine,), plan = self._combines, self.program.plan
+        scratch = getattr(self._scratch, "update", None)
+        if scratch is None:
+            size = self._longest if "update" in plan.arrays else 0
+            scratch = self._scratch.update = np.empty(size, self.program.store.buffers[0].dtype)
+        for start, stop, origin in self._spans[first:last]:
+            for p, run in zip(plan.passes, self._span_passes, strict=True):
+                run(start, stop, origin, scratch)
+                for norm in p.norms:
+                    combine(plan.norms.index(norm), start, stop)
 
     def norm_values(self, norm: Norm) -> Array:
         """A norm over each of its ranges, as the last step found it."""
@@ -238,11 +266,26 @@ def _ranged(function: Callable[..., None], arguments: list[Any], place: int) -> 
     return lambda first, last: function(*before, first, last, *after)
 
 
+def _spanned(function: Callable[..., None], names: Sequence[str], arguments: Sequence[Any]) -> Callable[..., None]:
+    """Run a pass over some blocks, with a place for the running update that begins with the first of them."""
+
+    def run(first: int, last: int, origin: int, scratch: Array) -> None:
+        own = {"first": first, "last": last, "origin": origin, flat("update"): scratch}
+        function(*[own.get(name, value) for name, value in zip(names, arguments, strict=True)])
+
+    return run
+
+
 def _combiner(
     function: Callable[..., None], tables: Sequence[Array], norms: Array, partials: Array
-) -> Callable[[int], None]:
-    """Add up norm ``index``, whose blocks are those of ``tables[index]``."""
-    return lambda index: function(index, tables[index], 0, len(tables[index]), norms, partials)
+) -> Callable[..., None]:
+    """Add up norm ``index`` over some of its blocks, by default all, which are those of ``tables[index]``."""
+
+    def combine(index: int, first: int = 0, last: int | None = None) -> None:
+        table = tables[index]
+        function(index, table, first, len(table) if last is None else last, norms, partials)
+
+    return combine
 
 
 def block_table(
