@@ -51,8 +51,11 @@ def main(arguments: list[str] | None = None) -> int:
     folder = chosen.output or (suite.RESULTS / "-".join(variants) if variants else suite.RESULTS)
     try:
         if chosen.redraw:
-            for path in suite.redraw(folder):
+            written = suite.redraw(folder)
+            for path in written:
                 print(f"wrote {path}")
+            if not written:
+                raise ValueError(f"{folder} holds no results to draw")
             return 0
         names = [name for name in suite.GROUPS if name in chosen.only or not chosen.only]
         command = " ".join(["python -m benchmarks", *given])

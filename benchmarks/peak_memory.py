@@ -139,8 +139,8 @@ def measure(effort: Effort) -> list[Table]:
         for name in taking_part
     ]
     notes = (
-        "The high-water mark of a fresh process above what it had after its imports and the same work at a small "
-        "size. Parameters, gradients and Adam's two moments are 16 bytes per parameter."
+        "The high-water mark of a process above what it had after the same work, which compiled what is compiled and "
+        "gave back its memory. Parameters, gradients and Adam's two moments are 16 bytes per parameter."
     )
     return [
         Table("steps", f"Adam: backward and step, {size:,} parameters", steps, notes),
@@ -156,5 +156,5 @@ def _available() -> bool:
 
 
 def _peaks(work: str, size: int, times: int) -> list[Any]:
-    program = f"{_MARKS}{work}\nwork(8, 2)\nbefore = reset()\nwork({size}, 3)\n{_REPORT}"
+    program = f"{_MARKS}{work}\nwork({size}, 2)\nbefore = reset()\nwork({size}, 3)\n{_REPORT}"
     return columns([run(program) for _ in range(times)])["bytes"]

@@ -1,8 +1,8 @@
 """PyTorch and JAX with optax, set up as their manuals recommend for small work on a CPU.
 
 PyTorch: every implementation that an optimizer has (fused, foreach, the loop over tensors), each on one thread and on
-all. JAX: the whole step in one ``jax.jit`` whose parameters and state are donated. The fastest of them is the peer.
-What is not installed is left out.
+all. JAX: the whole step in one ``jax.jit`` whose parameters and state are donated, optax over tensors and flattened.
+The fastest of them is the peer. What is not installed is left out.
 """
 
 from __future__ import annotations
@@ -137,6 +137,15 @@ def jax_modules() -> tuple[Any, Any]:
     import optax
 
     return jax, optax
+
+
+def optax_steps(transform: Any, arrays: Arrays) -> dict[str, Contender]:
+    """A transformation whose result does not depend on where tensors begin: over tensors, and over all of them as one.
+
+    ``optax.flatten`` is what its manual has for many small tensors.
+    """
+    flattened = jax_modules()[1].flatten(transform)
+    return {"optax, by tensor": optax_step(transform, arrays), "optax, flattened": optax_step(flattened, arrays)}
 
 
 def optax_step(transform: Any, arrays: Arrays, *, lookahead: bool = False, units: int = 1) -> Contender:

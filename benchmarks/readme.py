@@ -15,6 +15,7 @@ from typing import Any
 
 from minigrad.training.files import write_atomically
 
+from .effort import QUICK
 from .report import Result, markdown, number, read, rows_of
 from .suite import RESULTS
 from .timing import Measure
@@ -34,14 +35,13 @@ def speed(folder: Path) -> str:
     Raises:
         ValueError: if results are missing; the text says how to make them.
     """
-    steps, training, bandwidth, startup = (
-        _read(folder, name) for name in ("step_by_size", "training_step", "bandwidth", "startup")
-    )
+    names = ("step_by_size", "training_step", "bandwidth", "startup", "graph_depth")
+    steps, training, bandwidth, startup, depth = (_read(folder, name) for name in names)
     rows = [_row(_step_title(row), row, "optax") for row in rows_of(steps, "adam") if row["parameters"] in SIZES]
     rows += [_row(_model_title(row), row, "JAX") for row in rows_of(training, "models") if row["model"] in MODELS]
     rows = [{"": row[""], **{column: row.get(column) for column in _COLUMNS}} for row in rows]
     parts = [_wrapped(_introduction(steps, training)), markdown(rows)]
-    return "\n\n".join([*parts, *map(_wrapped, _remarks(training, bandwidth, startup))])
+    return "\n\n".join([*parts, *map(_wrapped, _remarks(training, bandwidth, startup, depth))])
 
 
 _COLUMNS = ("minigrad", "PyTorch", "times faster", "JAX, optax", "times faster than those")
@@ -83,23 +83,28 @@ def _introduction(steps: Result, training: Result) -> str:
         f"From {' and '.join(commands)} ({steps['started']}) on {machine['cores for this process']} cores "
         f"({machine['processor']}), beside PyTorch {versions['torch']} in each of its implementations of the "
         f"optimizer, on one thread and on all, and JAX {versions['jax']} with optax {versions['optax']} in one jitted "
-        "call with donated buffers: of each the fastest setting, all by turns in one process. Whole calls, "
-        "Python included, medians in microseconds; a number below 1 is slower."
+        "call with donated buffers, over tensors and flattened: of each the fastest, all by turns in one process. "
+        "Whole calls, Python included, medians in microseconds; a number below 1 is slower."
     )
 
 
-def _remarks(training: Result, bandwidth: Result, startup: Result) -> tuple[str, str]:
+def _remarks(training: Result, bandwidth: Result, startup: Result, depth: Result) -> tuple[str, str]:
     small = next(row for row in rows_of(training, "models") if row["model"] == "64-32-10")
     adam = next(row for row in rows_of(bandwidth, "bandwidth") if row["what"] == "Adam")
+    yardstick = max(
+        (row for row in rows_of(bandwidth, "bandwidth") if row["what"].startswith(("copy", "triad"))),
+        key=lambda row: row["of the fastest yardstick"].median,
+    )["what"]
+    operations = max(row["operations"] for row in rows_of(depth, "time"))
     start = {row["start"]: row["in all (s)"].median for row in rows_of(startup, "startup")}
-    others = ", ".join(f"{name} {number(seconds)} s" for name, seconds in start.items() if "minigrad" not in name)
+    others = "; ".join(f"{name}: {number(seconds)} s" for name, seconds in start.items() if "minigrad" not in name)
     return (
         f"Of the training step of the MLP 64-32-10, {number(small['its NumPy calls alone (µs)'].median)} µs are the "
         f"NumPy calls that it cannot do without. A large step of Adam reaches "
-        f"{100 * adam['of the fastest yardstick'].median:.0f} % of the bandwidth of the fastest loop that only moves "
-        f"memory. From import to the end of the first step, a fresh process takes {number(start[WARM])} s when another "
-        f"one has compiled the kernels before" + f" ({others})" * bool(others) + ".",
-        "All figures, with quartiles, every optimizer, clipping, memory and graphs of 300,000 operations: "
+        f"{100 * adam['of the fastest yardstick'].median:.0f} % of the bandwidth of the fastest of a copy and triads "
+        f"({yardstick}). From import to the end of the first step, a fresh process takes {number(start[WARM])} s when "
+        f"another one has compiled the kernels before" + f" ({others})" * bool(others) + ".",
+        f"All figures, with quartiles, every optimizer, clipping, memory and graphs of {operations:,} operations: "
         "[`benchmarks/results/results.md`](benchmarks/results/results.md). `pip install '.[bench]'` installs the "
         "peers, `python -m benchmarks` measures, `--quick` in two minutes, and `python -m benchmarks.readme` writes "
         "this section.",
@@ -110,7 +115,10 @@ def _read(folder: Path, name: str) -> Result:
     path = folder / f"{name}.json"
     if not path.exists():
         raise ValueError(f"{path} is missing: run python -m benchmarks --only {name}")
-    return read(path)
+    result = read(path)
+    if result["effort"] == QUICK.name:
+        raise ValueError(f"{path} is of a quick run; the README's figures are of python -m benchmarks")
+    return result
 
 
 def replaced(text: str, new: str) -> str:

@@ -43,7 +43,7 @@ def _by_tensors(size: int, tensors: int, seconds: float) -> dict[str, Any]:
     if peers.has("torch"):
         contenders |= peers.torch_steps("Adam", arrays, {})
     if peers.has("jax"):
-        contenders["optax"] = peers.optax_step(peers.jax_modules()[1].adam(1e-3), arrays)
+        contenders |= peers.optax_steps(peers.jax_modules()[1].adam(1e-3), arrays)
     times = interleaved(contenders, seconds)
     return {
         "tensors": tensors,

@@ -54,6 +54,7 @@ def run(names: Sequence[str], effort: Effort, command: str, folder: Path, say: S
         OSError: if results cannot be written; they have been shown then.
     """
     failed = []
+    folder.mkdir(parents=True, exist_ok=True)  # before anything is measured that could not be kept
     conditions = {"machine": machine(), "versions": versions(), "threads": threads(), "skipped": peers.missing()}
     _say_conditions(conditions, say)
     for name in names:

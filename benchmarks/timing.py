@@ -84,7 +84,8 @@ def fastest(times: Mapping[str, Times]) -> str:
 def interleaved(contenders: Mapping[str, Contender], seconds: float) -> dict[str, Times]:
     """Time the calls of each contender in bursts by turns, about ``seconds`` of each.
 
-    Every contender is called twice before anything is timed, and once at the start of each of its bursts.
+    Every contender is called twice before anything is timed, and once at the start of each of its bursts. Each round
+    begins with another one, and every second round goes backwards, so that nobody always runs behind the same one.
     """
     calls = {}
     for name, contender in contenders.items():
@@ -98,7 +99,8 @@ def interleaved(contenders: Mapping[str, Contender], seconds: float) -> dict[str
     rounds = 0
     while left > 0 or rounds < FEWEST_BURSTS:
         start_of_round = time.perf_counter()
-        for name, contender in contenders.items():
+        for name in _order(list(contenders), rounds):
+            contender = contenders[name]
             time.sleep(PAUSE)
             contender.before()
             contender.call()
@@ -106,6 +108,12 @@ def interleaved(contenders: Mapping[str, Contender], seconds: float) -> dict[str
         left -= time.perf_counter() - start_of_round
         rounds += 1
     return {name: Times(each) for name, each in bursts.items()}
+
+
+def _order(names: list[str], number: int) -> list[str]:
+    first = number // 2 % len(names)
+    turned = names[first:] + names[:first]
+    return turned[::-1] if number % 2 else turned
 
 
 def _burst(call: Callable[[], Any], calls: int, units: int) -> list[float]:
