@@ -125,10 +125,11 @@ _SIGNS = {
     "compiler": ("NvvmSupportError", "NvrtcSupportError", "DynamicLibNotFound", "libnvvm", "libnvrtc", "nvJitLink"),
     "memory": ("OutOfMemory", "MemoryAllocation", "OUT_OF_MEMORY", "ALLOC_FAILED"),
     "driver": ("InsufficientDriver", "driver version is insufficient", "DRIVER_MISMATCH", "UNSUPPORTED_PTX",
-               "UnsupportedPtx", "CudaSupportError"),
+               "UnsupportedPtx", "INVALID_IMAGE", "InvalidKernelImage", "CudaSupportError"),
     "lost": ("IllegalAddress", "LaunchFailure", "Unavailable", "ECC", "HardwareStackError", "ILLEGAL_ADDRESS",
              "LAUNCH_FAILED", "DEVICE_UNAVAILABLE", "NoDevice", "NO_DEVICE", "ContextIsDestroyed",
-             "CONTEXT_IS_DESTROYED", "SystemNotReady", "EXTERNAL_DEVICE"),
+             "CONTEXT_IS_DESTROYED", "SystemNotReady", "EXTERNAL_DEVICE", "LaunchTimeout", "LAUNCH_TIMEOUT",
+             "MisalignedAddress", "MISALIGNED_ADDRESS", "cudaErrorUnknown", "CUDA_ERROR_UNKNOWN"),
 }  # fmt: skip
 _ADVICE = {
     "compiler": f"NVIDIA's compilers, which the update kernels need, are not all installed; {INSTALL}",

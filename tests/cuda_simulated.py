@@ -27,7 +27,7 @@ from minigrad.rules import exp, log, maximum, minimum, sign, sqrt
 assert os.environ.get("NUMBA_ENABLE_CUDASIM") == "1", "set NUMBA_ENABLE_CUDASIM=1 before Numba is imported"
 
 sys.setswitchinterval(1e-5)  # threads that wait for each other change places often
-cuda.THREADS, cuda.UNIT_THREADS = 4, 2
+cuda.THREADS, cuda.UNIT_THREADS, cuda.COMBINE_THREADS = 4, 2, 8
 cuda_layout.CHUNK, cuda_layout.MOST_BLOCKS = 24, 3
 
 
@@ -320,25 +320,41 @@ def test_a_step_of_many_tensors_is_one_launch():
     assert optimizer._layout._launches[0][0].blocks == min(-(-80 // cuda_layout.CHUNK), cuda_layout.MOST_BLOCKS)
 
 
-def test_scalars_are_copied_when_they_change(monkeypatch):
+def test_scalars_are_copied_when_they_change_and_what_was_sent_stays_as_it_is(monkeypatch):
     params = leaves({"w": np.ones(3)}, np.float32)
     optimizer = optim.SGD(list(params.items()), lr=0.1)
     set_gradients(params, {"w": np.ones(3)})
     optimizer.step()
-    array, copies = optimizer._layout._on_device["scalars"], []
-    original = type(array).copy_to_device
-    monkeypatch.setattr(type(array), "copy_to_device", lambda *a, **k: (copies.append(a), original(*a, **k)))
+    sent, send = [], cuda_layout._send
+    monkeypatch.setattr(cuda_layout, "_send", lambda host, *rest: (sent.append((host, host.copy())), send(host, *rest)))
     optimizer.step()
-    assert copies == []
-    optimizer.param_groups[0]["lr"] = 0.2
-    optimizer.step()
-    assert len(copies) == 1
-    np.testing.assert_allclose(params["w"].data, 0.6, rtol=1e-6)
+    assert sent == []
+    for lr in (0.2, 0.3, 0.4):
+        optimizer.param_groups[0]["lr"] = lr
+        optimizer.step()
+    assert len(sent) == 3
+    np.testing.assert_allclose(params["w"].data, -0.1, rtol=1e-5)
+    # A GPU may read them later: then they must hold the same, in memory that nobody else was given.
+    for host, values_then in sent:
+        np.testing.assert_array_equal(host, values_then)
+        assert any(host is kept for kept in optimizer._layout._sent)
 
 
-def raised(kind, text):
-    """An error as a library under the kernels raises it."""
-    return type(kind, (Exception,), {"__module__": "numba.cuda.cudadrv.driver"})(text)
+def test_tables_are_there_before_any_stream_reads_them(monkeypatch):
+    order, run = [], cuda_layout.CudaLayout._stream
+    monkeypatch.setattr(cuda_layout.cuda, "synchronize", lambda: order.append("synchronize"))
+    monkeypatch.setattr(cuda_layout.CudaLayout, "_stream", lambda self: (order.append("stream"), run(self))[1])
+    params = leaves({"w": np.ones(3)}, np.float32)
+    optimizer = optim.SGD(list(params.items()), lr=0.1)
+    set_gradients(params, {"w": np.ones(3)})
+    optimizer.step()
+    optimizer.step()
+    assert order == ["synchronize", "stream", "stream"]
+
+
+def raised(kind, text, module="numba.cuda.cudadrv.driver"):
+    """An error as a library under the kernels raises it; launches go through cuda.core."""
+    return type(kind, (Exception,), {"__module__": module})(text)
 
 
 @pytest.mark.parametrize(
@@ -346,6 +362,10 @@ def raised(kind, text):
     [
         (raised("CudaAPIError", "[700] CUDA_ERROR_ILLEGAL_ADDRESS"), "lost", "begin a new process"),
         (raised("CudaAPIError", "[2] CUDA_ERROR_OUT_OF_MEMORY"), "memory", "take smaller batches"),
+        (raised("CUDAError", "CUDA_ERROR_UNKNOWN: an unknown error", "cuda.core._utils.cuda_utils"), "lost", "begin"),
+        (raised("CUDAError", "CUDA_ERROR_LAUNCH_TIMEOUT: took too long", "cuda.core._utils.cuda_utils"), "lost", "begin"),
+        (raised("CUDARuntimeError", "cudaErrorMisalignedAddress: misaligned", "cupy_backends.x"), "lost", "begin"),
+        (raised("CUDAError", "CUDA_ERROR_INVALID_IMAGE: not valid", "cuda.core._utils.cuda_utils"), "driver", "driver is"),
         (raised("LinkerError", "[222] CUDA_ERROR_UNSUPPORTED_PTX_VERSION"), "driver", "driver is too old"),
         (raised("NvvmSupportError", "libNVVM cannot be found"), "compiler", "pip install 'minigrad"),
     ],

@@ -14,7 +14,7 @@ from optim_tools import Chain, leaves
 
 from minigrad import clipping, optim
 from minigrad.kernels import cuda as kernels
-from minigrad.kernels.cuda import COMBINE_ARGUMENTS, Kernel, argument_types, pass_arguments, threads_of
+from minigrad.kernels.cuda import COMBINE_ARGUMENTS, Kernel, argument_types, pass_arguments, threads_of, unroll_of
 from minigrad.kernels.plan import Plan
 from minigrad.optim import apply_update, rule
 from minigrad.rules import exp, log, sign
@@ -89,9 +89,10 @@ def element_loops(text, dtype):
     return [loop for loop in inner_loops(text) if any(f"ld.global.{kind}" in line for line in loop)]
 
 
-def check_pass(text, dtype, threads, arrays_read, norms, powers=False):
+def check_pass(text, dtype, threads, reads, norms, powers=False):
     """Raise AssertionError unless the pass is as fast as memory allows, as far as its code tells."""
     assert ".local" not in text, "local memory"
+    assert not re.search(r"\b(div|rem)\.[su]64", text), "a division of whole numbers, which is a hundred instructions"
     loops = element_loops(text, dtype)
     assert loops, "no loop over elements"
     for loop in loops:
@@ -104,7 +105,7 @@ def check_pass(text, dtype, threads, arrays_read, norms, powers=False):
     (tile,) = tiles
     # The compiler may have put several tiles in one round of the loop.
     order = "".join("r" if "ld.global" in line else "b" if "bar.sync" in line else "" for line in tile)
-    assert re.fullmatch(f"(r{{{kernels.UNROLL * arrays_read}}}b)+", order), f"reads that wait for other work: {order}"
+    assert re.fullmatch(f"(r{{{reads}}}b)+", order), f"reads that wait for other work: {order}"
     # Thread t of a block is at element t of what the block reads, so a warp reads one piece of memory: then the
     # places of one thread are whole numbers of blocks apart.
     stride = threads * np.dtype(dtype).itemsize
@@ -121,9 +122,10 @@ def check(plan, dtype, capability):
     for p, function in zip(plan.passes, kernel.passes, strict=True):
         text = ptx(function, pass_arguments(plan, p), dtype, capability)
         powers = any(norm.order not in (1.0, 2.0, np.inf) for norm in p.norms)
-        arrays_read = len(set(kernels._read(p)))
-        if arrays_read:  # a rule that sets a constant reads nothing
-            check_pass(text, dtype, threads_of(plan, p), arrays_read, bool(p.norms), powers)
+        reads = unroll_of(p) * len(set(kernels._read(p)))
+        if reads:  # a rule that sets a constant reads nothing
+            assert 8 <= reads <= 24, "too few bytes under way, or more than there are registers for"
+            check_pass(text, dtype, threads_of(plan, p), reads, bool(p.norms), powers)
     if kernel.combine is not None:
         assert ".local" not in ptx(kernel.combine, COMBINE_ARGUMENTS, dtype, capability)
 
@@ -181,13 +183,15 @@ def altered(monkeypatch, name, *replacements):
     [
         ([("(8, real)", "(8, np.float64)")], "float64 in a loop over float32 elements"),
         ([("            cuda.syncthreads()", "            pass")], "no loop over whole tiles"),
+        ([("    b = cuda.blockIdx.x\n    while b < blocks.shape[0]:",
+           "    for b in range(cuda.blockIdx.x, blocks.shape[0], cuda.gridDim.x):")], "a division of whole numbers"),
         ([("unsigned(start + thread)", "unsigned(start + 2 * thread)"), ("unsigned(256)", "unsigned(1)")],
          "neighbours are not read together"),
         ([("    update, exp_avg, exp_avg_sq, param = old\n", "    stack = cuda.local.array(64, np.float32)\n"
            "    for j in range(64):\n        stack[j] = old[0] * j\n    update, exp_avg, exp_avg_sq, param = old\n"
            "    update = stack[int(param) % 64]\n")], "local memory"),
     ],
-    ids=["float64", "reads in turn", "strided", "local memory"],
+    ids=["float64", "reads in turn", "divided", "strided", "local memory"],
 )  # fmt: skip
 def test_a_worse_kernel_is_found_out(monkeypatch, replacements, complaint):
     plan = altered(monkeypatch, "Adam default", *replacements)

@@ -8,16 +8,18 @@ number per norm. The passes that change anything look at the same numbers, so no
 from __future__ import annotations
 
 import warnings
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numba.cuda
 import numpy as np
+from numba.cuda.cudadrv import driver
 
 from ..gpu import device_errors
 from ..rules import Norm
 from .cpu import RANGES
-from .cuda import CHUNK, Kernel, pass_arguments, threads_of
+from .cuda import CHUNK, Kernel, combine_threads_of, pass_arguments, threads_of
 from .lower import flat
 from .program import Array, Layout, block_table
 
@@ -26,12 +28,27 @@ cuda: Any = numba.cuda  # without types
 # A launch may have more blocks of threads than can run at once; beyond this, each takes several chunks in turn.
 MOST_BLOCKS = 1 << 16
 
+# Longer than any queue of steps that wait for a GPU.
+STEPS_UNDER_WAY = 4096
+
+
+class _Resident(cuda.In):  # type: ignore[misc]  # Numba has no types
+    """An array on the GPU as the argument of a launch; Numba would find out anew what it is at every launch."""
+
+    _view: Any = None
+
+    def to_device(self, retr: list[Any], stream: Any = 0) -> Any:
+        if self._view is None:
+            self._view = super().to_device([], stream)
+        return self._view
+
 
 class Launch:
     """A kernel with its arguments, and how many blocks of how many threads run it."""
 
     def __init__(self, kernel: Any, count: int, threads: int, arguments: Sequence[Any]) -> None:
-        self.kernel, self.arguments = kernel, tuple(arguments)
+        self.kernel = kernel
+        self.arguments = tuple(_Resident(one) if hasattr(one, "copy_to_host") else one for one in arguments)
         self.blocks, self.threads = min(count, MOST_BLOCKS), threads
 
     def configure(self, stream: Any) -> Any:
@@ -54,7 +71,9 @@ class CudaLayout(Layout):
             coarse = [block_table(buffer, rows, plan.scopes, coarse=True, size=CHUNK) for buffer in store.buffers]
         # The chunks of all buffers have their places beside each other in the parts of norms.
         offsets = np.cumsum([0, *(max(map(len, pair)) for pair in zip(fine, coarse, strict=True))]).tolist()
-        self._sent = np.full_like(self.scalars, np.nan)
+        # The last is what stands on the GPU. Where the GPU reads the host's memory itself, it may do so after the host
+        # has gone on by some steps, so what was sent is never written to, and stays for as long.
+        self._sent = deque([np.full_like(self.scalars, np.nan)], STEPS_UNDER_WAY)
         self._tables = {False: fine, True: coarse}
         self._offsets = offsets
         self._stopping = any(norm.nonfinite != "propagate" for norm in plan.norms)
@@ -73,8 +92,9 @@ class CudaLayout(Layout):
                 self._add_buffer(number, kernel, state)
         for number, p in enumerate(plan.passes):
             if p.norms and offsets[-1]:
-                self._launches[number].append(self._combining(p.norms, p.coarse, threads_of(plan, p)))
+                self._launches[number].append(self._combining(p.norms, p.coarse, combine_threads_of(plan, p)))
         self.elements = sum(int((table[:, 1] - table[:, 0]).sum()) for table in fine)
+        cuda.synchronize()  # a step may run in a stream that waits for nothing that was copied here
 
     def _add_buffer(self, number: int, kernel: Kernel, state: Mapping[str, Array]) -> None:
         plan, buffer = self.program.plan, self.program.store.buffers[number]
@@ -126,10 +146,9 @@ class CudaLayout(Layout):
         self._known = None
         with device_errors("optimizer step"):
             stream = self._stream()
-            if not np.array_equal(self.scalars, self._sent):
-                # The copy takes its values before it returns, so the next step may change them.
-                self._on_device["scalars"].copy_to_device(self.scalars, stream=stream)
-                self._sent = self.scalars.copy()
+            if not np.array_equal(self.scalars, self._sent[-1]):
+                self._sent.append(self.scalars.copy())
+                _send(self._sent[-1], self._on_device["scalars"], stream)
             for launches in self._launches:
                 for launch in launches:
                     launch.configure(stream)(*launch.arguments)
@@ -139,7 +158,8 @@ class CudaLayout(Layout):
         flags = _fetched(self._on_device["stopped"], stream)
         if not flags.any():
             return None
-        self._on_device["stopped"].copy_to_device(np.zeros_like(flags), stream=stream)
+        _send(np.zeros_like(flags), self._on_device["stopped"], stream)
+        stream.synchronize()
         return self.program.plan.norms[int(np.flatnonzero(flags)[0])]
 
     def _stream(self) -> Any:
@@ -188,10 +208,19 @@ def _shared(array: Any) -> Any:
     return cuda.as_cuda_array(array) if hasattr(array, "__cuda_array_interface__") else array
 
 
+# The methods of Numba's arrays that copy spend 0.1 ms on looking at shapes, which here are the same at every step.
+
+
+def _send(host: Array, array: Any, stream: Any) -> None:
+    """Put a copy in the stream, from memory that must stay as it is until it was made."""
+    if host.size:
+        driver.host_to_device(array, host, host.nbytes, stream=stream)
+
+
 def _fetched(array: Any, stream: Any) -> Array:
     """A copy on the host, of what stands there when everything before in the stream is done."""
     host = np.empty(array.shape, array.dtype)
     if host.size:
-        array.copy_to_host(host, stream=stream)
+        driver.device_to_host(host, array, host.nbytes, stream=stream)
         stream.synchronize()
     return host
