@@ -9,9 +9,11 @@ of its own and no group of ``python -m benchmarks``, because most machines have 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import sys
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +30,15 @@ from .timing import Times, ratio
 
 SIZES = (2_400, 1_000_000, 10_000_000, 100_000_000)
 CLIPS = {"Adam, global norm": clipping.by_global_norm(1.0), "Adam, adaptive": clipping.adaptive()}
+WIDTH = 1024  # of the matrices, whose rows are what adaptive clipping measures
 ROUNDS = 30
 Calls = dict[str, Callable[[], Any]]
 
 
 def ours(name: str, size: int, options: Mapping[str, Any]) -> optim.Optimizer:
     """An optimizer over a few matrices on the GPU, with the gradients that `backward` has put in place."""
-    values = np.ones((1, size // TENSORS), np.float32)
+    rows = max(1, size // TENSORS // WIDTH)
+    values = np.ones((rows, size // TENSORS // rows), np.float32)
     made = [tensor(values, device="cuda", requires_grad=True) for _ in range(TENSORS)]
     optimizer: optim.Optimizer = getattr(optim, name)(made, **options)
     for parameter in made:
@@ -134,6 +138,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"Updates on {status.devices[0]}, float32\n\n{markdown(measured)}")
     if given.output:
         found = {"gpu": status.devices[0], "driver": status.driver, "machine": machine(), "versions": versions()}
+        found["versions"] |= {"cupy": devices.library().__version__, "numba-cuda": version("numba-cuda")}
+        found["date"] = datetime.date.today().isoformat()
         found["rows"] = [{column: plain(value) for column, value in each.items()} for each in measured]
         write_atomically(given.output, (json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode())
     return 0

@@ -7,6 +7,7 @@ whole tiles and a rest, as a large one has on a GPU.
 
 import json
 import os
+import re
 import sys
 import types
 
@@ -27,7 +28,7 @@ from minigrad.rules import exp, log, maximum, minimum, sign, sqrt
 assert os.environ.get("NUMBA_ENABLE_CUDASIM") == "1", "set NUMBA_ENABLE_CUDASIM=1 before Numba is imported"
 
 sys.setswitchinterval(1e-5)  # threads that wait for each other change places often
-cuda.THREADS, cuda.UNIT_THREADS, cuda.COMBINE_THREADS = 4, 2, 8
+cuda.THREADS, cuda.UNIT_THREADS, cuda.COMBINE_THREADS = 4, 2, 4
 cuda_layout.CHUNK, cuda_layout.MOST_BLOCKS = 24, 3
 
 
@@ -299,6 +300,7 @@ def test_the_benchmark_measures_what_it_says(pretended, monkeypatch, tmp_path):
         monkeypatch.setattr(cupy_standin, name, value, raising=False)
     monkeypatch.setattr(cuda_step.gpu, "cuda_status", lambda: gpu.CudaStatus(("pretended",), "13.0", "13.0"))
     monkeypatch.setattr(cuda_step.gpu, "update_problem", lambda: "")
+    monkeypatch.setattr(cuda_step, "version", {"numba-cuda": "0.0"}.get)
     monkeypatch.setattr(cuda_step, "SIZES", (60, 120))
     monkeypatch.setattr(cuda_step, "ALGORITHMS", {name: cuda_step.ALGORITHMS[name] for name in ("SGD", "LAMB")})
     assert cuda_step.main(["--quick", "--output", str(tmp_path / "found.json")]) == 0
@@ -306,6 +308,8 @@ def test_the_benchmark_measures_what_it_says(pretended, monkeypatch, tmp_path):
     launches = {row["update"]: row["launches"] for row in found["rows"]}
     assert launches == {"Adam": 1, "SGD": 1, "LAMB": 3, "Adam, global norm": 3, "Adam, adaptive": 3}
     assert all(row["of the copy"]["median"] > 0 and row["GB/s"] > 0 for row in found["rows"])
+    assert found["versions"] | {"cupy": cupy_standin.__version__, "numba-cuda": "0.0"} == found["versions"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", found["date"])
 
 
 # Launches

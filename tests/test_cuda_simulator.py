@@ -5,9 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from optim_registry import entry_named
+from test_cuda_device import assert_close, run
 
 from minigrad import gpu, optim, tensor
+from minigrad.kernels import cpu
 
 TESTS = Path(__file__).parent
 
@@ -27,6 +31,24 @@ def test_updates_norms_and_launches_in_the_simulator():
     )
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
     assert " passed" in run.stdout or "100%" in run.stdout
+
+
+@pytest.mark.parametrize(("name", "variant"), [("RMSprop", "centered"), ("SGD", "nesterov")])
+def test_what_is_tolerated_of_a_gpu_covers_fused_multiplications_and_additions(monkeypatch, name, variant):
+    """A GPU's compiler fuses them; here the CPU's does, which otherwise may not. These two differ most by it."""
+    entry = entry_named(name)
+
+    def states():
+        make = lambda params: entry.make(params, **entry.variants[variant].options)
+        return run("cpu", make, np.float32, missing={("a.bias", 1), ("b.weight", 2)})[0]
+
+    expected, load_source = states(), cpu.load_source
+    fusing = f'{cpu._OPTIONS}, fastmath={{"contract"}}'
+    monkeypatch.setattr(cpu, "load_source", lambda source: load_source(source.replace(cpu._OPTIONS, fusing)))
+    found = states()
+    if all((found[key] == expected[key]).all() for key in expected):
+        pytest.skip("this processor does not fuse multiplications and additions")
+    assert_close(found, expected, np.float32)
 
 
 def test_without_a_gpu_the_benchmark_says_so(monkeypatch, capsys):
