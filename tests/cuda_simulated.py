@@ -356,6 +356,20 @@ def test_tables_are_there_before_any_stream_reads_them(monkeypatch):
     assert order == ["synchronize", "stream", "stream"]
 
 
+def test_what_an_argument_of_a_launch_is_is_found_out_once(monkeypatch):
+    looks, kind = [], cuda_layout.cuda.In
+    look = kind.to_device
+    monkeypatch.setattr(kind, "to_device", lambda self, *rest: (looks.append(self), look(self, *rest))[1])
+    params = leaves({"w": np.ones(3)}, np.float32)
+    optimizer = optim.Adam(list(params.items()), clip=clipping.by_global_norm(1.0))
+    for _ in range(2):
+        set_gradients(params, {"w": np.ones(3)})
+        optimizer.step()
+    launches = [launch for of_pass in optimizer._layout._launches for launch in of_pass]
+    resident = [one for launch in launches for one in launch.arguments if isinstance(one, kind)]
+    assert looks == resident != []
+
+
 def raised(kind, text, module="numba.cuda.cudadrv.driver"):
     """An error as a library under the kernels raises it; launches go through cuda.core."""
     return type(kind, (Exception,), {"__module__": module})(text)
@@ -366,10 +380,10 @@ def raised(kind, text, module="numba.cuda.cudadrv.driver"):
     [
         (raised("CudaAPIError", "[700] CUDA_ERROR_ILLEGAL_ADDRESS"), "lost", "begin a new process"),
         (raised("CudaAPIError", "[2] CUDA_ERROR_OUT_OF_MEMORY"), "memory", "take smaller batches"),
-        (raised("CUDAError", "CUDA_ERROR_UNKNOWN: an unknown error", "cuda.core._utils.cuda_utils"), "lost", "begin"),
-        (raised("CUDAError", "CUDA_ERROR_LAUNCH_TIMEOUT: took too long", "cuda.core._utils.cuda_utils"), "lost", "begin"),
+        (raised("CUDAError", "CUDA_ERROR_UNKNOWN: an unknown error", "cuda.core"), "lost", "begin"),
+        (raised("CUDAError", "CUDA_ERROR_LAUNCH_TIMEOUT: took too long", "cuda.core"), "lost", "begin"),
         (raised("CUDARuntimeError", "cudaErrorMisalignedAddress: misaligned", "cupy_backends.x"), "lost", "begin"),
-        (raised("CUDAError", "CUDA_ERROR_INVALID_IMAGE: not valid", "cuda.core._utils.cuda_utils"), "driver", "driver is"),
+        (raised("CUDAError", "CUDA_ERROR_INVALID_IMAGE: not valid", "cuda.core"), "driver", "driver is"),
         (raised("LinkerError", "[222] CUDA_ERROR_UNSUPPORTED_PTX_VERSION"), "driver", "driver is too old"),
         (raised("NvvmSupportError", "libNVVM cannot be found"), "compiler", "pip install 'minigrad"),
     ],

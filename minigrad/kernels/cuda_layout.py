@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numba.cuda
+import numba.cuda.cudadrv.driver
 import numpy as np
-from numba.cuda.cudadrv import driver
 
 from ..gpu import device_errors
 from ..rules import Norm
@@ -24,6 +24,7 @@ from .lower import flat
 from .program import Array, Layout, block_table
 
 cuda: Any = numba.cuda  # without types
+driver: Any = numba.cuda.cudadrv.driver
 
 # A launch may have more blocks of threads than can run at once; beyond this, each takes several chunks in turn.
 MOST_BLOCKS = 1 << 16
