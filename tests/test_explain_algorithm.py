@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from optim_tools import leaves
 
-from minigrad import clipping, nn, optim, study
+from minigrad import cli, clipping, nn, optim, study
 from minigrad.optim import norm, rule, sqrt
 from minigrad.optim.adam import scale_by_adam
 from minigrad.study.updates.formula import formula
@@ -93,10 +93,25 @@ def test_anything_else_is_refused():
         study.explain(Own)
 
 
-def test_an_optimizer_may_be_named():
-    assert str(study.explain("RAdam")) == str(study.explain(optim.RAdam))
-    with pytest.raises(ValueError, match="explain: unknown optimizer 'adam'; did you mean 'Adam'"):
-        study.explain("adam")
+@pytest.mark.parametrize("name", cli.OPTIMIZERS)
+def test_an_optimizer_may_be_named_as_on_the_command_line(name):
+    for spelt in (name, name.lower()):
+        assert str(study.explain(spelt)) == str(study.explain(getattr(optim, name)))
+
+
+@pytest.mark.parametrize(
+    "element", [scale_by_adam, optim.apply_update, clipping.by_value(1.0).rule], ids=lambda r: r.name
+)
+def test_a_rule_may_be_named(element):
+    assert str(study.explain(element.name, dtype=np.float64)) == str(study.explain(element, dtype=np.float64))
+
+
+def test_an_unknown_name_suggests_the_nearest():
+    for kind, wrong, near in (("optimizer", "radm", "RAdam"), ("rule", "clip_by_nrm", "clip_by_norm")):
+        with pytest.raises(ValueError, match=rf"explain: unknown {kind} '{wrong}'; did you mean '{near}'"):
+            study.explain(wrong)
+    with pytest.raises(ValueError, match="unknown optimizer 'xyz'; known are SGD, "):
+        study.explain("xyz")
 
 
 def test_what_is_no_update_is_named_by_its_type_alone():

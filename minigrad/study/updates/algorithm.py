@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import html
 import inspect
+import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,14 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ... import optim
-from ...clipping import Clip
+from ...clipping import Clip, clip
 from ...kernels.plan import Element, Plan
 from ...optim import Lookahead, Optimizer, apply_update
 from ...optim.chain import PlanText
 from ...rules import Norm, Rule, norm
 from ...rules.language import VALUES
-from ...suggest import unknown
 from ...tensor import Tensor
+from ...training.calls import spelt
+from ...training.catalogue import OPTIMIZERS
 from .formula import formula, legend, norm_line
 
 
@@ -80,13 +82,14 @@ def explain(what: Any, *, dtype: npt.DTypeLike = np.float32) -> Algorithm:
     'θ ← θ - η u'
 
     Args:
-        what: a rule, a clip, a chain or list of rules and norms, an optimizer, or the class of one or its name, then
-            with its defaults. What one optimizer did to one weight, ``optimizer.explain`` says.
+        what: a rule, a clip, a chain or list of rules and norms, an optimizer, or the class of one, then with its
+            defaults; or the name of an optimizer or rule of minigrad's, in small letters too. What one optimizer did
+            to one weight, ``optimizer.explain`` says.
         dtype: of the parameters, for all but an optimizer, which has its own.
 
     Raises:
         TypeError: for anything else.
-        ValueError: for a name that no optimizer has.
+        ValueError: for a name that neither an optimizer nor a rule has; it suggests the nearest.
     """
     if isinstance(what, str):
         what = _named(what)
@@ -105,14 +108,16 @@ def explain(what: Any, *, dtype: npt.DTypeLike = np.float32) -> Algorithm:
     raise TypeError(f"explain: {needed}, not {type(what).__name__}{hint}")
 
 
-def _named(name: str) -> type[Optimizer]:
-    """The class of an optimizer of minigrad's."""
-    found = {each: getattr(optim, each) for each in optim.__all__}
-    classes = {each: c for each, c in found.items() if isinstance(c, type) and issubclass(c, Optimizer)}
-    del classes["Optimizer"]
-    if name not in classes:
-        raise ValueError(f"explain: {unknown('optimizer', name, classes)}")
-    return classes[name]
+def _named(name: str) -> type[Optimizer] | Rule:
+    """An optimizer, named as ``minigrad train --optimizer`` names it, or a rule that these or the clips are made of."""
+    optimizers = {each: getattr(optim, each) for each in OPTIMIZERS}
+    modules = [sys.modules[kind.__module__] for kind in optimizers.values()] + [clip]
+    rules = {each.name: each for module in modules for each in vars(module).values() if isinstance(each, Rule)}
+    kind, known = ("rule", rules) if "_" in name else ("optimizer", optimizers)  # rules are verbs with their objects
+    try:
+        return known[spelt(kind, name, known)]
+    except ValueError as error:
+        raise ValueError(f"explain: {error}") from None
 
 
 def _of_rule(rule: Rule, dtype: np.dtype[Any]) -> Algorithm:
