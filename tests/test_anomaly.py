@@ -280,6 +280,13 @@ def test_the_remedy_for_exp_names_the_limit_of_the_dtype(dtype, limit):
     assert limit in str(caught(lambda: mg.tensor([800.0], dtype).exp()))
 
 
+@pytest.mark.parametrize("x", [0.0, math.nan])
+def test_remedies_are_read_in_80_columns(x):
+    lines = str(caught(lambda: leaf(x).log())).splitlines()
+    assert len(lines) > 6
+    assert max(map(len, lines)) <= 80
+
+
 def test_looking_at_large_numbers_warns_of_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")

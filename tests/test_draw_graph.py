@@ -339,6 +339,19 @@ def test_the_text_has_a_row_for_each_box_with_the_numbers_of_its_inputs():
         assert all(int(n) < number for n in listed[1].split(", ")) if listed else not box.inputs
 
 
+@pytest.mark.parametrize("columns", [80, 100, 400])
+def test_what_is_printed_fits_the_terminal_and_has_the_same_boxes(monkeypatch, loss, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    drawing = study.draw_graph(loss, open=True)
+    lines = str(drawing).splitlines()
+    assert max(map(len, lines)) <= min(columns, 118) < max(map(len, drawing.text.splitlines()))
+    assert [line.split()[2] for line in lines if re.match(r" *\d+  ", line)] == [box.title for box in drawing.boxes]
+    for box in drawing.boxes:
+        for name, seen in (("value", box.value), ("grad", box.gradient)):
+            assert seen is None or f"{name} {seen.values}" in str(drawing)
+    assert str(drawing).count("in Linear") == 3
+
+
 # --- files and wrong arguments -------------------------------------------------------------------------------------
 
 
@@ -346,7 +359,7 @@ def test_the_picture_and_the_text_are_written_and_shown_by_notebooks(tmp_path, l
     drawing = study.draw_graph(loss, path=tmp_path / "graph.svg")
     assert (tmp_path / "graph.svg").read_text("utf-8") == drawing.svg == drawing._repr_svg_()
     drawing.save(tmp_path / "graph.txt")
-    assert (tmp_path / "graph.txt").read_text("utf-8") == f"{drawing}\n"
+    assert (tmp_path / "graph.txt").read_text("utf-8") == f"{drawing.text}\n"
 
 
 def test_drawing_changes_nothing(mlp, loss):

@@ -519,6 +519,15 @@ def test_the_text_has_every_term_with_the_rules_own_line_and_fits_a_page():
         assert file.read().splitlines()[line - 1].strip() == e["exp_avg"].source
 
 
+def test_the_text_is_as_narrow_as_the_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    optimizer, params = two(optim.RAdam, weight_decay=0.1, clip=clipping.by_global_norm(0.5))
+    optimizer.watch()
+    stepped(optimizer, params)
+    lines = str(optimizer.explain("a.weight", (1, 2))).splitlines()
+    assert 60 < max(map(len, lines)) <= 80
+
+
 def test_names_are_escaped_in_html_and_missing_terms_are_named():
     params = leaves({"<script>w": [1.0]})
     optimizer = optim.SGD(list(params.items()), lr=0.1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -22,6 +23,10 @@ _REMEDIES = {
     ),
     ("forward", "exp"): (
         "exp overflows in {dtype} above {limit:.1f}: subtract the largest input first, as softmax() and logsumexp() do"
+    ),
+    ("forward", "power"): (
+        "a negative number to a power that is no whole number is NaN, and 0 to a negative power infinite: keep the "
+        "base positive"
     ),
     ("forward", "sqrt"): (
         "the root of a negative number is NaN: rounding can make a difference of squares negative, so clip it at 0"
@@ -123,14 +128,21 @@ class Anomaly:
             values = ", ".join(f"{name} = {number(value)}" for name, value in self.at_index.items())
             lines.append(f"{place}, {'where ' * bool(self.index)}{values}" if values else place)
         if self.origin is not None:
-            lines.append(f"  the infinity is older: {self.origin.told}")
+            lines += _wrapped(f"the infinity is older: {self.origin.told}")
         if not self.nonfinite and (self.phase, self.op) in _REMEDIES:
             dtype = self.output.dtype
             limit = math.log(np.finfo(dtype).max)
-            lines.append(f"  {_REMEDIES[self.phase, self.op].format(dtype=dtype, limit=limit)}")
+            lines += _wrapped(_REMEDIES[self.phase, self.op].format(dtype=dtype, limit=limit))
         if self.nonfinite and self.origin is None:
-            lines.append(f"  {_OLDER}")
+            lines += _wrapped(_OLDER)
         return "\n".join(lines)
+
+
+def _wrapped(text: str) -> list[str]:
+    """Lines of at most 80 columns, where tracebacks are read; names of files stay whole."""
+    return textwrap.wrap(
+        text, 80, initial_indent="  ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 class AnomalyError(FloatingPointError):

@@ -14,9 +14,11 @@ from ...nn import Module
 from ...nn.trace_free import leaving_no_trace
 from ...tensor import Tensor
 from ...training.files import write_atomically
-from ..ranges import Range, number
+from ..ranges import Range
+from ..width import width
 from .boxes import Box, Picture, picture
 from .layout import Layout, layered
+from .table import figures, footer, table
 from .trace import trace
 
 LIMIT = 60
@@ -36,28 +38,25 @@ _FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', mono
 
 
 @dataclass(frozen=True)
-class Drawing:
+class Drawing(Picture):
     """A graph as a picture: shown by notebooks, printed as text.
 
     Attributes:
-        svg: the picture, a file of its own.
-        text: the same as a table, a line for each box.
         boxes: what is drawn, inputs before what they lead to.
         left_out: how many operations were left out.
         remarks: what is not shown, and what to do about it.
+        svg: the picture, a file of its own.
+        text: the same as a table, a line for each box; ``str`` makes it as narrow as the terminal.
     """
 
     svg: str
     text: str
-    boxes: tuple[Box, ...]
-    left_out: int
-    remarks: tuple[str, ...]
 
     def _repr_svg_(self) -> str:
         return self.svg
 
     def __str__(self) -> str:
-        return self.text
+        return table(self, width())
 
     def __repr__(self) -> str:
         return f"<drawing of {len(self.boxes)} boxes; print it, or .save('graph.svg')>"
@@ -121,56 +120,10 @@ def draw_graph(
     if not isinstance(what, Tensor):
         raise TypeError(f"draw_graph: needs a tensor, or a model and its inputs, not {type(what).__name__}")
     drawn = picture(what, {open} if isinstance(open, str) else open, depth, limit)
-    drawing = Drawing(_svg(drawn), _text(drawn), drawn.boxes, drawn.left_out, drawn.remarks)
+    drawing = Drawing(drawn.boxes, drawn.left_out, drawn.remarks, _svg(drawn), table(drawn))
     if path is not None:
         drawing.save(path)
     return drawing
-
-
-# --- text ------------------------------------------------------------------------------------------------------------
-
-
-def _text(drawn: Picture) -> str:
-    numbers = {id(box): i for i, box in enumerate(drawn.boxes, 1)}
-    rows = []
-    for box in drawn.boxes:
-        inputs = "← " * bool(box.inputs) + ", ".join(str(numbers[id(source)]) for source in box.inputs)
-        title = f"{box.title} ({box.note})" if box.note else box.title
-        cells = _cells(box.shape, box.value, box.gradient)
-        rows.append((str(numbers[id(box)]), box.kind, title, inputs, *cells))
-        rows += [("", "", f"  {name}", "", *_cells(value.kind, value, gradient)) for name, value, gradient in box.parts]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.rjust(w) if i == 0 else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    return "\n".join([*(line.rstrip() for line in lines), *_footer(drawn)])
-
-
-def _cells(shape: str, value: Range | None, gradient: Range | None) -> tuple[str, str, str]:
-    return (
-        shape,
-        "" if value is None else f"value {_figures(value)}",
-        "" if gradient is None else f"grad {_figures(gradient)}",
-    )
-
-
-def _figures(values: Range) -> str:
-    """The number, or range, mean and standard deviation."""
-    spread = f"(mean {number(values.mean)}, std {number(values.std)})" if values.low < values.high else ""
-    return ", ".join(filter(None, (f"{values.values} {spread}".strip(), values.nonfinite)))
-
-
-def _footer(drawn: Picture) -> list[str]:
-    shown, rest = sum(box.operations for box in drawn.boxes if box.kind != "left out"), drawn.left_out
-    if rest:
-        return [
-            f"{shown:,} of {shown + rest:,} operations; {rest:,} left out (a higher limit= shows more)",
-            *drawn.remarks,
-        ]
-    return [f"{shown:,} operation{'s' * (shown != 1)}", *drawn.remarks]
 
 
 # --- SVG -------------------------------------------------------------------------------------------------------------
@@ -209,17 +162,17 @@ def _svg(drawn: Picture) -> str:
     edges = [(numbers[id(source)], i) for i, box in enumerate(boxes) for source in box.inputs]
     sizes = [_size(box) for box in boxes]
     layout = layered(sizes, edges)
-    footer = _footer(drawn)
+    below = footer(drawn)
     kinds = [kind for kind in _COLOURS if any(box.kind == kind for box in boxes)]
     legend = sum(len(kind) * _WIDE + 40 for kind in kinds)
-    width = max(layout.width, legend, *(len(line) * _WIDE for line in footer)) + 2 * _MARGIN
-    height = layout.height + 2 * _MARGIN + 34 + len(footer) * _LINE
+    width = max(layout.width, legend, *(len(line) * _WIDE for line in below)) + 2 * _MARGIN
+    height = layout.height + 2 * _MARGIN + 34 + len(below) * _LINE
     left = (width - layout.width) / 2
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
         f'font-family="{_FONT}" font-size="{_SMALL:g}" fill="#1a1a1a">',
-        f"<title>{escape(f'computational graph: {footer[0]}')}</title>",
+        f"<title>{escape(f'computational graph: {below[0]}')}</title>",
         f'<rect width="{width:.0f}" height="{height:.0f}" rx="8" fill="#ffffff"/>',
         '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0.8 L8 4 L0 7.2 Z" fill="#555555"/></marker></defs>',
@@ -231,7 +184,7 @@ def _svg(drawn: Picture) -> str:
     parts.append("</g>")
     y = layout.height + 2 * _MARGIN + 8
     parts += _legend(kinds, y)
-    for i, line in enumerate(footer):
+    for i, line in enumerate(below):
         parts.append(f'<text x="{_MARGIN:g}" y="{y + 30 + i * _LINE:.1f}" fill="#444444">{escape(line)}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
@@ -271,7 +224,7 @@ def _shape(kind: str, x: float, y: float, width: float, height: float) -> str:
 def _box(box: Box, corner: tuple[float, float], size: tuple[float, float], last: bool) -> Iterator[str]:
     (x, y), (width, height) = corner, size
     yield f'<g class="{box.kind}">'
-    details = [box.title, box.note, box.source, *(f"{n} {_figures(v)}" for n, v in _ranges(box) if v is not None)]
+    details = [box.title, box.note, box.source, *(figures(n, v) for n, v in _ranges(box))]
     yield f"<title>{escape(chr(10).join(filter(None, details)))}</title>"
     if last:  # the tensor that was drawn
         yield (

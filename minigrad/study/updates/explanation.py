@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from ...suggest import unknown
+from ..width import width
 
-_WIDTH = 118  # columns of the printed text
+_ROOM = 50  # columns of text beside the numbers; with fewer it would be wrapped too often to be read
 
 # What a change is made of.
 PARTS = {
@@ -184,18 +185,14 @@ class Explanation:
 
     def __str__(self) -> str:
         sections = list(self.rows())
-        rows = [row for _, section in sections for row in section]
-        first, second = (max((len(row[column]) for row in rows), default=0) for column in (0, 1))
-        room = max(_WIDTH - first - second - 6, 40)
+        first, second = (max((len(row[i]) for _, rows in sections for row in rows), default=0) for i in (0, 1))
         lines = [self.title, *(f"  {note}" for note in self.notes)]
-        for heading, section in sections:
+        for heading, rows in sections:
             lines += ["", heading] if heading else [""]
-            for name, value, source, note in section:
-                texts = _wrapped(source, room) + _wrapped(f"# {note}" if source and note else note, room)
-                for text in texts or [""]:
-                    lines.append(f"  {name:<{first}}  {value:<{second}}  {text}".rstrip())
-                    name = value = ""
-        return "\n".join(lines)
+            for name, value, source, note in rows:
+                texts = [text for text in (source, f"# {note}" if source and note else note) if text]
+                lines += _row(f"  {name:<{first}}  {value:<{second}}  ", texts)
+        return "\n".join(line.rstrip() for line in lines)
 
     __repr__ = __str__
 
@@ -218,6 +215,16 @@ class Explanation:
         found = asdict(self)
         shown = {"before": self.before, "after": self.after, "change": self.change, "exact": self.exact}
         return {key: _json(value) for key, value in {**found, **shown}.items()}
+
+
+def _row(numbers: str, texts: list[str]) -> list[str]:
+    """Texts beside the numbers; where the terminal leaves little room there, what does not fit is below."""
+    columns = width()
+    room = columns - len(numbers)
+    if room < _ROOM and any(len(text) > room for text in texts):
+        return [numbers, *(f"      {line}" for text in texts for line in _wrapped(text, columns - 6))]
+    first, *others = [line for text in texts for line in _wrapped(text, room)] or [""]
+    return [numbers + first, *(" " * len(numbers) + line for line in others)]
 
 
 def _wrapped(text: str, room: int) -> list[str]:
