@@ -147,6 +147,58 @@ def test_a_layer_over_a_sequence_has_one_input_whatever_it_takes_from_it(layer):
     assert sum(inputs[0] in box.inputs for box in opened.boxes) == 5
 
 
+@pytest.mark.parametrize("layer", [nn.RNN, nn.GRU, nn.LSTM])
+@pytest.mark.parametrize("make", [mg.tensor, np.float32], ids=["tensors", "arrays"])
+def test_opened_the_state_that_a_layer_begins_with_is_called_what_its_forward_calls_it(layer, make):
+    drawing = study.draw_graph(layer(3, 4), make(np.ones((5, 2, 3), "f")), open=True, limit=200)
+    inputs = [(box.title, box.shape) for box in drawing.boxes if box.kind == "input"]
+    assert inputs == [("x", "float32 (5, 2, 3)"), ("h", "float32 (2, 4)")]
+
+
+def test_without_a_trace_the_steps_of_a_sequence_are_one_input():
+    drawing = study.draw_graph(nn.GRU(3, 4)(mg.ones((5, 2, 3)))[0], limit=200)
+    assert [box.shape for box in drawing.boxes if box.kind == "input"] == ["float32 (5, 2, 3)", "float32 (2, 4)"]
+    batches = mg.ones((6, 3))
+    drawing = study.draw_graph(nn.Linear(3, 1)(batches[:2]).sum())  # a part that stands alone is drawn as it is
+    assert [box.shape for box in drawing.boxes if box.kind == "input"] == ["float32 (2, 3)"]
+
+
+def test_tensors_outside_of_layers_are_called_what_the_user_calls_them():
+    slope, offset, wanted = mg.ones(3, requires_grad=True), mg.ones(3), np.zeros(3, np.float32)
+    with study.trace():
+        loss = F.mse_loss(slope * offset, wanted) + mg.where([True, False, True], slope, 0.0).sum()
+    assert titles(study.draw_graph(loss), "input") == ["slope", "offset", "wanted", "condition"]
+
+
+class Heads(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.one, self.two = nn.Linear(3, 4), nn.Linear(4, 2), nn.Linear(4, 1)
+
+    def forward(self, x):
+        z = self.body(x).tanh()
+        return {"one": self.one(z), "more": [self.two(z), x > 0, None]}
+
+
+def test_every_output_of_a_model_is_drawn_and_outlined():
+    drawing = study.draw_graph(Heads(), mg.ones((2, 3)))
+    assert [box.title for box in drawing.boxes if box.drawn] == ["Linear 'one'", "Linear 'two'"]
+    assert drawing.svg.count('stroke-width="1.5"') == 2
+    assert drawing.remarks == ("1 more output not computed from what requires a gradient",)
+    assert not overlapping(outlines(drawing))
+
+
+def test_a_layer_with_several_outputs_shows_the_first_and_says_so():
+    lstm, x = nn.LSTM(3, 4), mg.ones((5, 2, 3))
+    with study.trace():
+        output, (h, c) = lstm(x)
+        every, first = output.sum() + h.sum() + c.sum(), output.sum()
+    for drawn, note in ((every, "the first of 3 outputs"), (first, "")):
+        (box,) = (box for box in study.draw_graph(drawn).boxes if box.kind == "layer")
+        assert (box.shape, box.note, box.drawn) == ("float32 (5, 2, 4)", note, False)
+        assert box.value.high == output.data.max()
+
+
 def test_a_pair_of_states_is_two_inputs():
     states = (mg.zeros(1, 2, 4), mg.ones(1, 2, 4))
     drawing = study.draw_graph(nn.LSTM(3, 4), mg.ones(5, 2, 3), states)

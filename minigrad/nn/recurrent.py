@@ -225,7 +225,8 @@ class RNN(_Recurrent):
     def step(self, x: Any, state: State, weights: Weights) -> State:
         """hₜ from xₜ and hₜ₋₁."""
         w_ih, w_hh, b_ih, b_hh = weights
-        total = linear(x, w_ih, b_ih) + linear(state[0], w_hh, b_hh)
+        (h,) = state
+        total = linear(x, w_ih, b_ih) + linear(h, w_hh, b_hh)
         return (F.tanh(total) if self.nonlinearity == "tanh" else F.relu(total),)
 
     def forward(self, x: Any, h_0: Any = None) -> tuple[Tensor, Tensor]:

@@ -172,6 +172,20 @@ class Finder:
         return tuple(call for _, call in self._running)
 
 
+def name_of(value: Any) -> str:
+    """The variable that holds a value where the running operation is called: the user's, or else a layer's own."""
+    inner = ""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and (part := _part(frame.f_code.co_filename)) != "loop":
+        if part == "user" or (part == "layer" and not inner):
+            found = (name for name, held in frame.f_locals.items() if held is value and not name.startswith("_"))
+            inner = next(found, "") or inner
+        if part == "user":
+            break
+        frame = frame.f_back
+    return inner
+
+
 def _arguments(frame: FrameType, module: Module) -> dict[str, Any]:
     """What a module was called with, by the names that its forward has for it, from the frame of the call."""
     code, given = frame.f_code, frame.f_locals

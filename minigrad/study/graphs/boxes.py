@@ -14,7 +14,7 @@ from ...suggest import unknown
 from ...tensor import Tensor, edge_of
 from ..places import LayerCall, places
 from ..ranges import Range, is_measurable, measure
-from .trace import Input, notes
+from .trace import Input, names, notes
 
 _NO_LAYERS = "draw_graph: open: no layers are known; run the forward pass in 'with study.trace():'"
 KINDS = ("input", "parameter", "operation", "layer", "left out")
@@ -34,6 +34,7 @@ class Box:
         inputs: the boxes that lead to it, once for each edge.
         operations: how many operations it stands for.
         source: the line that called it.
+        drawn: whether what comes out of it is what was to be drawn.
     """
 
     kind: str
@@ -46,11 +47,12 @@ class Box:
     inputs: list[Box] = field(default_factory=list)
     operations: int = 0
     source: str = ""
+    drawn: bool = False
 
 
 @dataclass(frozen=True)
 class Picture:
-    """All boxes, inputs before what they lead to; the last one is the tensor that was drawn.
+    """All boxes, inputs before what they lead to; the last one is a tensor that was to be drawn.
 
     Attributes:
         boxes: what is drawn.
@@ -63,24 +65,33 @@ class Picture:
     remarks: tuple[str, ...]
 
 
-def picture(tensor: Tensor, open: bool | Collection[str], depth: int | None, limit: int) -> Picture:
-    """The boxes of the graph that ``tensor`` comes from; see `minigrad.study.draw_graph`."""
-    if tensor._node is None:
-        return Picture((_leaf(tensor),), 0, ("this tensor was not computed from one that requires a gradient",))
-    nodes = collect([edge_of(tensor)])
+def picture(tensors: Sequence[Tensor], open: bool | Collection[str], depth: int | None, limit: int) -> Picture:
+    """The boxes of the graph that tensors come from; see `minigrad.study.draw_graph`."""
+    computed = {id(tensor._node): tensor for tensor in tensors if tensor._node is not None}
+    if not computed:
+        remark = "this tensor was not computed from one that requires a gradient"
+        return Picture(tuple(_leaf(tensor, drawn=True) for tensor in tensors), 0, (remark,))
+    nodes = collect([edge_of(tensor) for tensor in computed.values()])
     if not isinstance(open, bool):
         _check_names(nodes, open)
     values = _saved_values(nodes)
-    values[id(tensor._node)] = tensor._data
+    values |= {number: tensor._data for number, tensor in computed.items()}
     units: dict[int, list[Node]] = {}
     calls: dict[int, LayerCall | None] = {}
+    unit_of: dict[int, int] = {}
     for node in nodes:
         call = _layer_of(node, open, depth)
-        key = id(node) if call is None else id(call)
+        key = unit_of[id(node)] = id(node) if call is None else id(call)
         units.setdefault(key, []).append(node)
         calls[key] = call
-    boxes = _Boxes(values)
-    # From the tensor backwards, until there are enough; the nodes of a layer are recorded one after another.
+    leaving = {
+        id(edge)
+        for node in nodes
+        for edge in node.edges
+        if unit_of.get(id(edge), unit_of[id(node)]) != unit_of[id(node)]
+    }
+    boxes = _Boxes(values, computed, leaving, _wholes(nodes))
+    # From the tensors backwards, until there are enough; the nodes of a layer are recorded one after another.
     order = sorted(units, key=lambda key: units[key][-1].order, reverse=True)
     left_out = 0
     for key in order:
@@ -88,7 +99,7 @@ def picture(tensor: Tensor, open: bool | Collection[str], depth: int | None, lim
             left_out += len(units[key])
         else:
             boxes.add(units[key], calls[key])
-    return Picture(boxes.finished(left_out), left_out, _remarks(nodes, boxes.all, open))
+    return Picture(boxes.finished(left_out), left_out, _remarks(nodes, boxes.all, open, len(tensors) - len(computed)))
 
 
 def _check_names(nodes: Sequence[Node], open: Collection[str]) -> None:
@@ -115,18 +126,25 @@ def _layer_of(node: Node, open: bool | Collection[str], depth: int | None) -> La
 class _Boxes:
     """Makes boxes from the last to the first."""
 
-    def __init__(self, values: dict[int, Any]) -> None:
+    def __init__(
+        self, values: dict[int, Any], drawn: Collection[int], leaving: Collection[int], wholes: dict[int, Any]
+    ) -> None:
+        """What is known of nodes by their ids, and by the id of an array the one that it is a part of."""
         self.all: list[Box] = []
-        self._values = values
+        self._values, self._drawn, self._leaving, self._wholes = values, drawn, leaving, wholes
         self._of: dict[int, Box] = {}  # by node, leaf or array
         self._edges: list[tuple[int, Box]] = []
 
     def add(self, nodes: Sequence[Node], call: LayerCall | None) -> None:
         """The box of one operation, or of all those of a layer's call; and of the leaves that lead to it."""
-        last = nodes[-1]
-        box = (
-            _operation(last) if call is None else Box("layer", f"{call.kind} {call.path!r}" if call.path else call.kind)
-        )
+        outputs = [node for node in nodes if id(node) in self._drawn or id(node) in self._leaving]
+        last = outputs[0]
+        if call is None:
+            box = _operation(last)
+        else:
+            box = Box("layer", f"{call.kind} {call.path!r}" if call.path else call.kind)
+            box.note = f"the first of {len(outputs)} outputs" if len(outputs) > 1 else ""
+        box.drawn = any(id(node) in self._drawn for node in outputs)
         note, value = notes.get(last), self._values.get(id(last))
         box.value = note.value if note is not None else measure(value) if is_measurable(value) else None
         box.gradient, box.operations = _gradient(last), len(nodes)
@@ -150,7 +168,7 @@ class _Boxes:
                 elif call is not None and isinstance(edge, Parameter) and edge._layer == call.path:
                     parts[id(edge)] = edge
                 else:
-                    self._lead(id(edge), _leaf(edge, _name(node, position)), box)
+                    self._lead(id(edge), _leaf(edge, names.get(edge) or _name(node, position)), box)
         box.parts = [(p.name.rpartition(".")[2], measure(p._data), _measured(p._grad)) for p in parts.values()]
 
     def _constant(self, node: Node, position: int, box: Box) -> None:
@@ -158,10 +176,11 @@ class _Boxes:
         note = notes.get(node)
         if note is not None and box.kind == "layer":  # which has the arguments of its call
             return
-        value = _saved_input(node, position)
         if note is not None:
             found = note.constants.get(position)
         else:
+            value = _saved_input(node, position)
+            value = self._wholes.get(id(value), value)
             found = Input(_name(node, position), id(value), measure(value)) if is_measurable(value) else None
         if found is None or (box.kind == "layer" and found.value.dtype == "bool"):  # as the mask of dropout
             return
@@ -215,10 +234,10 @@ def _is_short(value: Any) -> bool:
     return isinstance(value, int | float | str | tuple | slice | type(None) | np.dtype) and len(repr(value)) <= 24
 
 
-def _leaf(tensor: Tensor, name: str = "tensor") -> Box:
+def _leaf(tensor: Tensor, name: str = "tensor", drawn: bool = False) -> Box:
     value = measure(tensor._data)
     kind, title = ("parameter", tensor.name or name) if isinstance(tensor, Parameter) else ("input", name)
-    return Box(kind, title, shape=value.kind, value=value, gradient=_measured(tensor._grad))
+    return Box(kind, title, shape=value.kind, value=value, gradient=_measured(tensor._grad), drawn=drawn)
 
 
 def _name(node: Node, position: int) -> str:
@@ -258,11 +277,24 @@ def _saved_values(nodes: Sequence[Node]) -> dict[int, Any]:
     return values
 
 
-def _remarks(nodes: Sequence[Node], boxes: Sequence[Box], open: bool | Collection[str]) -> tuple[str, ...]:
+def _wholes(nodes: Sequence[Node]) -> dict[int, Any]:
+    """By the id of a saved input the array that it and others are parts of, such as the sequence that steps are of."""
+    parts: dict[int, dict[int, Any]] = {}
+    for node in nodes:
+        for position, edge in enumerate(node.edges):
+            value = _saved_input(node, position) if edge is None else None
+            if is_measurable(whole := getattr(value, "base", None)):
+                parts.setdefault(id(whole), {})[id(value)] = whole
+    return {key: whole for same in parts.values() if len(same) > 1 for key, whole in same.items()}
+
+
+def _remarks(nodes: Sequence[Node], boxes: Sequence[Box], open: bool | Collection[str], others: int) -> tuple[str, ...]:
     remarks = []
+    if others:
+        remarks.append(f"{others} more output{'s' * (others > 1)} not computed from what requires a gradient")
     if any(node.saved is None for node in nodes):
         remarks.append("what lies before was freed by backward(): call backward(retain_graph=True), then draw")
     hidden = [box for box in boxes if box.value is None or (box.kind == "parameter" and open is not True)]
     if hidden and any(notes.get(node) is None for node in nodes):
-        remarks.append("layers, and values that the graph does not keep, show after 'with study.trace():'")
+        remarks.append("layers, names, and values that the graph does not keep, show after 'with study.trace():'")
     return tuple(remarks)

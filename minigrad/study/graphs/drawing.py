@@ -88,7 +88,7 @@ def draw_graph(
 ) -> Drawing:
     """Draw what a tensor was computed from: operations, layers, parameters and inputs, with values and gradients.
 
-    ``draw_graph(model, x)`` runs the model on ``x``, which changes nothing of it, and draws its output.
+    ``draw_graph(model, x)`` runs the model on ``x``, which changes nothing of it, and draws its outputs.
     ``draw_graph(loss)`` draws any tensor; for
     its layers, all values and the gradients of what is not a leaf, compute it in ``with study.trace():``. A walk frees
     the graph, so draw before ``backward()`` or call ``backward(retain_graph=True)``.
@@ -112,18 +112,30 @@ def draw_graph(
         _suffix(path)
     if isinstance(what, Module):
         with leaving_no_trace(what), trace():
-            what = what(*inputs)
-        while isinstance(what, tuple | list) and what:
-            what = what[0]
+            output = what(*inputs)
+        tensors = list(_tensors(output))
+        if not tensors:
+            raise TypeError(f"draw_graph: there is no tensor in what the model gave, {type(output).__name__}")
     elif inputs:
         raise TypeError(f"draw_graph: inputs go with a model, not with a {type(what).__name__}; options go by name")
-    if not isinstance(what, Tensor):
+    elif isinstance(what, Tensor):
+        tensors = [what]
+    else:
         raise TypeError(f"draw_graph: needs a tensor, or a model and its inputs, not {type(what).__name__}")
-    drawn = picture(what, {open} if isinstance(open, str) else open, depth, limit)
+    drawn = picture(tensors, {open} if isinstance(open, str) else open, depth, limit)
     drawing = Drawing(drawn.boxes, drawn.left_out, drawn.remarks, _svg(drawn), table(drawn))
     if path is not None:
         drawing.save(path)
     return drawing
+
+
+def _tensors(output: Any) -> Iterator[Tensor]:
+    """Those in what a model gave, also in tuples, lists and dictionaries."""
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, tuple | list | dict):
+        for each in output.values() if isinstance(output, dict) else output:
+            yield from _tensors(each)
 
 
 # --- SVG -------------------------------------------------------------------------------------------------------------
@@ -180,7 +192,7 @@ def _svg(drawn: Picture) -> str:
         *_edges(layout),
     ]
     for i, box in enumerate(boxes):
-        parts += _box(box, layout.corners[i], sizes[i], last=i == len(boxes) - 1)
+        parts += _box(box, layout.corners[i], sizes[i])
     parts.append("</g>")
     y = layout.height + 2 * _MARGIN + 8
     parts += _legend(kinds, y)
@@ -221,12 +233,12 @@ def _shape(kind: str, x: float, y: float, width: float, height: float) -> str:
     )
 
 
-def _box(box: Box, corner: tuple[float, float], size: tuple[float, float], last: bool) -> Iterator[str]:
+def _box(box: Box, corner: tuple[float, float], size: tuple[float, float]) -> Iterator[str]:
     (x, y), (width, height) = corner, size
     yield f'<g class="{box.kind}">'
     details = [box.title, box.note, box.source, *(figures(n, v) for n, v in _ranges(box))]
     yield f"<title>{escape(chr(10).join(filter(None, details)))}</title>"
-    if last:  # the tensor that was drawn
+    if box.drawn:
         yield (
             f'<rect x="{x - 4:.1f}" y="{y - 4:.1f}" width="{width + 8:.1f}" height="{height + 8:.1f}" rx="8" '
             'fill="none" stroke="#1a1a1a" stroke-width="1.5"/>'

@@ -29,9 +29,12 @@ def _lines(boxes: Sequence[Box], tall: int, spread: bool) -> list[str]:
 
     def add(begin: tuple[str, str, str, str], note: str, shape: str, value: Range | None, grad: Range | None) -> None:
         v, g = figures("value", value, spread), figures("grad", grad, spread)
-        beside: tuple[str, ...]
-        under: list[tuple[str, ...]]
-        beside, *under = {1: [(shape, v, g)], 2: [(shape, v), ("", g)], 3: [(shape,), (v,), (g,)]}[tall]
+        shapes: dict[int, list[tuple[str, ...]]] = {
+            1: [(shape, v, g)],
+            2: [(shape, v), ("", g)],
+            3: [(shape,), (v,), (g,)],
+        }
+        beside, *under = shapes[tall]
         rows.append((*begin, *beside))
         for cells in under:
             if note or any(cells):

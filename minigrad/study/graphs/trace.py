@@ -14,7 +14,7 @@ from ...graph import Node
 from ...modes import Block
 from ...ops.primitive import Primitive
 from ...tensor import Tensor
-from ..places import Finder, WeakMap, places
+from ..places import Finder, WeakMap, name_of, places
 from ..ranges import Range, is_measurable, measure
 
 
@@ -22,7 +22,7 @@ class Input(NamedTuple):
     """An array or tensor without a gradient that went into a layer or an operation.
 
     Attributes:
-        name: that of the argument.
+        name: that of the argument of the model, of a variable, or of the argument of the operation.
         number: tells tensors apart; a view of a tensor has its number.
         value: its range.
     """
@@ -42,6 +42,7 @@ class Note:
 
 
 notes: WeakMap[Note] = WeakMap()
+names: WeakMap[str] = WeakMap()  # those of leaves that require a gradient, found as those of an `Input`
 _numbers: WeakMap[int] = WeakMap()
 _count = itertools.count()
 
@@ -51,7 +52,7 @@ class _Tracer(observers.Observer):
         self.block = block
         self._finder = Finder(self._inputs)
         self._walks = False
-        # Arguments without a gradient, by the name that the outermost layer has for them, and views of those.
+        # Inputs, those of layers by the name that the outermost has for them, and views of those.
         self._seen: WeakMap[Input] = WeakMap()
 
     def computed(self, primitive: Primitive, args: Sequence[Any], arrays: Sequence[Any], result: Tensor) -> None:
@@ -67,9 +68,12 @@ class _Tracer(observers.Observer):
             places[node] = self._finder.here()
         constants = {}
         for position, (arg, array, edge) in enumerate(zip(args, arrays, node.edges, strict=True)):
+            name = primitive.inputs[0 if primitive.variadic else position]
+            name = f"{name}[{position}]" if primitive.variadic else name
             if edge is None and is_measurable(array):
-                name = primitive.inputs[0 if primitive.variadic else position]
-                constants[position] = self._input(f"{name}[{position}]" if primitive.variadic else name, arg, array)
+                constants[position] = self._input(name, arg, array)
+            elif isinstance(edge, Tensor) and names.get(edge) is None:
+                names[edge] = name_of(arg) or name
         notes[node] = Note(measure(result._data), constants)
 
     def _inputs(self, arguments: Mapping[str, Any]) -> tuple[Input, ...]:
@@ -78,17 +82,24 @@ class _Tracer(observers.Observer):
         for name, given in arguments.items():
             several = isinstance(given, tuple | list)
             for i, each in enumerate(given if several else [given]):
+                own = f"{name}[{i}]" if several else name
                 array = each._data if isinstance(each, Tensor) else each
-                if _is_number(each) or not is_measurable(array) or getattr(each, "requires_grad", False):
+                if _is_plain(each) or not is_measurable(array):
                     continue
-                found.append(self._input(f"{name}[{i}]" if several else name, each, array))
-                self._seen[each] = found[-1]
+                if not getattr(each, "requires_grad", False):
+                    found.append(self._input(own, each, array, given=True))
+                elif names.get(each) is None:
+                    names[each] = own
         return tuple(found)
 
-    def _input(self, name: str, arg: Any, array: Any) -> Input:
-        """What is known of an input, or of the tensor that it is a view of."""
-        known = None if _is_number(arg) else self._seen.get(arg)
-        return Input(name, _number(arg), measure(array)) if known is None else known
+    def _input(self, name: str, arg: Any, array: Any, given: bool = False) -> Input:
+        """What is known of an input, or of what it is a view of; a variable's name is better than one not ``given``."""
+        if _is_plain(arg):
+            return Input(name, _number(arg), measure(array))
+        known = self._seen.get(arg) or self._seen.get(getattr(arg, "base", None))  # that of NumPy's views
+        if known is None:
+            known = self._seen[arg] = Input(name if given else name_of(arg) or name, _number(arg), measure(array))
+        return known
 
     def walking(self, seeds: Sequence[Any]) -> None:
         self._walks = True
@@ -102,16 +113,17 @@ class _Tracer(observers.Observer):
         self._walks = False
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.generic)
+def _is_plain(value: Any) -> bool:
+    """Whether it is a number, or a list of them, which has no use elsewhere that it could be known by."""
+    return isinstance(value, int | float | np.generic | list | tuple)
 
 
 def _number(arg: Any) -> int:
-    """One for each tensor and array, and a new one for every number."""
-    number = None if _is_number(arg) else _numbers.get(arg)
+    """One for each tensor and array, and a new one for everything plain."""
+    number = None if _is_plain(arg) else _numbers.get(arg)
     if number is None:
         number = next(_count)
-        if not _is_number(arg):
+        if not _is_plain(arg):
             _numbers[arg] = number
     return number
 
