@@ -48,7 +48,8 @@ class Block(metaclass=_Forgotten):
         """Decorate a function, or a generator function, whose every step then runs in the mode."""
         name = type(self).__name__
         if inspect.isclass(function) or not callable(function):
-            raise TypeError(f"{name}: decorates functions, not {function!r}; decorate its methods one by one")
+            remedy = "; decorate its methods one by one" if inspect.isclass(function) else ""
+            raise TypeError(f"{name}: decorates functions, not {function!r}{remedy}")
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(
                 f"{name}: cannot decorate an async function; write 'with {name}():' around what has no await"

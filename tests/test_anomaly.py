@@ -360,6 +360,12 @@ def test_it_decorates_functions_and_generators():
 def test_a_value_that_is_neither_true_nor_false_is_refused():
     with pytest.raises(TypeError, match="infinities must be True or False"):
         study.detect_anomaly(infinities=1)
+    with pytest.raises(TypeError, match=r"detect_anomaly: decorates functions, not True$"):
+        study.detect_anomaly(True)
+
+
+def test_a_power_without_a_real_value_says_what_helps():
+    assert "keep the base positive" in " ".join(str(caught(lambda: leaf(-1.0) ** 0.5)).split())
 
 
 def test_the_error_survives_pickling():

@@ -36,9 +36,6 @@ _REMEDIES = {
         "scale of the weights"
     ),
     ("backward", "sqrt"): "the slope of the root is infinite at 0: add a small number inside, as in sqrt(x + 1e-8)",
-    ("backward", "norm"): (
-        "the norm has no slope at 0: add a small number under the root, as in sqrt((x * x).sum() + 1e-8)"
-    ),
     ("backward", "log"): (
         "1 / x is infinite at 0, also where where() discards the logarithm afterwards: choose the input with where() "
         "before the log"
