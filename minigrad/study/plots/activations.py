@@ -9,7 +9,24 @@ import numpy as np
 
 from ..findings import MANY
 from ..records.recording import Recording
-from .style import COLOURS, FONT, QUIET, WARNING, Source, canvas, finish, note, single, tidy
+from .room import LETTER, Room, is_wide
+from .style import (
+    COLOURS,
+    QUIET,
+    WARNING,
+    Source,
+    canvas,
+    finish,
+    font,
+    inches,
+    legend,
+    limit,
+    note,
+    plain,
+    shortened,
+    single,
+    tidy,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,16 +40,19 @@ def activation_health(
 
     Each row is the output of one module on the probe at the last record, over that at the first in grey; a row's own
     largest bar has its full height. The bar is the mean and a standard deviation to both sides. At the right stand
-    dead and saturated units, and values that are NaN or infinite.
+    dead and saturated units, and values that are NaN or infinite. The axis ends where one far value would make all
+    else small; an arrow says which part of a row's values lies beyond, and how far.
 
     Args:
         recording: a recording or its file.
         ax, path: as in `update_ratios`.
     """
-    r = single(recording)
+    from matplotlib.ticker import MaxNLocator
+
+    r = single("activation_health", recording)
     seen = [record["activations"] for record in r.records if record.get("activations")]
     names = r.activations
-    figure, ax = canvas(ax, 7.5, 1.4 + (0.48 if len(names) <= 12 else 0.36) * max(len(names), 2))
+    figure, ax = canvas(ax, 7.5, 1.4 + (0.48 if len(names) <= 12 else 0.36) * max(len(names), 2), path=path)
     title = f"Outputs on {r.header.get('probe_rows', 0):,} fixed rows, {r.optimizer}"
     if not seen:
         tidy(ax, title, "value", "")
@@ -41,35 +61,39 @@ def activation_health(
     first, last = seen[0], seen[-1]
     steps = [record["step"] for record in r.records if record.get("activations")]
     low, high = _range([each.get(name, {}) for each in (first, last) for name in names])
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=8 if is_wide(ax) else 4))
+    limit(ax, "x", low, high)
+    low, high = sorted(ax.get_xlim())
+    row_height = 0.9 * inches(ax)[1] * 72 / len(names)
+    size = min(max(0.85 * row_height, 5.0), font(ax))
+    beyond = False
     for row, name in enumerate(names):
-        base = len(names) - 1 - row
+        base, output = len(names) - 1 - row, last.get(name, {})
         _ridge(ax, first.get(name, {}), base, QUIET, 0.35, f"step {steps[0]:,}" if row == 0 else "")
         if len(seen) > 1:
-            _ridge(ax, last.get(name, {}), base, COLOURS[0], 0.6, f"step {steps[-1]:,}" if row == 0 else "")
-        _spread(ax, last.get(name, {}), base, "mean ± std" if row == 0 else "")
-        text, bad = _health(last.get(name, {}))
-        ax.annotate(
-            text, (1.01, base + 0.22), xycoords=("axes fraction", "data"), fontsize=FONT, va="center",
-            color=WARNING if bad else QUIET, fontweight="bold" if bad else "normal", annotation_clip=False,
+            _ridge(ax, output, base, COLOURS[0], 0.6, f"step {steps[-1]:,}" if row == 0 else "")
+        _spread(ax, output, base, "mean ± std" if row == 0 else "")
+        outside = _outside(ax, output, base, low, high, min(5.0, 0.6 * row_height))
+        beyond = beyond or bool(outside)
+        text, bad = _health(output)
+        words = ax.annotate(
+            plain("; ".join(filter(None, [text, *outside]))), (1.0, base + 0.22),
+            xycoords=("axes fraction", "data"), xytext=(7, 0), textcoords="offset points", fontsize=size,
+            va="center", color=WARNING if bad else QUIET, fontweight="bold" if bad else "normal", annotation_clip=False,
         )  # fmt: skip
-    ax.set_xlim(low, high)
+        Room.of(ax).beside.append(words)
     ax.set_ylim(-0.2, len(names) - 0.05)
-    ax.set_yticks(range(len(names)), [_title(r, name) for name in reversed(names)])
-    tidy(ax, title, "value", "")
+    every = int(np.ceil(5.5 / row_height))
+    shown = range((len(names) - 1) % every, len(names), every)
+    letters = min(26, max(10, int(0.35 * inches(ax)[0] * 72 / (LETTER * size))))
+    titles = shortened([_title(r, name) for name in reversed(names)], letters)
+    ax.set_yticks(shown, [plain(titles[i]) for i in shown])
+    tidy(ax, title, "value" + (", arrows: share beyond the axis, and how far" if beyond else ""), "")
+    ax.tick_params(axis="y", length=0, labelsize=size)
     ax.grid(axis="y", visible=False)
-    ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
-    _legend_below(ax)
+    legend(ax, below=True)
     return finish(figure, path)
-
-
-def _legend_below(ax: Axes) -> None:
-    """The right side has the numbers, so the legend stands below the axis, half an inch."""
-    figure: Any = ax.get_figure()
-    height = max(ax.get_position().height * figure.get_size_inches()[1], 1.0)
-    ax.legend(
-        loc="upper right", bbox_to_anchor=(1.0, -0.5 / height), ncols=3, frameon=False, fontsize=FONT, borderaxespad=0.0
-    )
 
 
 def _title(r: Recording, name: str) -> str:
@@ -99,6 +123,25 @@ def _ridge(ax: Axes, output: dict[str, Any], base: float, colour: str, alpha: fl
         ax.vlines(output["low"], base, base + 0.78, color=colour, alpha=alpha, linewidth=3, label=label)
         return
     ax.stairs(heights, edges, baseline=base, fill=True, color=colour, alpha=alpha, linewidth=0, label=label)
+
+
+def _outside(ax: Axes, output: dict[str, Any], base: float, low: float, high: float, size: float) -> list[str]:
+    """Arrows at the ends of the axis where the histogram goes beyond, and in words how much of it does, and how far."""
+    counts = np.array(output.get("counts", []), np.float64)
+    if not counts.size or not counts.sum() > 0 or "low" not in output:
+        return []
+    edges = np.linspace(output["low"], output["high"], counts.size + 1)
+    width = np.maximum(np.diff(edges), np.finfo(float).tiny)
+    words = []
+    for arrow, marker, end, far, parts in (
+        ("←", "<", low, output["low"], np.clip((low - edges[:-1]) / width, 0.0, 1.0)),
+        ("→", ">", high, output["high"], np.clip((edges[1:] - high) / width, 0.0, 1.0)),
+    ):
+        if (far < low) if arrow == "←" else (far > high):
+            share = float(counts @ parts / counts.sum())
+            words.append(f"{arrow} {f'{share:.0%}' if share >= 0.005 else '<1%'} to {far:.2g}")
+            ax.plot([end], [base + 0.2], marker, color=COLOURS[0], markersize=size, clip_on=False, zorder=4)
+    return words
 
 
 def _spread(ax: Axes, output: dict[str, Any], base: float, label: str) -> None:

@@ -13,9 +13,12 @@ from .style import (
     WARNING,
     Source,
     canvas,
+    dot,
     finish,
-    legend_outside,
+    legend,
+    limit,
     log_scale,
+    mark_lost,
     note,
     single,
     steps_axis,
@@ -39,10 +42,15 @@ def clip_ledger(
         recording: a recording or its file.
         clip: which of the optimizer's clips, from 0.
         ax, path: as in `update_ratios`.
+
+    Raises:
+        IndexError: for a clip that the optimizer does not have.
     """
-    r = single(recording)
-    figure, ax = canvas(ax)
-    entries = r.clips(clip)
+    r = single("clip_ledger", recording)
+    if isinstance(clip, bool) or not isinstance(clip, int | np.integer):
+        raise TypeError(f"clip_ledger: clip must be the number of a clip, from 0, not {clip!r}")
+    entries = r.clips(int(clip))
+    figure, ax = canvas(ax, path=path)
     if not entries:
         tidy(ax, f"Clipping, {r.optimizer}", "step", "gradient norm")
         note(ax, f"{r.optimizer} does not clip")
@@ -52,12 +60,12 @@ def clip_ledger(
     log_scale(ax, before, after)
     steps_axis(ax, steps)
     ax.fill_between(steps, after, before, color=WARNING, alpha=0.18, linewidth=0, label="cut away")
-    mark = "o" if len(steps) <= 3 else ""
-    ax.plot(steps, before, color=WARNING, linewidth=1.5, marker=mark, markersize=3, label="before")
-    ax.plot(steps, after, color=COLOURS[0], linewidth=1.8, marker=mark, markersize=3, label="after")
+    ax.plot(steps, before, color=WARNING, linewidth=1.5, label="before", **dot(len(steps)))
+    ax.plot(steps, after, color=COLOURS[0], linewidth=1.8, label="after", **dot(len(steps)))
     limits = np.array([e["thresholds"].get("max_norm", np.nan) for e in entries])
     if np.isfinite(limits).any() and entries[0]["ranges"] == 1:
         ax.plot(steps, limits, ":", color="black", linewidth=1.2, label="threshold")
+    mark_lost(ax, [(steps, before), (steps, after)])
     _strip(ax, steps, np.array([e["share"] for e in entries]))
     last = entries[-1]
     share = last["acted_steps"] / max(last["steps"], 1)
@@ -65,8 +73,7 @@ def clip_ledger(
     title = f"{last['clip']} ({words}) acted on {share:.0%} of {last['steps']:,} steps"
     which = "gradient norm" if last["ranges"] == 1 else f"gradient norm, hardest clipped {last['scope']}"
     tidy(ax, title, "step", which)
-    ax.xaxis.labelpad = 4
-    legend_outside(ax)
+    legend(ax)
     return finish(figure, path)
 
 
@@ -76,15 +83,15 @@ def _strip(ax: Axes, steps: np.ndarray, share: np.ndarray) -> None:
 
     shades = LinearSegmentedColormap.from_list("share", ["#f2f2f2", WARNING])
     low, high = ax.get_ylim()
-    if ax.get_yscale() == "log":
-        ax.set_ylim(low / (high / low) ** 0.09, high)
-    else:
-        ax.set_ylim(low - 0.09 * (high - low), high)
+    limit(ax, "y", low / (high / low) ** 0.09 if ax.get_yscale() == "log" else low - 0.09 * (high - low), high)
     edges = np.concatenate([[steps[0] - 1 if len(steps) == 1 else steps[0]], steps[1:], [steps[-1] + 1]])
     if len(steps) > 1:  # the share belongs to the stretch that ends at the record
         edges, share = steps, share[1:]
     strip = ax.inset_axes((0.0, 0.0, 1.0, 0.05), sharex=ax)
-    strip.pcolormesh(edges, [0, 1], share[None, :], cmap=shades, vmin=0.0, vmax=1.0)
+    # Each cell reaches to the end, under those after it: between cells that only touch, the ground shines through.
+    cells = [(left, edges[-1] - left) for left in edges[:-1]]
+    strip.broken_barh(cells, (0, 1), array=share, cmap=shades, clim=(0.0, 1.0), linewidth=0)
+    strip.set_ylim(0, 1)
     strip.set_axis_off()
     for value in (0.0, 0.5, 1.0):
-        ax.fill([], [], facecolor=shades(value), edgecolor=QUIET, linewidth=0.4, label=f"acted on {value:.0%} of steps")
+        ax.fill([], [], facecolor=shades(value), edgecolor=QUIET, linewidth=0.4, label=f"acted on {value:.0%}")

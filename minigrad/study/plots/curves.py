@@ -14,11 +14,15 @@ from .style import (
     COLOURS,
     Source,
     canvas,
+    dot,
     finish,
     label_ends,
-    legend_outside,
+    legend,
     log_scale,
+    look,
+    mark_lost,
     note,
+    picture_format,
     several,
     steps_axis,
     tidy,
@@ -39,24 +43,26 @@ def losses(recording: Source | Mapping[str, Source], *, ax: Axes | None = None, 
         recording: a recording or its file, or several by name, which are compared.
         ax, path: as in `update_ratios`.
     """
-    found = several(recording)
-    figure, ax = canvas(ax)
-    values = {name: r.values("mean_loss") for name, r in found.items()}
-    known = np.concatenate(list(values.values()))
+    found = several("losses", recording)
+    figure, ax = canvas(ax, path=path)
+    tidy(ax, "Training loss", "step", "mean loss since the record before")
+    lines = {}
+    for name, r in found.items():
+        noted = np.array(["mean_loss" in record for record in r.records])
+        lines[name] = r.steps[noted], r.values("mean_loss")[noted]
+    known = np.concatenate([values for _, values in lines.values()])
+    steps_axis(ax, np.unique(np.concatenate([r.steps for r in found.values()])))
+    if not np.isfinite(known).any():
+        note(ax, "no loss was finite" if known.size else "no loss was recorded; call recorder.note(loss)")
+        return finish(figure, path)
     if not (known[np.isfinite(known)] <= 0).any():
         log_scale(ax, known)
-    steps_axis(ax, np.unique(np.concatenate([r.steps for r in found.values()])))
-    if np.isnan(known).all():
-        note(ax, "no loss was recorded; call recorder.note(loss)")
-    ends = []
-    for number, (name, r) in enumerate(found.items()):
-        colour, mark = COLOURS[number % len(COLOURS)], "o" if len(r) <= 3 else ""
-        ax.plot(r.steps, values[name], color=colour, linewidth=1.8, marker=mark, markersize=3, label=name)
-        finite = values[name][np.isfinite(values[name])]
-        ends.append((name, float(finite[-1]) if finite.size else np.nan, colour))
-    tidy(ax, "Training loss", "step", "mean loss since the record before")
+    for number, (name, (steps, values)) in enumerate(lines.items()):
+        ax.plot(steps, values, **look(number), linewidth=1.8, label=name, **dot(len(steps)))
     if len(found) > 1:
-        label_ends(ax, ends)
+        drawn = [(name, *line, look(number)["color"]) for number, (name, line) in enumerate(lines.items())]
+        label_ends(ax, [each for each in drawn if len(each[1])])
+    legend(ax, mark_lost(ax, lines.values()), below=True)
     return finish(figure, path)
 
 
@@ -76,56 +82,81 @@ def metrics(
         ax, path: as in `update_ratios`.
 
     Raises:
+        TypeError: for what are no rows.
+        FileNotFoundError, ValueError: if a file is not there, or damaged.
         ValueError: if there are no rows, or none with such a metric.
     """
-    asked = {"": runs} if not isinstance(runs, Mapping) else runs
-    by_name = {name: _read(rows) if isinstance(rows, str | os.PathLike) else rows for name, rows in asked.items()}
-    kinds = list(dict.fromkeys(_kind(name) for rows in by_name.values() for row in rows[:1] for name in row))
+    asked = {"": runs} if not isinstance(runs, Mapping) else {str(name): rows for name, rows in runs.items()}
+    by_name = {name: _rows(name, rows) for name, rows in asked.items()}
+    kinds = list(dict.fromkeys(_kind(name) for rows in by_name.values() for row in rows for name in row))
     if metric is not None and metric not in kinds:
         raise ValueError(f"metrics: no run has {metric!r}" + (f", but {', '.join(kinds)}" if kinds else ""))
     if not kinds:
         raise ValueError("metrics: there is nothing to draw: no rows")
     if ax is not None or metric is not None or len(kinds) == 1:
-        figure, ax = canvas(ax, 6.0, 4.0)
-        _panel(ax, by_name, metric or kinds[0], legend=True)
+        figure, ax = canvas(ax, 6.0, 4.0, path=path)
+        _panel(ax, by_name, metric or kinds[0])
+        legend(ax)
         return finish(figure, path)
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.6 * len(kinds) + 1.2, 3.8), layout="constrained")
+    if path is not None:
+        picture_format(path)
+    columns = min(len(kinds), 3)
+    lines = -(-len(kinds) // columns)
+    figure = Figure(figsize=(4.6 * columns + 1.2, 3.8 * lines), layout="constrained")
     for place, kind in enumerate(kinds, 1):
-        _panel(figure.add_subplot(1, len(kinds), place), by_name, kind, legend=place == len(kinds))
+        panel = figure.add_subplot(lines, columns, place)
+        _panel(panel, by_name, kind)
+        legend(panel, below=True)
     return finish(figure, path)
 
 
-def _read(path: Path) -> list[Row]:
-    """The rows of a ``metrics.csv``, without what only counts."""
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"{path}: there is no such file; give the metrics.csv of a run, or its rows")
-    return [{name: value for name, value in row.items() if name not in ("epoch", "step")} for row in read_metrics(path)]
+def _rows(run: str, rows: Rows) -> Sequence[Row]:
+    """The rows that are given, or those of a ``metrics.csv`` without what only counts."""
+    of = f"metrics, {run!r}" if run else "metrics"
+    if isinstance(rows, str | os.PathLike):
+        if not os.path.exists(rows):
+            raise FileNotFoundError(f"{rows}: there is no such file; give the metrics.csv of a run, or its rows")
+        return [{k: value for k, value in row.items() if k not in ("epoch", "step")} for row in read_metrics(rows)]
+    if not isinstance(rows, Sequence):
+        raise TypeError(
+            f"{of}: needs the rows of a run (run.progress.history), the path of its metrics.csv, or several of these "
+            f"by name, not {type(rows).__name__}"
+        )
+    found: list[Row] = []
+    for row in rows:
+        if not isinstance(row, Mapping):
+            raise TypeError(f"{of}: a row must be a dictionary of numbers by name, not {type(row).__name__}")
+        for name, value in row.items():
+            if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+                raise TypeError(f"{of}: {name!r} must be a number, not {value!r:.60}")
+        found.append(row)
+    return found
 
 
 def _kind(name: str) -> str:
     return name.removeprefix("train_").removeprefix("held_out_")
 
 
-def _panel(ax: Axes, runs: Mapping[str, Sequence[Row]], kind: str, legend: bool) -> None:
-    drawn, longest = [], 1
+def _panel(ax: Axes, runs: Mapping[str, Sequence[Row]], kind: str) -> None:
+    lines, longest = [], 1
     for number, (label, rows) in enumerate(runs.items()):
-        for part, style in (("train", "--"), ("held_out", "-")):
-            name = f"{part}_{kind}"
-            if not rows or name not in rows[0] or (len(runs) > 1 and part == "train" and f"held_out_{kind}" in rows[0]):
+        has = {part for part in ("train", "held_out") if any(f"{part}_{kind}" in row for row in rows)}
+        for part in ("train", "held_out") if len(runs) == 1 else ("held_out",) if "held_out" in has else ("train",):
+            if part not in has:
                 continue
-            values = np.array([row[name] for row in rows], np.float64)
+            epochs = np.array([i for i, row in enumerate(rows, 1) if f"{part}_{kind}" in row])
+            values = np.array([row[f"{part}_{kind}"] for row in rows if f"{part}_{kind}" in row], np.float64)
             # One run has a colour for each part; several have one each.
-            colour = COLOURS[(0 if part == "held_out" else 1) if len(runs) == 1 else number % len(COLOURS)]
+            own = {"color": COLOURS[part == "train"], "linestyle": "--" if part == "train" else "-"}
             words = part.replace("_", " ") if len(runs) == 1 else label
-            mark = "o" if len(rows) <= 3 else ""
-            ax.plot(np.arange(1, len(rows) + 1), values, style, color=colour, linewidth=1.7, label=words, marker=mark)
-            drawn.append(values)
+            style = own if len(runs) == 1 else look(number)
+            ax.plot(epochs, values, **style, linewidth=1.7, label=words, **dot(len(rows)))
+            lines.append((epochs, values))
             longest = max(longest, len(rows))
-    if kind.endswith("loss") and drawn and not any((v[np.isfinite(v)] <= 0).any() for v in drawn):
-        log_scale(ax, *drawn)
+    if kind.endswith("loss") and not any((v[np.isfinite(v)] <= 0).any() for _, v in lines):
+        log_scale(ax, *(values for _, values in lines))
     steps_axis(ax, np.array([1, longest]))
+    mark_lost(ax, lines, "epoch")
     tidy(ax, kind if len(runs) == 1 else f"held-out {kind}", "epoch", kind)
-    if legend and drawn:
-        legend_outside(ax)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,11 +17,14 @@ from .style import (
     Source,
     by_depth,
     canvas,
+    dot,
     finish,
     label_ends,
     layer_ticks,
-    legend_outside,
+    legend,
     log_scale,
+    look,
+    mark_lost,
     note,
     several,
     single,
@@ -30,6 +33,7 @@ from .style import (
 )
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -43,46 +47,55 @@ def update_ratios(
 
     Args:
         recording: a recording or its file: a line for each layer. Several by name, such as one per optimizer: for each
-            its layers' middle as a line, in a band from the smallest to the largest.
+            its layers' middle as a line, in a band from the smallest to the largest. A cross marks where a
+            line ceases to be finite, a triangle a change of 0, which has no place on a logarithmic axis.
         ax: the axes to draw in, instead of a figure of their own.
         path: the file to write, in the format of its suffix.
     """
-    found = several(recording)
-    figure, ax = canvas(ax)
+    found = several("update_ratios", recording)
+    figure, ax = canvas(ax, path=path)
     tables = {name: np.array([r.layer(layer, "update_ratio") for layer in r.layers]) for name, r in found.items()}
     ratios = [table[np.isfinite(table) & (table > 0)] for table in tables.values()]
     log_scale(ax, *ratios, [GOOD_RATIO / 3, GOOD_RATIO * 3])
-    ax.axhspan(GOOD_RATIO / 3, GOOD_RATIO * 3, color=COLOURS[2], alpha=0.13, linewidth=0)
+    ax.axhspan(GOOD_RATIO / 3, GOOD_RATIO * 3, color=COLOURS[2], alpha=0.13, linewidth=0, label="usual: about 0.001")
     ax.axhline(GOOD_RATIO, color=COLOURS[2], linewidth=0.9, linestyle=":")
-    everything = np.unique(np.concatenate([r.steps for r in found.values()]))
-    steps_axis(ax, everything)
-    ends = []
+    steps_axis(ax, np.unique(np.concatenate([r.steps for r in found.values()])))
+    lines, marked = [], []
     for number, (name, r) in enumerate(found.items()):
-        table = np.where(tables[name] > 0, tables[name], np.nan)
+        table = np.where(tables[name] == 0, np.nan, tables[name])
         if len(found) == 1:
             for layer, values, colour in zip(r.layers, table, by_depth(len(table)), strict=True):
-                ax.plot(r.steps, values, color=colour, linewidth=1.5, label=layer, marker=_dot(len(r)), markersize=3)
-                ends.append((layer, _last(values), colour))
-        else:
-            colour, middle = COLOURS[number % len(COLOURS)], _over_layers(np.median, table)
+                ax.plot(r.steps, values, color=colour, linewidth=1.5, label=layer, **dot(len(r)))
+                lines.append((layer, r.steps, values, colour))
+            marked += [(r.steps, row) for row in tables[name]]
+        elif len(table):
+            style, middle = look(number), _over_layers(np.median, table)
             low, high = (_over_layers(f, table) for f in (np.min, np.max))
-            ax.fill_between(r.steps, low, high, color=colour, alpha=0.16, linewidth=0)
-            ax.plot(r.steps, middle, color=colour, linewidth=1.8, label=name, marker=_dot(len(r)), markersize=3)
-            ends.append((name, _last(middle), colour))
+            ax.fill_between(r.steps, low, high, color=style["color"], alpha=0.16, linewidth=0)
+            ax.plot(r.steps, middle, **style, linewidth=1.8, label=name, **dot(len(r)))
+            lines.append((name, r.steps, middle, style["color"]))
+            marked.append((r.steps, np.where(np.isfinite(tables[name]).all(axis=0), np.nan_to_num(middle), np.nan)))
     what = f"each layer, {next(iter(found))}" if len(found) == 1 else "median layer, smallest to largest"
     tidy(ax, f"Update-to-weight ratio: {what}", "step", "‖change‖ / ‖weights‖ per step")
-    label_ends(ax, ends)
+    if not lines:
+        note(ax, "no layers were recorded")
+        return finish(figure, path)
+    label_ends(ax, lines)
+    unmoved = _mark_unmoved(ax, found, tables)
+    legend(ax, [ax.patches[0], *unmoved, *mark_lost(ax, marked)], below=True)
     return finish(figure, path)
 
 
-def _dot(records: int) -> str:
-    """A marker where there are few points, which a line alone would hide."""
-    return "o" if records <= 3 else ""
-
-
-def _last(values: np.ndarray) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite[-1]) if finite.size else float("nan")
+def _mark_unmoved(ax: Axes, found: Mapping[str, Recording], tables: Mapping[str, np.ndarray]) -> Sequence[Artist]:
+    """A change of 0 has no place on a logarithmic axis: a triangle at its lower end."""
+    places = [r.steps[(tables[name] == 0).any(axis=0)] for name, r in found.items()]
+    steps = np.unique(np.concatenate(places))
+    if not steps.size:
+        return []
+    return ax.plot(
+        steps, np.full(len(steps), 0.012), "v", color=QUIET, markersize=3.5, transform=ax.get_xaxis_transform(),
+        label="a layer did not change",
+    )  # fmt: skip
 
 
 def _over_layers(function: object, table: np.ndarray) -> np.ndarray:
@@ -95,41 +108,43 @@ def gradient_flow(recording: Source, *, ax: Axes | None = None, path: Path | Non
     """How large is the gradient from the first layer to the last? Even is good; a slope vanishes or explodes.
 
     The norm over the root of the number of weights, so that layers of all sizes compare: at the first record, at the
-    last, and the middle with the range between them. A cross marks a gradient of 0, or one that is not finite.
+    last, and the middle with the range between them. A triangle marks a last gradient of 0, a cross one that is not
+    finite.
 
     Args:
         recording: a recording or its file.
         ax, path: as in `update_ratios`.
     """
-    r = single(recording)
-    figure, ax = canvas(ax)
+    r = single("gradient_flow", recording)
+    figure, ax = canvas(ax, path=path)
+    tidy(ax, f"Gradient by layer, {r.optimizer}", "layer, from input to output", "‖gradient‖ / √weights")
+    if not r.layers:
+        note(ax, "no layers were recorded")
+        return finish(figure, path)
     counts = [max(r.header["layers"][layer].get("parameters", 1), 1) for layer in r.layers]
     norms = np.array([r.layer(layer, "gradient_norm") for layer in r.layers]) / np.sqrt(counts)[:, None]
     shown = np.where(np.isfinite(norms) & (norms > 0), norms, np.nan)
     places = np.arange(len(r.layers))
-    log = log_scale(ax, shown)
-    low, middle, high = (_over_layers(lambda c, q=q: np.quantile(c, q), shown.T) for q in (0.05, 0.5, 0.95))
-    ax.fill_between(places, low, high, color=COLOURS[0], alpha=0.15, linewidth=0, label="5 to 95 % of records")
-    ax.plot(places, middle, color=COLOURS[0], marker="o", markersize=4, linewidth=1.8, label="median")
-    for row, colour, dash in ((0, QUIET, ":"), (-1, COLOURS[4], "--")):
-        ax.plot(
-            places, shown[:, row], dash, color=colour, marker="o", markersize=3, linewidth=1.3,
-            label=f"step {r.steps[row]:,}",
-        )  # fmt: skip
-        if len(r) == 1:
-            break
-    gone = [i for i in places if not np.isfinite(shown[i, -1])]
-    if gone and log:
-        bottom = ax.get_ylim()[0] * 1.15
-        ax.plot(
-            gone, [bottom] * len(gone), "x", color=WARNING, markersize=8, markeredgewidth=2, clip_on=False,
-            label="0 or not finite at the end",
-        )  # fmt: skip
-    if not log:
-        note(ax, "no layer had a gradient other than 0")
+    if log_scale(ax, shown):
+        low, middle, high = (_over_layers(lambda c, q=q: np.quantile(c, q), shown.T) for q in (0.05, 0.5, 0.95))
+        ax.fill_between(places, low, high, color=COLOURS[0], alpha=0.15, linewidth=0, label="5 to 95 % of records")
+        ax.plot(places, middle, color=COLOURS[0], marker="o", markersize=4, linewidth=1.8, label="median")
+        for row, colour, dash in ((0, QUIET, ":"), (-1, "black", "--"))[: len(r)]:
+            ax.plot(
+                places, shown[:, row], dash, color=colour, marker="o", markersize=3, linewidth=1.3,
+                label=f"step {r.steps[row]:,}",
+            )  # fmt: skip
+        for name, gone in (("0", norms[:, -1] == 0), ("not finite", ~np.isfinite(norms[:, -1]))):
+            if gone.any():
+                ax.plot(
+                    places[gone], np.zeros(gone.sum()), "v" if name == "0" else "X", color=WARNING, markersize=7,
+                    clip_on=False, transform=ax.get_xaxis_transform(), label=f"{name} in step {r.steps[-1]:,}",
+                )  # fmt: skip
+    else:
+        finite = np.isfinite(norms).any()
+        note(ax, "no layer had a gradient other than 0" if finite else "no gradient was finite")
     layer_ticks(ax, r.layers)
-    tidy(ax, f"Gradient by layer, {r.optimizer}", "layer, from input to output", "‖gradient‖ / √weights")
-    legend_outside(ax)
+    legend(ax)
     return finish(figure, path)
 
 
@@ -140,33 +155,39 @@ def trust_ratios(recording: Source, *, ax: Axes | None = None, path: Path | None
         recording: a recording or its file.
         ax, path: as in `update_ratios`.
     """
-    r = single(recording)
-    figure, ax = canvas(ax)
+    r = single("trust_ratios", recording)
+    figure, ax = canvas(ax, path=path)
     ratios = r.trust_ratios()
-    steps_axis(ax, r.steps)
-    if ratios:
-        log_scale(ax, *ratios.values())
-        low, high = ax.get_ylim()
-        if low < 1 < high:
-            ax.axhline(1.0, color=QUIET, linewidth=0.9, linestyle=":")
-        ends = []
-        for (name, values), colour in zip(ratios.items(), by_depth(len(ratios)), strict=True):
-            ax.plot(r.steps, values, color=colour, linewidth=1.5, label=name, marker=_dot(len(r)), markersize=3)
-            clamped = _clamped(r, name)
-            ax.plot(r.steps[clamped], values[clamped], "x", color=WARNING, markersize=5, markeredgewidth=1.4)
-            ends.append((name, _last(values), colour))
-        label_ends(ax, ends)
-    else:
+    tidy(ax, f"Trust ratio of each tensor, {r.optimizer}", "step", "trust ratio")
+    if not ratios:
         note(ax, f"{r.optimizer} has no trust ratios")
-    marked = any(_clamped(r, name).any() for name in ratios)
-    tidy(
-        ax, f"Trust ratio of each tensor, {r.optimizer}{' (crosses: clamped)' if marked else ''}", "step", "trust ratio"
-    )
+        return finish(figure, path)
+    log_scale(ax, *ratios.values())
+    steps_axis(ax, r.steps)
+    low, high = ax.get_ylim()
+    if low < 1 < high:
+        ax.axhline(1.0, color=QUIET, linewidth=0.9, linestyle=":")
+    lines = []
+    marks: Sequence[Artist] = []
+    for (name, values), colour in zip(ratios.items(), by_depth(len(ratios)), strict=True):
+        ax.plot(r.steps, values, color=colour, linewidth=1.5, label=name, **dot(len(r)))
+        lines.append((name, r.steps, values, colour))
+        clamped = _trust(r, name, "clamped", False)
+        crosses = ax.plot(
+            r.steps[clamped], values[clamped], "x", color=WARNING, markersize=4.5, markeredgewidth=1.2,
+            label="norm of the weights was clamped",
+        )  # fmt: skip
+        marks = crosses if clamped.any() else marks
+    label_ends(ax, lines)
+    there = {name: np.isfinite(values) | _trust(r, name, "ratio", 0.0).astype(bool) for name, values in ratios.items()}
+    lost = mark_lost(ax, [(r.steps[there[name]], values[there[name]]) for name, values in ratios.items()])
+    legend(ax, [*marks, *lost], below=True)
     return finish(figure, path)
 
 
-def _clamped(r: Recording, name: str) -> np.ndarray:
-    return np.array([
-        any(layer.get("trust", {}).get(name, {}).get("clamped", False) for layer in record["layers"].values())
-        for record in r.records
-    ])  # fmt: skip
+def _trust(r: Recording, name: str, what: str, otherwise: float) -> np.ndarray:
+    """What the records say of one tensor's ratio; ``otherwise`` where it had none."""
+    tables = ([layer.get("trust", {}) for layer in record["layers"].values()] for record in r.records)
+    return np.array(
+        [next((table[name].get(what, otherwise) for table in each if name in table), otherwise) for each in tables]
+    )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .style import COLOURS, DASHES, canvas, finish, legend_outside, steps_axis, tidy
+from ...schedulers import ReduceLROnPlateau, Scheduler
+from .style import canvas, finish, legend, look, steps_axis, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,27 +33,31 @@ def schedule(
         ax, path: as in `update_ratios`.
 
     Raises:
-        ValueError: for an option that the scheduler does not set.
+        TypeError: for what is no scheduler.
+        ValueError: for an option that the scheduler does not set, or no scheduler.
     """
-    given = scheduler if isinstance(scheduler, dict) else {type(scheduler).__name__: scheduler}
-    figure, ax = canvas(ax)
-    number = 0
-    longest = 1
+    given = scheduler if isinstance(scheduler, Mapping) else {type(scheduler).__name__: scheduler}
+    if not given:
+        raise ValueError("schedule: there is nothing to draw: no schedulers")
+    lines: list[tuple[str, int, Any]] = []
     for name, each in given.items():
+        if not isinstance(each, Scheduler | ReduceLROnPlateau):
+            kind = each.__name__ if isinstance(each, type) else type(each).__name__
+            raise TypeError(f"schedule: needs a scheduler of an optimizer, or several by name, not {kind}")
         curves = each.preview(steps)
         if option not in curves:
             raise ValueError(f"schedule: {name} does not set {option!r}, but {', '.join(curves)}")
         groups = curves[option]
         for place, values in enumerate(groups):
-            first = each.last_epoch
-            x = first + np.arange(len(values))
-            colour, dash = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
-            label = name if len(groups) == 1 else f"{name}, param group {place}"
-            ax.plot(x, values, color=colour, linestyle=dash, linewidth=1.8, label=label)
-            number, longest = number + 1, max(longest, len(values))
-    steps_axis(ax, np.array([0, longest - 1]) + min(each.last_epoch for each in given.values()))
+            label = str(name) if len(groups) == 1 else f"{name}, param group {place}"
+            lines.append((label, each.last_epoch, values))
+    figure, ax = canvas(ax, path=path)
+    for number, (label, first, values) in enumerate(lines):
+        ax.plot(first + np.arange(len(values)), values, **look(number), linewidth=1.8, label=label)
+    ends = [(first, first + len(values) - 1) for _, first, values in lines]
+    steps_axis(ax, np.array([min(first for first, _ in ends), max(last for _, last in ends)]))
     title = f"Schedule of {option}" + (f", {next(iter(given))}" if len(given) == 1 else "")
     tidy(ax, title, "scheduler step", "learning rate" if option == "lr" else option)
-    if number > 1:
-        legend_outside(ax)
+    if len(lines) > 1:
+        legend(ax)
     return finish(figure, path)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...suggest import unknown
 from ..records.recording import Recording
 from .style import (
     COLOURS,
@@ -15,10 +16,16 @@ from .style import (
     Series,
     Source,
     canvas,
+    dot,
     finish,
-    legend_outside,
+    legend,
+    limit,
     log_scale,
+    mark_lost,
     note,
+    picture_format,
+    plain,
+    shortened,
     single,
     steps_axis,
     tidy,
@@ -55,63 +62,81 @@ def optimizer_state(
     """
     if quantity not in _TITLES:
         raise ValueError(f"optimizer_state: quantity must be 'effective_rate' or 'signal', not {quantity!r}")
-    r = single(recording)
-    meaning = r.header.get(quantity, "")
-    if ax is not None or layer is not None or len(r.layers) == 1:
-        figure, ax = canvas(ax)
-        name = r.layers[0] if layer is None else layer
-        _bands(ax, r, name, quantity, _limits(r, [name], quantity))
-        tidy(ax, f"{_TITLES[quantity]} in layer {name}, {r.optimizer}", "step", _UNITS[quantity])
-        if len(r) > 1 and ax.get_legend_handles_labels()[0]:
-            legend_outside(ax)
+    r = single("optimizer_state", recording)
+    if layer is not None and layer not in r.layers:
+        raise KeyError(unknown("layer", str(layer), r.layers))
+    drawn = r.layers if layer is None else [layer]
+    known = _limits(r, drawn, quantity)
+    if ax is not None or len(drawn) <= 1 or not np.isfinite(known).any():
+        figure, ax = canvas(ax, path=path)
+        title = f"{_TITLES[quantity]}, {r.optimizer}"
+        if not drawn or not np.isfinite(known).any():
+            tidy(ax, title, "step", _UNITS[quantity])
+            note(ax, _nothing(r, quantity) if drawn else "no layers were recorded")
+            return finish(figure, path)
+        _bands(ax, r, drawn[0], quantity, _limits(r, drawn[:1], quantity))
+        tidy(
+            ax, f"{_TITLES[quantity]} in layer {shortened([drawn[0]], 40)[0]}, {r.optimizer}", "step", _UNITS[quantity]
+        )
+        legend(ax)
         return finish(figure, path)
     from matplotlib.figure import Figure
 
-    columns = min(4, math.ceil(math.sqrt(len(r.layers))))
-    rows = math.ceil(len(r.layers) / columns)
+    if path is not None:
+        picture_format(path)
+    columns = min(4, math.ceil(math.sqrt(len(drawn))))
+    rows = math.ceil(len(drawn) / columns)
     figure = Figure(figsize=(max(2.5 * columns, 6.0) + 0.4, 1.75 * rows + 1.3), layout="constrained")
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    limits = _limits(r, r.layers, quantity)
+    names = shortened(drawn, 24)
+    shown: dict[str, Any] = {}  # what the legend explains: some panel may have lost what another has
     for number, panel in enumerate(panels.ravel()):
-        if number >= len(r.layers):
+        if number >= len(drawn):
             panel.set_axis_off()
             panels[rows - 2, number % columns].tick_params(labelbottom=True)
             continue
-        _bands(panel, r, r.layers[number], quantity, limits)
-        tidy(panel, f"layer {r.layers[number]}", "step" if number + columns >= len(r.layers) else "", "")
-    figure.suptitle(f"{_TITLES[quantity]}, {r.optimizer}: {meaning}", fontsize=FONT + 1.5, x=0.01, ha="left")
+        _bands(panel, r, drawn[number], quantity, known)
+        tidy(panel, f"layer {names[number]}", "step" if number + columns >= len(drawn) else "", "")
+        shown |= {str(handle.get_label()): handle for handle in panel.get_legend_handles_labels()[0]}
+    meaning = r.header.get(quantity, "")
+    title = f"{_TITLES[quantity]}, {r.optimizer}" + (f": {meaning}" if meaning else "")
+    figure.suptitle(plain(title), fontsize=FONT + 1.5)
     figure.supylabel(_UNITS[quantity], fontsize=FONT + 0.5)
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside lower right", ncols=len(handles), frameon=False, fontsize=FONT)
+    figure.legend(list(shown.values()), list(shown), loc="outside lower right", ncols=4, frameon=False, fontsize=FONT)
     return finish(figure, path)
+
+
+def _nothing(r: Recording, quantity: str) -> str:
+    """Why there is no value of the quantity."""
+    return "no value was finite" if r.header.get(quantity) else f"{r.optimizer} does not keep both moments"
 
 
 def _limits(r: Recording, layers: list[str], quantity: str) -> Series:
     """Every value that is to be seen in the panels that share an axis."""
-    return np.concatenate([r.layer(layer, quantity).ravel() for layer in layers])
+    return np.concatenate([r.layer(layer, quantity).ravel() for layer in layers] or [np.empty(0)])
 
 
 def _bands(ax: Axes, r: Recording, layer: str, quantity: str, limits: Series) -> None:
     bands = r.layer(layer, quantity)
     steps_axis(ax, r.steps)
     if bands.ndim != 2 or bands.shape[1] != 5 or not np.isfinite(bands).any():
-        note(ax, "none" if r.header.get(quantity) else f"{r.optimizer} does not keep both moments")
+        note(ax, _nothing(r, quantity))
         return
     if quantity == "effective_rate":
         # The rate of a weight that never had a gradient is η/ε, far above all others: it need not be seen whole.
         positive = limits[np.isfinite(limits) & (limits > 0)]
         log_scale(ax, np.minimum(positive, 30 * np.median(positive)) if positive.size else positive)
     else:
-        ax.set_ylim(0.0, max(1.05, float(np.nanmax(np.where(np.isfinite(limits), limits, np.nan)))))
+        limit(ax, "y", 0.0, max(1.05, float(np.nanmax(np.where(np.isfinite(limits), limits, np.nan)))))
+    label = ("nine tenths of the weights", "half of them", "median")
     if len(r) == 1:
         step = r.steps[0]
-        ax.vlines(step, bands[0, 0], bands[0, 4], color=COLOURS[0], alpha=0.3, linewidth=3)
-        ax.vlines(step, bands[0, 1], bands[0, 3], color=COLOURS[0], alpha=0.6, linewidth=6)
-        ax.plot([step], bands[:, 2], "o", color=COLOURS[0], markersize=4)
-        return
-    ax.fill_between(
-        r.steps, bands[:, 0], bands[:, 4], color=COLOURS[0], alpha=0.15, linewidth=0, label="nine tenths of the weights"
-    )
-    ax.fill_between(r.steps, bands[:, 1], bands[:, 3], color=COLOURS[0], alpha=0.32, linewidth=0, label="half of them")
-    ax.plot(r.steps, bands[:, 2], color=COLOURS[0], linewidth=1.6, label="median")
+        ax.vlines(step, bands[0, 0], bands[0, 4], color=COLOURS[0], alpha=0.3, linewidth=3, label=label[0])
+        ax.vlines(step, bands[0, 1], bands[0, 3], color=COLOURS[0], alpha=0.6, linewidth=6, label=label[1])
+    else:
+        for low, high, alpha, words in ((0, 4, 0.15, label[0]), (1, 3, 0.32, label[1])):
+            edges = bands[:, low], bands[:, high]
+            ax.fill_between(r.steps, *edges, color=COLOURS[0], alpha=alpha, linewidth=0, label=words)
+    ax.plot(r.steps, bands[:, 2], color=COLOURS[0], linewidth=1.6, label=label[2], **dot(len(r)))
+    there = np.array([quantity in record["layers"].get(layer, {}) for record in r.records])
+    mark_lost(ax, [(r.steps[there], bands[there, 2])])
