@@ -9,6 +9,7 @@ pytest.importorskip("matplotlib")
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from minigrad import clipping, manual_seed, nn, optim, schedulers, study
 from minigrad.study import plots
@@ -77,14 +78,27 @@ def words(ax):
     return [text.get_text() for text in ax.get_legend().get_texts()] if ax.get_legend() is not None else []
 
 
-def inside(figure, ax):
-    """The labels and legends that lie over the axes, once everything is drawn."""
-    figure.draw_without_rendering()  # the plain canvas of a Figure draws nothing
-    box = ax.get_window_extent()
-    legend = ax.get_legend()
-    candidates = [*ax.texts, *([legend] if legend is not None else [])]
-    found = [artist.get_window_extent() for artist in candidates]
-    return [b for b in found if b.x0 < box.x1 - 1 and b.x1 > box.x0 + 1 and b.y0 < box.y1 - 1 and b.y1 > box.y0 + 1]
+def covers(figure):
+    """The words that lie over the data, a title over a neighbour, or anything outside the figure, once it is drawn."""
+    figure.draw_without_rendering()  # the plain canvas of a Figure would draw nothing
+    shown = [ax for ax in figure.axes if ax.axison]
+    found = []
+    for ax in shown:
+        legend = ax.get_legend()
+        words = [t for t in [*ax.texts, ax.title, ax.xaxis.label, ax.yaxis.label] if t.get_text() and t.get_visible()]
+        boxes = [(t.get_text(), Text.get_window_extent(t)) for t in words]
+        boxes += [("legend", legend.get_window_extent())] if legend is not None else []
+        for what, box in boxes:
+            over = [each for each in shown if overlap(box, each.get_window_extent())]
+            outside = not (box.x0 > -1 and box.x1 < figure.bbox.x1 + 1 and box.y0 > -1 and box.y1 < figure.bbox.y1 + 1)
+            if over or outside:
+                found.append(what)
+        found += [(a, b) for i, (a, one) in enumerate(boxes) for b, other in boxes[:i] if overlap(one, other)]
+    return found
+
+
+def overlap(a, b):
+    return min(a.x1, b.x1) - max(a.x0, b.x0) > 1 and min(a.y1, b.y1) - max(a.y0, b.y0) > 1
 
 
 @pytest.mark.parametrize("name", PLOTS)
@@ -105,9 +119,26 @@ def test_every_plot_draws_every_recording_with_labels(name, which, request, tmp_
 def test_nothing_covers_the_data_with_twelve_layers(name, deep, clips):
     if name in ("clip_ledger", "losses"):
         deep = clips
-    figure = PLOTS[name](deep)
-    for ax in figure.axes:
-        assert inside(figure, ax) == []
+    assert covers(PLOTS[name](deep)) == []
+
+
+SHAPES = [(2, 2, (10, 7.5)), (2, 3, (13, 7.5)), (2, 3, (9, 5.5))]
+
+
+@pytest.mark.parametrize(("rows", "columns", "size"), SHAPES)
+@pytest.mark.parametrize("layout", ["constrained", "tight"])
+def test_a_grid_of_plots_keeps_every_word_within_its_own_place(deep, clips, rows, columns, size, layout):
+    figure = Figure(figsize=size, layout=layout)
+    axes = figure.subplots(rows, columns).ravel()
+    plots.update_ratios(deep, ax=axes[0])
+    plots.gradient_flow(deep, ax=axes[1])
+    plots.clip_ledger(clips, ax=axes[2])
+    plots.activation_health(clips, ax=axes[3])
+    for ax, draw in zip(axes[4:], (plots.trust_ratios, plots.optimizer_state), strict=False):
+        draw(deep, ax=ax)
+    assert covers(figure) == []
+    for ax in axes:
+        assert ax.get_window_extent().height > 0.3 * figure.bbox.height / rows, "most of the place is for the data"
 
 
 @pytest.mark.parametrize("name", PLOTS)
@@ -333,7 +364,7 @@ def test_metrics_have_a_panel_each_and_runs_are_compared_on_held_out_data():
     assert [ax.get_title() for ax in figure.axes] == ["loss", "accuracy"]
     assert [ax.get_yscale() for ax in figure.axes] == ["log", "linear"]
     assert [line.get_label() for line in figure.axes[1].lines] == ["train", "held out"]
-    assert inside(figure, figure.axes[1]) == []
+    assert covers(figure) == []
     (ax,) = plots.metrics({"a": rows, "b": rows[:2]}, "loss").axes
     assert [list(line.get_ydata()) for line in ax.lines] == [[2, 1, 2 / 3], [2, 1]]
     with pytest.raises(ValueError, match="no run has 'los', but loss, accuracy"):

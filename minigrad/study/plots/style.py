@@ -182,9 +182,10 @@ def _plain_ticks(ax: Axes) -> None:
 
     class Plain(LogFormatterSciNotation):
         def __call__(self, x: float, pos: int | None = None) -> str:
-            text = super().__call__(x, pos)
+            if not (text := super().__call__(x, pos)):
+                return ""
             low, high = sorted(ax.get_ylim())
-            return f"{x:g}" if text and low >= 1e-3 and high <= 1e4 else text
+            return f"{x:g}" if low >= 1e-3 and high <= 1e4 else text
 
     ax.yaxis.set_major_formatter(Plain())
     ax.yaxis.set_minor_formatter(Plain(labelOnlyBase=False, minor_thresholds=(1.5, 0.4)))
