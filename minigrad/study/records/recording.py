@@ -29,7 +29,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -55,6 +55,13 @@ _KNOWN = {
         *("mean", "std", "low", "high", "counts", "nan", "inf", "gain"),
         *("units", "dead", "saturated", "saturated_share"),
     ),
+}
+# What is itself by name, and the names in it that may be asked for in the same way.
+_BY_NAME = {
+    "scalars": ("lr", "debias1", "debias2", "rho", "rectified", "rectification"),
+    "nonfinite": ("gradient", "parameter", "update"),
+    "state_norm": (),
+    "trust": (),
 }
 
 
@@ -115,8 +122,8 @@ class Recording:
     def layer(self, layer: str, quantity: str) -> npt.NDArray[np.float64]:
         """A quantity of one layer over the records, such as ``"update_ratio"``; NaN where it is not there.
 
-        A path such as ``"scalars.lr"`` or ``"state_norm.exp_avg"`` goes into what is itself by name. Quantiles have a
-        row per record.
+        A path such as ``"scalars.lr"``, ``"state_norm.exp_avg"`` or ``"trust.0.weight.ratio"`` goes into what is itself
+        by name. Quantiles have a row per record.
 
         Raises:
             KeyError: for a layer that was not recorded, or a quantity that no layer has.
@@ -135,7 +142,7 @@ class Recording:
         if name not in known:
             raise KeyError(unknown(part.removesuffix("s"), name, known))
         tables = (table for record in self.records for table in record.get(part, {}).values())
-        _check_quantity(part.removesuffix("s"), quantity.split(".")[0], tables)
+        _check_quantity(part.removesuffix("s"), quantity, tables)
         found = [_inside(record.get(part, {}).get(name), quantity) for record in self.records]
         width = next((len(value) for value in found if isinstance(value, list)), 0)
         rows = [_row(value, width) if width else _number(value) for value in found]
@@ -255,18 +262,37 @@ def _check(path: str | os.PathLike[str], number: int, record: Record, last: int)
         raise RecordingError(f"{path}, line {number}: is damaged: {wrong}")
 
 
-def _check_quantity(what: str, name: str, tables: Iterable[Mapping[str, Any]]) -> None:
-    """Refuse a name that is none, and occurs in none of the tables."""
+def _check_quantity(what: str, quantity: str, tables: Iterable[Mapping[str, Any]]) -> None:
+    """Refuse a name, or a path of names, that is none and occurs in none of the tables."""
+    name, _, rest = str(quantity).partition(".")
+    kind = f"quantity of a {what}" if what != "activation" else "quantity"
     if name not in _KNOWN[what]:
         known = list(dict.fromkeys([*_KNOWN[what], *(each for table in tables for each in table)]))
         if name not in known:
-            raise KeyError(unknown(f"quantity of a {what}" if what != "activation" else "quantity", name, known))
+            raise KeyError(unknown(kind, name, known))
+    if rest or name in _BY_NAME:
+        inner = dict.fromkeys(_BY_NAME.get(name, ()))
+        for table in tables:
+            inner |= dict.fromkeys(_paths(table.get(name, {})))
+            if name == "nonfinite":
+                inner |= dict.fromkeys(table.get("state_norm", {}))
+        # An optimizer without state or trust ratios has no names to compare with.
+        if rest not in inner and (inner or name not in _BY_NAME):
+            raise KeyError(unknown(kind, str(quantity), [f"{name}.{each}" for each in inner] or [name]))
+
+
+def _paths(table: Any) -> Iterator[str]:
+    """The paths of names that lead to values; none in what is itself a value."""
+    for name, value in table.items() if isinstance(table, dict) else ():
+        yield from (f"{name}.{path}" for path in _paths(value)) if isinstance(value, dict) else (name,)
 
 
 def _inside(table: Any, path: str) -> Any:
-    for name in path.split("."):
-        table = table.get(name) if isinstance(table, dict) else None
-    return table
+    """What a path of names leads to; a name, such as a parameter's, may itself hold dots."""
+    if not isinstance(table, dict) or path in table:
+        return table.get(path) if isinstance(table, dict) else None
+    within = (_inside(value, path[len(name) + 1 :]) for name, value in table.items() if path.startswith(f"{name}."))
+    return next((found for found in within if found is not None), None)
 
 
 def _number(value: Any) -> float:
