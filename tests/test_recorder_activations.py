@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minigrad import manual_seed, nn, optim, study
-from minigrad.study.records.activations import observe
+from minigrad.study.records.activations import BINS, _histogram, observe
 from minigrad.tensor import Tensor
 
 
@@ -150,3 +150,13 @@ def test_evaluation_mode_is_what_is_looked_at():
     model = nn.Sequential(nn.Linear(3, 400), nn.Dropout(0.5))
     found = record(model, normal(10, 3)).records[0]["activations"]
     assert found["1"]["counts"] == found["0"]["counts"]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", ["largest", "smallest", "tiny"])
+def test_values_at_the_ends_of_what_numbers_reach_are_counted(dtype, size):
+    info = np.finfo(dtype)
+    one = {"largest": info.max, "smallest": info.smallest_subnormal, "tiny": info.tiny}[size]
+    values = np.array([-1, -1, -1, 1, 1], dtype) * one
+    assert _histogram(values, float(-one), float(one)) == [3] + [0] * (BINS - 2) + [2]
+    assert _histogram(np.array([0, one], dtype), 0.0, float(one)) == [1] + [0] * (BINS - 2) + [1]

@@ -178,7 +178,12 @@ def _spread(values: Array) -> float:
 def _histogram(values: Array, low: float, high: float) -> list[int]:
     if not high > low:
         return [values.size] + [0] * (BINS - 1)
-    places = ((values - values.dtype.type(low)) * values.dtype.type(BINS / (high - low))).astype(np.intp)
+    # Of halves, and as a share: the range of a run that explodes is beyond the largest number, that of one that dies
+    # below what has an inverse.
+    halves, start, end = values / 2, values.dtype.type(low / 2), values.dtype.type(high / 2)
+    if not end > start:  # the smallest number has no half
+        halves, start, end = values, values.dtype.type(low), values.dtype.type(high)
+    places = ((halves - start) / (end - start) * BINS).astype(np.intp)
     return np.bincount(np.minimum(places, BINS - 1), minlength=BINS).tolist()
 
 
