@@ -123,7 +123,9 @@ def by_depth(count: int) -> list[Any]:
     """A colour for each layer, dark for the first and light for the last, in steps that also print in grey."""
     from matplotlib import colormaps
 
-    return [colormaps["viridis"](place) for place in np.linspace(0.0, 0.88, count)] if count > 1 else [COLOURS[0]]
+    if count <= 1:
+        return [COLOURS[0]] * count
+    return [colormaps["viridis"](place) for place in np.linspace(0.0, 0.88, count)]
 
 
 def look(number: int) -> dict[str, Any]:
@@ -298,7 +300,7 @@ def legend(ax: Axes, shown: Sequence[Artist] | None = None, below: bool = False)
     size, width = font(ax), inches(ax)[0]
     below = below or not is_wide(ax)
     room = Room.of(ax)
-    letters = max(12, int((width if below else 0.5 * width) * 72 / (LETTER * size)) - 6)
+    letters = max(40, int((width if below else 0.5 * width) * 72 / (LETTER * size)) - 6)
     labels = shortened([str(handle.get_label()) for handle in handles], letters)
     columns = _columns(labels, width * 72 / size) if below else 1
     room.legend = ax.legend(
