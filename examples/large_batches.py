@@ -75,7 +75,7 @@ def draw(sweeps, moved, reference, path):
     left.axhline(reference, color="black", linestyle=":", label=f"SGD, batches of {SMALL}, its best rate")
     left.set(xscale="log", xlabel="learning rate", ylabel="held-out accuracy in %", ylim=(0, 100))
     left.set_title(f"Batches of {LARGE}: how high does each reach?")
-    right.set(yscale="log", xlabel="layer, from the input", ylabel="size of the first step / size of the weights")
+    right.set(yscale="log", xlabel="layer, from the input", ylabel="first step, as a share of the weights")
     right.set_title("Does every layer move by the same share? (largest = 1)")
     figure.legend(loc="outside lower center", ncols=5, frameon=False)
     figure.savefig(path, dpi=120)

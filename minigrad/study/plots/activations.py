@@ -9,24 +9,9 @@ import numpy as np
 
 from ..findings import MANY
 from ..records.recording import Recording
-from .room import LETTER, Room, is_wide
-from .style import (
-    COLOURS,
-    QUIET,
-    WARNING,
-    Source,
-    canvas,
-    finish,
-    font,
-    inches,
-    legend,
-    limit,
-    note,
-    plain,
-    shortened,
-    single,
-    tidy,
-)
+from .room import LETTER, Room, font, inches, is_wide, plain, shortened
+from .style import COLOURS, QUIET, WARNING, Source, canvas, finish, limit, single, tidy
+from .words import legend, note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,23 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .style import (
-    COLOURS,
-    QUIET,
-    WARNING,
-    Source,
-    canvas,
-    dot,
-    finish,
-    legend,
-    limit,
-    log_scale,
-    mark_lost,
-    note,
-    single,
-    steps_axis,
-    tidy,
-)
+from .style import COLOURS, QUIET, WARNING, Source, canvas, dot, finish, limit, log_scale, single, steps_axis, tidy
+from .words import legend, mark_lost, note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

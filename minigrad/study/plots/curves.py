@@ -10,23 +10,8 @@ import numpy as np
 
 from ...training.logs import read_metrics
 from ...training.progress import Row
-from .style import (
-    COLOURS,
-    Source,
-    canvas,
-    dot,
-    finish,
-    label_ends,
-    legend,
-    log_scale,
-    look,
-    mark_lost,
-    note,
-    picture_format,
-    several,
-    steps_axis,
-    tidy,
-)
+from .style import COLOURS, Source, canvas, dot, finish, log_scale, look, picture_format, several, steps_axis, tidy
+from .words import label_ends, legend, mark_lost, note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

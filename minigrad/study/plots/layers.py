@@ -19,18 +19,14 @@ from .style import (
     canvas,
     dot,
     finish,
-    label_ends,
-    layer_ticks,
-    legend,
     log_scale,
     look,
-    mark_lost,
-    note,
     several,
     single,
     steps_axis,
     tidy,
 )
+from .words import label_ends, layer_ticks, legend, mark_lost, note
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

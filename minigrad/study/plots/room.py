@@ -42,7 +42,9 @@ def plain(text: object) -> str:
 
 def wrapped(text: str, length: float, size: float) -> str:
     """The text in lines of so many inches, in letters of so many points."""
-    return textwrap.fill(text, max(int(length * 72 / (LETTER * size)), 8), break_on_hyphens=False)
+    return textwrap.fill(
+        text, max(int(length * 72 / (LETTER * size)), 8), break_on_hyphens=False, break_long_words=False
+    )
 
 
 def shortened(names: Sequence[str], letters: int) -> list[str]:

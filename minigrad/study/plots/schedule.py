@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...schedulers import ReduceLROnPlateau, Scheduler
-from .style import canvas, finish, legend, look, steps_axis, tidy
+from .style import canvas, finish, look, steps_axis, tidy
+from .words import legend
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

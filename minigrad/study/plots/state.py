@@ -10,26 +10,22 @@ import numpy as np
 
 from ...suggest import unknown
 from ..records.recording import Recording
+from .room import FONT, LETTER, font, inches, plain, shortened
 from .style import (
     COLOURS,
-    FONT,
     Series,
     Source,
     canvas,
     dot,
     finish,
-    legend,
     limit,
     log_scale,
-    mark_lost,
-    note,
     picture_format,
-    plain,
-    shortened,
     single,
     steps_axis,
     tidy,
 )
+from .words import legend, mark_lost, note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,9 +71,9 @@ def optimizer_state(
             note(ax, _nothing(r, quantity) if drawn else "no layers were recorded")
             return finish(figure, path)
         _bands(ax, r, drawn[0], quantity, _limits(r, drawn[:1], quantity))
-        tidy(
-            ax, f"{_TITLES[quantity]} in layer {shortened([drawn[0]], 40)[0]}, {r.optimizer}", "step", _UNITS[quantity]
-        )
+        letters = int(inches(ax)[0] * 72 / (LETTER * (font(ax) + 1))) - len(r.optimizer) - 2
+        name = shortened(drawn[:1], min(40, max(12, letters)))[0]
+        tidy(ax, f"{_TITLES[quantity]} in layer {name}, {r.optimizer}", "step", _UNITS[quantity])
         legend(ax)
         return finish(figure, path)
     from matplotlib.figure import Figure
