@@ -1,5 +1,6 @@
 """Plots share a figure: each stays in its own place, whatever lays the figure out and whatever the axes share."""
 
+import pickle
 from itertools import pairwise
 
 import pytest
@@ -51,6 +52,7 @@ def broken(recording, step):
 SHAPES = [(2, 2, (10, 7.5)), (2, 3, (13, 7.5)), (2, 3, (9, 5.5))]
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("rows", "columns", "size"), SHAPES)
 @pytest.mark.parametrize("layout", ["constrained", "tight"])
 def test_a_grid_of_plots_keeps_every_word_within_its_own_place(deep, clips, rows, columns, size, layout):
@@ -151,6 +153,17 @@ def test_a_subfigure_is_drawn_in_and_the_whole_figure_written(clips, tmp_path):
     left, _ = figure.subfigures(1, 2)
     assert plots.losses(clips, ax=left.subplots(), path=tmp_path / "all.png") is figure
     assert (tmp_path / "all.png").stat().st_size > 0
+
+
+def test_a_figure_is_kept_and_drawn_again_and_its_axes_are_cleared_for_other_things(deep):
+    figure = plots.update_ratios(deep)
+    again = pickle.loads(pickle.dumps(figure))
+    assert covers(again) == []
+    (ax,) = figure.axes
+    ax.clear()
+    ax.plot([1, 2])
+    plots.trust_ratios(deep, ax=ax)
+    assert covers(figure) == []
 
 
 def test_of_too_many_names_every_so_many_is_left_out_and_none_overlap():

@@ -65,6 +65,7 @@ class Room:
         found = ax.get_axes_locator()
         # Axes within axes are placed this way too, and keep it; what was drawn here before is gone.
         self.outer: Any = found.outer if isinstance(found, Room) else found
+        self.get_subplotspec = ax.get_subplotspec  # tight layouts ask whoever places the axes for it
         self.names: list[tuple[Annotation, float, float]] = []
         self.beside: list[Text] = []
         self.legend: Legend | None = None

@@ -164,6 +164,8 @@ def limit(ax: Axes, which: str, low: float, high: float) -> None:
 
 def log_scale(ax: Axes, *values: Series | Sequence[float]) -> bool:
     """Make the vertical axis logarithmic if there is something above 0 to show on it."""
+    from .ticks import PlainLogFormatter
+
     together = np.concatenate([np.asarray(each, np.float64).ravel() for each in values] or [np.empty(0)])
     positive = together[np.isfinite(together) & (together > 0)]
     if not positive.size:
@@ -173,23 +175,9 @@ def log_scale(ax: Axes, *values: Series | Sequence[float]) -> bool:
     if high < 3 * low:  # less than half a decade has hardly a tick: widen it
         low, high = low / 2, high * 2
     limit(ax, "y", low / 1.5, min(high, 1e300) * 1.5)
-    _plain_ticks(ax)
+    ax.yaxis.set_major_formatter(PlainLogFormatter())
+    ax.yaxis.set_minor_formatter(PlainLogFormatter(labelOnlyBase=False, minor_thresholds=(1.5, 0.4)))
     return True
-
-
-def _plain_ticks(ax: Axes) -> None:
-    """Few decades about 1 read best as 0.2 and 3, others as powers of ten."""
-    from matplotlib.ticker import LogFormatterSciNotation
-
-    class Plain(LogFormatterSciNotation):
-        def __call__(self, x: float, pos: int | None = None) -> str:
-            if not (text := super().__call__(x, pos)):
-                return ""
-            low, high = sorted(ax.get_ylim())
-            return f"{x:g}" if low >= 1e-3 and high <= 1e4 else text
-
-    ax.yaxis.set_major_formatter(Plain())
-    ax.yaxis.set_minor_formatter(Plain(labelOnlyBase=False, minor_thresholds=(1.5, 0.4)))
 
 
 def steps_axis(ax: Axes, steps: npt.NDArray[Any]) -> None:

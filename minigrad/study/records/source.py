@@ -23,4 +23,4 @@ def opened(source: Source) -> Recording:
         return source.recording
     if isinstance(source, str | os.PathLike):
         return Recording.load(source)
-    raise TypeError(f"needs a Recording, a Recorder or the path of a record.jsonl, not {type(source).__name__}")
+    raise TypeError(f"needs a Recording, a Recorder or the path of a record.jsonl, not a {type(source).__name__}")
