@@ -117,6 +117,6 @@ def test_a_dollar_in_a_name_stands_in_pictures_as_it_is(monkeypatch, tmp_path):
             model(minigrad.ones(5, 3)).sum().backward()
             optimizer.step()
     study.report(recorder, tmp_path / "page.html")
-    shown = {True: "a\\$b\\$", False: "a$b$"}  # by whether formulas are looked for, where a backslash means a dollar
-    assert {each.get_parse_math() for each in drawn} == {True, False}
-    assert all(shown[each.get_parse_math()] in each.get_text() for each in drawn)
+    assert len(drawn) >= 3
+    # Where formulas are looked for, a backslash means a dollar; elsewhere it would be seen.
+    assert all(("a\\$b\\$" if each.get_parse_math() else "a$b$") in each.get_text() for each in drawn)

@@ -1,4 +1,4 @@
-"""A recording as pictures can show it: not too many records, and names that are short and are no formulas."""
+"""A recording as pictures can show it: not too many records, and names that are short and of one line."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ class _Names:
         """The name in a picture."""
         if name not in self._found:
             # A dollar begins a formula in Matplotlib, and a line break a second line.
-            short = " ".join(readable(name).split()).replace("$", "\\$")
+            short = " ".join(readable(name).split())
             if len(short) > _LONGEST:
-                short = short[:_LONGEST].rstrip("\\") + "…"
+                short = short[:_LONGEST] + "…"
             while short != name and (short in self._taken or not short.endswith(" ")):
                 short += " "  # which no name has that stays as it is
             self._taken.add(short)

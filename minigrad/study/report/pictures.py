@@ -38,21 +38,11 @@ def picture(draw: Callable[[], Figure], alt: str, caption: str) -> Html:
         # A name in a script that the font does not have is drawn as squares; the page has it in its text.
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         figure = draw()
-        _unescape(figure)
         data = _svg(figure) if len(figure.axes) <= MOST_PANELS else b""
         kind = "svg+xml"
         if not 0 < len(data) <= LARGEST_SVG:
             kind, data = "png", _png(figure)
     return image(kind, data, alt, caption, *(round(float(inches) * 96) for inches in figure.get_size_inches()))
-
-
-def _unescape(figure: Figure) -> None:
-    """Take the backslash from a dollar where no formula is looked for: there it would be seen."""
-    from matplotlib.text import Text
-
-    for text in figure.findobj(Text):
-        if isinstance(text, Text) and not text.get_parse_math():
-            text.set_text(text.get_text().replace("\\$", "$"))
 
 
 def image(kind: str, data: bytes, alt: str, caption: str, width: int, height: int) -> Html:
