@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("matplotlib")
 
 import matplotlib
+from cycler import cycler
 from matplotlib.figure import Figure
 from plot_tools import PLOTS, clipped, covers, lamb, recorded, texts, words
 
@@ -49,6 +50,24 @@ def test_nothing_covers_the_data_with_twelve_layers(name, deep, clips):
     if name in ("clip_ledger", "losses"):
         deep = clips
     assert covers(PLOTS[name](deep)) == []
+
+
+@pytest.mark.parametrize("name", PLOTS)
+def test_a_style_of_the_user_changes_no_line(name, deep, clips):
+    recording = clips if name in ("clip_ledger", "losses") else deep
+
+    def lines():
+        return [
+            (line.get_linestyle(), line.get_marker())
+            for ax in PLOTS[name](recording).axes
+            if ax.axison
+            for line in ax.lines
+        ]
+
+    usual = lines()
+    with matplotlib.rc_context({"axes.prop_cycle": cycler(linestyle=[":", "--"], marker=["s", "D"])}):
+        assert lines() == usual
+    assert usual
 
 
 @pytest.mark.parametrize("name", PLOTS)

@@ -439,6 +439,20 @@ def test_a_misspelt_quantity_is_refused_and_an_absent_one_is_nan(saved):
         recording.values("los")
     with pytest.raises(KeyError, match="did you mean 'saturated'"):
         recording.activation("0", "saturatd")
+    for path, words in (
+        ("scalars.foo", r"'scalars\.foo'"),
+        ("scalars.lrr", r"did you mean 'scalars\.lr'"),
+        ("scalars", r"did you mean 'scalars\.lr'"),
+        ("state_norm.exp_av", r"did you mean 'state_norm\.exp_avg'"),
+        ("trust.0.weight.rato", r"did you mean 'trust\.0\.weight\.ratio'"),
+        ("nonfinite.gradients", r"did you mean 'nonfinite\.gradient'"),
+        ("update_ratio.x", "did you mean 'update_ratio'"),
+    ):
+        with pytest.raises(KeyError, match=words):
+            recording.layer("0", path)
+    assert np.isfinite(recording.layer("0", "trust.0.weight.ratio")).all(), "a parameter's name has dots itself"
+    assert np.isnan(recording.layer("0", "scalars.rho")).all(), "of another optimizer"
+    assert np.isnan(recording.layer("0", "nonfinite.exp_avg")).all(), "nothing was"
     with pytest.raises(IndexError, match="there is no clip 3; LAMB has 0, counted from 0"):
         recording.clips(3)
     assert np.isnan(recording.layer("0", "slow_part")).all()

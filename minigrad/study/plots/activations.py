@@ -135,6 +135,7 @@ def _spread(ax: Axes, output: dict[str, Any], base: float, label: str) -> None:
         ax.plot(
             [mean - std, mean + std],
             [base - 0.07] * 2,
+            "-",
             color="black",
             linewidth=1.6,
             label=label,

@@ -45,8 +45,8 @@ def clip_ledger(
     log_scale(ax, before, after)
     steps_axis(ax, steps)
     ax.fill_between(steps, after, before, color=WARNING, alpha=0.18, linewidth=0, label="cut away")
-    ax.plot(steps, before, color=WARNING, linewidth=1.5, label="before", **dot(len(steps)))
-    ax.plot(steps, after, color=COLOURS[0], linewidth=1.8, label="after", **dot(len(steps)))
+    ax.plot(steps, before, "-", color=WARNING, linewidth=1.5, label="before", **dot(len(steps)))
+    ax.plot(steps, after, "-", color=COLOURS[0], linewidth=1.8, label="after", **dot(len(steps)))
     limits = np.array([e["thresholds"].get("max_norm", np.nan) for e in entries])
     if np.isfinite(limits).any() and entries[0]["ranges"] == 1:
         ax.plot(steps, limits, ":", color="black", linewidth=1.2, label="threshold")

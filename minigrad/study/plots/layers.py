@@ -61,7 +61,7 @@ def update_ratios(
         table = np.where(tables[name] == 0, np.nan, tables[name])
         if len(found) == 1:
             for layer, values, colour in zip(r.layers, table, by_depth(len(table)), strict=True):
-                ax.plot(r.steps, values, color=colour, linewidth=1.5, label=layer, **dot(len(r)))
+                ax.plot(r.steps, values, "-", color=colour, linewidth=1.5, label=layer, **dot(len(r)))
                 lines.append((layer, r.steps, values, colour))
             marked += [(r.steps, row) for row in tables[name]]
         elif len(table):
@@ -124,7 +124,7 @@ def gradient_flow(recording: Source, *, ax: Axes | None = None, path: Path | Non
     if log_scale(ax, shown):
         low, middle, high = (_over_layers(lambda c, q=q: np.quantile(c, q), shown.T) for q in (0.05, 0.5, 0.95))
         ax.fill_between(places, low, high, color=COLOURS[0], alpha=0.15, linewidth=0, label="5 to 95 % of records")
-        ax.plot(places, middle, color=COLOURS[0], marker="o", markersize=4, linewidth=1.8, label="median")
+        ax.plot(places, middle, "-", color=COLOURS[0], marker="o", markersize=4, linewidth=1.8, label="median")
         for row, colour, dash in ((0, QUIET, ":"), (-1, "black", "--"))[: len(r)]:
             ax.plot(
                 places, shown[:, row], dash, color=colour, marker="o", markersize=3, linewidth=1.3,
@@ -166,7 +166,7 @@ def trust_ratios(recording: Source, *, ax: Axes | None = None, path: Path | None
     lines = []
     marks: Sequence[Artist] = []
     for (name, values), colour in zip(ratios.items(), by_depth(len(ratios)), strict=True):
-        ax.plot(r.steps, values, color=colour, linewidth=1.5, label=name, **dot(len(r)))
+        ax.plot(r.steps, values, "-", color=colour, linewidth=1.5, label=name, **dot(len(r)))
         lines.append((name, r.steps, values, colour))
         clamped = _trust(r, name, "clamped", False)
         crosses = ax.plot(

@@ -133,6 +133,6 @@ def _bands(ax: Axes, r: Recording, layer: str, quantity: str, limits: Series) ->
         for low, high, alpha, words in ((0, 4, 0.15, label[0]), (1, 3, 0.32, label[1])):
             edges = bands[:, low], bands[:, high]
             ax.fill_between(r.steps, *edges, color=COLOURS[0], alpha=alpha, linewidth=0, label=words)
-    ax.plot(r.steps, bands[:, 2], color=COLOURS[0], linewidth=1.6, label=label[2], **dot(len(r)))
+    ax.plot(r.steps, bands[:, 2], "-", color=COLOURS[0], linewidth=1.6, label=label[2], **dot(len(r)))
     there = np.array([quantity in record["layers"].get(layer, {}) for record in r.records])
     mark_lost(ax, [(r.steps[there], bands[there, 2])])
