@@ -141,6 +141,7 @@ def test_axes_within_axes_keep_their_place(clips):
     outer = figure.subplots(1, 1)
     inner = outer.inset_axes((0.5, 0.5, 0.4, 0.4))
     plots.clip_ledger(clips, ax=inner)
+    figure.subplots_adjust(left=0.4, top=0.7)
     figure.draw_without_rendering()
     inside = inner.get_window_extent().transformed(outer.transAxes.inverted())
     assert inside.x0 + 1e-9 >= 0.5
