@@ -190,7 +190,8 @@ def test_an_index_that_is_out_of_range_does_not_wrap_around(gpu, select):
         (cupy_standin.OutOfMemoryError("Out of memory allocating 4,096 bytes"), "memory"),
         (cupy_standin.CUDARuntimeError("cudaErrorIllegalAddress: an illegal memory access was encountered"), "lost"),
         (cupy_standin.CUDARuntimeError("cudaErrorInsufficientDriver: CUDA driver version is insufficient"), "driver"),
-        (cupy_standin.CUDARuntimeError("cudaErrorUnknown: unknown error"), "failed"),
+        (cupy_standin.CUDARuntimeError("cudaErrorUnknown: unknown error"), "lost"),
+        (cupy_standin.CUDARuntimeError("cudaErrorNotSupported: operation not supported"), "failed"),
     ],
 )
 def test_what_goes_wrong_on_the_gpu_is_one_error_and_changes_nothing(gpu, monkeypatch, error, reason):
