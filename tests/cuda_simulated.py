@@ -344,6 +344,104 @@ def test_scalars_are_copied_when_they_change_and_what_was_sent_stays_as_it_is(mo
         assert any(host is kept for kept in optimizer._layout._sent)
 
 
+def test_scalars_that_were_sent_are_kept_until_the_gpu_has_surely_read_them(monkeypatch):
+    under_way, lost = [], []
+    monkeypatch.setattr(cuda_layout, "MOST_SENT", 3)
+    params = leaves({"w": np.ones(3)}, np.float32)
+    optimizer = optim.Adam(list(params.items()), lr=0.1)
+    for _ in range(20):
+        set_gradients(params, {"w": np.ones(3)})
+        optimizer.step()
+        if len(under_way) == 0:  # the layout is made: from here on, only steps synchronise
+            monkeypatch.setattr(cuda_layout.cuda, "synchronize", under_way.clear)
+            send = cuda_layout._send
+            monkeypatch.setattr(cuda_layout, "_send", lambda host, *rest: (under_way.append(host), send(host, *rest)))
+        kept = optimizer._layout._sent
+        assert len(kept) <= 3
+        lost += [host for host in under_way if not any(host is one for one in kept)]
+    assert lost == []
+
+
+def test_scalars_that_could_not_be_sent_are_sent_by_the_next_step(monkeypatch):
+    params = leaves({"w": np.ones(3)}, np.float32)
+    optimizer = optim.SGD(list(params.items()), lr=0.5)
+
+    def step():
+        set_gradients(params, {"w": np.ones(3)})
+        optimizer.step()
+
+    step()
+    optimizer.param_groups[0]["lr"] = 0.25
+
+    def fail(*arguments):
+        raise raised("CudaAPIError", "[2] CUDA_ERROR_OUT_OF_MEMORY")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(cuda_layout, "_send", fail)
+        with pytest.raises(gpu.DeviceError):
+            step()
+    step()
+    np.testing.assert_array_equal(params["w"].data, 0.25)
+
+
+class Compiled:
+    """A kernel that is compiled, as on a GPU: in the simulator none is."""
+
+    def __init__(self, kernel, problem=None):
+        self.kernel, self.problem, self.py_func, self.bound = kernel, problem, kernel, 0
+
+    def typeof_pyval(self, value):
+        return type(value)
+
+    def compile(self, types):
+        if self.problem:
+            raise self.problem
+        return self
+
+    def bind(self):
+        self.bound += 1
+
+    def __getitem__(self, configuration):
+        return self.kernel[configuration]
+
+
+def compiled(monkeypatch, problem_of):
+    """Kernels that are compiled; the list of them, in the order of their launches."""
+    made, launch = [], cuda_layout.Launch.__init__
+
+    def init(self, kernel, *rest):
+        made.append(Compiled(kernel, problem_of(len(made))))
+        launch(self, made[-1], *rest)
+
+    monkeypatch.setattr(cuda_layout.Launch, "__init__", init)
+    return made
+
+
+def test_every_kernel_is_on_the_gpu_before_the_first_one_changes_anything(monkeypatch):
+    made = compiled(monkeypatch, lambda number: raised("NvvmError", "no", "numba.cuda.x") if number == 1 else None)
+    monkeypatch.setattr(cuda_layout.cuda, "jit", lambda kernel: Compiled(kernel, raised("E", "libnvvm", "numba.cuda")))
+    params = leaves({"w": np.ones((2, 9))}, np.float32)
+    optimizer = optim.LAMB(list(params.items()))
+    set_gradients(params, {"w": np.ones((2, 9))})
+    before = bits([optimizer.state_dict(), values(params)])
+    with pytest.raises(gpu.DeviceError, match="^kernels of an optimizer: NVIDIA's compilers"):
+        optimizer.step()
+    assert sorted(kernel.bound for kernel in made) == [0, 1, 1]
+    assert bits([optimizer.state_dict(), values(params)]) == before
+
+
+def test_a_kernel_that_cannot_be_kept_on_the_disk_is_compiled_in_memory(monkeypatch):
+    made = compiled(monkeypatch, lambda number: OSError(28, "No space left on device"))
+    in_memory = []
+    monkeypatch.setattr(cuda_layout.cuda, "jit", lambda kernel: (in_memory.append(Compiled(kernel)), in_memory[-1])[1])
+    params = leaves({"w": np.ones((2, 9))}, np.float32)
+    optimizer = optim.LAMB(list(params.items()))
+    set_gradients(params, {"w": np.ones((2, 9))})
+    optimizer.step()
+    assert optimizer.stepped
+    assert [kernel.bound for kernel in in_memory] == [1] * len(made) == [1] * 3
+
+
 def test_tables_are_there_before_any_stream_reads_them(monkeypatch):
     order, run = [], cuda_layout.CudaLayout._stream
     monkeypatch.setattr(cuda_layout.cuda, "synchronize", lambda: order.append("synchronize"))

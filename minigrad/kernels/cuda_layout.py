@@ -8,7 +8,6 @@ number per norm. The passes that change anything look at the same numbers, so no
 from __future__ import annotations
 
 import warnings
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,8 +28,9 @@ driver: Any = numba.cuda.cudadrv.driver
 # A launch may have more blocks of threads than can run at once; beyond this, each takes several chunks in turn.
 MOST_BLOCKS = 1 << 16
 
-# Longer than any queue of steps that wait for a GPU.
-STEPS_UNDER_WAY = 4096
+# How many copies of scalars may be under way before the host waits for the GPU; often enough to keep few, and seldom
+# enough to cost nothing.
+MOST_SENT = 256
 
 
 class _Resident(cuda.In):  # type: ignore[misc]  # Numba has no types
@@ -52,6 +52,17 @@ class Launch:
         self.arguments = tuple(_Resident(one) if hasattr(one, "copy_to_host") else one for one in arguments)
         self.blocks, self.threads = min(count, MOST_BLOCKS), threads
 
+    def load(self) -> None:
+        """Compile the kernel, or find it in the cache, and put it on the GPU; the simulator compiles nothing."""
+        if not hasattr(self.kernel, "compile"):
+            return
+        types = tuple(map(self.kernel.typeof_pyval, self.arguments))
+        try:
+            self.kernel.compile(types).bind()
+        except Exception:  # a full disk, a damaged cache entry: whatever it is, compiling in memory may still work
+            self.kernel = cuda.jit(self.kernel.py_func)
+            self.kernel.compile(types).bind()
+
     def configure(self, stream: Any) -> Any:
         """What runs the kernel in a stream; Numba keeps it."""
         return self.kernel[self.blocks, self.threads, stream]
@@ -63,6 +74,11 @@ class CudaLayout(Layout):
     def _bind(self, rows: Mapping[str, int], states: Sequence[Mapping[str, Array]]) -> None:
         with device_errors("tables of an optimizer"):
             self._make_tables(rows, states)
+        # All of them before the first step: one that cannot be compiled must not leave a step half done.
+        with device_errors("kernels of an optimizer"):
+            for launches in self._launches:
+                for launch in launches:
+                    launch.load()
 
     def _make_tables(self, rows: Mapping[str, int], states: Sequence[Mapping[str, Array]]) -> None:
         plan, store = self.program.plan, self.program.store
@@ -73,8 +89,8 @@ class CudaLayout(Layout):
         # The chunks of all buffers have their places beside each other in the parts of norms.
         offsets = np.cumsum([0, *(max(map(len, pair)) for pair in zip(fine, coarse, strict=True))]).tolist()
         # The last is what stands on the GPU. Where the GPU reads the host's memory itself, it may do so after the host
-        # has gone on by some steps, so what was sent is never written to, and stays for as long.
-        self._sent = deque([np.full_like(self.scalars, np.nan)], STEPS_UNDER_WAY)
+        # has gone on by some steps, so what was sent is never written to, and stays until the GPU has surely read it.
+        self._sent = [np.full_like(self.scalars, np.nan)]
         self._tables = {False: fine, True: coarse}
         self._offsets = offsets
         self._stopping = any(norm.nonfinite != "propagate" for norm in plan.norms)
@@ -148,12 +164,19 @@ class CudaLayout(Layout):
         with device_errors("optimizer step"):
             stream = self._stream()
             if not np.array_equal(self.scalars, self._sent[-1]):
-                self._sent.append(self.scalars.copy())
-                _send(self._sent[-1], self._on_device["scalars"], stream)
+                self._send_scalars(stream)
             for launches in self._launches:
                 for launch in launches:
                     launch.configure(stream)(*launch.arguments)
             return self._stopping_norm(stream) if self._stopping else None
+
+    def _send_scalars(self, stream: Any) -> None:
+        if len(self._sent) == MOST_SENT:
+            cuda.synchronize()  # whatever streams they were put in
+            del self._sent[:-1]
+        scalars = self.scalars.copy()
+        _send(scalars, self._on_device["scalars"], stream)
+        self._sent.append(scalars)
 
     def _stopping_norm(self, stream: Any) -> Norm | None:
         flags = _fetched(self._on_device["stopped"], stream)
