@@ -528,6 +528,26 @@ def test_names_that_a_kernel_uses_can_be_names_of_a_rule(monkeypatch):
     assert_close(both(monkeypatch, make, np.float64, steps=2, shapes={"w": (5, 5)}), exact=False)
 
 
+def test_names_of_the_functions_of_norms_can_be_names_of_options(monkeypatch):
+    @rule
+    def awkward(update, param, *, add_2, fold_sum, add_inf, fold_inf, add_1, add_p):
+        update = update * add_2 + param * fold_sum + update * add_inf + param * fold_inf + add_1 * param + add_p * update
+        return update
+
+    @rule
+    def shrink(update, sum_norm, max_norm):
+        update = update / (1.0 + sum_norm + max_norm)
+        return update
+
+    options = dict.fromkeys(("add_2", "fold_sum", "add_inf", "fold_inf", "add_1", "add_p"), 0.5)
+    norms = norm("update", "tensor", name="sum_norm"), norm("update", "tensor", np.inf, name="max_norm")
+
+    def make(params):
+        return Chain(params, awkward, *norms, shrink, apply_update, lr=0.1, **options)
+
+    assert_close(both(monkeypatch, make, np.float64, steps=2, shapes={"w": (5, 5)}), exact=False)
+
+
 def test_lookahead_goes_on_in_the_same_kernels():
     entry = entry_named("Lookahead")
     params = leaves(arrays(0), np.float64)

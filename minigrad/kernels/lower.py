@@ -24,6 +24,7 @@ _RESERVED = (
     *("real", "math", "np", "njit", "range", "fold_sum"),
     *("accumulate_1", "accumulate_2", "accumulate_inf", "accumulate_p"),
     *("cuda", "unsigned", "thread", "end", "tile", "old", "parts", "stopped", "offset", "constants", "rounded"),
+    *("add_1", "add_2", "add_inf", "add_p", "fold_inf"),
     *(f"{name}_{number}" for name in ("i", "element", "old", "new", "total") for number in range(1, 9)),
     *MATH,
 )
