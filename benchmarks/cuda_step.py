@@ -2,8 +2,9 @@
 
 python -m benchmarks.cuda_step [--quick] [--output FILE]
 
-Times are between events of the GPU, in one process and by turns, Python included where the GPU waits for it. A script
-of its own and no group of ``python -m benchmarks``, because most machines have no GPU: then it says so and ends.
+Times are between events of the GPU, in one process and by turns; in its turn each makes many calls without waiting, so
+that Python is included only where the GPU waits for it, as it is in training. A script of its own and no group of
+``python -m benchmarks``, because most machines have no GPU: then it says so and ends.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ SIZES = (2_400, 1_000_000, 10_000_000, 100_000_000)
 CLIPS = {"Adam, global norm": clipping.by_global_norm(1.0), "Adam, adaptive": clipping.adaptive()}
 WIDTH = 1024  # of the matrices, whose rows are what adaptive clipping measures
 ROUNDS = 30
+TURN = 20e-3  # seconds of calls in a turn: then the host's start in front of the first one is lost in the whole
 Calls = dict[str, Callable[[], Any]]
 
 
@@ -75,21 +77,29 @@ def torch_problem() -> str:
     return "" if torch.cuda.is_available() else "PyTorch is installed without CUDA"
 
 
-def timed(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, Times]:
-    """The seconds of one call of each in every round, between events in the default stream, where all of them work."""
+def seconds(call: Callable[[], Any], count: int) -> float:
+    """The seconds of one of ``count`` calls, between events in the default stream, where all of them work."""
     cuda = devices.library().cuda
+    begin, end = cuda.Event(), cuda.Event()
+    begin.record()
+    for _ in range(count):
+        call()
+    end.record()
+    end.synchronize()
+    return float(cuda.get_elapsed_time(begin, end)) / 1000 / count
+
+
+def timed(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, Times]:
+    """The seconds of one call of each in every round."""
     taken: dict[str, list[list[float]]] = {name: [] for name in calls}
-    for call in calls.values():
+    counts = {}
+    for name, call in calls.items():
         for _ in range(3):
             call()
+        counts[name] = max(1, round(TURN / seconds(call, 1)))
     for _ in range(rounds):
         for name, call in calls.items():
-            begin, end = cuda.Event(), cuda.Event()
-            begin.record()
-            call()
-            end.record()
-            end.synchronize()
-            taken[name].append([cuda.get_elapsed_time(begin, end) / 1000])
+            taken[name].append([seconds(call, counts[name])])
     return {name: Times(each) for name, each in taken.items()}
 
 

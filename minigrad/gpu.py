@@ -86,6 +86,10 @@ def update_problem() -> str:
     """Why optimizers could not step on a GPU though arrays can live there; empty if they can."""
     if importlib.util.find_spec("numba_cuda") is None:
         return "numba-cuda is not installed, which compiles the update kernels"
+    try:
+        importlib.import_module("numba.cuda")
+    except Exception as error:  # of a version that does not fit Numba's
+        return f"numba-cuda, which compiles the update kernels, cannot be imported ({_line(error)})"
     return ""
 
 

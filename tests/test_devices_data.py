@@ -327,3 +327,10 @@ def test_what_was_found_is_listed_and_missing_kernels_are_told(gpu, capsys, monk
     monkeypatch.setattr(gpu_module.importlib.util, "find_spec", lambda name: object())
     cli.main(["devices"])
     assert len(capsys.readouterr().out.splitlines()) == 4
+
+    def broken(name):
+        raise AttributeError("module 'numba.cuda.types' has no attribute 'NPDatetime'")
+
+    monkeypatch.setattr(gpu_module.importlib, "import_module", broken)
+    with pytest.raises(gpu_module.DeviceError, match=r"numba-cuda, .*, cannot be imported \(module 'numba.cuda.types'"):
+        devices.require_updates()
