@@ -62,6 +62,12 @@ def load(module: Any) -> None:
     DEVICE_ARRAYS.add(module.ndarray)
 
 
+def release_memory() -> None:
+    """Give back the memory of the GPU that no array has any more; CuPy keeps it, and nobody else could have it."""
+    if _cupy is not None:
+        _cupy.get_default_memory_pool().free_all_blocks()
+
+
 # --- where an array lives --------------------------------------------------------------------------------------------
 
 

@@ -395,6 +395,31 @@ def test_scalars_that_could_not_be_sent_are_sent_by_the_next_step(monkeypatch):
     np.testing.assert_array_equal(params["w"].data, 0.25)
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_memory_that_cupy_keeps_is_used_for_tables(monkeypatch, kept):
+    """Arrays that are gone leave their memory with CuPy, so Numba may find none though there is some."""
+    full, to_device = [True], cuda_layout.cuda.to_device
+
+    def placed(*arguments):
+        if full[0]:
+            raise raised("CudaAPIError", "[2] CUDA_ERROR_OUT_OF_MEMORY")
+        return to_device(*arguments)
+
+    pool = types.SimpleNamespace(free_all_blocks=lambda: full.insert(0, not kept))
+    monkeypatch.setattr(devices, "_cupy", types.SimpleNamespace(get_default_memory_pool=lambda: pool))
+    monkeypatch.setattr(cuda_layout.cuda, "to_device", placed)
+    params = leaves({"w": np.ones(3)}, np.float32)
+    optimizer = optim.SGD(list(params.items()), lr=0.1)
+    set_gradients(params, {"w": np.ones(3)})
+    if kept:
+        optimizer.step()
+        np.testing.assert_allclose(params["w"].data, 0.9)
+    else:
+        with pytest.raises(gpu.DeviceError, match=r"^tables of an optimizer: the GPU has not enough memory"):
+            optimizer.step()
+        np.testing.assert_array_equal(params["w"].data, 1.0)
+
+
 class Compiled:
     """A kernel that is compiled, as on a GPU: in the simulator none is."""
 
@@ -430,9 +455,10 @@ def compiled(monkeypatch, problem_of):
 
 def test_every_kernel_is_on_the_gpu_before_the_first_one_changes_anything(monkeypatch):
     made = compiled(monkeypatch, lambda number: raised("NvvmError", "no", "numba.cuda.x") if number == 1 else None)
-    monkeypatch.setattr(cuda_layout.cuda, "jit", lambda kernel: Compiled(kernel, raised("E", "libnvvm", "numba.cuda")))
     params = leaves({"w": np.ones((2, 9))}, np.float32)
     optimizer = optim.LAMB(list(params.items()))
+    optimizer.prepare()  # the kernels' source, which has cuda.jit in it
+    monkeypatch.setattr(cuda_layout.cuda, "jit", lambda kernel: Compiled(kernel, raised("E", "libnvvm", "numba.cuda")))
     set_gradients(params, {"w": np.ones((2, 9))})
     before = bits([optimizer.state_dict(), values(params)])
     with pytest.raises(gpu.DeviceError, match=r"^kernels of an optimizer: NVIDIA's compilers"):
@@ -444,9 +470,10 @@ def test_every_kernel_is_on_the_gpu_before_the_first_one_changes_anything(monkey
 def test_a_kernel_that_cannot_be_kept_on_the_disk_is_compiled_in_memory(monkeypatch):
     made = compiled(monkeypatch, lambda number: OSError(28, "No space left on device"))
     in_memory = []
-    monkeypatch.setattr(cuda_layout.cuda, "jit", lambda kernel: (in_memory.append(Compiled(kernel)), in_memory[-1])[1])
     params = leaves({"w": np.ones((2, 9))}, np.float32)
     optimizer = optim.LAMB(list(params.items()))
+    optimizer.prepare()
+    monkeypatch.setattr(cuda_layout.cuda, "jit", lambda kernel: (in_memory.append(Compiled(kernel)), in_memory[-1])[1])
     set_gradients(params, {"w": np.ones((2, 9))})
     optimizer.step()
     assert optimizer.stepped

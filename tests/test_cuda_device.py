@@ -189,6 +189,21 @@ def test_more_memory_than_there_is_is_one_clear_error_and_the_host_goes_on():
     assert optimizer.state["p"]["step"] == 2
 
 
+def test_elements_beyond_the_reach_of_32_bits_are_updated():
+    cupy = devices.library()
+    size = 2**31 + 5000
+    if cupy.cuda.runtime.memGetInfo()[0] < 6 * 4 * size:
+        pytest.skip("needs 52 GB of the GPU's memory")
+    p = Tensor(cupy.zeros(size, np.float32), requires_grad=True)
+    optimizer = optim.SGD([p], lr=1.0, clip=clipping.by_norm(1e9, "tensor"))
+    p.grad = Tensor(cupy.ones(size, np.float32))
+    optimizer.step()
+    assert float(p.data.min()) == float(p.data.max()) == -1
+    assert optimizer.clip_reports()[0].norm_before.item() == pytest.approx(size**0.5, rel=1e-14)
+    del p, optimizer
+    devices.release_memory()
+
+
 def test_the_plan_is_that_of_the_device():
     p = tensor(np.ones(8, np.float32), device="cuda", requires_grad=True)
     optimizer = optim.Adam([p])

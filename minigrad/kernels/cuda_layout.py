@@ -15,7 +15,8 @@ import numba.cuda
 import numba.cuda.cudadrv.driver
 import numpy as np
 
-from ..gpu import device_errors
+from .. import devices
+from ..gpu import DeviceError, device_errors
 from ..rules import Norm
 from .cpu import RANGES
 from .cuda import CHUNK, Kernel, combine_threads_of, pass_arguments, threads_of
@@ -72,6 +73,15 @@ class CudaLayout(Layout):
     """A `Layout` whose tables, scalars and norms are on a GPU; what a reader asks for is copied back."""
 
     def _bind(self, rows: Mapping[str, int], states: Sequence[Mapping[str, Array]]) -> None:
+        try:
+            self._place(rows, states)
+        except DeviceError as error:
+            if error.reason != "memory":
+                raise
+            devices.release_memory()
+            self._place(rows, states)
+
+    def _place(self, rows: Mapping[str, int], states: Sequence[Mapping[str, Array]]) -> None:
         with device_errors("tables of an optimizer"):
             self._make_tables(rows, states)
         # All of them before the first step: one that cannot be compiled must not leave a step half done.
