@@ -141,6 +141,16 @@ def test_models_of_float64(name):
     check(CHAINS[name], np.float64, (9, 0))
 
 
+@pytest.mark.parametrize("name", ["Adam amsgrad", "RMSprop centered", "AdaBelief default", "clip global"])
+def test_roots_quotients_and_the_smallest_numbers_are_rounded_as_on_the_cpu(name):
+    plan, found = CHAINS[name], set()
+    for p, function in zip(plan.passes, Kernel(plan, np.dtype(np.float32)).passes, strict=True):
+        text = ptx(function, pass_arguments(plan, p), np.float32, (9, 0))
+        found |= set(re.findall(r"\b(?:sqrt|div|rcp|rsqrt|add|sub|mul|fma|mad)\.[.a-z0-9]*f32\b", text))
+    assert {"sqrt.rn.f32", "div.rn.f32"} <= found
+    assert not [op for op in found if re.search(r"approx|full|ftz", op)]
+
+
 def machine_code(text, capability):
     """What the assembler says of each kernel: registers, stack and spills."""
     nvjitlink = pytest.importorskip("cuda.bindings.nvjitlink", reason="needs pip install 'minigrad[cuda-check]'")
