@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+import minigrad
 from minigrad import clipping, data, manual_seed, nn, optim, study
 
 DIGITS, _ = data.stratified_split(data.load_digits(), 0.2, 0)
@@ -226,7 +227,7 @@ def test_a_recording_without_records_says_what_to_do():
     for empty in (study.Recording(), study.Recorder(model, optim.SGD(model.parameters(), lr=0.1))):
         (note,) = study.findings(empty)
         assert (note.severity, note.layer) == ("note", None)
-        assert note.sentence.startswith("no step was recorded: attach the recorder before the training loop")
+        assert note.sentence.startswith("no step was recorded: training ended before its first step")
 
 
 def test_findings_take_a_recorder_a_recording_or_its_file(tmp_path):
@@ -287,3 +288,27 @@ def test_the_worst_stands_first():
     order = [("error", "warning", "note").index(f.severity) for f in findings]
     assert order == sorted(order)
     assert order
+
+
+@pytest.mark.parametrize("layer", [nn.RNN, nn.GRU, nn.LSTM])
+def test_a_recurrent_layer_as_it_is_drawn_by_default_has_no_wrong_scale(layer):
+    manual_seed(0)
+
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.over, self.out = layer(8, 64), nn.Linear(64, 10)
+
+        def forward(self, x):
+            return self.out(self.over(x)[0][-1])
+
+    model = Last()
+    optimizer = optim.Adam(model.parameters())
+    x = minigrad.tensor(np.random.default_rng(0).normal(size=(8, 32, 8)).astype("f"))
+    with study.Recorder(model, optimizer, every=1, probe=x) as recorder:
+        for _ in range(2):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), minigrad.tensor(np.arange(32) % 10)).backward()
+            optimizer.step()
+    assert "gain" not in recorder.recording.records[0]["activations"]["over"]
+    assert not [finding for finding in study.findings(recorder) if "scale" in finding.kind]

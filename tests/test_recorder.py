@@ -387,6 +387,24 @@ def test_a_recorder_that_was_killed_at_its_first_line_writes_it_anew(saved, tmp_
     assert study.Recording.load(tmp_path / "cut.jsonl").steps.tolist() == [1]
 
 
+def test_the_first_loss_that_is_not_finite_is_recorded_whatever_the_interval():
+    model, optimizer = small()
+    with study.Recorder(model, optimizer, every=100, max_records=4) as recorder:
+        for step in range(1, 1001):
+            recorder.note(np.nan if step > 30 else 1.0)
+            optimizer.step()
+    assert recorder.recording.steps[:2].tolist() == [1, 31]
+    assert np.isnan(recorder.recording.values("loss")[1])
+    assert len(recorder.recording) <= 5
+    assert any("loss" in finding.sentence and finding.severity == "error" for finding in study.findings(recorder))
+    again = study.Recorder(model, optimizer, every=100, max_records=4)
+    again.load_state_dict(recorder.state_dict())
+    with again:
+        again.note(np.nan)
+        optimizer.step()
+    assert len(again.recording) == 0
+
+
 def test_the_file_keeps_what_memory_drops(tmp_path):
     model, optimizer = small()
     with study.Recorder(model, optimizer, 1, max_records=4, path=tmp_path / "record.jsonl") as recorder:

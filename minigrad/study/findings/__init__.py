@@ -32,8 +32,8 @@ def findings(recording: Source) -> list[Finding]:
     recording = opened(recording)
     if not len(recording):
         sentence = (
-            "no step was recorded: attach the recorder before the training loop, with Recorder(model, optimizer) or "
-            "in callbacks, and take a step of the optimizer that it was given"
+            "no step was recorded: training ended before its first step was complete, as by an error, or the recorder "
+            "was not attached before it, with Recorder(model, optimizer) or in callbacks, to the optimizer that steps"
         )
         return [Finding("note", "no records", None, sentence)]
     found = [finding for question in _QUESTIONS for finding in question(recording)]

@@ -49,10 +49,12 @@ def clips(recording: Recording) -> Iterator[Finding]:
             continue
         limits = ", ".join(f"{name} {value:g}" for name, value in last["thresholds"].items())
         part = f", {hit:.0%} of the {last['ranges']} {last['scope']}s" if last["ranges"] > 1 else ""
+        # An adaptive threshold is a share of the parameter's norm, which the gradient's own norm does not tell.
+        to = f" to {rounded(norm, up=True)} or more" if "clip_factor" not in last["thresholds"] else ""
         sentence = (
             f"clipping acted on {acted / steps:.0%} of steps{part}: it is your learning rate ({last['clip']}, "
-            f"{limits}; norm {norm:.3g} in the middle, factor {factor:.2g}). Raise the threshold to "
-            f"{rounded(norm, up=True)} or more, or lower the learning rate until the clip is an exception"
+            f"{limits}; norm {norm:.3g} in the middle, factor {factor:.2g}). Raise the threshold{to}, or lower "
+            "the learning rate until the clip is an exception"
         )
         evidence = {"steps": steps, "acted_steps": acted, "median_norm": norm, "median_factor": factor}
         yield Finding("warning", "clipping", None, sentence, evidence | last["thresholds"])

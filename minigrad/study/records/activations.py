@@ -39,7 +39,7 @@ class Output:
         kind: the module's class, or the op.
         op: the op that made it, such as ``"relu"``; empty if it is not known.
         values: the array, with a row per example.
-        arriving: what the module was given, for one that has a matrix of weights.
+        arriving: what the module was given, for one that has one matrix of weights.
     """
 
     kind: str
@@ -63,7 +63,9 @@ def observe(model: Module, probe: tuple[Any, ...]) -> dict[str, Output]:
             if tensor is None or tensor.dtype.kind != "f":
                 return
             node = tensor._node
-            arriving = _first(args) if any(p.ndim > 1 for p in module._parameters.values()) else None
+            # With several matrices, as in a recurrent layer, the output is no product whose scale one of them sets.
+            matrices = sum(p.ndim > 1 for p in module._parameters.values())
+            arriving = _first(args) if matrices == 1 else None
             if node is not None:
                 places[node] = name
             found.append((

@@ -108,6 +108,8 @@ class Recorder(Callback):
         self._in_run = False  # under `fit`, which tells the loss after the step
         self._clips = ClipCounts(self._base)
         self._losses: list[float] = []
+        self._asked = False  # whether the next step is recorded, since its loss is the first that is not finite
+        self._lost_at = 0  # that step
         self._before: Before | None = None
         self._fast: list[npt.NDArray[Any]] | None = None
         self._seen: dict[str, Any] = {}
@@ -191,14 +193,14 @@ class Recorder(Callback):
             self._length = self._file.synced()
         self._clips.settle()
         counts = {"counted": list(self._clips.steps), "acted": list(self._clips.acted)}
-        place = {"length": self._length, "interval": self.interval, "first": self._first}
+        place = {"length": self._length, "interval": self.interval, "first": self._first, "lost_at": self._lost_at}
         return {**place, "losses": list(self._losses), **counts}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there; the records before are read from the file when the run begins."""
         same_keys("state of a Recorder", state, self.state_dict())
-        places = ("length", "interval", "first")
-        length, interval, first = (whole_number(f"Recorder: {name}", state[name]) for name in places)
+        places = ("length", "interval", "first", "lost_at")
+        length, interval, first, lost_at = (whole_number(f"Recorder: {name}", state[name]) for name in places)
         if interval < 1 or interval % self.every:
             raise ValueError(f"Recorder: the interval {interval} is not {self.every} doubled some times")
         counts = [[whole_number(f"Recorder: {n}", v) for v in listed(state[n], n)] for n in ("counted", "acted")]
@@ -206,6 +208,7 @@ class Recorder(Callback):
             raise ValueError("Recorder: the saved run had other clips")
         losses = [float(value) for value in listed(state["losses"], "losses")]
         self._length, self.interval, self._first, self._losses = length, interval, first, losses
+        self._lost_at = lost_at
         self._goes_on = True
         self._clips.steps, self._clips.acted = counts
 
@@ -226,7 +229,7 @@ class Recorder(Callback):
         self._file, self._goes_on, self._is_empty = file, True, not self._length
         if self._length:
             self.recording.header = held.header
-            self.recording.records = [record for record in held.records if self._is_due(record["step"])]
+            self.recording.records = [record for record in held.records if self._stays(record)]
 
     def _write(self) -> None:
         """The lines of many records at once."""
@@ -241,14 +244,25 @@ class Recorder(Callback):
     # --- a step ------------------------------------------------------------------------------------------------------
 
     def note(self, loss: Any) -> None:
-        """Tell the loss of the step that is about to be taken: a number, or a tensor with one."""
-        self._losses.append(float(loss.item() if isinstance(loss, Tensor) else loss))
+        """Tell the loss of the step that is about to be taken: a number, or a tensor with one.
+
+        The first that is not finite has its step recorded, whatever the interval.
+        """
+        value = float(loss.item() if isinstance(loss, Tensor) else loss)
+        self._losses.append(value)
+        self._asked = self._asked or not (math.isfinite(value) or self._lost_at)
 
     def _is_due(self, step: int) -> bool:
         return not step % self.interval or step == (self._first or step)
 
+    def _stays(self, record: Record) -> bool:
+        """Whether a record is kept as they become more."""
+        return self._is_due(record["step"]) or record["step"] == self._lost_at
+
     def _before_step(self, optimizer: Optimizer) -> None:
-        if not self._is_due(optimizer.steps + 1):
+        if self._asked:
+            self._asked, self._lost_at = False, optimizer.steps + 1
+        elif not self._is_due(optimizer.steps + 1):
             return
         self._base.prepare()  # makes the state, which the first step finds
         started = time.perf_counter()
@@ -335,7 +349,7 @@ class Recorder(Callback):
         """Double the interval until few enough records are left, and drop those between."""
         while len(self.recording.records) > self.max_records:
             self.interval *= 2
-            self.recording.records = [r for r in self.recording.records if self._is_due(r["step"])]
+            self.recording.records = [r for r in self.recording.records if self._stays(r)]
 
     def _header(self) -> Record:
         layout = self._base._layout
