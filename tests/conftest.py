@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import report_tools
 
 from minigrad import cli, devices
 from minigrad import gpu as gpu_module
+from minigrad.study.report import pictures
 
 
 @pytest.fixture(scope="module", params=["stand-in", pytest.param("CuPy", marks=pytest.mark.gpu)])
@@ -47,3 +50,30 @@ def reported_hostile(reported: dict[str, Path], tmp_path_factory: pytest.TempPat
     (run / "report.html").unlink()
     assert cli.main(["report", str(run), "--quiet"]) == 0
     return run
+
+
+@pytest.fixture(scope="module")
+def page(reported: dict[str, Path]) -> report_tools.Page:
+    """The page of the recorded run, read."""
+    return report_tools.Page((reported["whole"] / "report.html").read_text())
+
+
+@pytest.fixture
+def copied(reported: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
+    """Copies a run, to be changed."""
+    return lambda name: shutil.copytree(reported[name], tmp_path / f"{name}-1")
+
+
+@pytest.fixture
+def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made, but not rendered: for tests that do not look at them."""
+    blank = b'<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"></svg>'
+    monkeypatch.setattr(pictures, "_svg", lambda figure: blank)
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run directories are made in the current folder, also by processes that are started there."""
+    monkeypatch.chdir(tmp_path)
+    root = Path(__file__).resolve().parents[1]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]))

@@ -7,28 +7,14 @@ import signal
 import struct
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_tools import run
 
 from minigrad import cli, data, optim
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    """Run directories are made in the current folder."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
-
-
-def run(capsys, *arguments):
-    """Exit status, standard output and standard error of the command."""
-    status = cli.main(arguments)
-    out, err = capsys.readouterr()
-    return status, out, err
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def rows(out):

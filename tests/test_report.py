@@ -5,14 +5,12 @@ import json
 import os
 import random
 import re
-import shutil
 
 import numpy as np
 import pytest
 from report_tools import EVIL, Page
 
 from minigrad import cli, study
-from minigrad.study.report import pictures
 from minigrad.study.report.outcome import all_findings
 from minigrad.study.report.source import Source
 from minigrad.study.report.wording import number, powers, share
@@ -30,24 +28,6 @@ SECTIONS = [
     *("findings", "summary", "curves", "updates", "gradients", "activations", "state", "clips", "trust"),
     *("model", "layers", "weights", "settings"),
 ]
-
-
-@pytest.fixture(scope="module")
-def page(reported):
-    return Page((reported["whole"] / "report.html").read_text())
-
-
-@pytest.fixture
-def copied(reported, tmp_path):
-    """A copy of a run, to be changed."""
-    return lambda name: shutil.copytree(reported[name], tmp_path / f"{name}-1")
-
-
-@pytest.fixture
-def unpainted(monkeypatch):
-    """Figures are made, but not rendered: for tests that do not look at them."""
-    blank = b'<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"></svg>'
-    monkeypatch.setattr(pictures, "_svg", lambda figure: blank)
 
 
 def report(capsys, *words):

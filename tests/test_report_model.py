@@ -2,7 +2,6 @@
 
 import base64
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -12,24 +11,6 @@ from report_tools import Page
 import minigrad
 from minigrad import nn, optim, study, training
 from minigrad.study.report import pictures
-
-
-@pytest.fixture(scope="module")
-def page(reported):
-    return Page((reported["whole"] / "report.html").read_text())
-
-
-@pytest.fixture
-def copied(reported, tmp_path):
-    """A copy of a run, to be changed."""
-    return lambda name: shutil.copytree(reported[name], tmp_path / f"{name}-1")
-
-
-@pytest.fixture
-def unpainted(monkeypatch):
-    """Figures are made, but not rendered: for tests that do not look at them."""
-    blank = b'<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"></svg>'
-    monkeypatch.setattr(pictures, "_svg", lambda figure: blank)
 
 
 def graph_of(page):

@@ -9,31 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from cli_tools import SMALL, run, train
 
-from minigrad import cli, training
+from minigrad import training
 from minigrad.training.ending import Ending
 from minigrad.training.run_directory import RunDirectory
 
-ROOT = Path(__file__).resolve().parents[1]
-SMALL = ("--data", "moons", "--epochs", "3", "--model", "mlp:8", "--batch-size", "16")
-
-
-@pytest.fixture(autouse=True)
-def own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
-
-
-def run(capsys, *arguments):
-    status = cli.main(arguments)
-    out, err = capsys.readouterr()
-    return status, out, err
-
-
-def train(capsys, *arguments):
-    status, out, err = run(capsys, "train", *SMALL, *arguments)
-    assert (status, err) == (0, "")
-    return out
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 def test_a_finished_run_says_so_and_one_that_stopped_early_says_why(capsys):
