@@ -131,6 +131,31 @@ def test_the_change_is_split_into_what_the_gradient_and_what_decay_made(entry, v
 
 
 # The rate of each element after step t, from the textbook's state s before it and after it.
+@pytest.mark.parametrize("scope", ["global", "layer", "tensor", "unit"])
+def test_each_layer_is_split_with_the_norms_of_its_own_ranges(scope):
+    model = network()
+    optimizer = optim.SGD(model.named_parameters(), lr=0.1, weight_decay=0.2, clip=clipping.by_norm(0.1, scope))
+    with study.Recorder(model, optimizer, every=1, probe=False) as recorder:
+        loss_of(model, 1).backward()
+        before, grads = arrays(model), {name: p.grad.data.copy() for name, p in model.named_parameters()}
+        optimizer.step()
+
+    def clipped(layer, name):
+        """The gradient of one parameter after the clip, worked out from the definition of the scope."""
+        within = {"global": list(grads), "layer": LAYERS[layer], "tensor": [name]}
+        if scope == "unit":
+            norms = np.linalg.norm(grads[name], axis=-1, keepdims=True) if grads[name].ndim > 1 else None
+            norms = np.linalg.norm(grads[name]) if norms is None else norms
+        else:
+            norms = length(grads[each] for each in within[scope])
+        return grads[name] * np.minimum(1.0, 0.1 / (norms + 1e-6))
+
+    for layer, names in LAYERS.items():
+        found = recorder.recording.records[0]["layers"][layer]
+        assert found["gradient_part"] == pytest.approx(0.1 * length(clipped(layer, name) for name in names), rel=1e-9)
+        assert found["decay_part"] == pytest.approx(0.1 * 0.2 * length(before[name] for name in names), rel=1e-9)
+
+
 def adam_rate(o, s, before, t):
     v = s.get("max_exp_avg_sq", s["exp_avg_sq"])
     return o["lr"] / (np.sqrt(v / (1 - o["betas"][1] ** t)) + o["eps"])

@@ -139,8 +139,8 @@ class StepArrays:
     def _spread(self, norm: Norm, piece: Stretch) -> Any:
         """A norm as each element of the stretch sees it."""
         taken = self.layout.norm_values(norm)
-        if norm.scope in ("layer", "global"):
-            return taken[piece.entries[0].ids[norm.scope]]
+        if norm.scope == "global":
+            return taken[0]
         units = [entry.units if norm.scope == "unit" else 1 for entry in piece.entries]
         places = [e.ids[norm.scope] + i for e, n in zip(piece.entries, units, strict=True) for i in range(n)]
         sizes = [(e.stop - e.start) // n for e, n in zip(piece.entries, units, strict=True) for _ in range(n)]
