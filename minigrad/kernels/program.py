@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -145,8 +146,11 @@ class Layout:
             table = coarse if p.coarse else blocks
             names = pass_arguments(plan, p)
             arguments = [table if name == "blocks" else values[name] for name in names]
-            self._passes[number].append((_ranged(function, arguments, names.index("first")), len(table)))
-            self._span_passes.append(_spanned(function, names, arguments))
+            run = _over(function, names, arguments)
+            self._passes[number].append(
+                (functools.partial(run, origin=0, scratch=values.get(flat("update"))), len(table))
+            )
+            self._span_passes.append(run)
             for norm in p.norms:
                 tables[plan.norms.index(norm)] = table
         if kernel.combine is not None:
@@ -261,15 +265,10 @@ class Layout:
         )
 
 
-def _ranged(function: Callable[..., None], arguments: list[Any], place: int) -> Callable[[int, int], None]:
-    before, after = arguments[:place], arguments[place + 2 :]
-    return lambda first, last: function(*before, first, last, *after)
+def _over(function: Callable[..., None], names: Sequence[str], arguments: Sequence[Any]) -> Callable[..., None]:
+    """Run a pass over some blocks, with a place for the running update in which the element ``origin`` stands first."""
 
-
-def _spanned(function: Callable[..., None], names: Sequence[str], arguments: Sequence[Any]) -> Callable[..., None]:
-    """Run a pass over some blocks, with a place for the running update that begins with the first of them."""
-
-    def run(first: int, last: int, origin: int, scratch: Array) -> None:
+    def run(first: int, last: int, origin: int, scratch: Array | None) -> None:
         own = {"first": first, "last": last, "origin": origin, flat("update"): scratch}
         function(*[own.get(name, value) for name, value in zip(names, arguments, strict=True)])
 

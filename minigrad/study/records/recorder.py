@@ -28,7 +28,7 @@ from .recording import FORMAT, VERSION, Record, Recording, line, may_be_recordin
 from .state_names import describe
 from .step_arrays import Before, StepArrays, Stretch, host_copy, scalars_of, snapshot, stretches
 
-EVERY = 250  # steps; keeps the cost below 5 % of a step that takes 0.1 ms, see benchmarks/recorder.py
+EVERY = 250  # steps; benchmarks/recorder.py measures what it costs
 # Rows of the training data that make the probe, where none was given.
 PROBE_ROWS = 128
 _LINES = 64  # records that are written together
