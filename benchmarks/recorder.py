@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import time
 from collections.abc import Callable
 from typing import Any
@@ -37,9 +38,10 @@ def measure(effort: Effort) -> list[Table]:
     turns, cases, steps = effort.of((20, CASES, EVERY), (2, CASES[-2:-1], EVERY), (1, CASES[:1], 4))
     rows = [row for name, model, intervals in cases for row in _one_model(name, *model, intervals, turns, steps)]
     notes = (
-        f"The explicit loop on the digits, by turns of {steps} steps with recorders attached and without one; the "
-        f"median over pairs of neighbours. {EVERY} steps are the recorder's default interval. A recorder looks at "
-        "every layer, also at its activations on a probe of 128 rows."
+        f"The explicit loop on the digits. A training without a recorder and one with a recorder at each interval take "
+        f"their steps by turns, so that what else the machine does meets them alike; the median over {turns} times "
+        f"{steps} steps of each. {EVERY} steps are the recorder's default interval, so that each {steps} hold one "
+        "record. A recorder looks at every layer, also at its activations on a probe of 128 rows."
     )
     return [Table("recorder", "Steps with a recorder against steps without one", rows, notes)]
 
@@ -49,23 +51,22 @@ def _one_model(
 ) -> list[dict[str, Any]]:
     peers.blas_threads(1)  # small products; several threads would measure how they meet
     dataset = data.load_digits()
-    runs = {}
-    for every in (None, *intervals):
-        manual_seed(0)
-        model = nn.MLP(sizes)
-        optimizer = OPTIMIZERS[name](model.parameters())
-        probe = dataset.features[:128]
-        watch: Any = contextlib.nullcontext()
-        if every is not None:
-            watch = study.Recorder(model, optimizer, every=every, probe=probe)
-        loader = data.DataLoader(dataset, batch_size=batch, shuffle=True, seed=0)
-        runs[every] = (model, optimizer, _endless(loader), watch)
-    seconds: dict[int | None, list[float]] = {every: [] for every in runs}
-    for number in range(turns + 1):
-        for every, run in runs.items():
-            taken = _steps(*run, steps)
+    seconds: dict[int | None, list[float]] = {every: [] for every in (None, *intervals)}
+    with contextlib.ExitStack() as recorders:
+        runs = {}
+        for every in seconds:
+            manual_seed(0)
+            model = nn.MLP(sizes)
+            optimizer = OPTIMIZERS[name](model.parameters())
+            if every is not None:
+                recorders.enter_context(study.Recorder(model, optimizer, every, probe=dataset.features[:128]))
+            loader = data.DataLoader(dataset, batch_size=batch, shuffle=True, seed=0)
+            runs[every] = (model, optimizer, _endless(loader))
+        for number in range(turns + 1):
+            taken = _together(runs, steps)
             if number:  # the first is the warm-up
-                seconds[every].append(taken)
+                for every, sum_ in taken.items():
+                    seconds[every].append(sum_)
     bare = seconds[None]
     return [
         {
@@ -86,13 +87,17 @@ def _endless(loader: Any) -> Any:
         yield from loader
 
 
-def _steps(model: Any, optimizer: Any, batches: Any, watch: Any, steps: int) -> float:
-    """Seconds for some steps of the explicit loop."""
-    with watch:
-        start = time.perf_counter()
-        for _ in range(steps):
+def _together(runs: dict[int | None, tuple[Any, Any, Any]], steps: int) -> dict[int | None, float]:
+    """Seconds that each run takes for some steps of the explicit loop, one step of each after the other."""
+    seconds = dict.fromkeys(runs, 0.0)
+    order, draw = list(runs.items()), random.Random(0)
+    for _ in range(steps):
+        draw.shuffle(order)  # nobody always comes after the same
+        for every, (model, optimizer, batches) in order:
+            start = time.perf_counter()
             x, y = next(batches)
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(x), y).backward()
             optimizer.step()
-        return time.perf_counter() - start
+            seconds[every] += time.perf_counter() - start
+    return seconds

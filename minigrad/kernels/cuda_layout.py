@@ -104,7 +104,7 @@ class CudaLayout(Layout):
         self._tables = {False: fine, True: coarse}
         self._offsets = offsets
         self._stopping = any(norm.nonfinite != "propagate" for norm in plan.norms)
-        self._known: Array | None = None
+        self._fetched = True  # whether the norms on the host are those of the last step
         self._interface = store.buffers[0].data
         self._streams: dict[int, Any] = {}
         self._on_device: dict[str, Any] = {
@@ -170,7 +170,7 @@ class CudaLayout(Layout):
         Raises:
             minigrad.gpu.DeviceError: if the GPU refuses; the caller's counts of steps stand where they stood.
         """
-        self._known = None
+        self._fetched = False
         with device_errors("optimizer step"):
             stream = self._stream()
             if not np.array_equal(self.scalars, self._sent[-1]):
@@ -221,10 +221,17 @@ class CudaLayout(Layout):
     @property
     def norms(self) -> Array:
         """The total of each norm over each range, as the last step left it, before the root is taken."""
-        if self._known is None:
+        if not self._fetched:
             with device_errors("norms of a step"):
-                self._known = _fetched(self._on_device["norms"], self._stream())
-        return self._known
+                _fetch(self._on_device["norms"], self._norms, self._stream())
+            self._fetched = True
+        return self._norms
+
+    @property
+    def numbers(self) -> Array:
+        """What stands in `norms`, and after it what stands in ``scalars``, in one flat array."""
+        _ = self.norms
+        return self._numbers
 
     def _parts_of_norms(self) -> list[tuple[list[Array], Array]]:
         plan = self.program.plan
@@ -254,7 +261,12 @@ def _send(host: Array, array: Any, stream: Any) -> None:
 def _fetched(array: Any, stream: Any) -> Array:
     """A copy on the host, of what stands there when everything before in the stream is done."""
     host = np.empty(array.shape, array.dtype)
+    _fetch(array, host, stream)
+    return host
+
+
+def _fetch(array: Any, host: Array, stream: Any) -> None:
+    """Copy to the host what stands in an array when everything before in the stream is done."""
     if host.size:
         driver.device_to_host(host, array, host.nbytes, stream=stream)
         stream.synchronize()
-    return host

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -97,11 +98,15 @@ class Layout:
     ) -> None:
         plan, store = program.plan, program.store
         self.program, self.cohorts, self.missing = program, cohorts, missing
-        self.scalars = np.zeros((len(cohorts), len(plan.hypers)))
+        # Norms and scalars lie side by side, so that who wants to know later what a step did copies one array.
+        norms = len(plan.norms), max([store.counts[norm.scope] for norm in plan.norms], default=0)
+        scalars = len(cohorts), len(plan.hypers)
+        self._numbers = np.zeros(math.prod(norms) + math.prod(scalars))
+        self._norms = self._numbers[: math.prod(norms)].reshape(norms)
+        self.scalars = self._numbers[math.prod(norms) :].reshape(scalars)
         for cohort, row in zip(cohorts, self.scalars, strict=True):
             cohort.row = row
         self.versions = [entry.parameter._version for cohort in cohorts for entry in cohort.entries]
-        self._norms = np.zeros((len(plan.norms), max([store.counts[norm.scope] for norm in plan.norms], default=0)))
         self._bind({entry.name: row for row, cohort in enumerate(cohorts) for entry in cohort.entries}, states)
 
     def _bind(self, rows: Mapping[str, int], states: Sequence[Mapping[str, Array]]) -> None:
@@ -162,6 +167,11 @@ class Layout:
     def norms(self) -> Array:
         """The total of each norm over each range, as the last step left it, before the root is taken."""
         return self._norms
+
+    @property
+    def numbers(self) -> Array:
+        """What stands in `norms`, and after it what stands in ``scalars``, in one flat array."""
+        return self._numbers
 
     def refresh_scalars(self) -> None:
         """Write what depends on the step that the cohorts are about to take."""

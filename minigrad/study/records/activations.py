@@ -140,21 +140,23 @@ def measure(output: Output) -> dict[str, Any]:
     """
     values = output.values
     finite = values.ravel()
+    exact = finite.astype(np.float64, copy=False)
     found: dict[str, Any] = {}
-    total = float(finite.sum(dtype=np.float64))
+    total = float(exact.sum())
     if not math.isfinite(total):
         found["nan"], found["inf"] = int(np.isnan(finite).sum()), int(np.isinf(finite).sum())
-        finite = finite[np.isfinite(finite)]
-        total = float(finite.sum(dtype=np.float64))
+        where = np.isfinite(finite)
+        finite, exact = finite[where], exact[where]
+        total = float(exact.sum())
     if finite.size:
         mean = total / finite.size
-        square = _mean_square(finite)
+        square = float(exact @ exact) / finite.size
         low, high = float(finite.min()), float(finite.max())
         found |= {"mean": mean, "std": math.sqrt(max(square - mean * mean, 0.0)), "low": low, "high": high}
         found["counts"] = _histogram(finite, low, high)
         if output.arriving is not None and "nan" not in found:
             arrived = _spread(output.arriving)
-            found["gain"] = math.sqrt(_spread(values) / arrived) if arrived > 0 else math.nan
+            found["gain"] = math.sqrt(_spread(exact.reshape(values.shape)) / arrived) if arrived > 0 else math.nan
     rows = values.reshape(-1, values.shape[-1]) if values.ndim else values.reshape(1, 1)
     if output.op in (*_RECTIFIERS, *_SLOPES):
         found["units"] = rows.shape[1]
@@ -167,14 +169,11 @@ def measure(output: Output) -> dict[str, Any]:
     return found
 
 
-def _mean_square(values: Array) -> float:
-    exact = values.ravel().astype(np.float64)
-    return float(exact @ exact) / exact.size
-
-
 def _spread(values: Array) -> float:
     """The variance over the rows, in the mean over all units: what tells examples apart, whatever the bias."""
-    return max(_mean_square(values) - _mean_square(values.mean(0, dtype=np.float64)), 0.0)
+    exact = values.astype(np.float64, copy=False)
+    flat, means = exact.ravel(), (exact.sum(0) / len(exact)).ravel()
+    return max(float(flat @ flat) / flat.size - float(means @ means) / means.size, 0.0)
 
 
 def _histogram(values: Array, low: float, high: float) -> list[int]:
@@ -185,8 +184,9 @@ def _histogram(values: Array, low: float, high: float) -> list[int]:
     halves, start, end = values / 2, values.dtype.type(low / 2), values.dtype.type(high / 2)
     if not end > start:  # the smallest number has no half
         halves, start, end = values, values.dtype.type(low), values.dtype.type(high)
-    places = ((halves - start) / (end - start) * BINS).astype(np.intp)
-    return np.bincount(np.minimum(places, BINS - 1), minlength=BINS).tolist()
+    counts = np.bincount(((halves - start) / (end - start) * BINS).astype(np.intp), minlength=BINS + 1).tolist()
+    counts[BINS - 1] += counts.pop()  # the highest value stands at the end of the last bin
+    return counts
 
 
 def as_probe(batch: Any) -> tuple[Any, ...] | None:

@@ -14,7 +14,7 @@ from ...optim import Optimizer
 from ...rules.arrays import run_on_arrays
 
 # Steps whose norms are held until they are looked at together, and the most numbers in them.
-HELD, HELD_NUMBERS = 128, 1 << 16
+HELD, HELD_NUMBERS = 1024, 1 << 16
 # Reports on more ranges than these are recorded as their hardest clipped range alone.
 LISTED = 64
 
@@ -40,10 +40,11 @@ class ClipCounts:
         if layout is not self._layout:
             self.settle()
             self._layout = layout
-            self._bound = max(1, min(HELD, HELD_NUMBERS // max(layout.norms.size, 1))) if layout is not None else HELD
+            self._bound = max(1, min(HELD, HELD_NUMBERS // max(layout.numbers.size, 1))) if layout is not None else HELD
         if layout is not None:
-            self._held.append(layout.norms.tobytes() + layout.scalars.tobytes())
-            if len(self._held) == self._bound:
+            held = self._held
+            held.append(layout.numbers.tobytes())
+            if len(held) == self._bound:
                 self.settle()
 
     def settle(self) -> None:
@@ -53,10 +54,8 @@ class ClipCounts:
         if not held or layout is None:
             return
         table = np.frombuffer(b"".join(held)).reshape(len(held), -1)
-        norms, scalars = np.split(table, [layout.norms.size], axis=1)
-        norms, scalars = (
-            part.reshape(len(held), *whole.shape) for part, whole in ((norms, layout.norms), (scalars, layout.scalars))
-        )
+        norms = table[:, : layout.norms.size].reshape(len(held), *layout.norms.shape)
+        scalars = table[:, layout.norms.size :].reshape(len(held), *layout.scalars.shape)
         for number, clip in enumerate(self._optimizer.clips):
             if clip.norms:
                 self.steps[number] += len(held)

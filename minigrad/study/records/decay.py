@@ -22,14 +22,18 @@ Array = npt.NDArray[Any]
 
 def decays(rules: Sequence[Rule], scalars: Mapping[str, float]) -> bool:
     """Whether a rule uses the parameter for more than to add to it, under these scalars: only then there is decay."""
-    return any("param" in rule.inputs and not _only_moves(rule) and not _is_inert(rule, scalars) for rule in rules)
+    return any(
+        "param" in rule.inputs and not _only_moves(rule) and not _is_inert(rule, *map(scalars.__getitem__, rule.hypers))
+        for rule in rules
+    )
 
 
-def _is_inert(rule: Rule, scalars: Mapping[str, float]) -> bool:
+@functools.lru_cache(256)
+def _is_inert(rule: Rule, *scalars: float) -> bool:
     """Whether a rule without state and norms gives the same for every parameter, as with a decay of 0."""
     if rule.state or rule.norms:
         return False
-    hypers = {name: scalars[name] for name in rule.hypers}
+    hypers = dict(zip(rule.hypers, scalars, strict=True))
     changes = set()
     for param in (0.0, 1e-3, -1e-3, 1.0, -1.0, 1e3, -1e3):
         returned = rule.function(*(param if name == "param" else 1.0 for name in rule.inputs), **hypers)

@@ -260,9 +260,12 @@ class Recorder(Callback):
         return self._is_due(record["step"]) or record["step"] == self._lost_at
 
     def _before_step(self, optimizer: Optimizer) -> None:
+        step = optimizer.steps + 1
+        if step % self.interval and self._first and not self._asked:
+            return  # at once: nearly every step ends here
         if self._asked:
-            self._asked, self._lost_at = False, optimizer.steps + 1
-        elif not self._is_due(optimizer.steps + 1):
+            self._asked, self._lost_at = False, step
+        elif not self._is_due(step):
             return
         self._base.prepare()  # makes the state, which the first step finds
         started = time.perf_counter()
