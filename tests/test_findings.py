@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import minigrad
-from minigrad import clipping, data, manual_seed, nn, optim, study
+from minigrad import clipping, data, manual_seed, nn, optim, study, training
 
 DIGITS, _ = data.stratified_split(data.load_digits(), 0.2, 0)
 HEALTHY = {
@@ -137,6 +137,38 @@ def test_a_layer_with_the_wrong_initial_scale_is_found(factor, words):
     assert [f.layer for f in findings if f.kind == "initial scale"] == ["2"]
 
 
+@pytest.mark.parametrize("factor", [0.3, 5])
+def test_a_scale_that_is_a_few_times_wrong_is_found(factor):
+    def scale(model):
+        model[2].weight.data = model[2].weight.data * factor
+
+    finding = found(train("Adam", scale, sizes=(64, 48, 32, 10)), "initial scale", "2")
+    assert finding.severity == "warning"
+    assert finding.evidence["gain"] == pytest.approx(0.577 * factor, rel=0.2)
+
+
+def test_a_few_units_may_spread_farther_by_chance():
+    wide = {"gain": 3.0, "width": 8, "std": 1.0, "mean": 0.0, "low": -1.0, "high": 1.0}
+    for entry, kinds in ((wide, ["initial scale"]), ({**wide, "width": 7}, []), ({**wide, "gain": 2.4}, [])):
+        findings = study.findings(recording({"activations": {"a": entry, "b": {**entry, "gain": 1.0}}}))
+        assert [f.kind for f in findings if f.kind == "initial scale"] == kinds
+
+
+@pytest.mark.parametrize(("factor", "severity"), [(4, "warning"), (8, "error")])
+def test_scales_that_are_wrong_in_every_layer_are_one_finding(factor, severity):
+    def scale(model):
+        for layer in model:
+            if isinstance(layer, nn.Linear):
+                layer.weight.data = layer.weight.data * factor
+
+    findings = train("Adam", scale, sizes=(64, *[32] * 11, 10), steps=10)
+    (finding,) = [f for f in findings if f.kind == "initial scale"]
+    assert (finding.severity, finding.layer) == (severity, None)
+    # Each layer multiplies by its own gain, 0.58 times the factor, and a ReLU by about 0.6.
+    assert finding.evidence["per_layer"] == pytest.approx(0.577 * 0.65 * factor, rel=0.15)
+    assert finding.evidence["growth"] == pytest.approx(finding.evidence["per_layer"] ** 11)
+
+
 def test_weights_that_began_far_too_small_grow_without_exploding():
     def shrink(model):
         model[0].weight.data = model[0].weight.data * 0.02
@@ -171,6 +203,53 @@ def test_updates_far_from_a_thousandth_are_found(lr, kind, words):
     (finding,) = [f for f in findings if f.kind == kind]
     assert finding.severity == "warning"
     assert f"{words} the learning rate" in finding.sentence
+
+
+def test_biases_that_trust_ratios_leave_out_are_named_where_they_alone_move_too_far():
+    findings = train(lambda p: optim.LARS(p, lr=0.5, momentum=0.9))
+    (finding,) = [f for f in findings if f.kind == "updates too large"]
+    assert "divide the learning rate of 2.bias by about" in finding.sentence
+    assert "in a param group without the others" in finding.sentence
+    with np.errstate(all="ignore"):
+        (finding,) = [f for f in train(lambda p: optim.LAMB(p, lr=2.0)) if f.kind == "updates too large"]
+    assert "bias" not in finding.sentence
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (lambda p: optim.SGD(p, lr=0.0), "every layer did not move in any of 10 records, although there was a "
+         "gradient: its learning rate is 0"),
+        (lambda p: optim.SGD(p, lr=1e-12), "every layer did not move in any of 10 records, although there was a "
+         "gradient: each change is lost in rounding"),
+        (lambda p: optim.SGD([{"params": p[:2], "lr": 0.0}, {"params": p[2:]}], lr=0.1), "layer 0 did not move in any"),
+    ],
+)  # fmt: skip
+def test_a_layer_that_stands_still_is_found(made, words):
+    (finding,) = [f for f in train(lambda p: made(list(p))) if f.kind == "no update"]
+    assert finding.sentence.startswith(words)
+
+
+def test_a_layer_that_the_optimizer_was_not_given_is_found():
+    findings = train(lambda p: optim.Adam(list(p)[2:], lr=3e-3))
+    assert [f.kind for f in findings] == ["left out"]
+    assert findings[0].sentence.startswith("0.weight and 0.bias are not in the optimizer")
+
+    def freeze(model):
+        model[0].requires_grad_(False)
+
+    assert train(lambda p: optim.Adam([q for q in p if q.requires_grad], lr=3e-3), freeze) == []
+
+
+def test_a_backward_pass_that_was_forgotten_is_one_finding():
+    model = nn.MLP([64, 16, 10])
+    optimizer = optim.Adam(model.parameters())
+    with study.Recorder(model, optimizer, every=5) as recorder:
+        for _ in range(20):
+            nn.functional.cross_entropy(model(DIGITS.features[:8]), DIGITS.labels[:8])
+            optimizer.step()
+    (finding,) = study.findings(recorder)
+    assert finding.sentence.startswith("no layer had a gradient at any of 5 records")
 
 
 def test_updates_larger_than_the_weights_are_found_after_a_single_step():
@@ -261,13 +340,74 @@ def test_nan_and_infinity_are_shown_where_they_came_first():
     )
     texts = [f.sentence for f in findings if f.kind == "not finite"]
     assert texts == [
-        "layer a: the gradient held 3 NaN and 1 infinite values at step 2, the first time",
-        "layer a: its output held 7 infinite values at step 2, the first time",
-        "the loss was nan by step 2",
+        "layer a: the output held 7 infinite values at step 2, the first that were not finite; at that step the loss "
+        "and the gradient of layer a too. study.detect_anomaly() names the operation that made the first"
     ]
     assert findings[0].severity == "error"
-    assert findings[0].evidence == {"step": 2, "nan": 3, "infinite": 1}
+    assert findings[0].layer == "a"
+    assert findings[0].evidence == {"step": 2, "nan": 0, "infinite": 7, "places": 3}
     assert str(findings[0]) == f"error: {texts[0]}"
+
+
+def test_one_nan_is_one_finding_however_far_it_spreads():
+    def poison(model):
+        hook = model[2].weight.register_hook
+        model.steps = 0
+
+        def spoil(gradient):
+            model.steps += 1
+            return gradient * math.nan if model.steps == 35 else None
+
+        hook(spoil)
+
+    findings = train("Adam", poison, sizes=(64, 48, 32, 10))
+    (finding,) = [f for f in findings if f.kind == "not finite"]
+    # The weights of step 36 are NaN, with which the loss of that step is the first that is noted.
+    assert finding.layer == "2"
+    assert finding.sentence.startswith("layer 2: the parameter held 1,536 NaN at step 36, the first that were not")
+    assert finding.evidence["places"] > 9
+    assert " more too. " in finding.sentence
+
+
+@pytest.mark.parametrize("step", [1, 38])
+def test_a_loss_that_ends_fit_is_found_where_the_weights_were_at_fault(step, tmp_path):
+    manual_seed(0)
+    model = nn.MLP([64, 32, 10])
+    optimizer = optim.Adam(model.parameters())
+
+    class Poison(training.Callback):
+        def begin(self, run):
+            self.after_step(run)
+
+        def after_step(self, run):
+            if run.progress.step == step - 1:
+                model[2].weight.data[0, :3] = math.nan
+
+    loader = data.DataLoader(DIGITS, batch_size=32, shuffle=True, seed=0)
+    recorder = study.Recorder(model, optimizer, path=tmp_path / "record.jsonl")
+    with pytest.raises(training.NonFiniteLossError):
+        training.fit(model, optimizer, loader, epochs=1, callbacks=[recorder, Poison()])
+    last = recorder.recording.records[-1]
+    assert (last["step"], last["stepped"]) == (step, False)
+    assert last["layers"]["2"]["nonfinite"] == {"parameter": [3, 0]}
+    assert last["layers"]["0"]["parameter_norm"] == pytest.approx(
+        math.hypot(*(np.linalg.norm(p.data) for p in model[0].parameters()))
+    )
+    assert last["activations"]["2"]["nan"] == recorder.probe[0].shape[0]
+    assert math.isnan(last["loss"])
+    findings = study.findings(recorder)
+    assert findings == study.findings(tmp_path / "record.jsonl")
+    assert findings[0].sentence.startswith(f"layer 2: the parameter held 3 NaN at step {step}")
+    assert [f.kind for f in findings] == ["not finite"]
+    for name in set(study.plots.__all__) - {"schedule", "metrics"}:
+        getattr(study.plots, name)(recorder.recording)
+
+
+def test_a_loss_that_is_nan_by_itself_says_where_to_look():
+    (finding,) = study.findings(recording({"loss": 1.0, "mean_loss": 1.0}, {"loss": math.inf, "mean_loss": math.inf}))[
+        :1
+    ]
+    assert finding.sentence.startswith("the loss was infinite by step 2, the first value that was not finite; no layer")
 
 
 def test_a_loss_that_falls_and_rises_again_diverges_but_one_that_wobbles_does_not():

@@ -264,7 +264,7 @@ def test_corrections_and_rectification_are_those_of_the_step(variant):
 def test_trust_ratios_are_those_of_the_norms_and_clamps_are_marked(name):
     entry = entry_named(name)
     recording, history = followed(entry, entry.variants["default"].options)
-    for row, (before, _, grads, textbook, _) in enumerate(history):
+    for row, (before, after, grads, textbook, _) in enumerate(history):
         for layer, names in LAYERS.items():
             found = recording.records[row]["layers"][layer]["trust"]
             weight = names[0]
@@ -277,6 +277,8 @@ def test_trust_ratios_are_those_of_the_norms_and_clamps_are_marked(name):
             assert found[weight]["ratio"] == pytest.approx(ratio, rel=1e-9)
             assert found[weight]["param_norm"] == pytest.approx(norms["theta_norm"], rel=1e-9)
             assert not found[weight]["clamped"]
+            alone = length([after[weight] - before[weight]]) / length([before[weight]])
+            assert found[weight]["update_ratio"] == pytest.approx(alone, rel=1e-9)
     assert recording.trust_ratios()["0.weight"].shape == (STEPS,)
     if name == "LAMB":
         clamped, history = followed(entry, {"lr": 0.05, "phi": (0.0, 1.0)})

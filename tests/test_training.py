@@ -104,6 +104,31 @@ def test_callbacks_are_called_in_order_at_their_moments():
     ]
 
 
+def test_callbacks_are_told_what_error_ended_training():
+    calls = []
+
+    class Note(training.Callback):
+        def after_step(self, run):
+            if run.progress.step == 3:
+                raise OSError("no space left")
+
+        def failed(self, run, error):
+            calls.append((run.progress.step, str(error)))
+
+        def end(self, run):
+            calls.append("end")
+
+        def close(self):
+            calls.append("close")
+
+    model, optimizer, loader, _ = parts()
+    with pytest.raises(OSError, match="no space left"):
+        training.fit(model, optimizer, loader, 1, callbacks=[Note()])
+    assert calls == [(3, "no space left"), "close"]
+    training.fit(model, optimizer, loader, 0, callbacks=[Note()])
+    assert calls[2:] == ["end", "close"]
+
+
 def test_a_stop_within_an_epoch_ends_after_that_step():
     model, optimizer, loader, _ = parts()
     run = training.fit(model, optimizer, loader, 5, callbacks=[StopAfter(7)])

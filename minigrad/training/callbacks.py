@@ -28,6 +28,9 @@ class Callback:
     def end(self, run: Run) -> None:
         """When training is complete or was stopped; not when it failed."""
 
+    def failed(self, run: Run, error: BaseException) -> None:
+        """When an error ends training, before `close`; a step under way may be half done."""
+
     def close(self) -> None:
         """When training ends in whatever way, to give back files and the like."""
 

@@ -104,6 +104,10 @@ def train(run: Run, epochs: int) -> Run:
                     _finish_epoch(run)
             for callback in run.callbacks:
                 callback.end(run)
+        except BaseException as error:
+            for callback in run.callbacks:
+                callback.failed(run, error)
+            raise
         finally:
             for callback in reversed(run.callbacks):
                 callback.close()

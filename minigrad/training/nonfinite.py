@@ -21,15 +21,16 @@ class NonFiniteLossError(FloatingPointError):
     """The loss became NaN or infinite; the text says at which step, and which layer and operation first.
 
     Attributes:
+        loss: NaN or an infinity.
         step: the step that was not taken, counted from 1.
         layer: the name of the layer, empty for the model itself, or ``None`` if only the loss is not finite.
         anomaly: the operation, the line of code that called it and the ranges of what went in, as
             `minigrad.study.detect_anomaly` finds them; ``None`` if the features are to blame.
     """
 
-    def __init__(self, text: str, step: int, layer: str | None, anomaly: Anomaly | None = None) -> None:
+    def __init__(self, text: str, loss: float, step: int, layer: str | None, anomaly: Anomaly | None = None) -> None:
         super().__init__(text)
-        self.step, self.layer, self.anomaly = step, layer, anomaly
+        self.loss, self.step, self.layer, self.anomaly = loss, step, layer, anomaly
 
 
 def explain_nonfinite(
@@ -56,7 +57,8 @@ def explain_nonfinite(
             bad = [name for name in anomaly.nonfinite if "'" in name]  # the parameters
             why = f", whose {' and '.join(bad)} had become so" if bad else ""
             cause = f"{title} was the first with values that are not finite{why}: {told}"
-    return NonFiniteLossError(f"the loss is {value} at step {step} (epoch {epoch}); {cause}", step, layer, anomaly)
+    text = f"the loss is {value} at step {step} (epoch {epoch}); {cause}"
+    return NonFiniteLossError(text, value, step, layer, anomaly)
 
 
 def _first_nonfinite(model: Module, loss: Loss, features: Any, labels: Any) -> tuple[str | None, Anomaly | None]:

@@ -15,7 +15,7 @@ from .finding import GOOD_RATIO, MANY, SEVERITIES, Finding
 __all__ = ["GOOD_RATIO", "MANY", "SEVERITIES", "Finding", "findings"]
 
 _QUESTIONS: tuple[Callable[[Recording], Iterator[Finding]], ...] = (
-    *(losses.nonfinite, losses.loss),
+    *(losses.nonfinite, steps.left_out, steps.standing, losses.loss),
     *(layers.units, layers.initial_scale, layers.growth, layers.gradients),
     *(steps.ratios, steps.clips, steps.decay, steps.warm_up, steps.trust),
 )

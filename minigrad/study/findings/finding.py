@@ -13,8 +13,11 @@ SEVERITIES = ("error", "warning", "note")
 
 # What an update should be, beside the parameter that it changes, and how far from it is too far.
 GOOD_RATIO, TOO_LARGE, TOO_SMALL = 1e-3, 5e-2, 1e-5
-# The spread of a layer's output over that of its input before training: what preserves the variance is 1 to 1.4.
-GAINS, BAD_GAINS = (0.2, 5.0), (0.05, 20.0)
+# The spread of a layer's output over that of its input before training: what preserves the variance is 1 to 1.4. That
+# of a few units together is left to chance by random weights, up to the second bound.
+GAINS, GAIN_OF_FEW, FEW_UNITS, BAD_GAINS = (0.2, 2.5), 5.0, 8, (0.05, 20.0)
+# From the first layer to the last of so many or more.
+DEEP, GROWN = 4, 10.0
 # Of the units of a layer.
 MANY, MOST = 0.4, 0.9
 # Steps or records below which nothing is said of shares and trends.
@@ -45,13 +48,19 @@ class Finding:
 
 def named(names: Collection[str]) -> str:
     """The names as a sentence begins with them."""
-    first, *rest = names
-    return f"layers {', '.join([first, *rest[:-1]])} and {rest[-1]}" if rest else f"layer {first}"
+    return f"layer{'s' if len(names) > 1 else ''} {listed(list(names), len(names))}"
 
 
 def only(names: Collection[str]) -> str | None:
     """The name, if it is but one."""
     return next(iter(names)) if len(names) == 1 else None
+
+
+def listed(parts: Sequence[str], most: int = 3) -> str:
+    """What a sentence says of some things of which it names the first."""
+    left = len(parts) - most
+    shown = list(parts[:most]) + ([f"{left} more"] if left > 0 else [])
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
 def middle(values: Sequence[float] | npt.NDArray[np.float64]) -> float:

@@ -2,12 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
 from ..records.recording import Recording
-from .finding import FEW_RECORDS, FEW_STEPS, GOOD_RATIO, TOO_LARGE, TOO_SMALL, Finding, middle, named, only, rounded
+from .finding import (
+    FEW_RECORDS,
+    FEW_STEPS,
+    GOOD_RATIO,
+    TOO_LARGE,
+    TOO_SMALL,
+    Finding,
+    listed,
+    middle,
+    named,
+    only,
+    rounded,
+)
+
+
+def left_out(recording: Recording) -> Iterator[Finding]:
+    """Parameters of the model that the optimizer does not hold."""
+    names = recording.header.get("left_out", [])
+    if names:
+        sentence = (
+            f"{listed(names)} {'is' if len(names) == 1 else 'are'} not in the optimizer, so this training does not "
+            "change what they hold; make the optimizer from model.parameters(), or freeze them by requires_grad_(False)"
+        )
+        yield Finding("warning", "left out", None, sentence, {"parameters": len(names)})
+
+
+def standing(recording: Recording) -> Iterator[Finding]:
+    """Layers that have a gradient and do not move at all."""
+    stepped = np.array([record.get("stepped", True) for record in recording.records])
+    found, rates = [], []
+    for layer in recording.layers:
+        moved, gradient = (recording.layer(layer, what)[stepped] for what in ("update_norm", "gradient_norm"))
+        if moved.size and not moved.any() and (gradient > 0).all():
+            found.append(layer)
+            rates.append(float(recording.layer(layer, "scalars.lr")[stepped][-1]))
+    if not found:
+        return
+    every = len(found) == len(recording.layers) > 1
+    reason = "its learning rate is 0" if not any(rates) else "each change is lost in rounding: raise the learning rate"
+    sentence = (
+        f"{'every layer' if every else named(found)} did not move in any of {stepped.sum()} records, although there "
+        f"was a gradient: {reason}"
+    )
+    yield Finding("warning", "no update", only(found), sentence, {"records": int(stepped.sum()), "lr": max(rates)})
 
 
 def ratios(recording: Recording) -> Iterator[Finding]:
@@ -29,12 +73,27 @@ def ratios(recording: Recording) -> Iterator[Finding]:
         typical = middle(list(found.values()))
         factor = rounded(typical / GOOD_RATIO if word == "large" else GOOD_RATIO / typical)
         everywhere = len(found) == len(recording.layers) > 1
+        where, group = "" if everywhere else " there", ""
+        if word == "large" and (alone := _moved_alone(recording, found)):
+            where, group = f" of {listed(alone)}", ", in a param group without the others, which trust ratios hold back"
         sentence = (
             f"{'every layer' if everywhere else named(found)}: updates are too {word}: {typical:.2g} of the weights "
-            f"per step, where about {GOOD_RATIO:g} is usual; {verb} the learning rate{'' if everywhere else ' there'} "
-            f"by about {factor}"
+            f"per step, where about {GOOD_RATIO:g} is usual; {verb} the learning rate{where} by about {factor}{group}"
         )
         yield Finding("warning", f"updates too {word}", only(found), sentence, {"update_ratio": typical})
+
+
+def _moved_alone(recording: Recording, layers: Collection[str]) -> list[str]:
+    """The parameters that trust ratios leave out, if those that have one hardly move in these layers."""
+    ratios: dict[str, list[float]] = {}
+    for record in recording.records:
+        for layer in layers:
+            for name, trust in record["layers"].get(layer, {}).get("trust", {}).items():
+                ratios.setdefault(name, []).append(trust.get("update_ratio", math.nan))
+    adapted = [value for values in ratios.values() for value in values if math.isfinite(value)]
+    if not adapted or middle(adapted) > TOO_LARGE:
+        return []
+    return [n for layer in layers for n in recording.header["layers"][layer].get("tensors", []) if n not in ratios]
 
 
 def clips(recording: Recording) -> Iterator[Finding]:

@@ -40,12 +40,14 @@ class Output:
         op: the op that made it, such as ``"relu"``; empty if it is not known.
         values: the array, with a row per example.
         arriving: what the module was given, for one that has one matrix of weights.
+        width: how many rows that matrix has.
     """
 
     kind: str
     op: str
     values: Array
     arriving: Array | None = None
+    width: int = 0
 
 
 def observe(model: Module, probe: tuple[Any, ...]) -> dict[str, Output]:
@@ -64,15 +66,16 @@ def observe(model: Module, probe: tuple[Any, ...]) -> dict[str, Output]:
                 return
             node = tensor._node
             # With several matrices, as in a recurrent layer, the output is no product whose scale one of them sets.
-            matrices = sum(p.ndim > 1 for p in module._parameters.values())
-            arriving = _first(args) if matrices == 1 else None
+            matrices = [p for p in module._parameters.values() if p.ndim > 1]
+            arriving = _first(args) if len(matrices) == 1 else None
             if node is not None:
                 places[node] = name
             found.append((
                 len(found) if node is None else node.order,
                 name or type(module).__name__,
                 Output(type(module).__name__, node.primitive.name if node else "", to_host(tensor.data),
-                       None if arriving is None or arriving.dtype.kind != "f" else to_host(arriving.data)),
+                       None if arriving is None or arriving.dtype.kind != "f" else to_host(arriving.data),
+                       len(matrices[0]) if matrices else 0),
             ))  # fmt: skip
 
         return hook
@@ -134,9 +137,10 @@ def measure(output: Output) -> dict[str, Any]:
 
     ``mean``, ``std``, ``low`` and ``high`` are of the finite values, ``counts`` their histogram in `BINS` equal bins
     from low to high; ``nan`` and ``inf`` count the others. ``gain`` is the standard deviation over the rows, of all
-    units together, over that of what arrived at the layer. A unit is an element of the last axis, of ``units``:
-    ``dead`` counts those that a ReLU gives as 0 on every row, ``saturated`` those whose slope is below a twentieth of
-    the largest on nine rows of ten; ``saturated_share`` is the part of all values with such a slope.
+    units together, over that of what arrived at the layer, whose matrix of weights has ``width`` rows. A unit is an
+    element of the last axis, of ``units``: ``dead`` counts those that a ReLU gives as 0 on every row, ``saturated``
+    those whose slope is below a twentieth of the largest on nine rows of ten; ``saturated_share`` is the part of all
+    values with such a slope.
     """
     values = output.values
     finite = values.ravel()
@@ -157,6 +161,7 @@ def measure(output: Output) -> dict[str, Any]:
         if output.arriving is not None and "nan" not in found:
             arrived = _spread(output.arriving)
             found["gain"] = math.sqrt(_spread(exact.reshape(values.shape)) / arrived) if arrived > 0 else math.nan
+            found["width"] = output.width
     rows = values.reshape(-1, values.shape[-1]) if values.ndim else values.reshape(1, 1)
     if output.op in (*_RECTIFIERS, *_SLOPES):
         found["units"] = rows.shape[1]

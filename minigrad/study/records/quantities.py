@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ...devices import to_host
 from ...optim import Optimizer
 from ...rules import Rule
-from ...store import Entry
+from ...store import Entry, ParameterStore
 from .state_names import base_rate
 from .step_arrays import Elements, StepArrays, Stretch, sampled
 
 Array = npt.NDArray[Any]
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def resting(store: ParameterStore, layers: Container[str] | None) -> dict[str, dict[str, Any]]:
+    """What a record holds of layers, by default all, of which no step was made."""
+    arrays: dict[str, list[Array]] = {name: [] for name in store.layers if layers is None or name in layers}
+    for entry in store.entries.values():
+        if entry.layer in arrays:
+            arrays[entry.layer].append(to_host(entry.parameter.data).ravel())
+    found: dict[str, dict[str, Any]] = {}
+    for name, values in arrays.items():
+        nonfinite: dict[str, list[int]] = {}
+        found[name] = {"parameter_norm": _norm("parameter", values, nonfinite)}
+        if nonfinite:
+            found[name]["nonfinite"] = nonfinite
+    return found
 
 
 class StepReader:
@@ -53,7 +69,7 @@ class StepReader:
             found["gradient_norm"] = _norm("gradient", gradients, nonfinite)
         found["parameter_norm"] = size = _norm("parameter", params, nonfinite)
         found["update_norm"] = moved = _norm("update", changes, nonfinite)
-        found["update_ratio"] = moved / size if size else math.nan if moved == 0 else math.inf
+        found["update_ratio"] = _over(moved, size)
         found |= self._parts(present, found)
         if present:
             found |= self._state(present, nonfinite)
@@ -136,8 +152,15 @@ class StepReader:
                     known = self.arrays.scalars[id(piece.cohort)]
                     wheres = [n.where for n in self.arrays.plan.norms if n.name in rule.norms and n.where is not None]
                     if all(known.get(where, 1.0) for where in wheres):
-                        found[entry.name] = self._ratio(rule, entry, known)
+                        moved = self._update_ratio(piece.buffer, entry)
+                        found[entry.name] = {**self._ratio(rule, entry, known), "update_ratio": moved}
         return found
+
+    def _update_ratio(self, buffer: int, entry: Entry) -> float:
+        """Of one parameter alone."""
+        before = self.arrays.before.param[buffer][entry.start : entry.stop].astype(np.float64)
+        moved, size = _length([self.arrays.after[buffer][entry.start : entry.stop] - before]), _length([before])
+        return _over(moved, size)
 
     def _ratio(self, rule: Rule, entry: Entry, known: Mapping[str, float]) -> dict[str, Any]:
         norms = self.arrays.layout.norms_of(entry)
@@ -149,6 +172,11 @@ class StepReader:
         size = own.get("param_norm", math.nan)
         clamped = not known.get("phi_low", -math.inf) <= size <= known.get("phi_high", math.inf)
         return {"ratio": ratio, **own, "clamped": bool(clamped and size == size)}
+
+
+def _over(moved: float, size: float) -> float:
+    """A change beside what it changed."""
+    return moved / size if size else math.nan if moved == 0 else math.inf
 
 
 def _length(arrays: Sequence[Array]) -> float:

@@ -19,11 +19,12 @@ from ...optim.state import same_keys, whole_number
 from ...tensor import Tensor
 from ...training import Callback, Run
 from ...training.logs import AppendedFile
+from ...training.nonfinite import NonFiniteLossError
 from .activations import Output, as_probe, even_rows, measure, observe
 from .arguments import check_pair, chosen_layers, listed
 from .clip_counts import ClipCounts
 from .cost import Cost
-from .quantities import QUANTILES, StepReader
+from .quantities import QUANTILES, StepReader, resting
 from .recording import FORMAT, VERSION, Record, Recording, line, may_be_recording
 from .state_names import describe
 from .step_arrays import Before, StepArrays, Stretch, host_copy, scalars_of, snapshot, stretches
@@ -181,6 +182,16 @@ class Recorder(Callback):
         if records and records[-1]["step"] == run.progress.step:
             records[-1] |= self._loss()
 
+    def failed(self, run: Run, error: BaseException) -> None:
+        """Record what the model was when its loss was not finite: the step that was not taken."""
+        if not isinstance(error, NonFiniteLossError) or not self._handles:
+            return
+        self._losses.append(error.loss)
+        self._lost_at = step = self.optimizer.steps + 1
+        self._look_at_probe()
+        record = {"step": step, "stepped": False, "layers": resting(self._base.store, self._layers)}
+        self._keep(record | ({"activations": self._seen} if self._seen else {}) | self._loss())
+
     def close(self) -> None:
         """End recording."""
         self.detach()
@@ -269,14 +280,18 @@ class Recorder(Callback):
             return
         self._base.prepare()  # makes the state, which the first step finds
         started = time.perf_counter()
+        self._look_at_probe()
+        self._before = snapshot(self._base)
+        self.cost.spent += time.perf_counter() - started
+
+    def _look_at_probe(self) -> None:
+        """What the model makes of the probe now, if there is one."""
         self._seen = {}
         if self.probe is not None and self._wants_probe:
             device = self._base.store.device
             outputs = self._observe(tuple(part.to(device) for part in self.probe))
             self._seen = {name: measure(output) for name, output in outputs.items()}
             self._kinds = self._kinds or {name: output.kind for name, output in outputs.items()}
-        self._before = snapshot(self._base)
-        self.cost.spent += time.perf_counter() - started
 
     def _observe(self, probe: tuple[Any, ...]) -> dict[str, Output]:
         """What the model makes of the probe."""
@@ -355,21 +370,20 @@ class Recorder(Callback):
             self.recording.records = [r for r in self.recording.records if self._stays(r)]
 
     def _header(self) -> Record:
-        layout = self._base._layout
-        store, base = self._base.store, self._base
-        assert layout is not None
+        store, base, layout = self._base.store, self._base, self._base._layout
+        held = {id(entry.parameter) for entry in store.entries.values()}
         tensors: dict[str, list[str]] = {}
         sizes: dict[str, int] = {}
         for entry in store.entries.values():
             tensors.setdefault(entry.layer, []).append(entry.name)
             sizes[entry.layer] = sizes.get(entry.layer, 0) + entry.parameter.size
-        known = scalars_of(layout.cohorts[0], layout, base) if layout.cohorts else {}
+        known = scalars_of(layout.cohorts[0], layout, base) if layout is not None and layout.cohorts else {}
         name = type(base).__name__
         return {
             "format": FORMAT,
             "version": VERSION,
             "optimizer": name if base is self.optimizer else f"{type(self.optimizer).__name__}({name})",
-            **describe(layout.program.plan.state, known),
+            **describe(base.prepare().plan.state, known),
             "every": self.every,
             "quantiles": list(QUANTILES),
             "probe_rows": 0 if self.probe is None else len(self.probe[0]),
@@ -379,6 +393,7 @@ class Recorder(Callback):
                 for layer in store.layers
                 if self._layers is None or layer in self._layers
             },
+            "left_out": [n for n, p in self.model.named_parameters() if p.requires_grad and id(p) not in held],
         }
 
     def cost_in_words(self) -> str:

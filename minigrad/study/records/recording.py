@@ -4,19 +4,20 @@ The first line is the header, each other line a record. A number that is not fin
 
 Header: ``format``, ``version``, ``optimizer`` (its name), ``effective_rate`` and ``signal`` (what they are for it),
 ``layers`` (by name ``parameters``, the count, and ``tensors``, the names), ``activations`` (by name ``kind``, the
-module's class or the op), ``every``, ``quantiles``, ``probe_rows``.
+module's class or the op), ``every``, ``quantiles``, ``probe_rows``, ``left_out`` (parameters of the model that have a
+gradient and that the optimizer does not hold).
 
 Record: ``step``, ``loss`` and ``mean_loss`` (since the record before) where they are known, ``stepped`` (false where
-a clip passed over the step), ``layers`` and ``activations`` by name, ``clips`` in order. Gradients, parameters and
-activations are as the step found them, state as it left it. Norms are 2-norms.
+a clip passed over the step, or training ended before it), ``layers`` and ``activations`` by name, ``clips`` in order.
+Gradients, parameters and activations are as the step found them, state as it left it. Norms are 2-norms.
 
 A layer: ``gradient_norm`` (before any clip), ``parameter_norm``, ``update_norm`` and ``update_ratio`` (of the change
 that was made, and over the parameter's norm), its parts ``gradient_part``, ``decay_part`` and, with slow weights,
 ``slow_part``; ``effective_rate`` and ``signal`` (their quantiles), ``state_norm`` by slot, ``slow_distance``,
 ``scalars`` (``lr``, ``debias1``, ``debias2``, ``rho``, ``rectified``, ``rectification``), ``trust`` by parameter
-(``ratio``, ``clamped``, and the norms it is of), ``nonfinite`` (by ``gradient``, ``parameter``, ``update`` or slot
-the counts of NaN and of infinities). What an optimizer does not have is not there. See
-`minigrad.study.records.activations.measure` for an activation.
+(``ratio``, ``clamped``, the norms it is of, and the ``update_ratio`` of that parameter alone), ``nonfinite`` (by
+``gradient``, ``parameter``, ``update`` or slot the counts of NaN and of infinities). What an optimizer does not have
+is not there. See `minigrad.study.records.activations.measure` for an activation.
 
 A clip: its ``clip`` (the rule), ``scope``, ``thresholds`` by option, ``ranges`` (how many) and ``acted_ranges``;
 ``range``, ``norm_before``, ``norm_after`` and ``factor`` of the range that was clipped hardest; ``by_range`` the same
@@ -52,7 +53,7 @@ _KNOWN = {
         *("effective_rate", "signal", "state_norm", "slow_distance", "scalars", "trust", "nonfinite"),
     ),
     "activation": (
-        *("mean", "std", "low", "high", "counts", "nan", "inf", "gain"),
+        *("mean", "std", "low", "high", "counts", "nan", "inf", "gain", "width"),
         *("units", "dead", "saturated", "saturated_share"),
     ),
 }

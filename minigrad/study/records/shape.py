@@ -143,6 +143,7 @@ HEADER = _record(
         "every": _count,
         "quantiles": _list(_number),
         "probe_rows": _count,
+        "left_out": _list(_text),
     },
 )
 RECORD = _record(

@@ -22,7 +22,9 @@ PLACES = {
     "exploding": "gradients",
     "failed": "summary",
     "initial scale": "activations",
+    "left out": "layers",
     "no gradient": "gradients",
+    "no update": "updates",
     "not finished": "summary",
     "not rectified": "state",
     "overfitting": "curves",
@@ -36,7 +38,7 @@ PLACES = {
 LOOKED_AT = "how the run ended and its metrics"
 RECORDED = (
     ", numbers that are not finite, the loss, dead and saturated units, initial scales, weights and gradients that "
-    "explode or vanish, the size of updates, clipping, decay and trust ratios"
+    "explode or vanish, layers that stand still, the size of updates, clipping, decay and trust ratios"
 )
 SHOWN_FINDINGS = 60
 
