@@ -15,6 +15,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     "unknown dataset 'cats'; known are digits, moons"
     """
     spelt = {candidate.lower(): candidate for candidate in known}
-    near = difflib.get_close_matches(name.lower(), spelt, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name.lower(), spelt, n=3, cutoff=0.6)
+    near.sort(key=lambda each: sorted(each) != sorted(name.lower()))  # those with the same letters first
     remedy = f"did you mean {spelt[near[0]]!r}?" if near else f"known are {', '.join(spelt.values())}"
     return f"unknown {kind} {name!r}; {remedy}"

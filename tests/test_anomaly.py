@@ -478,3 +478,20 @@ def test_a_loss_function_of_the_user_is_named_with_its_line():
     error = fit(nn.MLP([2, 3, 2]), loss)
     assert (error.layer, error.anomaly.op) == (None, "log")
     assert error.anomaly.source.line == line_of(loss, ".log()")
+
+
+def test_what_a_hook_of_the_backward_pass_computes_is_named_so():
+    w = mg.tensor([1.0, 2.0], requires_grad=True)
+    doubled = w * 2
+    doubled.register_hook(lambda g: (g - 1).log())
+    with pytest.raises(study.AnomalyError) as error, study.detect_anomaly(), np.errstate(all="ignore"):
+        doubled.sum().backward()
+    assert error.value.anomaly.summary == "log gave -inf in a hook of the backward pass, from finite input"
+    with pytest.raises(study.AnomalyError) as error, study.detect_anomaly(), np.errstate(all="ignore"):
+        (w - 1).log()
+    assert error.value.anomaly.summary == "log gave -inf in the forward pass, from finite input"
+
+
+def test_an_unknown_option_is_refused():
+    with pytest.raises(TypeError, match=r"^detect_anomaly: unknown argument 'check_nan'; known are infinities"):
+        study.detect_anomaly(check_nan=True)

@@ -454,3 +454,9 @@ def test_a_picture_is_not_written_under_the_name_of_another_kind(tmp_path):
     with pytest.raises(ValueError, match=r"must end with \.svg"):
         study.draw_graph(x.exp()).save(tmp_path / "graph")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("opened", [3, None, [0], ["0", 1]])
+def test_layers_to_open_that_are_no_paths_are_refused(opened):
+    with pytest.raises(TypeError, match="open must be True, False, or paths of layers such as '0', not"):
+        study.draw_graph(nn.MLP([2, 3, 1]), mg.ones((1, 2)), open=opened)

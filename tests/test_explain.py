@@ -400,6 +400,7 @@ def test_a_parameter_without_a_gradient_was_left_out():
     e = optimizer.explain("a.bias", 0)
     assert (e.outcome, e.change, e.parts, e.checks) == ("no gradient", 0.0, {}, ())
     assert "had no gradient" in str(e)
+    assert (e.step, e.title) == (0, "Adam, no update of a.bias[0] after 0 steps (float32, param group 0)")
     assert optimizer.explain("a.weight", (0, 0)).step == 1
     stepped(optimizer, params)
     assert optimizer.explain("a.bias", 0).step == 1

@@ -139,9 +139,17 @@ def test_a_folder_that_is_no_run_and_one_without_steps_are_refused(capsys, run_f
     assert explain(capsys, tmp_path / "none")[::2] == (2, f"minigrad explain: {tmp_path / 'none'}: no such folder\n")
     shutil.rmtree(run_folder / "checkpoints")
     (run_folder / "steps.jsonl").unlink()
+    status, out, _ = explain(capsys, run_folder, "--param", "0.bias[0]")
+    assert status == 0, "end.json still says how many steps there were"
+    assert "trained again from the beginning; steps.jsonl has no line of it to compare with" in out
+    (run_folder / "end.json").unlink()
     status, _, err = explain(capsys, run_folder, "--param", "0.bias[0]")
     assert status == 2
     assert "has taken no step yet" in err
+    assert explain(capsys, run_folder / "config.json")[::2] == (
+        2,
+        f"minigrad explain: {run_folder / 'config.json'}: is a file; give the folder of the run, {run_folder}\n",
+    )
 
 
 def test_other_data_is_refused(capsys, run_folder):

@@ -1,5 +1,6 @@
 """A recorder watches and leaves everything as it is: training, memory, files."""
 
+import errno
 import json
 import math
 import os
@@ -185,7 +186,8 @@ def test_chosen_layers_alone_are_recorded():
         ({"layers": "0"}, ValueError, r"layers is a list of names, \['0'\]"),
         ({"layers": 5}, TypeError, "layers is a list of names, not 5"),
         ({"layers": []}, ValueError, "layers is an empty list; leave it out to record every layer"),
-        ({"layers": [5]}, ValueError, "unknown layer '5'"),
+        ({"layers": [5]}, TypeError, "layers are given by name, such as '0', not 5"),
+        ({"path": "."}, IsADirectoryError, "is a folder; name a file"),
         ({"probe": 3}, TypeError, "probe must be an array or a tensor with rows"),
         ({"probe": np.zeros((0, 2))}, TypeError, "probe must be an array or a tensor with rows"),
         ({"evry": 3}, TypeError, "evry"),
@@ -415,6 +417,68 @@ def test_the_file_keeps_what_memory_drops(tmp_path):
     assert held.records[-1] == recorder.recording.records[-1]
 
 
+def test_a_full_disk_ends_the_file_and_not_the_training(tmp_path, monkeypatch):
+    model, optimizer = small()
+    recorder = study.Recorder(model, optimizer, every=1, path=tmp_path / "record.jsonl").attach()
+    train(model, optimizer, 3, recorder)
+    recorder.state_dict()  # brings them to the disk
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    train(model, optimizer, 2, recorder)
+    with pytest.warns(
+        RuntimeWarning, match=r"record\.jsonl.*; recording goes on in memory alone: save it elsewhere with"
+    ):
+        recorder.state_dict()
+    train(model, optimizer, 2, recorder)
+    recorder.detach()
+    assert recorder.recording.steps.tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert study.Recording.load(tmp_path / "record.jsonl").steps.tolist()[:3] == [1, 2, 3]
+    monkeypatch.undo()
+    assert len(study.Recording.load(recorder.recording.save(tmp_path / "elsewhere.jsonl"))) == 7
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_a_disk_that_is_full_from_the_beginning_is_named_once():
+    model, optimizer = small()
+    with (
+        pytest.warns(RuntimeWarning, match=r"No space left on device.*/dev/full.*in memory alone") as warned,
+        study.Recorder(model, optimizer, every=1, path="/dev/full") as recorder,
+    ):
+        train(model, optimizer, 150, recorder)
+    assert len(warned) == 1
+    assert len(recorder.recording) == 150
+
+
+def test_under_fit_a_full_disk_is_an_error(tmp_path, monkeypatch):
+    model, optimizer = small()
+    loader = data.DataLoader(data.Dataset(np.ones((8, 2), "f"), np.zeros(8, int)), batch_size=4)
+    recorder = study.Recorder(model, optimizer, every=1, path=tmp_path / "record.jsonl")
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device.*record\.jsonl"):
+        training.fit(model, optimizer, loader, epochs=1, callbacks=[recorder])
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "shown"),
+    [("x", ValueError, "'x'"), ([1], TypeError, r"\[1\]"), (Tensor([1.0, 2.0]), ValueError, r"of shape \(2,\)")],
+)
+def test_a_loss_that_is_no_number_is_refused(loss, error, shown):
+    with pytest.raises(error, match=f"Recorder: note takes a loss, a number or a tensor with one, not .*{shown}"):
+        study.Recorder(*small()).note(loss)
+
+
+def test_the_command_refuses_a_recording_without_files(capsys):
+    assert cli.main(["train", "--record", "--no-output"]) == 2
+    assert "--record writes a file, and --no-output none; leave one out" in capsys.readouterr().err
+
+
 def test_the_command_records_and_resumes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     common = ["--data", "blobs:samples=60", "--model", "mlp:4", "--epochs", "2", "--quiet", "--optimizer", "Adam"]
@@ -424,7 +488,6 @@ def test_the_command_records_and_resumes(tmp_path, monkeypatch):
     assert study.Recording.load(directory.record).steps.tolist() == [1, 2, 4]
     assert cli.main(["resume", str(directory.path), "--epochs", "5", "--quiet"]) == 0
     assert study.Recording.load(directory.record).steps.tolist() == [1, 2, 4, 6, 8, 10]
-    assert cli.main(["train", *common, "--record", "--no-output"]) == 0
     assert cli.main(["train", *common]) == 0
     assert "record.jsonl" not in RunDirectory.open("runs/blobs-adam-2").files()
     assert sorted(os.listdir("runs")) == ["blobs-adam-1", "blobs-adam-2"]

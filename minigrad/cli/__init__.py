@@ -134,7 +134,10 @@ def _parse(words: list[str]) -> Arguments:
     if rest:
         known = _options_of(commands[chosen.command])
         raise CommandError(f"minigrad {chosen.command}: {unknown('argument', rest[0].split('=')[0], known)}")
-    return dict(vars(chosen))
+    given = dict(vars(chosen))
+    if given.get("no_output") and "record" in given:
+        raise CommandError(f"minigrad {chosen.command}: --record writes a file, and --no-output none; leave one out")
+    return given
 
 
 def _options_of(parser: Parser) -> dict[str, Any]:

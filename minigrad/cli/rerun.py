@@ -41,9 +41,11 @@ class Rerun:
             self._directory = RunDirectory.open(path)
             self._config = self._directory.config()
             self._losses = {each.step: each.loss for each in read_steps(self._directory.path / STEPS)}
+            ending = self._directory.ending()
         except (ValueError, OSError) as error:
             raise CommandError(f"{command}: {words(error)}") from None
         self.run, self._recipe, self._asked = prepare(arguments, out, command)
+        self._last = max(self._losses, default=0 if ending is None else ending.step)
         self.step = 0
         self.logged: float | None = None
         self.watch: Watch | None = None
@@ -62,7 +64,7 @@ class Rerun:
         """
         check_data(self._config, self._asked, self._command)
         saved = checkpoints(self._directory.checkpoints)
-        last = max([*self._losses, *map(_step_of, saved)], default=0)
+        last = max([self._last, *map(_step_of, saved)])
         self.step = last if step is None else step
         if not 1 <= self.step <= last:
             took = f"took {last} steps" if last else "has taken no step yet"

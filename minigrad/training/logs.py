@@ -58,11 +58,15 @@ class AppendedFile:
 
     def cut(self, length: int) -> None:
         """Drop what lies behind ``length`` bytes."""
-        self._file.flush()
-        held = os.fstat(self._file.fileno()).st_size
+        try:
+            self._file.flush()
+            held = os.fstat(self._file.fileno()).st_size
+            if held > length:
+                self._file.truncate(length)
+        except OSError as error:
+            raise named(error, self.path) from error
         if held < length:
             raise ValueError(f"{self.path}: holds {held:,} bytes, but held {length:,} when the checkpoint was made")
-        self._file.truncate(length)
 
     def close(self) -> None:
         """Write what is left."""

@@ -74,6 +74,8 @@ class RunDirectory:
         Raises:
             FileNotFoundError: if it is not, or is no run directory.
         """
+        if Path(path).is_file():
+            raise FileNotFoundError(f"{path}: is a file; give the folder of the run, {Path(path).parent}")
         if not Path(path).is_dir():
             raise FileNotFoundError(f"{path}: no such folder")
         if not Path(path, CONFIG).exists():

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ... import observers
+from ...arguments import refuse_unknown
 from ...graph import Edge, Node
 from ...modes import Block
 from ...nn import Parameter
@@ -28,6 +29,7 @@ class Tracer(observers.Observer):
         self.infinities = infinities
         self._finder = Finder()
         self._node: Node | None = None  # whose rule is running: that of a recorded walk computes with tensors itself
+        self._walks = 0  # under way; what is computed between their rules is computed by hooks
 
     def _decides(self) -> bool:
         """Whether this tracer decides: of nested ones, the innermost does."""
@@ -52,8 +54,9 @@ class Tracer(observers.Observer):
         made = self._made(out, list(inputs.values()), elementwise)
         entered = not made.any() and not primitive.view and bool(np.isnan(out).any())
         origin = next((known for arg in args if (known := _origins.get(arg)) is not None), None)
+        here = place or self._finder.here()
         anomaly = _describe(
-            primitive.name, "forward", place or self._finder.here(), inputs, out, made, origin, elementwise
+            primitive.name, "forward", here, inputs, out, made, origin, elementwise, in_hook=self._walks > 0
         )
         if made.any() or entered:
             raise AnomalyError(anomaly)
@@ -81,6 +84,7 @@ class Tracer(observers.Observer):
 
     def walking(self, seeds: Sequence[tuple[Edge, Any]]) -> None:
         """Refuse to differentiate a loss that is not finite."""
+        self._walks += 1
         if self._decides():
             for edge, _ in seeds:
                 self.check(edge)
@@ -113,6 +117,7 @@ class Tracer(observers.Observer):
     def walked(self) -> None:
         """Also after a rule that failed, none is running."""
         self._node = None
+        self._walks -= 1
 
 
 def _describe(
@@ -125,6 +130,7 @@ def _describe(
     origin: Anomaly | None,
     elementwise: bool,
     of: str = "",
+    in_hook: bool = False,
 ) -> Anomaly:
     """The anomaly of one result, ``made`` being a mask of the elements that became so here."""
     output, ranges = measure(out), {name: measure(value) for name, value in inputs.items()}
@@ -151,7 +157,7 @@ def _describe(
     return Anomaly(
         op=op,
         phase=phase,
-        summary=f"{rule} gave {what} in the {phase} pass, {cause}",
+        summary=f"{rule} gave {what} in {'a hook of the backward' if in_hook else f'the {phase}'} pass, {cause}",
         source=None if place is None else place.source,
         layer=None if layer is None else layer.path,
         layer_class=None if layer is None else layer.kind,
@@ -215,8 +221,9 @@ class detect_anomaly(Block):  # noqa: N801 - named as in PyTorch
     ...     loss.backward()
     """
 
-    def __new__(cls, function: Callable[..., Any] | None = None, *, infinities: bool = True) -> Any:  # noqa: D102
-        return super().__new__(cls) if function is None else cls(infinities=infinities)(function)
+    def __new__(cls, function: Callable[..., Any] | None = None, **options: Any) -> Any:  # noqa: D102
+        refuse_unknown("detect_anomaly", options, ["infinities"])
+        return super().__new__(cls) if function is None else cls(**options)(function)
 
     def __init__(self, *, infinities: bool = True) -> None:
         if not isinstance(infinities, bool):

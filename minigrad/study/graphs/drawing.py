@@ -89,9 +89,9 @@ def draw_graph(
     """Draw what a tensor was computed from: operations, layers, parameters and inputs, with values and gradients.
 
     ``draw_graph(model, x)`` runs the model on ``x``, which changes nothing of it, and draws its outputs.
-    ``draw_graph(loss)`` draws any tensor; for
-    its layers, all values and the gradients of what is not a leaf, compute it in ``with study.trace():``. A walk frees
-    the graph, so draw before ``backward()`` or call ``backward(retain_graph=True)``.
+    ``draw_graph(loss)`` draws any tensor; for its layers, all values and the gradients of what is not a leaf, compute
+    it in ``with study.trace():``. A walk frees the graph, so draw before ``backward()`` or call
+    ``backward(retain_graph=True)``.
 
     Args:
         what: a tensor, or a model that is called with ``inputs``.
@@ -102,12 +102,16 @@ def draw_graph(
         limit: how many boxes are drawn, counted from the tensor backwards; what is left out is counted.
 
     Raises:
-        TypeError: for what is neither tensor nor model.
+        TypeError: for what is neither tensor nor model, or a layer to open that is given otherwise than by its path.
         ValueError: for a limit or depth below 1, a layer to open that is not in the graph, or a file of another kind.
     """
     for name, value in (("limit", limit), ("depth", depth)):
         if value is not None and (not isinstance(value, int) or value < 1):
             raise ValueError(f"draw_graph: {name} must be a whole number of at least 1, not {value!r}")
+    opened = {open} if isinstance(open, str) else open
+    named = isinstance(opened, Collection) and all(isinstance(name, str) for name in opened)
+    if not (named or isinstance(opened, bool)):
+        raise TypeError(f"draw_graph: open must be True, False, or paths of layers such as '0', not {open!r:.40}")
     if path is not None:
         _suffix(path)
     if isinstance(what, Module):
@@ -122,7 +126,7 @@ def draw_graph(
         tensors = [what]
     else:
         raise TypeError(f"draw_graph: needs a tensor, or a model and its inputs, not {type(what).__name__}")
-    drawn = picture(tensors, {open} if isinstance(open, str) else open, depth, limit)
+    drawn = picture(tensors, opened, depth, limit)
     drawing = Drawing(drawn.boxes, drawn.left_out, drawn.remarks, _svg(drawn), table(drawn))
     if path is not None:
         drawing.save(path)

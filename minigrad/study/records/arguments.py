@@ -35,9 +35,11 @@ def chosen_layers(names: Iterable[str], known: Iterable[str]) -> set[str]:
     if not names:
         raise ValueError("Recorder: layers is an empty list; leave it out to record every layer")
     for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"Recorder: layers are given by name, such as {layers[0]!r}, not {name!r:.40}")
         found = {layer for layer in layers if layer == name or layer.startswith(f"{name}.")}
         if not found:
-            raise ValueError(f"Recorder: {unknown('layer', str(name), layers)}")
+            raise ValueError(f"Recorder: {unknown('layer', name, layers)}")
         chosen |= found
     return chosen
 

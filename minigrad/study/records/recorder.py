@@ -6,7 +6,6 @@ import math
 import os
 import time
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -18,21 +17,20 @@ from ...optim import Optimizer
 from ...optim.state import same_keys, whole_number
 from ...tensor import Tensor
 from ...training import Callback, Run
-from ...training.logs import AppendedFile
 from ...training.nonfinite import NonFiniteLossError
 from .activations import Output, as_probe, even_rows, measure, observe
 from .arguments import check_pair, chosen_layers, listed
 from .clip_counts import ClipCounts
 from .cost import Cost
 from .quantities import QUANTILES, StepReader, resting
-from .recording import FORMAT, VERSION, Record, Recording, line, may_be_recording
+from .record_file import RecordFile
+from .recording import FORMAT, VERSION, Record, Recording
 from .state_names import describe
 from .step_arrays import Before, StepArrays, Stretch, host_copy, scalars_of, snapshot, stretches
 
 EVERY = 250  # steps; benchmarks/recorder.py measures what it costs
 # Rows of the training data that make the probe, where none was given.
 PROBE_ROWS = 128
-_LINES = 64  # records that are written together
 
 
 class Recorder(Callback):
@@ -60,7 +58,9 @@ class Recorder(Callback):
             row per example. By default rows of the training data under `fit`, else the first batch that the model
             sees. ``False`` looks at no activations.
         path: a file to write to as well, line by line; a run that goes on from a checkpoint writes on in it. One that
-            holds something else is left as it is: recording does not begin, with a ``FileExistsError``.
+            holds something else is left as it is: recording does not begin, with a ``FileExistsError``. When it
+            cannot be written any more, as on a full disk, recording goes on in memory, with a warning; under `fit` it
+            is an error, after which the run can go on from its checkpoint.
         max_records: how many records are kept in memory. When there are more, the interval doubles and those between
             are dropped; the file keeps them.
 
@@ -96,15 +96,11 @@ class Recorder(Callback):
         self._layers = None if layers is None else chosen_layers(layers, optimizer.store.layers)
         self.probe = as_probe(probe)
         self._wants_probe = probe is not False
-        self.path, self.max_records = None if path is None else Path(path), max_records
+        self.max_records = max_records
         self.recording = Recording()
         self.cost = Cost()
         self._handles: list[RemovableHandle] = []
-        self._file: AppendedFile | None = None
-        self._length = 0
-        self._goes_on = False  # in its file, whose part behind that length may be dropped
-        self._is_empty = True
-        self._unwritten: list[Record] = []
+        self._file = RecordFile(path)
         self._first = 0  # the first step that was seen, which is recorded whatever its number
         self._in_run = False  # under `fit`, which tells the loss after the step
         self._clips = ClipCounts(self._base)
@@ -123,8 +119,10 @@ class Recorder(Callback):
         """Begin to record; `detach` ends it."""
         if self._handles:
             raise RuntimeError("Recorder: is recording already")
-        if self.path is not None:
-            self._open(self.path)
+        held = self._file.open()
+        if len(held):
+            self.recording.header = held.header
+            self.recording.records = [record for record in held.records if self._stays(record)]
         self._handles = [
             self.optimizer.register_step_pre_hook(self._before_step),
             self.optimizer.register_step_post_hook(self._after_step),
@@ -143,11 +141,7 @@ class Recorder(Callback):
         for handle in handles:
             handle.remove()
         self._before = self._fast = None
-        self._write()
-        file, self._file = self._file, None
-        if file is not None:
-            self._length = file.synced()
-            file.close()
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self.attach()
@@ -172,7 +166,7 @@ class Recorder(Callback):
         """Begin to record; the probe is rows of the training data, evenly spread, where none was given."""
         if self.probe is None and self._wants_probe:
             self.probe = as_probe(even_rows(run.loader.dataset.features, PROBE_ROWS))
-        self._in_run = True
+        self._in_run = self._file.strict = True
         self.attach()
 
     def after_step(self, run: Run) -> None:
@@ -195,16 +189,14 @@ class Recorder(Callback):
     def close(self) -> None:
         """End recording."""
         self.detach()
-        self._in_run = False
+        self._in_run = self._file.strict = False
 
     def state_dict(self) -> dict[str, Any]:
         """Where the file stands, and what is counted towards the next record."""
-        if self._file is not None:
-            self._write()
-            self._length = self._file.synced()
+        self._file.sync()
         self._clips.settle()
         counts = {"counted": list(self._clips.steps), "acted": list(self._clips.acted)}
-        place = {"length": self._length, "interval": self.interval, "first": self._first, "lost_at": self._lost_at}
+        place = {"length": self._file.length, "interval": self.interval, "first": self._first, "lost_at": self._lost_at}
         return {**place, "losses": list(self._losses), **counts}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -218,39 +210,9 @@ class Recorder(Callback):
         if any(len(each) != len(self._base.clips) for each in counts):
             raise ValueError("Recorder: the saved run had other clips")
         losses = [float(value) for value in listed(state["losses"], "losses")]
-        self._length, self.interval, self._first, self._losses = length, interval, first, losses
-        self._lost_at = lost_at
-        self._goes_on = True
+        self._file.length, self._file.goes_on = length, True
+        self.interval, self._first, self._losses, self._lost_at = interval, first, losses, lost_at
         self._clips.steps, self._clips.acted = counts
-
-    def _open(self, path: Path) -> None:
-        """Go on in the file where the run stands, and read what is there."""
-        if path.is_file() and path.stat().st_size and not (self._goes_on and may_be_recording(path)):
-            raise FileExistsError(
-                f"{path}: is there already, and a new recording does not replace it; delete it, or choose another path"
-            )
-        # Read before anything is cut off, so that a damaged one stays as it is.
-        held = Recording.load(path, self._length) if self._length else Recording()
-        file = AppendedFile(path)
-        try:
-            file.cut(self._length)
-        except BaseException:
-            file.close()
-            raise
-        self._file, self._goes_on, self._is_empty = file, True, not self._length
-        if self._length:
-            self.recording.header = held.header
-            self.recording.records = [record for record in held.records if self._stays(record)]
-
-    def _write(self) -> None:
-        """The lines of many records at once."""
-        if self._file is None or not self._unwritten:
-            return
-        records, self._unwritten = self._unwritten, []
-        # The header stands in front of the first record, since only a step shows all that it says.
-        lines = [self.recording.header, *records] if self._is_empty else records
-        self._is_empty = False
-        self._file.write("".join(map(line, lines)))
 
     # --- a step ------------------------------------------------------------------------------------------------------
 
@@ -259,7 +221,11 @@ class Recorder(Callback):
 
         The first that is not finite has its step recorded, whatever the interval.
         """
-        value = float(loss.item() if isinstance(loss, Tensor) else loss)
+        try:
+            value = float(loss.item() if isinstance(loss, Tensor) else loss)
+        except (TypeError, ValueError) as error:
+            shown = f"a tensor of shape {loss.shape}" if isinstance(loss, Tensor) else f"{loss!r:.40}"
+            raise type(error)(f"Recorder: note takes a loss, a number or a tensor with one, not {shown}") from None
         self._losses.append(value)
         self._asked = self._asked or not (math.isfinite(value) or self._lost_at)
 
@@ -356,10 +322,7 @@ class Recorder(Callback):
         if not self.recording.header:
             self.recording.header = self._header()
         self.recording.records.append(record)
-        if self._file is not None:
-            if len(self._unwritten) >= _LINES:
-                self._write()
-            self._unwritten.append(record)  # what becomes known of the step after it is still added
+        self._file.add(self.recording.header, record)
         if len(self.recording.records) > self.max_records:
             self._thin()
 

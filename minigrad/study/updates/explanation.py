@@ -81,7 +81,8 @@ class Explanation:
         optimizer: the name of its class.
         parameter, index: which weight.
         dtype: of the parameter.
-        step: the step of this parameter, from 1; it is what bias corrections count.
+        step: the step of this parameter, from 1; it is what bias corrections count. Where it took none, how many it
+            had taken before.
         group: the number of its param group.
         outcome: ``"updated"``, or why it was not: ``"no gradient"``, ``"skipped"`` by a clip, ``"stopped"`` by an
             error.
@@ -152,7 +153,10 @@ class Explanation:
         """What is explained, in one line."""
         where = f"[{', '.join(map(str, self.index))}]" if self.index else ""
         count = f"{self.dtype}, param group {self.group}"
-        return f"{self.optimizer}, step {self.step} of {self.parameter}{where} ({count})"
+        weight = f"{self.parameter}{where}"
+        if self.outcome != "updated":
+            return f"{self.optimizer}, no update of {weight} after {self.step} steps ({count})"
+        return f"{self.optimizer}, step {self.step} of {weight} ({count})"
 
     def sections(self) -> Iterator[tuple[str, list[Term]]]:
         """The terms rule by rule, each with its name; those of no rule stand under the empty name."""

@@ -134,7 +134,7 @@ class _Update:
             parameter=name,
             index=self.place,
             dtype=self.dtype.name,
-            step=record.ages[name] + 1,
+            step=record.ages[name] + (outcome == "updated"),
             group=self.group,
             outcome=outcome,
             terms=tuple(self.terms),
