@@ -10,6 +10,7 @@ from pathlib import Path
 
 import minigrad
 from minigrad import clipping, data, nn, optim, study
+from minigrad.study.records.recorder import EVERY
 
 FAULTS = {"small weights", "dead units", "tight clip"}
 STEPS = 400
@@ -50,7 +51,7 @@ if __name__ == "__main__":
     recorder = train(model, optimizer)
     for finding in study.findings(recorder.recording):
         print(f"- {finding}")
-    print(f"\n{recorder.cost_in_words()}; by default a recorder looks 20 times less often")
+    print(f"\n{recorder.cost_in_words()}; by default a recorder looks every {EVERY} steps")
     study.plots.update_ratios(recorder.recording, path=folder / "update_ratios.png")
     study.plots.activation_health(recorder.recording, path=folder / "activation_health.png")
     study.plots.clip_ledger(recorder.recording, path=folder / "clip_ledger.png")

@@ -432,8 +432,10 @@ def test_a_full_disk_ends_the_file_and_not_the_training(tmp_path, monkeypatch):
         RuntimeWarning, match=r"record\.jsonl.*; recording goes on in memory alone: save it elsewhere with"
     ):
         recorder.state_dict()
-    train(model, optimizer, 2, recorder)
+    train(model, optimizer, 1, recorder)
     recorder.detach()
+    with recorder:
+        train(model, optimizer, 1, recorder)
     assert recorder.recording.steps.tolist() == [1, 2, 3, 4, 5, 6, 7]
     assert study.Recording.load(tmp_path / "record.jsonl").steps.tolist()[:3] == [1, 2, 3]
     monkeypatch.undo()

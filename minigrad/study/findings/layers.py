@@ -87,7 +87,7 @@ def initial_scale(recording: Recording) -> Iterator[Finding]:
             f"{'it' if one else 'them'} by nn.init.kaiming_normal_"
         )
         bad = not BAD_GAINS[0] < gain < BAD_GAINS[1]
-        evidence = {"gain": gain, "std": recording.records[0]["activations"][name]["std"]}
+        evidence = {"gain": gain, "std": recording.records[0]["activations"][name].get("std", math.nan)}
         yield Finding("error" if bad else "warning", "initial scale", only(wrong), sentence, evidence)
 
 
@@ -110,7 +110,7 @@ def _growing_together(recording: Recording) -> Finding | None:
     if len(weighted) < DEEP:
         return None
     entries = [recording.records[0]["activations"][name] for name in weighted]
-    gains, first, last = [entry["gain"] for entry in entries], entries[0]["std"], entries[-1]["std"]
+    gains, first, last = [entry["gain"] for entry in entries], entries[0].get("std", 0.0), entries[-1].get("std", 0.0)
     grown = last / first if first > 0 else math.nan
     if not GROWN < grown < math.inf or max(gains) > 2 * middle(gains):
         return None

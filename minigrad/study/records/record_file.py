@@ -17,7 +17,7 @@ class RecordFile:
     """Where a recorder writes its records; without a path, nowhere.
 
     Attributes:
-        path: as it was given.
+        path: as it was given; ``None`` also when it could not be written any more.
         length: how many bytes of it are surely on the disk.
         goes_on: whether what lies behind that length may be dropped; otherwise the file has to be new.
         strict: whether one that cannot be written any more, as on a full disk, is an error; otherwise it is a warning,
@@ -107,6 +107,7 @@ class RecordFile:
                 file.close()
         if self.strict:
             raise error
+        self.path = None  # when recording begins anew, memory holds more than the file
         warnings.warn(
             f"Recorder: {error}; recording goes on in memory alone: save it elsewhere with "
             "recorder.recording.save(path)",
