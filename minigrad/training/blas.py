@@ -7,27 +7,78 @@ another number. NumPy has no switch for it; the library has one, under a name th
 from __future__ import annotations
 
 import ctypes
+import functools
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-_SETTERS = tuple(
-    f"{prefix}openblas_set_num_threads{suffix}" for prefix in ("scipy_", "") for suffix in ("64_", "", "_64")
+_NAMES = tuple(
+    (f"{prefix}openblas_set_num_threads{suffix}", f"{prefix}openblas_get_num_threads{suffix}")
+    for prefix in ("scipy_", "")
+    for suffix in ("64_", "", "_64")
 )
+
+
+class _Switch(NamedTuple):
+    """How a library is told its number of threads, and tells it."""
+
+    tell: Callable[[int], None]
+    ask: Callable[[], int]
+
+
+# Blocks that are entered, in whatever thread: the first notes how many threads there were, which the last brings back.
+_lock = threading.Lock()
+_entered = _before = 0
 
 
 def use_one_blas_thread() -> bool:
     """Let NumPy's matrix products run on one thread; whether the library could be told."""
+    switch = _switch()
+    if switch is not None:
+        switch.tell(1)
+    return switch is not None
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """A block in which they run on one thread, if the library can be told.
+
+    Threads that meet at the end of every product wait for whatever else the cores are doing, for milliseconds where
+    the product takes microseconds.
+    """
+    global _entered, _before
+    switch = _switch()
+    if switch is None:
+        yield
+        return
+    with _lock:
+        if not _entered:
+            _before = switch.ask()
+            switch.tell(1)
+        _entered += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _entered -= 1
+            if not _entered:
+                switch.tell(_before)
+
+
+@functools.cache
+def _switch() -> _Switch | None:
     for library in _libraries():
-        for name in _SETTERS:
-            setter = getattr(library, name, None)
-            if setter is not None:
-                setter.argtypes, setter.restype = [ctypes.c_int], None
-                setter(1)
-                return True
-    return False
+        for teller, asker in _NAMES:
+            tell, ask = getattr(library, teller, None), getattr(library, asker, None)
+            if tell is not None and ask is not None:
+                tell.argtypes, tell.restype, ask.argtypes, ask.restype = [ctypes.c_int], None, [], ctypes.c_int
+                return _Switch(tell, ask)
+    return None
 
 
 def _libraries() -> Iterator[ctypes.CDLL]:

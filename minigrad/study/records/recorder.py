@@ -17,6 +17,7 @@ from ...optim import Optimizer
 from ...optim.state import same_keys, whole_number
 from ...tensor import Tensor
 from ...training import Callback, Run
+from ...training.blas import one_blas_thread
 from ...training.nonfinite import NonFiniteLossError
 from .activations import Output, as_probe, even_rows, measure, observe
 from .arguments import check_pair, chosen_layers, listed
@@ -255,8 +256,9 @@ class Recorder(Callback):
         self._seen = {}
         if self.probe is not None and self._wants_probe:
             device = self._base.store.device
-            outputs = self._observe(tuple(part.to(device) for part in self.probe))
-            self._seen = {name: measure(output) for name, output in outputs.items()}
+            with one_blas_thread():  # so that the number of cores shows neither in the numbers nor in what they cost
+                outputs = self._observe(tuple(part.to(device) for part in self.probe))
+                self._seen = {name: measure(output) for name, output in outputs.items()}
             self._kinds = self._kinds or {name: output.kind for name, output in outputs.items()}
 
     def _observe(self, probe: tuple[Any, ...]) -> dict[str, Output]:
@@ -301,7 +303,7 @@ class Recorder(Callback):
             chosen = found if self._layers is None else {name: found[name] for name in found if name in self._layers}
             self._stretches = (layout, chosen)
         record: Record = {"step": step, "stepped": self._base.stepped}
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), one_blas_thread():
             arrays = StepArrays(self._base, before, self._fast)
             record["layers"] = StepReader(self._base, arrays, self._stretches[1]).layers()
         if self._base.clips:
