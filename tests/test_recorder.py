@@ -151,7 +151,11 @@ def test_the_first_step_and_every_interval_are_recorded_with_the_loss():
     assert recording.values("loss").tolist() == [losses[0], losses[3], losses[7]]
     np.testing.assert_allclose(recording.values("mean_loss"), [losses[0], np.mean(losses[1:4]), np.mean(losses[4:8])])
     assert recording.layers == ["0", "1", "4"]
-    assert recording.header["layers"]["0"] == {"parameters": 24, "tensors": ["0.weight", "0.bias"]}
+    assert recording.header["layers"]["0"] == {
+        "parameters": 24,
+        "tensors": ["0.weight", "0.bias"],
+        "frozen": False,
+    }
 
 
 def test_the_first_step_that_a_recorder_sees_is_recorded_whatever_its_number():

@@ -9,32 +9,40 @@ from collections.abc import Callable, Iterator
 
 from ..records.recording import Recording
 from ..records.source import Source, opened
-from . import layers, losses, steps
+from . import gradients, losses, nonfinite, scales, steps, units
 from .finding import GOOD_RATIO, MANY, SEVERITIES, Finding
+from .order import ordered
 
 __all__ = ["GOOD_RATIO", "MANY", "SEVERITIES", "Finding", "findings"]
 
+# What is asked of the records whose numbers are all finite.
 _QUESTIONS: tuple[Callable[[Recording], Iterator[Finding]], ...] = (
-    *(losses.nonfinite, steps.left_out, steps.standing, losses.loss),
-    *(layers.units, layers.initial_scale, layers.growth, layers.gradients),
+    *(steps.left_out, steps.standing, losses.loss),
+    *(scales.inputs, scales.initial_scale, scales.growth, units.units),
+    *(gradients.gradients, gradients.kept),
     *(steps.ratios, steps.clips, steps.decay, steps.warm_up, steps.trust),
 )
 
 
 def findings(recording: Source) -> list[Finding]:
-    """Everything that stands out in a recording, or a recorder's, or the one in a file; the worst first.
+    """Everything that stands out in a recording, or a recorder's, or the one in a file or a run's folder.
 
-    One without a record gives one note that says so.
+    The worst stands first, and a cause before what comes of it. A recording without a record gives one note that says
+    so.
 
-    >>> for finding in study.findings("runs/digits-adam-1/record.jsonl"):  # doctest: +SKIP
+    >>> for finding in study.findings("runs/digits-adam-1"):  # doctest: +SKIP
     ...     print(finding)
     """
     recording = opened(recording)
     if not len(recording):
         sentence = (
-            "no step was recorded: training ended before its first step was complete, as by an error, or the recorder "
-            "was not attached before it, with Recorder(model, optimizer) or in callbacks, to the optimizer that steps"
+            "no step was recorded: optimizer.step() was not called while the recorder was attached, by "
+            "Recorder(model, optimizer) as a with block or in callbacks, or an error ended training before its first "
+            "step was complete"
         )
         return [Finding("note", "no records", None, sentence)]
-    found = [finding for question in _QUESTIONS for finding in question(recording)]
-    return sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))
+    found = list(nonfinite.nonfinite(recording))
+    rest = nonfinite.finite(recording) if found else recording
+    if len(rest):
+        found += [finding for question in _QUESTIONS for finding in question(rest)]
+    return ordered(found)

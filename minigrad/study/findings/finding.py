@@ -9,19 +9,25 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from ..records.recording import Recording
+
 SEVERITIES = ("error", "warning", "note")
 
 # What an update should be, beside the parameter that it changes, and how far from it is too far.
 GOOD_RATIO, TOO_LARGE, TOO_SMALL = 1e-3, 5e-2, 1e-5
-# The spread of a layer's output over that of its input before training: what preserves the variance is 1 to 1.4. That
-# of a few units together is left to chance by random weights, up to the second bound.
-GAINS, GAIN_OF_FEW, FEW_UNITS, BAD_GAINS = (0.2, 2.5), 5.0, 8, (0.05, 20.0)
+TOO_LARGE_ANYWAY = 0.2  # also while the loss falls well
+# The spread of what the first layer is given.
+INPUTS = 1e-2, 30.0
+# The spread of a layer's output over that of its input before training: what preserves the variance is 1 to 1.4.
+GAINS, BAD_GAINS = (0.2, 2.5), (0.05, 20.0)
 # From the first layer to the last of so many or more.
 DEEP, GROWN = 4, 10.0
-# Of the units of a layer.
-MANY, MOST = 0.4, 0.9
+# Of the units of a layer; fewer rows than these do not show what a unit does.
+MANY, MOST, FEW_ROWS = 0.5, 0.9, 16
 # Steps or records below which nothing is said of shares and trends.
 FEW_STEPS, FEW_RECORDS = 10, 5
+# The part of the first loss below which training goes well, whatever else there is.
+WELL = 0.5
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,15 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.severity}: {self.sentence}"
+
+
+def goes_well(recording: Recording) -> bool:
+    """Whether the loss has fallen so far that what looks odd is no fault; never with a dead layer."""
+    losses = recording.values("mean_loss")
+    losses = losses[np.isfinite(losses)]
+    outputs = recording.records[-1].get("activations", {}).values()
+    dead = any(output.get("dead", 0) >= MOST * output.get("units", math.inf) for output in outputs)
+    return len(losses) > 1 and not dead and (middle(losses[-3:]) < WELL * losses[0] or not losses[-1])
 
 
 def named(names: Collection[str]) -> str:

@@ -13,8 +13,10 @@ from .finding import (
     FEW_STEPS,
     GOOD_RATIO,
     TOO_LARGE,
+    TOO_LARGE_ANYWAY,
     TOO_SMALL,
     Finding,
+    goes_well,
     listed,
     middle,
     named,
@@ -22,14 +24,17 @@ from .finding import (
     rounded,
 )
 
+# What is left of weights that decay takes away.
+SHRUNK = 0.2
+
 
 def left_out(recording: Recording) -> Iterator[Finding]:
-    """Parameters of the model that the optimizer does not hold."""
-    names = recording.header.get("left_out", [])
+    """Parameters of the model that the optimizer does not hold, and nobody else moves."""
+    names = recording.records[-1].get("left_out", [])
     if names:
         sentence = (
-            f"{listed(names)} {'is' if len(names) == 1 else 'are'} not in the optimizer, so this training does not "
-            "change what they hold; make the optimizer from model.parameters(), or freeze them by requires_grad_(False)"
+            f"{listed(names)} {'is' if len(names) == 1 else 'are'} not in the optimizer, and nothing moves them; make "
+            "the optimizer from model.parameters(), or freeze them by requires_grad_(False)"
         )
         yield Finding("warning", "left out", None, sentence, {"parameters": len(names)})
 
@@ -56,15 +61,18 @@ def standing(recording: Recording) -> Iterator[Finding]:
 
 def ratios(recording: Recording) -> Iterator[Finding]:
     """Updates far too large or too small beside the weights; after few steps only those larger than the weights."""
-    few = recording.steps[-1] < FEW_STEPS
+    few, bad = recording.steps[-1] < FEW_STEPS, not goes_well(recording)
+    late = np.full(len(recording), True) if few else recording.steps >= FEW_STEPS  # the first are often large
     large, small = {}, {}
     for layer in recording.layers:
         ratio = recording.layer(layer, "update_ratio")
-        ratio = ratio[np.isfinite(ratio)]
+        ratio = ratio[np.isfinite(ratio) & late]
         if not ratio.size or not recording.layer(layer, "gradient_norm").any():
             continue
-        if (usual := middle(ratio)) > (1 if few else TOO_LARGE):
+        if (usual := middle(ratio)) > (1 if few else TOO_LARGE if bad else TOO_LARGE_ANYWAY):
             large[layer] = usual
+        elif (once := recording.layer(layer, "update_ratio")[:FEW_RECORDS].max()) > 1 and bad and not few:
+            large[layer] = float(once)  # the first steps may have left nothing that moves
         elif not few and 0 < (highest := float(ratio.max())) < TOO_SMALL:
             small[layer] = highest
     for found, word, verb in ((large, "large", "divide"), (small, "small", "multiply")):
@@ -109,11 +117,12 @@ def clips(recording: Recording) -> Iterator[Finding]:
         limits = ", ".join(f"{name} {value:g}" for name, value in last["thresholds"].items())
         part = f", {hit:.0%} of the {last['ranges']} {last['scope']}s" if last["ranges"] > 1 else ""
         # An adaptive threshold is a share of the parameter's norm, which the gradient's own norm does not tell.
-        to = f" to {rounded(norm, up=True)} or more" if "clip_factor" not in last["thresholds"] else ""
+        high = float(np.quantile([e["norm_before"] for e in entries], 0.9))
+        to = f" to {rounded(high, up=True)} or more" if "clip_factor" not in last["thresholds"] else ""
         sentence = (
             f"clipping acted on {acted / steps:.0%} of steps{part}: it is your learning rate ({last['clip']}, "
-            f"{limits}; norm {norm:.3g} in the middle, factor {factor:.2g}). Raise the threshold{to}, or lower "
-            "the learning rate until the clip is an exception"
+            f"{limits}; norm {norm:.3g} in the middle, factor {factor:.2g}). Raise the threshold{to}, and tune the "
+            "learning rate with it, so that the clip is an exception"
         )
         evidence = {"steps": steps, "acted_steps": acted, "median_norm": norm, "median_factor": factor}
         yield Finding("warning", "clipping", None, sentence, evidence | last["thresholds"])
@@ -129,7 +138,17 @@ def decay(recording: Recording) -> Iterator[Finding]:
                 f"layer {layer}: decay moves it {share:.2g} times as far as the gradient does in the second half of "
                 "the training; lower weight_decay"
             )
-            yield Finding("note", "decay", layer, sentence, {"decay_over_gradient": share})
+            severity = "note" if goes_well(recording) else "warning"
+            yield Finding(severity, "decay", layer, sentence, {"decay_over_gradient": share})
+        elif ok.any() and decay[ok].all() and not goes_well(recording):
+            size = recording.layer(layer, "parameter_norm")
+            if size[-1] < SHRUNK * size[0]:
+                sentence = (
+                    f"layer {layer}: its weights have shrunk to {size[-1] / size[0]:.2g} of what they were, with a "
+                    "loss that does not fall: decay outweighs what is learnt; lower weight_decay"
+                )
+                evidence = {"first_norm": float(size[0]), "last_norm": float(size[-1])}
+                yield Finding("warning", "decay", layer, sentence, evidence)
 
 
 def warm_up(recording: Recording) -> Iterator[Finding]:

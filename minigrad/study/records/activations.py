@@ -68,12 +68,13 @@ def observe(model: Module, probe: tuple[Any, ...]) -> dict[str, Output]:
             # With several matrices, as in a recurrent layer, the output is no product whose scale one of them sets.
             matrices = [p for p in module._parameters.values() if p.ndim > 1]
             arriving = _first(args) if len(matrices) == 1 else None
-            if node is not None:
-                places[node] = name
+            op = ""
+            if node is not None and node not in places:  # otherwise it is passed on, as by dropout here
+                places[node], op = name, node.primitive.name
             found.append((
                 len(found) if node is None else node.order,
                 name or type(module).__name__,
-                Output(type(module).__name__, node.primitive.name if node else "", to_host(tensor.data),
+                Output(type(module).__name__, op, to_host(tensor.data),
                        None if arriving is None or arriving.dtype.kind != "f" else to_host(arriving.data),
                        len(matrices[0]) if matrices else 0),
             ))  # fmt: skip
@@ -137,10 +138,10 @@ def measure(output: Output) -> dict[str, Any]:
 
     ``mean``, ``std``, ``low`` and ``high`` are of the finite values, ``counts`` their histogram in `BINS` equal bins
     from low to high; ``nan`` and ``inf`` count the others. ``gain`` is the standard deviation over the rows, of all
-    units together, over that of what arrived at the layer, whose matrix of weights has ``width`` rows. A unit is an
-    element of the last axis, of ``units``: ``dead`` counts those that a ReLU gives as 0 on every row, ``saturated``
-    those whose slope is below a twentieth of the largest on nine rows of ten; ``saturated_share`` is the part of all
-    values with such a slope.
+    units together, over ``arriving``, that of what arrived at the layer, whose matrix of weights has ``width`` rows. A
+    unit is an element of the last axis, of ``units``: ``dead`` counts those that a ReLU gives as 0 on every row,
+    ``saturated`` those whose slope is below a twentieth of the largest on nine rows of ten; ``saturated_share`` is the
+    part of all values with such a slope.
     """
     values = output.values
     finite = values.ravel()
@@ -161,7 +162,7 @@ def measure(output: Output) -> dict[str, Any]:
         if output.arriving is not None and "nan" not in found:
             arrived = _spread(output.arriving)
             found["gain"] = math.sqrt(_spread(exact.reshape(values.shape)) / arrived) if arrived > 0 else math.nan
-            found["width"] = output.width
+            found |= {"width": output.width, "arriving": math.sqrt(arrived)}
     rows = values.reshape(-1, values.shape[-1]) if values.ndim else values.reshape(1, 1)
     if output.op in (*_RECTIFIERS, *_SLOPES):
         found["units"] = rows.shape[1]

@@ -23,14 +23,15 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 def resting(store: ParameterStore, layers: Container[str] | None) -> dict[str, dict[str, Any]]:
     """What a record holds of layers, by default all, of which no step was made."""
-    arrays: dict[str, list[Array]] = {name: [] for name in store.layers if layers is None or name in layers}
-    for entry in store.entries.values():
-        if entry.layer in arrays:
-            arrays[entry.layer].append(to_host(entry.parameter.data).ravel())
     found: dict[str, dict[str, Any]] = {}
-    for name, values in arrays.items():
+    for name in store.layers:
+        if layers is not None and name not in layers:
+            continue
+        parameters = [entry.parameter for entry in store.entries.values() if entry.layer == name]
+        gradients = [to_host(p._grad._data).ravel() for p in parameters if p._grad is not None]
         nonfinite: dict[str, list[int]] = {}
-        found[name] = {"parameter_norm": _norm("parameter", values, nonfinite)}
+        found[name] = {"gradient_norm": _norm("gradient", gradients, nonfinite)} if gradients else {}
+        found[name]["parameter_norm"] = _norm("parameter", [to_host(p._data).ravel() for p in parameters], nonfinite)
         if nonfinite:
             found[name]["nonfinite"] = nonfinite
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
@@ -21,13 +22,14 @@ from ...training.blas import one_blas_thread
 from ...training.nonfinite import NonFiniteLossError
 from .activations import Output, as_probe, even_rows, measure, observe
 from .arguments import check_pair, chosen_layers, listed
+from .around import Gradient, LeftOut
 from .clip_counts import ClipCounts
 from .cost import Cost
-from .quantities import QUANTILES, StepReader, resting
+from .header import header
+from .quantities import StepReader, resting
 from .record_file import RecordFile
-from .recording import FORMAT, VERSION, Record, Recording
-from .state_names import describe
-from .step_arrays import Before, StepArrays, Stretch, host_copy, scalars_of, snapshot, stretches
+from .recording import Record, Recording
+from .step_arrays import Before, StepArrays, Stretch, host_copy, snapshot, stretches
 
 EVERY = 250  # steps; benchmarks/recorder.py measures what it costs
 # Rows of the training data that make the probe, where none was given.
@@ -108,6 +110,8 @@ class Recorder(Callback):
         self._losses: list[float] = []
         self._asked = False  # whether the next step is recorded, since its loss is the first that is not finite
         self._lost_at = 0  # that step
+        self._left_out = LeftOut(model, self._base)
+        self._gradient: Gradient | None = None  # of the last record, until the next step
         self._before: Before | None = None
         self._fast: list[npt.NDArray[Any]] | None = None
         self._seen: dict[str, Any] = {}
@@ -124,6 +128,7 @@ class Recorder(Callback):
         if len(held):
             self.recording.header = held.header
             self.recording.records = [record for record in held.records if self._stays(record)]
+        self._left_out = LeftOut(self.model, self._base)
         self._handles = [
             self.optimizer.register_step_pre_hook(self._before_step),
             self.optimizer.register_step_post_hook(self._after_step),
@@ -141,7 +146,11 @@ class Recorder(Callback):
         handles, self._handles = self._handles, []
         for handle in handles:
             handle.remove()
-        self._before = self._fast = None
+        if self._asked or (self._before is not None and self._lost_at > self.optimizer.steps):
+            self._keep_untaken()
+        elif handles and self.recording.records:
+            self._note_left_out(self.recording.records[-1])
+        self._asked, self._before, self._fast, self._gradient = False, None, None, None
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -182,10 +191,7 @@ class Recorder(Callback):
         if not isinstance(error, NonFiniteLossError) or not self._handles:
             return
         self._losses.append(error.loss)
-        self._lost_at = step = self.optimizer.steps + 1
-        self._look_at_probe()
-        record = {"step": step, "stepped": False, "layers": resting(self._base.store, self._layers)}
-        self._keep(record | ({"activations": self._seen} if self._seen else {}) | self._loss())
+        self._keep_untaken(str(error))
 
     def close(self) -> None:
         """End recording."""
@@ -239,8 +245,12 @@ class Recorder(Callback):
 
     def _before_step(self, optimizer: Optimizer) -> None:
         step = optimizer.steps + 1
-        if step % self.interval and self._first and not self._asked:
+        if step % self.interval and self._first and not self._asked and self._gradient is None:
             return  # at once: nearly every step ends here
+        if self._gradient is not None:
+            if self._gradient.was_kept():
+                self.recording.records[-1]["gradient_kept"] = True
+            self._gradient = None
         if self._asked:
             self._asked, self._lost_at = False, step
         elif not self._is_due(step):
@@ -290,6 +300,7 @@ class Recorder(Callback):
         record = self._record(optimizer.steps, before)
         if not self._in_run:
             record |= self._loss()
+            self._gradient = Gradient(self._base)
         self._keep(record)
         self._fast = None
         self.cost.records += 1
@@ -310,7 +321,27 @@ class Recorder(Callback):
             record["clips"] = self._clips.take(self._base.clip_reports())
         if self._seen:
             record["activations"] = self._seen
+        self._note_left_out(record)
         return record
+
+    def _keep_untaken(self, reason: str = "") -> None:
+        """Record the step that was not taken, since its loss was not finite: what the model was then."""
+        self._lost_at = step = self.optimizer.steps + 1
+        with contextlib.suppress(ValueError):  # training has ended by another error, which must be heard
+            self._look_at_probe()
+        record: Record = {"step": step, "stepped": False, "layers": resting(self._base.store, self._layers)}
+        if self._seen:
+            record["activations"] = self._seen
+        if reason:
+            record["reason"] = reason
+        self._keep(record | self._loss())
+
+    def _note_left_out(self, record: Record) -> None:
+        """Say which parameters nobody has moved so far."""
+        names = self._left_out.names()
+        record.pop("left_out", None)
+        if names:
+            record["left_out"] = names
 
     def _loss(self) -> dict[str, float]:
         """The loss of this step and the mean since the last record."""
@@ -322,7 +353,8 @@ class Recorder(Callback):
     def _keep(self, record: Record) -> None:
         self._first = self._first or record["step"]
         if not self.recording.header:
-            self.recording.header = self._header()
+            rows = 0 if self.probe is None else len(self.probe[0])
+            self.recording.header = header(self.optimizer, self._layers, self.every, rows, self._kinds)
         self.recording.records.append(record)
         self._file.add(self.recording.header, record)
         if len(self.recording.records) > self.max_records:
@@ -333,33 +365,6 @@ class Recorder(Callback):
         while len(self.recording.records) > self.max_records:
             self.interval *= 2
             self.recording.records = [r for r in self.recording.records if self._stays(r)]
-
-    def _header(self) -> Record:
-        store, base, layout = self._base.store, self._base, self._base._layout
-        held = {id(entry.parameter) for entry in store.entries.values()}
-        tensors: dict[str, list[str]] = {}
-        sizes: dict[str, int] = {}
-        for entry in store.entries.values():
-            tensors.setdefault(entry.layer, []).append(entry.name)
-            sizes[entry.layer] = sizes.get(entry.layer, 0) + entry.parameter.size
-        known = scalars_of(layout.cohorts[0], layout, base) if layout is not None and layout.cohorts else {}
-        name = type(base).__name__
-        return {
-            "format": FORMAT,
-            "version": VERSION,
-            "optimizer": name if base is self.optimizer else f"{type(self.optimizer).__name__}({name})",
-            **describe(base.prepare().plan.state, known),
-            "every": self.every,
-            "quantiles": list(QUANTILES),
-            "probe_rows": 0 if self.probe is None else len(self.probe[0]),
-            "activations": {name: {"kind": kind} for name, kind in self._kinds.items()},
-            "layers": {
-                layer: {"parameters": sizes[layer], "tensors": tensors[layer]}
-                for layer in store.layers
-                if self._layers is None or layer in self._layers
-            },
-            "left_out": [n for n, p in self.model.named_parameters() if p.requires_grad and id(p) not in held],
-        }
 
     def cost_in_words(self) -> str:
         """What recording has cost so far, as it was measured."""

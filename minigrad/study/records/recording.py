@@ -3,12 +3,14 @@
 The first line is the header, each other line a record. A number that is not finite is ``{"$number": "nan"}``.
 
 Header: ``format``, ``version``, ``optimizer`` (its name), ``effective_rate`` and ``signal`` (what they are for it),
-``layers`` (by name ``parameters``, the count, and ``tensors``, the names), ``activations`` (by name ``kind``, the
-module's class or the op), ``every``, ``quantiles``, ``probe_rows``, ``left_out`` (parameters of the model that have a
-gradient and that the optimizer does not hold).
+``layers`` (by name ``parameters``, the count, ``tensors``, the names, and ``frozen``, whether none requires a
+gradient), ``activations`` (by name ``kind``, the module's class or the op), ``every``, ``quantiles``, ``probe_rows``,
+``maximize``.
 
 Record: ``step``, ``loss`` and ``mean_loss`` (since the record before) where they are known, ``stepped`` (false where
-a clip passed over the step, or training ended before it), ``layers`` and ``activations`` by name, ``clips`` in order.
+a clip passed over the step, or training ended before it), ``reason`` (why it ended there, if that is known),
+``layers`` and ``activations`` by name, ``clips`` in order, ``left_out`` (parameters of the model that the optimizer
+does not hold, and that nobody has moved), ``gradient_kept`` (true where the next gradient was added to this one).
 Gradients, parameters and activations are as the step found them, state as it left it. Norms are 2-norms.
 
 A layer: ``gradient_norm`` (before any clip), ``parameter_norm``, ``update_norm`` and ``update_ratio`` (of the change
@@ -53,7 +55,7 @@ _KNOWN = {
         *("effective_rate", "signal", "state_norm", "slow_distance", "scalars", "trust", "nonfinite"),
     ),
     "activation": (
-        *("mean", "std", "low", "high", "counts", "nan", "inf", "gain", "width"),
+        *("mean", "std", "low", "high", "counts", "nan", "inf", "gain", "width", "arriving"),
         *("units", "dead", "saturated", "saturated_share"),
     ),
 }

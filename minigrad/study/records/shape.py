@@ -134,7 +134,7 @@ _CLIP = _record(
 HEADER = _record(
     {
         "optimizer": _text,
-        "layers": _table(_record({}, {"parameters": _some, "tensors": _list(_text)})),
+        "layers": _table(_record({}, {"parameters": _some, "tensors": _list(_text), "frozen": _flag})),
     },
     {
         "activations": _table(_record({}, {"kind": _text})),
@@ -143,7 +143,7 @@ HEADER = _record(
         "every": _count,
         "quantiles": _list(_number),
         "probe_rows": _count,
-        "left_out": _list(_text),
+        "maximize": _flag,
     },
 )
 RECORD = _record(
@@ -154,6 +154,9 @@ RECORD = _record(
         "stepped": _flag,
         "activations": _table(_activation),
         "clips": _list(_CLIP),
+        "left_out": _list(_text),
+        "gradient_kept": _flag,
+        "reason": _text,
     },
 )
 

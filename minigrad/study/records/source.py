@@ -1,9 +1,11 @@
-"""Source: what a recording is taken from, a recorder, its recording, or the file of one."""
+"""Source: what a recording is taken from, a recorder, its recording, its file, or the folder of a run."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+from ...training.run_directory import RECORD
 from .recorder import Recorder
 from .recording import Recording
 
@@ -11,7 +13,7 @@ Source = Recording | Recorder | str | os.PathLike[str]
 
 
 def opened(source: Source) -> Recording:
-    """A recording, the one that a recorder makes, or the one in a file.
+    """A recording, the one that a recorder makes, or the one in a file or in a run's folder.
 
     Raises:
         TypeError: for anything else.
@@ -22,5 +24,5 @@ def opened(source: Source) -> Recording:
     if isinstance(source, Recorder):
         return source.recording
     if isinstance(source, str | os.PathLike):
-        return Recording.load(source)
+        return Recording.load(Path(source, RECORD) if Path(source, RECORD).is_file() else source)
     raise TypeError(f"needs a Recording, a Recorder or the path of a record.jsonl, not a {type(source).__name__}")

@@ -1,0 +1,133 @@
+"""Scales: of what goes in, of the first weights, and of weights and outputs that grow without end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..records.recording import Recording
+from .finding import (
+    BAD_GAINS,
+    DEEP,
+    GAINS,
+    GROWN,
+    INPUTS,
+    Finding,
+    goes_well,
+    middle,
+    named,
+    only,
+    rounded,
+)
+
+
+def inputs(recording: Recording) -> Iterator[Finding]:
+    """Inputs that spread so far, or so little, that weights of a usual size make too much or too little of them."""
+    first = _weighted(recording)[:1]
+    spread = recording.records[0]["activations"][first[0]].get("arriving", 1.0) if first else 1.0
+    if math.isfinite(spread) and spread > 0 and not INPUTS[0] < spread < INPUTS[1] and not goes_well(recording):
+        sentence = (
+            f"the inputs of layer {first[0]} spread {spread:.3g} around their means, where about 1 is usual; normalise "
+            "the features: subtract their mean, and divide by their standard deviation"
+        )
+        yield Finding("warning", "input scale", first[0], sentence, {"spread": spread})
+
+
+def initial_scale(recording: Recording) -> Iterator[Finding]:
+    """Layers whose weights, before the first step, make their output much larger or smaller than their input."""
+    gains, together = _wrong_gains(recording), _growing_together(recording)
+    if together is not None:
+        yield together
+        gains = {name: gain for name, gain in gains.items() if gain < 1}
+    for wrong in ({n: g for n, g in gains.items() if g > 1}, {n: g for n, g in gains.items() if g < 1}):
+        if not wrong:
+            continue
+        name = max(wrong, key=lambda name: abs(math.log(max(wrong[name], 1e-30))))
+        gain, one = wrong[name], len(wrong) == 1
+        times = f"{gain:.3g} times as far as" if gain > 1 else f"only {gain:.2g} times as far as"
+        verb, what = "divide" if gain > 1 else "multiply", "its outputs" if one else f"the outputs of layer {name}"
+        scaled = f"{verb} {'its' if one else 'their'} weights by about {rounded(max(gain, 1 / max(gain, 1e-9)))}, or "
+        sentence = (
+            f"{named(wrong)}: wrong initial scale: before the first step {what} spread {times} its inputs, where 1 to "
+            f"1.4 times preserves the variance; {scaled if gain else ''}initialise {'it' if one else 'them'} by "
+            "nn.init.kaiming_normal_"
+        )
+        bad = not BAD_GAINS[0] < gain < BAD_GAINS[1]
+        evidence = {"gain": gain, "std": recording.records[0]["activations"][name].get("std", math.nan)}
+        yield Finding("error" if bad else "warning", "initial scale", only(wrong), sentence, evidence)
+
+
+def _wrong_gains(recording: Recording) -> dict[str, float]:
+    """The gains before the first step that no way to initialise gives, by layer."""
+    found: dict[str, float] = {}
+    weighted = _weighted(recording)
+    for name in weighted:
+        gain = recording.records[0]["activations"][name]["gain"]
+        large = gain > GAINS[1] and _weights_gain(recording, name) > GAINS[1]
+        small = gain < GAINS[0] and name != weighted[-1]  # a small last layer is how many begin
+        if math.isfinite(gain) and (large or small):
+            found[name] = gain
+    return found
+
+
+def _weights_gain(recording: Recording, name: str) -> float:
+    """The gain of the layer's weights on inputs of which none is like another.
+
+    A few units may by chance, and trained ones do on purpose, spread farther: their weights point where inputs differ.
+    """
+    norm = recording.records[0]["layers"].get(name, {}).get("parameter_norm", math.inf)
+    return float(norm / math.sqrt(recording.records[0]["activations"][name].get("width", 0) or 1))
+
+
+def _growing_together(recording: Recording) -> Finding | None:
+    """Layers of which none is wrong beside the others, but whose outputs grow from each to the next."""
+    weighted = _weighted(recording)
+    if len(weighted) < DEEP:
+        return None
+    entries = [recording.records[0]["activations"][name] for name in weighted]
+    gains, first, last = [entry["gain"] for entry in entries], entries[0].get("std", 0.0), entries[-1].get("std", 0.0)
+    grown = last / first if first > 0 else math.nan
+    if not GROWN < grown < math.inf or max(gains) > 2 * middle(gains):
+        return None
+    each = grown ** (1 / (len(weighted) - 1))
+    sentence = (
+        f"wrong initial scale: before the first step the outputs of layer {weighted[-1]} spread {grown:.3g} times as "
+        f"far as those of layer {weighted[0]}: the {len(weighted)} layers together make every value larger, each about "
+        f"{each:.2g} times; divide the weights of all by {each:.2g}, or initialise them by nn.init.kaiming_normal_"
+    )
+    severity = "warning" if grown < GROWN**3 else "error"
+    return Finding(severity, "initial scale", None, sentence, {"growth": grown, "per_layer": each})
+
+
+def _weighted(recording: Recording) -> list[str]:
+    """The outputs that layers with a matrix of weights made before the first step, in order; none if not recorded."""
+    first = recording.records[0].get("activations", {}) if recording.steps[0] == 1 else {}
+    return [name for name in first if "gain" in first[name]]
+
+
+def growth(recording: Recording) -> Iterator[Finding]:
+    """Weights, or outputs, that have grown many times, and did not have to, as those that began far too small had.
+
+    The outputs of the last layer are logits, or whatever fits the targets: they begin near 0 and have to grow. While
+    the loss falls, so may weights.
+    """
+    weighted, most = _weighted(recording), 30 if goes_well(recording) else 10
+    last = weighted[-1:]
+    small = {name for name in weighted if recording.records[0]["activations"][name]["gain"] < GAINS[0]}
+    for layer in recording.layers:
+        if layer in small:
+            continue
+        size = recording.layer(layer, "parameter_norm")
+        seen = layer in recording.activations and layer not in last
+        output = recording.activation(layer, "std") if seen else np.ones(len(recording))
+        with np.errstate(all="ignore"):
+            grown, spread = size[-1] / size[0], output[-1] / output[0]
+        if (grown > most and size[0] > 0) or (spread > 10 * most and grown > 2):
+            sentence = f"layer {layer}: explodes: its weights have grown {grown:.3g} times"
+            sentence += f", the spread of its outputs {spread:.3g} times" if spread > 2 else ""
+            sentence += "; lower its learning rate, clip its gradient, or let its weights decay"
+            evidence = {"first_norm": size[0], "last_norm": size[-1], "output_growth": spread}
+            evidence = {what: float(value) for what, value in evidence.items()}
+            yield Finding("error", "exploding", layer, sentence, evidence)
