@@ -495,3 +495,17 @@ def test_what_a_hook_of_the_backward_pass_computes_is_named_so():
 def test_an_unknown_option_is_refused():
     with pytest.raises(TypeError, match=r"^detect_anomaly: unknown argument 'check_nan'; known are infinities"):
         study.detect_anomaly(check_nan=True)
+
+
+def test_infinities_that_may_pass_are_told_rightly_and_end_at_the_loss(recwarn):
+    with np.errstate(all="ignore"):
+        with pytest.raises(study.AnomalyError) as error, study.detect_anomaly(infinities=False):
+            infinite = mg.tensor([0.0]).log()
+            infinite - infinite
+        assert error.value.anomaly.origin.summary == "log gave -inf in the forward pass, from finite input"
+        x = mg.tensor([0.0, 1.0], requires_grad=True)
+        with study.detect_anomaly(infinities=False):
+            loss = x.log().sum()
+            with pytest.raises(study.AnomalyError, match="log gave -inf in the forward pass"):
+                loss.backward()
+    assert x.grad is None

@@ -148,7 +148,7 @@ def test_a_folder_that_is_no_run_and_one_without_steps_are_refused(capsys, run_f
     assert "has taken no step yet" in err
     assert explain(capsys, run_folder / "config.json")[::2] == (
         2,
-        f"minigrad explain: {run_folder / 'config.json'}: is a file; give the folder of the run, {run_folder}\n",
+        f"minigrad explain: {run_folder / 'config.json'}: is a file; give the folder of a run, {run_folder}\n",
     )
 
 

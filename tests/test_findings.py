@@ -330,7 +330,7 @@ def test_what_was_fitted_exactly_has_no_gradient_and_no_fault():
     layer = {"parameter_norm": 1.0, "update_norm": 0.0, "update_ratio": 0.0}
     moving = {"gradient_norm": 1.0, "parameter_norm": 1.0, "update_norm": 1e-3, "update_ratio": 1e-3}
     started = [{"layers": {"a": moving, "b": moving}, "loss": 1.0, "mean_loss": 1.0}] * 4
-    ended = [{"layers": dict.fromkeys("ab", {**layer, "gradient_norm": 0.0}), "loss": 0.0, "mean_loss": 0.0}] * 8
+    ended = [{"layers": {name: {**layer, "gradient_norm": 0.0} for name in "ab"}, "loss": 0.0, "mean_loss": 0.0}] * 8
     assert study.findings(recording(*started, *ended)) == []
     stuck = [{**record, "loss": 1.0, "mean_loss": 1.0} for record in ended]
     assert "vanishing" in [f.kind for f in study.findings(recording(*started, *stuck))]

@@ -409,7 +409,7 @@ class Optimizer:
                 making it; nothing need be watched for that.
 
         Raises:
-            RuntimeError: if the last step was not watched (`watch`).
+            RuntimeError: if no step was watched (`watch`); of an older one than the last, a note says so.
             ValueError: for a parameter that the optimizer does not have.
             IndexError: for an index that the parameter does not have.
         """

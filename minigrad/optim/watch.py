@@ -95,6 +95,8 @@ class Watch:
     """
 
     def __init__(self, optimizer: Optimizer, names: str | Iterable[str] | None = None) -> None:
+        if not isinstance(names, str | Iterable | None):
+            raise TypeError(f"watch: needs the names of parameters, not {names!r:.40}")
         chosen = None if names is None else [names] if isinstance(names, str) else list(names)
         for name in chosen or ():
             if name not in optimizer.store.entries:

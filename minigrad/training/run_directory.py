@@ -75,7 +75,9 @@ class RunDirectory:
             FileNotFoundError: if it is not, or is no run directory.
         """
         if Path(path).is_file():
-            raise FileNotFoundError(f"{path}: is a file; give the folder of the run, {Path(path).parent}")
+            folder = Path(path).parent
+            which = f", {folder}" if Path(folder, CONFIG).exists() else ""
+            raise FileNotFoundError(f"{path}: is a file; give the folder of a run{which}")
         if not Path(path).is_dir():
             raise FileNotFoundError(f"{path}: no such folder")
         if not Path(path, CONFIG).exists():

@@ -77,7 +77,7 @@ class Tracer(observers.Observer):
     def check(self, place: Any) -> None:
         """Raise AnomalyError if ``place``, a tensor or a node, was let pass though it is not finite."""
         origin = _origins.get(place)
-        if origin is not None and (origin.output.nan or self.infinities):
+        if origin is not None:
             raise AnomalyError(origin)
 
     # --- backward --------------------------------------------------------------------------------------------------
@@ -145,8 +145,8 @@ def _describe(
                 continue
     value = out[index]
     what = "NaN" if np.isnan(value) else "inf" if value > 0 else "-inf"
-    if not made.any():
-        culprits = [name for name, each in ranges.items() if each.nan] or [n for n, r in ranges.items() if not r.finite]
+    culprits = [name for name, each in ranges.items() if each.nan] or [n for n, r in ranges.items() if not r.finite]
+    if not made.any() and culprits:
         cause = f"because {' and '.join(culprits)} had {'NaN' if output.nan else 'infinities'} already"
     elif all(each.finite for each in ranges.values()):
         cause = "from finite input" if phase == "forward" else "from finite values"

@@ -25,9 +25,12 @@ class RecordFile:
 
     Raises:
         IsADirectoryError: if the path is that of a folder.
+        TypeError: if it is none.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
+        if not isinstance(path, str | os.PathLike | None):
+            raise TypeError(f"Recorder: path must be that of a file, not {path!r:.40}")
         self.path = None if path is None else Path(path)
         if self.path is not None and self.path.is_dir():
             raise IsADirectoryError(21, "Recorder: is a folder; name a file", str(path))

@@ -161,6 +161,8 @@ class Recording:
             IndexError: for another clip that there is not.
         """
         count = max((len(record.get("clips", [])) for record in self.records), default=0)
+        if not isinstance(number, int):
+            raise TypeError(f"clips: needs the number of a clip, not {number!r:.40}")
         if not 0 <= number < max(count, 1):
             raise IndexError(f"there is no clip {number}; {self.optimizer} has {count}, counted from 0")
         found: list[Record] = []

@@ -24,5 +24,5 @@ def opened(source: Source) -> Recording:
     if isinstance(source, Recorder):
         return source.recording
     if isinstance(source, str | os.PathLike):
-        return Recording.load(Path(source, RECORD) if Path(source, RECORD).is_file() else source)
+        return Recording.load(Path(source, RECORD) if Path(source).is_dir() else source)
     raise TypeError(f"needs a Recording, a Recorder or the path of a record.jsonl, not a {type(source).__name__}")

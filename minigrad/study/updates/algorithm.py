@@ -91,18 +91,22 @@ def explain(what: Any, *, dtype: npt.DTypeLike = np.float32) -> Algorithm:
         TypeError: for anything else.
         ValueError: for a name that neither an optimizer nor a rule has; it suggests the nearest.
     """
+    try:
+        dtype = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"explain: dtype must be float32 or float64, not {dtype!r:.40}") from None
     if isinstance(what, str):
         what = _named(what)
     if isinstance(what, Rule):
-        return _of_rule(what, np.dtype(dtype))
+        return _of_rule(what, dtype)
     if isinstance(what, Clip):
-        return _of_elements(what.rule.name, _doc(what.rule.function), _complete(what.elements), np.dtype(dtype))
+        return _of_elements(what.rule.name, _doc(what.rule.function), _complete(what.elements), dtype)
     if isinstance(what, type) and issubclass(what, Optimizer):
-        return _of_optimizer(_with_defaults(what, np.dtype(dtype)))
+        return _of_optimizer(_with_defaults(what, dtype))
     if isinstance(what, Optimizer):
         return _of_optimizer(what)
     if isinstance(what, list | tuple) and what and all(isinstance(e, Rule | Norm) for e in what):
-        return _of_elements("chain", "", _complete(what), np.dtype(dtype))
+        return _of_elements("chain", "", _complete(what), dtype)
     hint = "; a function becomes a rule by @optim.rule" if inspect.isfunction(what) else ""
     needed = "needs a rule, a clip, a chain, or an optimizer, its class or its name"
     raise TypeError(f"explain: {needed}, not {type(what).__name__}{hint}")
