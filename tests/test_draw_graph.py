@@ -193,7 +193,10 @@ def test_a_layer_with_several_outputs_shows_the_first_and_says_so():
     with study.trace():
         output, (h, c) = lstm(x)
         every, first = output.sum() + h.sum() + c.sum(), output.sum()
-    for drawn, note in ((every, "the first of 3 outputs"), (first, "")):
+    for drawn, note in (
+        (every, "the first of 3 outputs; then float32 (1, 2, 4), float32 (1, 2, 4)"),
+        (first, ""),
+    ):
         (box,) = (box for box in study.draw_graph(drawn).boxes if box.kind == "layer")
         assert (box.shape, box.note, box.drawn) == ("float32 (5, 2, 4)", note, False)
         assert box.value.high == output.data.max()
@@ -460,3 +463,33 @@ def test_a_picture_is_not_written_under_the_name_of_another_kind(tmp_path):
 def test_layers_to_open_that_are_no_paths_are_refused(opened):
     with pytest.raises(TypeError, match="open must be True, False, or paths of layers such as '0', not"):
         study.draw_graph(nn.MLP([2, 3, 1]), mg.ones((1, 2)), open=opened)
+
+
+def test_a_module_that_is_called_again_says_which_call_it_is():
+    same = nn.Linear(4, 4)
+    boxes = study.draw_graph(nn.Sequential(same, nn.ReLU(), same), mg.ones((1, 4))).boxes
+    assert [box.note for box in boxes if box.title.startswith("Linear")] == [
+        "call 1 of 2, one module",
+        "call 2 of 2, one module",
+    ]
+
+
+def test_a_weight_of_two_layers_stands_in_both_with_its_name():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    model[2].weight = model[0].weight
+    boxes = study.draw_graph(model, mg.ones((1, 4))).boxes
+    assert [[name for name, *_ in box.parts] for box in boxes if box.title.startswith("Linear")] == [
+        ["weight", "bias"],
+        ["weight = 0.weight", "bias"],
+    ]
+    assert not [box for box in boxes if box.kind == "parameter"]
+
+
+def test_a_module_drawn_as_one_counts_the_parameters_in_it():
+    model = nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)), nn.Linear(4, 2))
+    boxes = study.draw_graph(model, mg.ones((1, 4)), depth=1).boxes
+    assert [(box.kind, box.note) for box in boxes] == [
+        ("input", ""),
+        ("layer", "4 parameters, 40 numbers"),
+        ("layer", ""),
+    ]

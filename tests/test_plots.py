@@ -12,6 +12,7 @@ from cycler import cycler
 from matplotlib.figure import Figure
 from plot_tools import PLOTS, clipped, covers, lamb, recorded, texts, words
 
+import minigrad
 from minigrad import clipping, nn, optim, schedulers, study
 from minigrad.study import plots
 
@@ -188,7 +189,7 @@ def test_the_clip_ledger_shows_before_after_threshold_and_share(clips):
     assert list(lines["after"].get_ydata()) == [e["norm_after"] for e in entries]
     assert set(lines["threshold"].get_ydata()) == {0.5}
     share = entries[-1]["acted_steps"] / entries[-1]["steps"]
-    assert ax.get_title() == f"clip_by_norm (max_norm 0.5) acted on {share:.0%} of 12 steps"
+    assert ax.get_title() == f"by_global_norm (max_norm 0.5) acted on {share:.0%} of 12 steps"
     (strip,) = ax.child_axes
     assert list(strip.collections[0].get_array().ravel()) == [e["share"] for e in entries[1:]]
 
@@ -279,7 +280,7 @@ def test_activation_health_names_every_output_and_counts_the_dead():
 
 def test_losses_are_compared_by_name(adam, clips):
     (ax,) = plots.losses({"Adam": adam, "clipped": clips}).axes
-    assert ax.get_yscale() == "log"
+    assert ax.get_yscale() == "linear", "they do not fall far"
     assert sorted(texts(ax)) == ["Adam", "clipped"]
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), adam.values("mean_loss"))
 
@@ -314,3 +315,95 @@ def test_a_schedule_is_drawn_before_training_and_changes_nothing():
     assert [t.get_text() for t in both.axes[0].get_legend().get_texts()] == ["steps", "flat"]
     with pytest.raises(ValueError, match="StepLR does not set 'momentum', but lr"):
         plots.schedule(scheduler, 7, "momentum")
+
+
+def of_layers(*records):
+    """A recording of layers a and b, made of a dictionary by layer for each record."""
+    header = {"layers": {name: {"parameters": 4, "tensors": []} for name in ("a", "b")}, "optimizer": "Adam"}
+    return study.Recording(header, [{"step": 10 * i + 1, "layers": each} for i, each in enumerate(records)])
+
+
+def test_gradients_of_zero_count_in_the_middle_and_have_their_mark():
+    norms = [(0.0, 1.0)] * 6 + [(2.0, 1.0)] * 3
+    r = of_layers(*({"a": {"gradient_norm": a}, "b": {"gradient_norm": b}} for a, b in norms))
+    (ax,) = plots.gradient_flow(r).axes
+    lines = {line.get_label(): line for line in ax.lines}
+    assert lines["median 0"].get_xdata().tolist() == [0]
+    np.testing.assert_array_equal(lines["median"].get_ydata(), [np.nan, 0.5])
+    band = ax.collections[0].get_paths()[0].vertices
+    assert band[:, 1].min() == pytest.approx(min(ax.get_ylim())), "from the lower end of the axis"
+
+
+def test_no_median_of_the_state_leaves_the_axis_and_bands_that_do_are_marked():
+    low, high = [1e-3, 1e-2, 1e-1, 1.0, 1e5], [1e2, 1e3, 1e4, 1e5, 1e8]
+    r = of_layers(*({"a": {"effective_rate": low}, "b": {"effective_rate": high}} for _ in range(3)))
+    figure = plots.optimizer_state(r)
+    for ax, middle in zip(figure.axes, (0.1, 1e4), strict=True):
+        assert min(ax.get_ylim()) < middle < max(ax.get_ylim()) < 1e5
+        (mark,) = (line for line in ax.lines if line.get_marker() == "^")
+        assert mark.get_label().startswith("goes on above")
+
+
+@pytest.mark.parametrize("layers", [2, 6, 12])
+def test_a_long_title_of_the_state_stays_in_the_picture(layers):
+    minigrad.manual_seed(0)
+    model = nn.MLP([4, *[4] * (layers - 1), 2])
+    optimizer = optim.RAdam(model.parameters())
+    with study.Recorder(model, optimizer, every=1, probe=False) as recorder:
+        for _ in range(3):
+            model(np.ones((2, 4), "f")).sum().backward()
+            optimizer.step()
+    figure = plots.optimizer_state(recorder)
+    figure.canvas.draw()
+    title = figure._suptitle.get_window_extent()
+    assert 0 <= title.x0 < title.x1 <= figure.bbox.width
+
+
+def test_a_schedule_of_one_step_is_a_dot_and_values_hold_until_the_next_step():
+    made = schedulers.CosineAnnealingLR(optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1), T_max=50)
+    assert plots.schedule(made, 1).axes[0].lines[0].get_marker() == "o"
+    (line,) = plots.schedule(made, 30).axes[0].lines
+    assert (line.get_marker(), line.get_drawstyle()) == ("", "steps-post")
+
+
+def test_losses_that_fall_far_have_an_axis_by_factors():
+    def scale(*values):
+        r = of_layers(*({} for _ in values))
+        for record, value in zip(r.records, values, strict=True):
+            record["mean_loss"] = value
+        return plots.losses(r).axes[0].get_yscale(), plots.metrics([{"train_loss": v} for v in values]).axes[
+            0
+        ].get_yscale()
+
+    assert scale(2.3, 1.9, 1.8) == ("linear", "linear")
+    assert scale(2.3, 0.5, 0.1) == ("log", "log")
+
+
+def test_outputs_that_are_not_finite_are_told_of_how_many():
+    few = {"mean": -1e9, "std": 3e9, "low": -7e10, "high": -0.2, "counts": [1] * 23 + [873], "nan": 128, "inf": 0}
+    none = {"nan": 0, "inf": 1024, "units": 32, "dead": 0}
+    fine = {"mean": 0.0, "std": 0.3, "low": -1.0, "high": 1.0, "counts": [1] * 24}
+    r = of_layers({}, {})
+    r.records[0]["activations"] = {"a": fine, "b": fine}
+    r.records[1]["activations"] = {"a": few, "b": none}
+    (ax,) = plots.activation_health(r).axes
+    words = [text for text in texts(ax) if text]
+    assert words == ["128 of 1,024 NaN; ← 87% to -7e+10", "all 1,024 infinite"]
+    black = [line for line in ax.lines if line.get_color() == "black"]
+    assert all(np.abs(line.get_xdata()).max() < 2 for line in black), "no bar to where the axis does not reach"
+
+
+def test_a_clip_that_is_looked_at_in_recorded_steps_alone_says_so():
+    minigrad.manual_seed(0)
+    model = nn.Linear(4, 2)
+    clips = [clipping.by_value(1e-3), clipping.by_norm(1e-3, "layer"), clipping.adaptive(0.01)]
+    optimizer = optim.SGD(model.parameters(), lr=0.1, clip=clips)
+    with study.Recorder(model, optimizer, every=5, probe=False) as recorder:
+        for _ in range(10):
+            optimizer.zero_grad()
+            model(np.ones((2, 4), "f")).sum().backward()
+            optimizer.step()
+    titles = [plots.clip_ledger(recorder, i).axes[0].get_title() for i in range(3)]
+    assert titles[0].startswith("by_value (") and titles[0].endswith(" of 3 recorded steps")
+    assert titles[1].startswith("by_norm per layer (") and titles[1].endswith(" of 10 steps")
+    assert titles[2].startswith("adaptive (") and titles[2].endswith(" of 10 steps")

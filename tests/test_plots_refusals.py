@@ -96,9 +96,15 @@ def test_clips_quantities_and_layers_are_named_where_they_are_wrong(clips):
     for quantity in (5, None, "lr"):
         with pytest.raises(ValueError, match="quantity must be 'effective_rate' or 'signal'"):
             plots.optimizer_state(clips, quantity)
-    for layer in (5, "first"):
-        with pytest.raises(KeyError, match=f"unknown layer '{layer}'"):
-            plots.optimizer_state(clips, layer=layer)
+    with pytest.raises(KeyError, match="unknown layer 'first'"):
+        plots.optimizer_state(clips, layer="first")
+    with pytest.raises(TypeError, match="layers have names, which are texts such as '0', not 0"):
+        plots.optimizer_state(clips, layer=0)
+    with pytest.raises(TypeError, match="layers have names, which are texts such as '0', not 0"):
+        clips.layer(0, "update_ratio")
+    plateau = schedulers.ReduceLROnPlateau(optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1))
+    with pytest.raises(TypeError, match=r"ReduceLROnPlateau.preview: needs the metrics that are supposed, not 30"):
+        plots.schedule(plateau, 30)
 
 
 @pytest.mark.parametrize("name", [*PLOTS, "metrics", "schedule"])

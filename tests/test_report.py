@@ -110,7 +110,7 @@ def test_the_ledgers_are_those_of_the_recording(reported, page):
     entries = recording.clips()
     row = next(rows[1] for caption, rows in page.tables.items() if caption.startswith("Clips in their order"))
     before = np.median([entry["norm_before"] for entry in entries])
-    assert row[:5] == ["clip_by_norm", "global", "max_norm 0.001", "100% (20 of 20)", number(before)]
+    assert row[:5] == ["by_global_norm", "global", "max_norm 0.001", "100% (20 of 20)", number(before)]
     trust = {row[0]: row[1:] for row in page.tables["Trust ratios over the records"][1:]}
     for name, values in recording.trust_ratios().items():
         assert trust[name][:4] == [number(f(values)) for f in (np.min, np.median, np.max)] + [number(values[-1])]
@@ -286,6 +286,8 @@ def test_a_loss_that_rises_on_held_out_data_alone_is_overfitting():
 
     assert run([1.0, 0.5, 0.4, 0.45, 0.6, 0.8, 0.9, 1.0]) == ["overfitting"]
     assert run([1.0, 0.5, 0.4, 0.41, 0.4, 0.42, 0.41, 0.4]) == []
+    assert run([1.0, 0.4, 0.41, 0.42, 0.43, 0.45, 0.46, 0.47]) == ["overfitting"], "little, but for most of the epochs"
+    assert run([1.0, 0.8, 0.7, 0.6, 0.4, 0.45, 0.46, 0.47]) == []
     assert run([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.5]) == []
 
 

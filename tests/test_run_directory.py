@@ -16,7 +16,7 @@ import pytest
 from cli_tools import SMALL, run, train
 
 from minigrad import cli, nn, training
-from minigrad.training.run_directory import RunDirectory
+from minigrad.training.run_directory import RunDirectory, plain_name
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -411,3 +411,9 @@ def test_a_folder_of_runs_names_those_in_it(tmp_path):
         (tmp_path / name / "config.json").write_text("{}")
     with pytest.raises(FileNotFoundError, match=r"it has no config\.json; the runs in it are adam-1, sgd-1$"):
         RunDirectory.open(tmp_path)
+
+
+def test_a_run_has_the_name_of_its_data_as_far_as_it_can_be_one():
+    assert plain_name("my data-sgd") == "my-data-sgd"
+    assert plain_name("../<b>x</b>-adam") == "b-x-b--adam"
+    assert plain_name("…") == "run"

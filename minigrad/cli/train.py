@@ -21,7 +21,7 @@ from ..training.blas import use_one_blas_thread
 from ..training.checkpoint import checkpoint_path
 from ..training.ending import WITHOUT
 from ..training.recipe import Problem, Recipe, make_run, problem
-from ..training.run_directory import CHECKPOINTS, RECORD, REPORT, RunDirectory, versions
+from ..training.run_directory import CHECKPOINTS, RECORD, REPORT, RunDirectory, plain_name, versions
 from .display import Display, best_of, console
 from .ending import BY_HAND, EndNote, stopping_on_interrupt
 from .errors import FAILED, INTERRUPTED, CommandError, words
@@ -116,7 +116,7 @@ def callbacks(run: Run, folder: Path, recipe: Recipe, arguments: Arguments) -> l
 
 def new_directory(run: Run, recipe: Recipe, asked: Problem, arguments: Arguments) -> RunDirectory:
     """A run directory with the configuration and the first checkpoint of the run."""
-    name = arguments.get("name") or f"{asked.train.name}-{recipe.optimizer}".lower()
+    name = arguments.get("name") or plain_name(f"{asked.train.name}-{recipe.optimizer}".lower())
     config = {
         "arguments": arguments,
         "seed": recipe.seed,

@@ -166,6 +166,8 @@ class ReduceLROnPlateau:
         Returns:
             ``"lr"``, an array (param groups, 1 + metrics): the rate now, then that after each metric.
         """
+        if not isinstance(metrics, Iterable):
+            raise TypeError(f"ReduceLROnPlateau.preview: needs the metrics that are supposed, not {metrics!r:.40}")
         counters = (self.best, self.num_bad_epochs, self.cooldown_counter)
         rows, lowest = [[float(group["lr"]) for group in self.optimizer.param_groups]], self._min_lrs()
         try:

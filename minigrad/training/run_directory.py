@@ -22,6 +22,11 @@ RECORD, REPORT = "record.jsonl", "report.html"  # written by study, which is no 
 _NAMED = 8  # runs in a folder that are named where one was wanted
 
 
+def plain_name(text: str) -> str:
+    """The text as a run can be named: with dashes for what stands in no name."""
+    return re.sub(r"[^\w.+-]+", "-", text).strip(".+-")[:80] or "run"
+
+
 class RunDirectory:
     """The folder of one run.
 

@@ -120,7 +120,7 @@ def clips(recording: Recording) -> Iterator[Finding]:
         high = float(np.quantile([e["norm_before"] for e in entries], 0.9))
         to = f" to {rounded(high, up=True)} or more" if "clip_factor" not in last["thresholds"] else ""
         sentence = (
-            f"clipping acted on {acted / steps:.0%} of steps{part}: it is your learning rate ({last['clip']}, "
+            f"clipping acted on {acted / steps:.0%} of steps{part}: it is your learning rate ({last['title']}, "
             f"{limits}; norm {norm:.3g} in the middle, factor {factor:.2g}). Raise the threshold{to}, and tune the "
             "learning rate with it, so that the clip is an exception"
         )

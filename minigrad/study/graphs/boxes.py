@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,7 +90,7 @@ def picture(tensors: Sequence[Tensor], open: bool | Collection[str], depth: int 
         for edge in node.edges
         if unit_of.get(id(edge), unit_of[id(node)]) != unit_of[id(node)]
     }
-    boxes = _Boxes(values, computed, leaving, _wholes(nodes))
+    boxes = _Boxes(values, computed, leaving, _wholes(nodes), _repeated(units, calls))
     # From the tensors backwards, until there are enough; the nodes of a layer are recorded one after another.
     order = sorted(units, key=lambda key: units[key][-1].order, reverse=True)
     left_out = 0
@@ -127,11 +127,17 @@ class _Boxes:
     """Makes boxes from the last to the first."""
 
     def __init__(
-        self, values: dict[int, Any], drawn: Collection[int], leaving: Collection[int], wholes: dict[int, Any]
+        self,
+        values: dict[int, Any],
+        drawn: Collection[int],
+        leaving: Collection[int],
+        wholes: dict[int, Any],
+        repeated: dict[int, str],
     ) -> None:
-        """What is known of nodes by their ids, and by the id of an array the one that it is a part of."""
+        """What is known of nodes by their ids, of an array the one that it is a part of, and of calls their number."""
         self.all: list[Box] = []
         self._values, self._drawn, self._leaving, self._wholes = values, drawn, leaving, wholes
+        self._repeated = repeated
         self._of: dict[int, Box] = {}  # by node, leaf or array
         self._edges: list[tuple[int, Box]] = []
 
@@ -143,12 +149,15 @@ class _Boxes:
             box = _operation(last)
         else:
             box = Box("layer", f"{call.kind} {call.path!r}" if call.path else call.kind)
-            box.note = f"the first of {len(outputs)} outputs" if len(outputs) > 1 else ""
+            box.note = self._repeated.get(id(call), "")
+            if len(outputs) > 1:
+                others = ", ".join(_shape(node) for node in outputs[1:4]) + ", ..." * (len(outputs) > 4)
+                box.note = ", ".join(filter(None, (box.note, f"the first of {len(outputs)} outputs; then {others}")))
         box.drawn = any(id(node) in self._drawn for node in outputs)
         note, value = notes.get(last), self._values.get(id(last))
         box.value = note.value if note is not None else measure(value) if is_measurable(value) else None
         box.gradient, box.operations = _gradient(last), len(nodes)
-        box.shape = f"{last.dtype} {last.shape}" if last.shape else str(last.dtype)
+        box.shape = _shape(last)
         place = places.get(last)
         if place is not None and place.source is not None:
             box.source = place.source.title
@@ -157,7 +166,10 @@ class _Boxes:
         inside = {id(node) for node in nodes}
         self._of.update((id(node), box) for node in nodes)
         self.all.append(box)
+        own = {} if call is None else {id(p): name for name, p in call.module._parameters.items()}
+        under = {} if call is None else {id(p): p for p in call.module.parameters() if id(p) not in own}
         parts: dict[int, Parameter] = {}
+        inner: dict[int, Parameter] = {}
         for node in nodes:
             for position, edge in enumerate(node.edges):
                 if edge is None:
@@ -165,11 +177,16 @@ class _Boxes:
                 elif isinstance(edge, Node):
                     if id(edge) not in inside:
                         self._edges.append((id(edge), box))
-                elif call is not None and isinstance(edge, Parameter) and edge._layer == call.path:
+                elif id(edge) in own:
                     parts[id(edge)] = edge
+                elif id(edge) in under:
+                    inner[id(edge)] = edge
                 else:
                     self._lead(id(edge), _leaf(edge, names.get(edge) or _name(node, position)), box)
-        box.parts = [(p.name.rpartition(".")[2], measure(p._data), _measured(p._grad)) for p in parts.values()]
+        box.parts = [(_part(own[key], p, call), measure(p._data), _measured(p._grad)) for key, p in parts.items()]
+        if inner:
+            numbers = sum(p.size for p in inner.values())
+            box.note = ", ".join(filter(None, (box.note, f"{len(inner)} parameters, {numbers:,} numbers")))
 
     def _constant(self, node: Node, position: int, box: Box) -> None:
         """An input without a gradient: a box, or for a number a word in the operation's."""
@@ -214,6 +231,27 @@ class _Boxes:
                 ordered.update(dict.fromkeys(source for source in box.inputs if source not in ordered))
                 ordered[box] = None
         return tuple(ordered)
+
+
+def _repeated(units: Mapping[int, Sequence[Node]], calls: Mapping[int, LayerCall | None]) -> dict[int, str]:
+    """For each call of a module that is called several times, which it is; all have the same weights."""
+    found: dict[int, list[int]] = {}
+    for key in sorted(units, key=lambda key: units[key][-1].order):
+        call = calls[key]
+        if call is not None:
+            found.setdefault(id(call.module), []).append(id(call))
+    several = (same for same in found.values() if len(same) > 1)
+    return {call: f"call {n} of {len(same)}, one module" for same in several for n, call in enumerate(same, 1)}
+
+
+def _part(name: str, parameter: Parameter, call: LayerCall | None) -> str:
+    """What a parameter is called in the box of its layer; in full where another layer has it too."""
+    shared = call is not None and parameter._layer not in (None, call.path)
+    return f"{name} = {parameter.name}" if shared else name
+
+
+def _shape(node: Node) -> str:
+    return f"{node.dtype} {node.shape}" if node.shape else str(node.dtype)
 
 
 def _operation(node: Node) -> Box:

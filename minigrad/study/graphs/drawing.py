@@ -89,9 +89,9 @@ def draw_graph(
     """Draw what a tensor was computed from: operations, layers, parameters and inputs, with values and gradients.
 
     ``draw_graph(model, x)`` runs the model on ``x``, which changes nothing of it, and draws its outputs.
-    ``draw_graph(loss)`` draws any tensor; for its layers, all values and the gradients of what is not a leaf, compute
-    it in ``with study.trace():``. A walk frees the graph, so draw before ``backward()`` or call
-    ``backward(retain_graph=True)``.
+    ``draw_graph(loss)`` draws any tensor; for its layers and all values compute it in ``with study.trace():``, and for
+    the gradients of what is no leaf call ``backward()`` in there too. A walk frees the graph, so draw before
+    ``backward()`` or call ``backward(retain_graph=True)``.
 
     Args:
         what: a tensor, or a model that is called with ``inputs``.

@@ -57,7 +57,8 @@ def activation_health(
         _ridge(ax, first.get(name, {}), base, QUIET, 0.35, f"step {steps[0]:,}" if row == 0 else "")
         if len(seen) > 1:
             _ridge(ax, output, base, COLOURS[0], 0.6, f"step {steps[-1]:,}" if row == 0 else "")
-        _spread(ax, output, base, "mean ± std" if row == 0 else "")
+        if output.get("std", 0.0) <= high - low:
+            _spread(ax, output, base, "mean ± std" if row == 0 else "")
         outside = _outside(ax, output, base, low, high, min(5.0, 0.6 * row_height))
         beyond = beyond or bool(outside)
         text, bad = _health(output)
@@ -104,6 +105,10 @@ def _ridge(ax: Axes, output: dict[str, Any], base: float, colour: str, alpha: fl
         return
     edges = np.linspace(output["low"], output["high"], counts.size + 1)
     heights = base + 0.78 * counts / counts.max()
+    low, high = sorted(ax.get_xlim())
+    if edges[1] - edges[0] > high - low:  # a bar would say nothing but that it is wider than the axis
+        ax.fill([], [], color=colour, alpha=alpha, linewidth=0, label=label)
+        return
     if output["high"] == output["low"]:
         ax.vlines(output["low"], base, base + 0.78, color=colour, alpha=alpha, linewidth=3, label=label)
         return
@@ -123,10 +128,15 @@ def _outside(ax: Axes, output: dict[str, Any], base: float, low: float, high: fl
         ("→", ">", high, output["high"], np.clip((edges[1:] - high) / width, 0.0, 1.0)),
     ):
         if (far < low) if arrow == "←" else (far > high):
-            share = float(counts @ parts / counts.sum())
+            share = float(counts @ parts / (counts.sum() + _lost(output)))
             words.append(f"{arrow} {f'{share:.0%}' if share >= 0.005 else '<1%'} to {far:.2g}")
             ax.plot([end], [base + 0.2], marker, color=COLOURS[0], markersize=size, clip_on=False, zorder=4)
     return words
+
+
+def _lost(output: dict[str, Any]) -> int:
+    """How many values are not finite."""
+    return int(output.get("nan", 0)) + int(output.get("inf", 0))
 
 
 def _spread(ax: Axes, output: dict[str, Any], base: float, label: str) -> None:
@@ -148,8 +158,13 @@ def _health(output: dict[str, Any]) -> tuple[str, bool]:
     """Dead and saturated units in words, and whether they are many."""
     units, words, bad = output.get("units", 0), [], False
     for what in ("dead", "saturated"):
-        if what in output:
+        if what in output and "low" in output:
             words.append(f"{output[what]} of {units} {what}")
             bad = bad or output[what] >= MANY * units > 0
-    wrong = [f"{output[key]:,} {word}" for key, word in (("nan", "NaN"), ("inf", "infinite")) if output.get(key)]
+    every = int(sum(output.get("counts", []))) + _lost(output)
+    wrong = [
+        f"{output[key]:,} of {every:,} {word}" if output[key] < every else f"all {every:,} {word}"
+        for key, word in (("nan", "NaN"), ("inf", "infinite"))
+        if output.get(key)
+    ]
     return ", ".join([*words, *wrong]), bad or bool(wrong)

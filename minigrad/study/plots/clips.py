@@ -20,7 +20,7 @@ def clip_ledger(
 ) -> Figure:
     """How much does clipping take away, and how often? The norm before and after, what is cut between them shaded.
 
-    The strip below the axis is the share of steps, since the record before, in which the clip acted: dark is all.
+    The strip at the lower end is the share of steps, since the record before, in which the clip acted: dark is all.
     Of a clip with many ranges, the one that was clipped hardest is shown.
 
     Args:
@@ -55,7 +55,8 @@ def clip_ledger(
     last = entries[-1]
     share = last["acted_steps"] / max(last["steps"], 1)
     words = ", ".join(f"{name} {value:g}" for name, value in last["thresholds"].items())
-    title = f"{last['clip']} ({words}) acted on {share:.0%} of {last['steps']:,} steps"
+    steps_ = "recorded steps" if last.get("sampled") else "steps"
+    title = f"{last['title']} ({words}) acted on {share:.0%} of {last['steps']:,} {steps_}"
     which = "gradient norm" if last["ranges"] == 1 else f"gradient norm, hardest clipped {last['scope']}"
     tidy(ax, title, "step", which)
     legend(ax)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...training.logs import read_metrics
+from ...training.logs import METRICS, read_metrics
 from ...training.progress import Row
 from .style import COLOURS, Source, canvas, dot, finish, log_scale, look, picture_format, several, steps_axis, tidy
 from .words import label_ends, legend, mark_lost, note
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Path = str | os.PathLike[str]
 Rows = Sequence[Row] | Path
+# How many times the smallest loss the largest is, for an axis by factors.
+FAR = 3
 
 
 def losses(recording: Source | Mapping[str, Source], *, ax: Axes | None = None, path: Path | None = None) -> Figure:
@@ -40,8 +42,7 @@ def losses(recording: Source | Mapping[str, Source], *, ax: Axes | None = None, 
     if not np.isfinite(known).any():
         note(ax, "no loss was finite" if known.size else "no loss was recorded; call recorder.note(loss)")
         return finish(figure, path)
-    if not (known[np.isfinite(known)] <= 0).any():
-        log_scale(ax, known)
+    _loss_scale(ax, known)
     for number, (name, (steps, values)) in enumerate(lines.items()):
         ax.plot(steps, values, **look(number), linewidth=1.8, label=name, **dot(len(steps)))
     if len(found) > 1:
@@ -61,8 +62,8 @@ def metrics(
     """How do loss and metrics go, epoch by epoch, on the training data (dashed) and on the data held out?
 
     Args:
-        runs: the rows of a run, ``run.progress.history``, or its ``metrics.csv``, or several by name, of which the
-            held-out part is shown.
+        runs: the rows of a run, ``run.progress.history``, or its folder or ``metrics.csv``, or several by name, of
+            which the held-out part is shown.
         metric: such as ``"loss"``; by default a panel for each, unless ``ax`` is given, which gets the loss.
         ax, path: as in `update_ratios`.
 
@@ -97,10 +98,18 @@ def metrics(
     return finish(figure, path)
 
 
+def _loss_scale(ax: Axes, *values: np.ndarray) -> None:
+    """A logarithmic axis for losses that fall far; those that do not would look flat on it."""
+    together = np.concatenate([each[np.isfinite(each)] for each in values] or [np.empty(0)])
+    if together.size and together.min() > 0 and together.max() > FAR * together.min():
+        log_scale(ax, together)
+
+
 def _rows(run: str, rows: Rows) -> Sequence[Row]:
     """The rows that are given, or those of a ``metrics.csv`` without what only counts."""
     of = f"metrics, {run!r}" if run else "metrics"
     if isinstance(rows, str | os.PathLike):
+        rows = os.path.join(rows, METRICS) if os.path.isdir(rows) else rows
         if not os.path.exists(rows):
             raise FileNotFoundError(f"{rows}: there is no such file; give the metrics.csv of a run, or its rows")
         return [{k: value for k, value in row.items() if k not in ("epoch", "step")} for row in read_metrics(rows)]
@@ -140,8 +149,8 @@ def _panel(ax: Axes, runs: Mapping[str, Sequence[Row]], kind: str) -> None:
             ax.plot(epochs, values, **style, linewidth=1.7, label=words, **dot(len(rows)))
             lines.append((epochs, values))
             longest = max(longest, len(rows))
-    if kind.endswith("loss") and not any((v[np.isfinite(v)] <= 0).any() for _, v in lines):
-        log_scale(ax, *(values for _, values in lines))
+    if kind.endswith("loss"):
+        _loss_scale(ax, *(values for _, values in lines))
     steps_axis(ax, np.array([1, longest]))
     mark_lost(ax, lines, "epoch")
     tidy(ax, kind if len(runs) == 1 else f"held-out {kind}", "epoch", kind)

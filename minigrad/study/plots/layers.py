@@ -104,8 +104,8 @@ def gradient_flow(recording: Source, *, ax: Axes | None = None, path: Path | Non
     """How large is the gradient from the first layer to the last? Even is good; a slope vanishes or explodes.
 
     The norm over the root of the number of weights, so that layers of all sizes compare: at the first record, at the
-    last, and the middle with the range between them. A triangle marks a last gradient of 0, a cross one that is not
-    finite.
+    last, and the middle with the range between them. A triangle at the lower end marks a gradient of 0, in the middle
+    of the records or at the last, and a cross a last one that is not finite.
 
     Args:
         recording: a recording or its file.
@@ -122,9 +122,17 @@ def gradient_flow(recording: Source, *, ax: Axes | None = None, path: Path | Non
     shown = np.where(np.isfinite(norms) & (norms > 0), norms, np.nan)
     places = np.arange(len(r.layers))
     if log_scale(ax, shown):
-        low, middle, high = (_over_layers(lambda c, q=q: np.quantile(c, q), shown.T) for q in (0.05, 0.5, 0.95))
-        ax.fill_between(places, low, high, color=COLOURS[0], alpha=0.15, linewidth=0, label="5 to 95 % of records")
-        ax.plot(places, middle, "-", color=COLOURS[0], marker="o", markersize=4, linewidth=1.8, label="median")
+        floor = min(ax.get_ylim())
+        low, middle, high = (_over_layers(lambda c, q=q: np.quantile(c, q), norms.T) for q in (0.05, 0.5, 0.95))
+        edges = np.maximum(low, floor), np.maximum(high, floor)
+        ax.fill_between(places, *edges, color=COLOURS[0], alpha=0.15, linewidth=0, label="5 to 95 % of records")
+        seen = np.where(middle > 0, middle, np.nan)
+        ax.plot(places, seen, "-", color=COLOURS[0], marker="o", markersize=4, linewidth=1.8, label="median")
+        if (middle == 0).any():
+            ax.plot(
+                places[middle == 0], np.zeros((middle == 0).sum()), "v", color=COLOURS[0], markersize=9,
+                clip_on=False, transform=ax.get_xaxis_transform(), label="median 0",
+            )  # fmt: skip
         for row, colour, dash in ((0, QUIET, ":"), (-1, "black", "--"))[: len(r)]:
             ax.plot(
                 places, shown[:, row], dash, color=colour, marker="o", markersize=3, linewidth=1.3,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...schedulers import ReduceLROnPlateau, Scheduler
-from .style import canvas, finish, look, steps_axis, tidy
+from .style import canvas, dot, finish, look, steps_axis, tidy
 from .words import legend
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ def schedule(
             lines.append((label, each.last_epoch, values))
     figure, ax = canvas(ax, path=path)
     for number, (label, first, values) in enumerate(lines):
-        ax.plot(first + np.arange(len(values)), values, **look(number), linewidth=1.8, label=label)
+        # What a step sets holds until the next one.
+        at = {"drawstyle": "steps-post", **dot(len(values))}
+        ax.plot(first + np.arange(len(values)), values, **look(number), linewidth=1.8, label=label, **at)
     ends = [(first, first + len(values) - 1) for _, first, values in lines]
     steps_axis(ax, np.array([min(first for first, _ in ends), max(last for _, last in ends)]))
     title = f"Schedule of {option}" + (f", {next(iter(given))}" if len(given) == 1 else "")

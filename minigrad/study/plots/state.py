@@ -10,7 +10,7 @@ import numpy as np
 
 from ...suggest import unknown
 from ..records.recording import Recording
-from .room import FONT, LETTER, font, inches, plain, shortened
+from .room import FONT, LETTER, font, inches, plain, shortened, wrapped
 from .style import (
     COLOURS,
     Series,
@@ -59,8 +59,10 @@ def optimizer_state(
     if quantity not in _TITLES:
         raise ValueError(f"optimizer_state: quantity must be 'effective_rate' or 'signal', not {quantity!r}")
     r = single("optimizer_state", recording)
+    if layer is not None and not isinstance(layer, str):
+        raise TypeError(f"optimizer_state: layers have names, which are texts such as '0', not {layer!r:.40}")
     if layer is not None and layer not in r.layers:
-        raise KeyError(unknown("layer", str(layer), r.layers))
+        raise KeyError(unknown("layer", layer, r.layers))
     drawn = r.layers if layer is None else [layer]
     known = _limits(r, drawn, quantity)
     if ax is not None or len(drawn) <= 1 or not np.isfinite(known).any():
@@ -96,7 +98,7 @@ def optimizer_state(
         shown |= {str(handle.get_label()): handle for handle in panel.get_legend_handles_labels()[0]}
     meaning = r.header.get(quantity, "")
     title = f"{_TITLES[quantity]}, {r.optimizer}" + (f": {meaning}" if meaning else "")
-    figure.suptitle(plain(title), fontsize=FONT + 1.5)
+    figure.suptitle(plain(wrapped(title, figure.get_figwidth() - 0.4, FONT + 1.5)), fontsize=FONT + 1.5)
     figure.supylabel(_UNITS[quantity], fontsize=FONT + 0.5)
     figure.legend(list(shown.values()), list(shown), loc="outside lower right", ncols=4, frameon=False, fontsize=FONT)
     return finish(figure, path)
@@ -109,7 +111,8 @@ def _nothing(r: Recording, quantity: str) -> str:
 
 def _limits(r: Recording, layers: list[str], quantity: str) -> Series:
     """Every value that is to be seen in the panels that share an axis."""
-    return np.concatenate([r.layer(layer, quantity).ravel() for layer in layers] or [np.empty(0)])
+    found = [r.layer(layer, quantity) for layer in layers]
+    return np.concatenate([each.ravel() for each in found if each.ndim == 2 and each.shape[1] == 5] or [np.empty(0)])
 
 
 def _bands(ax: Axes, r: Recording, layer: str, quantity: str, limits: Series) -> None:
@@ -120,8 +123,9 @@ def _bands(ax: Axes, r: Recording, layer: str, quantity: str, limits: Series) ->
         return
     if quantity == "effective_rate":
         # The rate of a weight that never had a gradient is η/ε, far above all others: it need not be seen whole.
-        positive = limits[np.isfinite(limits) & (limits > 0)]
-        log_scale(ax, np.minimum(positive, 30 * np.median(positive)) if positive.size else positive)
+        positive, middles = limits[np.isfinite(limits) & (limits > 0)], limits.reshape(-1, 5)[:, 2]
+        most = 3 * np.max(middles[np.isfinite(middles)], initial=0.0)
+        log_scale(ax, np.minimum(positive, most) if positive.size and most > 0 else positive)
     else:
         limit(ax, "y", 0.0, max(1.05, float(np.nanmax(np.where(np.isfinite(limits), limits, np.nan)))))
     label = ("nine tenths of the weights", "half of them", "median")
@@ -134,5 +138,12 @@ def _bands(ax: Axes, r: Recording, layer: str, quantity: str, limits: Series) ->
             edges = bands[:, low], bands[:, high]
             ax.fill_between(r.steps, *edges, color=COLOURS[0], alpha=alpha, linewidth=0, label=words)
     ax.plot(r.steps, bands[:, 2], "-", color=COLOURS[0], linewidth=1.6, label=label[2], **dot(len(r)))
+    top = max(ax.get_ylim())
+    above = np.flatnonzero(bands[:, 4] > top)
+    if above.size:
+        ax.plot(
+            r.steps[above[[-1]]], [1.0], "^", color=COLOURS[0], markersize=6, clip_on=False, zorder=4,
+            transform=ax.get_xaxis_transform(), label="goes on above, where gradients are 0",
+        )  # fmt: skip
     there = np.array([quantity in record["layers"].get(layer, {}) for record in r.records])
     mark_lost(ax, [(r.steps[there], bands[there, 2])])

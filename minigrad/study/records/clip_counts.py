@@ -70,7 +70,7 @@ class ClipCounts:
             if not clip.norms:
                 self.steps[number] += 1
                 self.acted[number] += bool(report.acted.any())
-            counts = {"steps": self.steps[number], "acted_steps": self.acted[number]}
+            counts = {"steps": self.steps[number], "acted_steps": self.acted[number], "sampled": not clip.norms}
             found.append({**_entry(clip, report, self._layout), **counts})
         return found
 

@@ -46,6 +46,7 @@ def header(
         "maximize": base.uses("maximize"),
         **describe(base.prepare().plan.state, known),
         "every": every,
+        "slow_every": getattr(optimizer, "k", 0),
         "quantiles": list(QUANTILES),
         "probe_rows": probe_rows,
         "activations": {name: {"kind": kind} for name, kind in kinds.items()},

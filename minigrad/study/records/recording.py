@@ -5,7 +5,7 @@ The first line is the header, each other line a record. A number that is not fin
 Header: ``format``, ``version``, ``optimizer`` (its name), ``effective_rate`` and ``signal`` (what they are for it),
 ``layers`` (by name ``parameters``, the count, ``tensors``, the names, and ``frozen``, whether none requires a
 gradient), ``activations`` (by name ``kind``, the module's class or the op), ``every``, ``quantiles``, ``probe_rows``,
-``maximize``.
+``maximize``, ``slow_every`` (steps from one of the slow weights to the next; 0 without).
 
 Record: ``step``, ``loss`` and ``mean_loss`` (since the record before) where they are known, ``stepped`` (false where
 a clip passed over the step, or training ended before it), ``reason`` (why it ended there, if that is known),
@@ -24,7 +24,7 @@ is not there. See `minigrad.study.records.activations.measure` for an activation
 A clip: its ``clip`` (the rule), ``scope``, ``thresholds`` by option, ``ranges`` (how many) and ``acted_ranges``;
 ``range``, ``norm_before``, ``norm_after`` and ``factor`` of the range that was clipped hardest; ``by_range`` the same
 three for each of up to 64; and since recording began ``steps``, those that were looked at, and ``acted_steps``, those
-in which it acted.
+in which it acted; ``sampled`` where only recorded steps were looked at.
 """
 
 from __future__ import annotations
@@ -142,6 +142,8 @@ class Recording:
         return self._series("activations", name, self.activations, quantity)
 
     def _series(self, part: str, name: str, known: list[str], quantity: str) -> npt.NDArray[np.float64]:
+        if not isinstance(name, str):
+            raise TypeError(f"{part} have names, which are texts such as '0', not {name!r:.40}")
         if name not in known:
             raise KeyError(unknown(part.removesuffix("s"), name, known))
         tables = (table for record in self.records for table in record.get(part, {}).values())
@@ -154,8 +156,8 @@ class Recording:
     def clips(self, number: int = 0) -> list[Record]:
         """What the records say of the clip ``number``, with the ``step`` of each.
 
-        ``share`` is added: of the steps since the record before, the part in which the clip acted. An optimizer that
-        does not clip has nothing to say of its clip 0.
+        Added are ``share``, of the steps since the record before the part in which the clip acted, and ``title``, what
+        `minigrad.clipping` calls the clip. An optimizer that does not clip has nothing to say of its clip 0.
 
         Raises:
             IndexError: for another clip that there is not.
@@ -172,7 +174,7 @@ class Recording:
                 entry = record["clips"][number]
                 share = (entry["acted_steps"] - acted) / max(entry["steps"] - steps, 1)
                 steps, acted = entry["steps"], entry["acted_steps"]
-                found.append({"step": record["step"], **entry, "share": share})
+                found.append({"step": record["step"], **entry, "share": share, "title": _clip_title(entry)})
         return found
 
     def trust_ratios(self) -> dict[str, npt.NDArray[np.float64]]:
@@ -298,6 +300,12 @@ def _inside(table: Any, path: str) -> Any:
         return table.get(path) if isinstance(table, dict) else None
     within = (_inside(value, path[len(name) + 1 :]) for name, value in table.items() if path.startswith(f"{name}."))
     return next((found for found in within if found is not None), None)
+
+
+def _clip_title(entry: Record) -> str:
+    if entry["clip"] == "clip_by_norm":
+        return "by_global_norm" if entry["scope"] == "global" else f"by_norm per {entry['scope']}"
+    return {"clip_by_value": "by_value", "clip_to_unit": "adaptive"}.get(entry["clip"], str(entry["clip"]))
 
 
 def _number(value: Any) -> float:

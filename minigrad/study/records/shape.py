@@ -128,7 +128,7 @@ _CLIP = _record(
         **dict.fromkeys(("ranges", "acted_ranges", "steps", "acted_steps"), _count),
         "thresholds": _table(_number),
     },
-    {"by_range": _table(_list(_number, 3))},
+    {"by_range": _table(_list(_number, 3)), "sampled": _flag},
 )
 
 HEADER = _record(
@@ -141,6 +141,7 @@ HEADER = _record(
         "effective_rate": _words,
         "signal": _words,
         "every": _count,
+        "slow_every": _count,
         "quantiles": _list(_number),
         "probe_rows": _count,
         "maximize": _flag,

@@ -38,16 +38,32 @@ def updates_section(recording: Recording, drawn: Recording) -> Section:
             [_linked(recording, i), number(ratio[0]), number(median(ratio)), number(ratio[-1])]
             + [_of(p) for p in parts]
         )
-    headings = ["layer", "first", "median", "last", "from gradient", "from decay", "from slow weights"]
+    headings = ["layer", "first", "median", "last", "from gradients", "from decay", "from slow weights"]
     kept = [i for i in range(len(headings)) if i < 5 or any(row[i] for row in rows)]
-    caption = "Update over weights per step; and the 2-norms of the parts of the change, medians over the records"
+    caption = (
+        "Update over weights per step; and the 2-norms of the parts of the change, medians over the records. What "
+        "momentum carries over counts as from gradients"
+    )
     ledger = table(caption, [headings[i] for i in kept], [[row[i] for i in kept] for row in rows])
     return Section(
         "updates",
         "Updates",
         "How large is a step beside the weights that it changes?",
-        join(shown, ledger, _cut(recording)),
+        join(shown, _slow(recording), ledger, _cut(recording)),
     )
+
+
+def _slow(recording: Recording) -> Html | None:
+    """What is to be known of records that all fall on steps of the slow weights."""
+    k, every = recording.header.get("slow_every"), recording.header.get("every")
+    if not k or not every or every % k:
+        return None
+    told = (
+        f"The slow weights take a step every {k} steps, and every record but the first is of such a step: between them "
+        "updates are smaller, and nothing comes from slow weights. Record at an interval that "
+        f"{k} does not divide to see both."
+    )
+    return tag("p", told)
 
 
 def gradients_section(recording: Recording, drawn: Recording) -> Section:
@@ -110,8 +126,9 @@ def _activation_row(recording: Recording, name: str, output: dict[str, Any]) -> 
 def state_section(recording: Recording, drawn: Recording) -> Section | None:
     """Effective rates and the signal of the gradient, where the optimizer keeps second moments; bias corrections."""
     shown, few = [], of_layers(drawn, BANDS)
+    trust = ", before the trust ratio" if recording.trust_ratios() else ""
     for quantity, title, meaning in (
-        ("effective_rate", "effective learning rates", "The rates that the weights of each layer really have"),
+        ("effective_rate", "effective learning rates", f"The rates that the weights of each layer really have{trust}"),
         ("signal", "the signal of the gradient", "1 where all gradients agree, near 0 where they are noise"),
     ):
         bands = {layer: recording.layer(layer, quantity) for layer in recording.layers}

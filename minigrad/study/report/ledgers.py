@@ -33,19 +33,20 @@ def clips_section(recording: Recording, drawn: Recording) -> Section | None:
         )
         limits = ", ".join(f"{brief(name)} {number(value)}" for name, value in last["thresholds"].items())
         acted = (
-            f"{share(last['acted_steps'], last['steps'])} ({number(last['acted_steps'])} of {number(last['steps'])})"
+            f"{share(last['acted_steps'], last['steps'])} ({number(last['acted_steps'])} of {number(last['steps'])}"
+            f"{' recorded' if last.get('sampled') else ''})"
         )
         rows.append(
-            [brief(last["clip"]), brief(last["scope"]), limits, acted, number(before), number(after), number(factor)]
+            [brief(last["title"]), brief(last["scope"]), limits, acted, number(before), number(after), number(factor)]
         )
         if clip < PICTURES:
             alt = (
-                f"Line chart of the gradient norm before and after {brief(last['clip'])} ({limits}), which acted on "
+                f"Line chart of the gradient norm before and after {brief(last['title'])} ({limits}), which acted on "
                 f"{acted} steps; median {number(before)} before, {number(after)} after."
             )
             caption = (
-                "The norm before and after the clip, what is cut away shaded; the strip below is the share of steps in "
-                "which it acted."
+                "The norm before and after the clip, what is cut away shaded; the strip at the lower end is the share "
+                "of steps in which it acted."
             )
             shown.append(picture(partial(plots.clip_ledger, drawn, clip), alt, caption))
         if "by_range" in last:
@@ -69,7 +70,7 @@ def _by_range(last: dict[str, object]) -> Html:
         for name, values in list(ranges.items())[:LISTED]
         if isinstance(values, list)
     ]
-    caption = f"{brief(last['clip'])} at step {number(last['step'])}, each {brief(last['scope'])}"
+    caption = f"{brief(last['title'])} at step {number(last['step'])}, each {brief(last['scope'])}"
     return folded(
         f"Each {brief(last['scope'])} at the last record",
         table(caption, [brief(last["scope"]), "norm before", "norm after", "factor"], rows),

@@ -18,12 +18,17 @@ from .wording import brief, number, plural
 DIVERGED = 10.0
 # How much larger than its lowest the held-out loss must be at the end, and how many epochs after it.
 OVERFITTING, FEW_EPOCHS = 1.25, 3
+# And when the lowest was in the first half of the epochs.
+OVERFITTING_LONG = 1.1
 REMEDY = "lower the learning rate, begin with a warm-up, or clip the gradient"
 
 
 def all_findings(source: Source) -> list[Finding]:
     """Everything that stands out in a run, the worst first; how it ended comes before all of its severity."""
     found = [*_ending(source), *(findings(source.recording) if source.recording else []), *_overfitting(source)]
+    reason = source.ending.reason if source.ending is not None else ""
+    if reason:  # which the recording may say too
+        found = [each for each in found if each.kind != "not finite" or each.sentence != reason]
     if has_diverged(source):  # which the recording says too, but it cannot know that the run was stopped for it
         found = [found[0], *(each for each in found[1:] if each.kind != "diverging")]
     return sorted(found, key=lambda each: SEVERITIES.index(each.severity))
@@ -116,7 +121,8 @@ def _overfitting(source: Source) -> Iterator[Finding]:
     behind = len(held) - 1 - best
     end = float(np.median(held[-3:]))
     falls = train[-1] < train[best] and sum(b < a for a, b in pairwise(train[best:])) > behind / 2
-    if behind < FEW_EPOCHS or held[best] <= 0 or end < OVERFITTING * held[best] or not falls:
+    most = OVERFITTING_LONG if behind > len(held) / 2 else OVERFITTING
+    if behind < FEW_EPOCHS or held[best] <= 0 or end < most * held[best] or not falls:
         return
     sentence = (
         f"overfitting: the loss on the data held out was lowest after epoch {best + 1}, {number(held[best])}, and is "

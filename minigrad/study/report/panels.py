@@ -25,7 +25,7 @@ QUANTITIES = (
     ("weights", "2-norm", "parameter_norm"),
     ("update", "2-norm of the change that was made", "update_norm"),
     ("update / weights", "per step; about 0.001 is usual", "update_ratio"),
-    ("from the gradient", "2-norm of this part of the change", "gradient_part"),
+    ("from gradients", "2-norm of this part of the change, momentum included", "gradient_part"),
     ("from decay", "2-norm of this part of the change", "decay_part"),
     ("from slow weights", "2-norm of this part of the change", "slow_part"),
     ("to the slow weights", "2-norm of the distance", "slow_distance"),
