@@ -100,7 +100,10 @@ def optimizer_state(
     title = f"{_TITLES[quantity]}, {r.optimizer}" + (f": {meaning}" if meaning else "")
     figure.suptitle(plain(wrapped(title, figure.get_figwidth() - 0.4, FONT + 1.5)), fontsize=FONT + 1.5)
     figure.supylabel(_UNITS[quantity], fontsize=FONT + 0.5)
-    figure.legend(list(shown.values()), list(shown), loc="outside lower right", ncols=4, frameon=False, fontsize=FONT)
+    figure.legend(
+        list(shown.values()), list(shown), loc="outside lower right", ncols=4 if columns > 2 else 2, frameon=False,
+        fontsize=FONT,
+    )  # fmt: skip
     return finish(figure, path)
 
 
@@ -143,7 +146,7 @@ def _bands(ax: Axes, r: Recording, layer: str, quantity: str, limits: Series) ->
     if above.size:
         ax.plot(
             r.steps[above[[-1]]], [1.0], "^", color=COLOURS[0], markersize=6, clip_on=False, zorder=4,
-            transform=ax.get_xaxis_transform(), label="goes on above, where gradients are 0",
+            transform=ax.get_xaxis_transform(), label="goes on above",
         )  # fmt: skip
     there = np.array([quantity in record["layers"].get(layer, {}) for record in r.records])
     mark_lost(ax, [(r.steps[there], bands[there, 2])])
