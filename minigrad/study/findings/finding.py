@@ -58,7 +58,14 @@ def goes_well(recording: Recording) -> bool:
     losses = losses[np.isfinite(losses)]
     outputs = recording.records[-1].get("activations", {}).values()
     dead = any(output.get("dead", 0) >= MOST * output.get("units", math.inf) for output in outputs)
-    return len(losses) > 1 and not dead and (middle(losses[-3:]) < WELL * losses[0] or not losses[-1])
+    if len(losses) < 2 or dead:
+        return False
+    return middle(losses[-min(3, len(losses) // 2) :]) < WELL * losses[0] or not losses[-1]
+
+
+def clips(recording: Recording) -> bool:
+    """Whether gradients were clipped, which then is no advice."""
+    return any(record.get("clips") for record in recording.records)
 
 
 def named(names: Collection[str]) -> str:

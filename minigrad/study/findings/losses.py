@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..records.recording import Recording
-from .finding import FEW_RECORDS, FEW_STEPS, GOOD_RATIO, Finding, middle
+from .finding import FEW_RECORDS, FEW_STEPS, GOOD_RATIO, Finding, clips, middle
 
 # Updates below this part of the usual ratio explain a loss that does not fall.
 SLOW = 0.2
@@ -30,8 +30,8 @@ def loss(recording: Recording) -> Iterator[Finding]:
     if last > high + 0.2 * abs(first) or last > low + 0.5 * (first - low) > low + 0.1 * abs(first):
         fall = f", {low:.3g} at step {steps[lowest]:,}" if lowest else ""
         sentence = (
-            f"the loss rises: {first:.3g} at first{fall}, {last:.3g} at the end; lower the learning rate, or clip the "
-            "gradient"
+            f"the loss rises: {first:.3g} at first{fall}, {last:.3g} at the end; lower the learning rate"
+            f"{'' if clips(recording) else ', or clip the gradient'}"
         )
         yield Finding("error", "diverging", None, sentence, evidence)
     elif first - low < 0.05 * abs(first) and steps[-1] >= FEW_STEPS:

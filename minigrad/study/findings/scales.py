@@ -15,6 +15,7 @@ from .finding import (
     GROWN,
     INPUTS,
     Finding,
+    clips,
     goes_well,
     middle,
     named,
@@ -127,7 +128,8 @@ def growth(recording: Recording) -> Iterator[Finding]:
         if (grown > most and size[0] > 0) or (spread > 10 * most and grown > 2):
             sentence = f"layer {layer}: explodes: its weights have grown {grown:.3g} times"
             sentence += f", the spread of its outputs {spread:.3g} times" if spread > 2 else ""
-            sentence += "; lower its learning rate, clip its gradient, or let its weights decay"
+            clip = "" if clips(recording) else " clip its gradient,"
+            sentence += f"; lower its learning rate,{clip} or let its weights decay"
             evidence = {"first_norm": size[0], "last_norm": size[-1], "output_growth": spread}
             evidence = {what: float(value) for what, value in evidence.items()}
             yield Finding("error", "exploding", layer, sentence, evidence)

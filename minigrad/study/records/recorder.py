@@ -329,7 +329,8 @@ class Recorder(Callback):
         self._lost_at = step = self.optimizer.steps + 1
         with contextlib.suppress(ValueError):  # training has ended by another error, which must be heard
             self._look_at_probe()
-        record: Record = {"step": step, "stepped": False, "layers": resting(self._base.store, self._layers)}
+        record: Record = {"step": step, "stepped": False, "taken": False}
+        record["layers"] = resting(self._base.store, self._layers)
         if self._seen:
             record["activations"] = self._seen
         if reason:

@@ -8,7 +8,7 @@ gradient), ``activations`` (by name ``kind``, the module's class or the op), ``e
 ``maximize``, ``slow_every`` (steps from one of the slow weights to the next; 0 without).
 
 Record: ``step``, ``loss`` and ``mean_loss`` (since the record before) where they are known, ``stepped`` (false where
-a clip passed over the step, or training ended before it), ``reason`` (why it ended there, if that is known),
+a clip passed over the step), ``taken`` (false where training ended before it), ``reason`` (why, if that is known),
 ``layers`` and ``activations`` by name, ``clips`` in order, ``left_out`` (parameters of the model that the optimizer
 does not hold, and that nobody has moved), ``gradient_kept`` (true where the next gradient was added to this one).
 Gradients, parameters and activations are as the step found them, state as it left it. Norms are 2-norms.

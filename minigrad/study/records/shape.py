@@ -153,6 +153,7 @@ RECORD = _record(
         "loss": _number,
         "mean_loss": _number,
         "stepped": _flag,
+        "taken": _flag,
         "activations": _table(_activation),
         "clips": _list(_CLIP),
         "left_out": _list(_text),

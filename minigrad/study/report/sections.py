@@ -47,6 +47,8 @@ def headline(source: Source) -> list[tuple[str, Part]]:
         tiles.append((_metric(source.monitor), _value(source.monitor, source.rows[-1][source.monitor])))
         if "train_loss" in source.rows[-1] and source.monitor != "train_loss":
             tiles.append(("training loss", number(source.rows[-1]["train_loss"])))
+    elif source.steps:
+        tiles.append(("last loss", number(source.steps[-1].loss)))
     elif source.recording:
         loss = source.recording.values("mean_loss")
         if np.isfinite(loss).any():

@@ -73,7 +73,8 @@ class Source:
     @property
     def last_step(self) -> int:
         """How many steps were taken, as far as the logs tell."""
-        recorded = int(self.recording.steps[-1]) if self.recording else 0
+        last = self.recording.records[-1] if self.recording else {"step": 0}
+        recorded = int(last["step"]) - (last.get("taken") is False)
         logged = self.steps[-1].step if self.steps else 0
         return max(recorded, logged, int(self.rows[-1]["step"]) if self.rows else 0)
 
