@@ -14,9 +14,7 @@ from .finding import FEW_STEPS, Finding, middle, named, only
 def gradients(recording: Recording) -> Iterator[Finding]:
     """Layers that no gradient reaches, or one far smaller or larger than that of the others."""
     norms = {layer: recording.layer(layer, "gradient_norm") for layer in recording.layers}
-    without = [layer for layer, norm in norms.items() if np.isnan(norm).all() and not _saw_nonfinite(recording, layer)]
-    if not any(record.get("stepped", True) for record in recording.records):  # it ended before the first step
-        without = []
+    without = [layer for layer, norm in norms.items() if np.isnan(norm).all()]
     learning = recording.values("loss") != 0  # what is fitted exactly has no gradient
     zeros = {layer: int((norm[learning] == 0).sum()) for layer, norm in norms.items()}
     zeros = {layer: zero for layer, zero in zeros.items() if zero > 0.5 * len(recording)}
@@ -57,10 +55,6 @@ def kept(recording: Recording) -> Iterator[Finding]:
             f"{len(recording)} records; call optimizer.zero_grad() before every backward pass"
         )
         yield Finding("error", "gradients add up", None, sentence, {"kept": len(steps), "records": len(recording)})
-
-
-def _saw_nonfinite(recording: Recording, layer: str) -> bool:
-    return any("nonfinite" in record["layers"].get(layer, {}) for record in recording.records)
 
 
 def _beside_each_other(recording: Recording, sizes: Mapping[str, float]) -> Iterator[Finding]:
