@@ -71,8 +71,8 @@ def ratios(recording: Recording) -> Iterator[Finding]:
             continue
         if (usual := middle(ratio)) > (1 if few else TOO_LARGE if bad else TOO_LARGE_ANYWAY):
             large[layer] = usual
-        elif (once := recording.layer(layer, "update_ratio")[:FEW_RECORDS].max()) > 1 and bad and not few:
-            large[layer] = float(once)  # the first steps may have left nothing that moves
+        elif bad and not few and (once := _early(recording, layer)):
+            large[layer] = once
         elif not few and 0 < (highest := float(ratio.max())) < TOO_SMALL:
             small[layer] = highest
     for found, word, verb in ((large, "large", "divide"), (small, "small", "multiply")):
@@ -89,6 +89,13 @@ def ratios(recording: Recording) -> Iterator[Finding]:
             f"per step, where about {GOOD_RATIO:g} is usual; {verb} the learning rate{where} by about {factor}{group}"
         )
         yield Finding("warning", f"updates too {word}", only(found), sentence, {"update_ratio": typical})
+
+
+def _early(recording: Recording, layer: str) -> float:
+    """The largest ratio of the first steps, if it was too large: it may have left nothing that moves. Otherwise 0."""
+    first, *ratios = recording.layer(layer, "update_ratio")[: FEW_RECORDS + 1].tolist()
+    large = [ratio for ratio in ratios if TOO_LARGE_ANYWAY < ratio < math.inf]
+    return max(large, default=first if 1 < first < math.inf else 0.0)
 
 
 def _moved_alone(recording: Recording, layers: Collection[str]) -> list[str]:
