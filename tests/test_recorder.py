@@ -480,6 +480,27 @@ def test_a_loss_that_is_no_number_is_refused(loss, error, shown):
         study.Recorder(*small()).note(loss)
 
 
+def test_a_step_that_is_taken_again_is_recorded_once(tmp_path):
+    model, optimizer = small()
+    recorder = study.Recorder(model, optimizer, every=1, path=tmp_path / "record.jsonl")
+    with recorder:
+        train(model, optimizer, 3, recorder)
+        state = optimizer.state_dict()
+        recorder.note(np.nan)
+    assert recorder.recording.steps.tolist() == [1, 2, 3, 4], "the last was not taken"
+    with recorder:
+        train(model, optimizer, 3, recorder)
+        optimizer.load_state_dict(state)
+        optimizer.steps = 3
+        train(model, optimizer, 4, recorder)
+    assert recorder.recording.steps.tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert study.Recording.load(tmp_path / "record.jsonl").steps.tolist() == [1, 2, 3, 4, 5, 6, 7]
+    idle = study.Recorder(model, optimizer)
+    idle.note(np.nan)
+    idle.detach()
+    assert len(idle.recording) == 0
+
+
 def test_the_command_refuses_a_recording_without_files(capsys):
     assert cli.main(["train", "--record", "--no-output"]) == 2
     assert "--record writes a file, and --no-output none; leave one out" in capsys.readouterr().err

@@ -146,7 +146,8 @@ class Recorder(Callback):
         handles, self._handles = self._handles, []
         for handle in handles:
             handle.remove()
-        if self._asked or (self._before is not None and self._lost_at > self.optimizer.steps):
+        began = self._before is not None and self._lost_at > self.optimizer.steps
+        if handles and (self._asked or began):
             self._keep_untaken()
         elif handles and self.recording.records:
             self._note_left_out(self.recording.records[-1])
@@ -243,6 +244,11 @@ class Recorder(Callback):
         """Whether a record is kept as they become more."""
         return self._is_due(record["step"]) or record["step"] == self._lost_at
 
+    @property
+    def _last(self) -> int:
+        """The step of the last record. One that is taken again, as with an older state, is not recorded again."""
+        return int(self.recording.records[-1]["step"]) if self.recording.records else 0
+
     def _before_step(self, optimizer: Optimizer) -> None:
         step = optimizer.steps + 1
         if step % self.interval and self._first and not self._asked and self._gradient is None:
@@ -251,10 +257,10 @@ class Recorder(Callback):
             if self._gradient.was_kept():
                 self.recording.records[-1]["gradient_kept"] = True
             self._gradient = None
+        if not (self._asked or self._is_due(step)) or step <= self._last:
+            return
         if self._asked:
             self._asked, self._lost_at = False, step
-        elif not self._is_due(step):
-            return
         self._base.prepare()  # makes the state, which the first step finds
         started = time.perf_counter()
         self._look_at_probe()
@@ -326,7 +332,10 @@ class Recorder(Callback):
 
     def _keep_untaken(self, reason: str = "") -> None:
         """Record the step that was not taken, since its loss was not finite: what the model was then."""
-        self._lost_at = step = self.optimizer.steps + 1
+        step = self.optimizer.steps + 1
+        if step <= self._last:
+            return
+        self._lost_at = step
         with contextlib.suppress(ValueError):  # training has ended by another error, which must be heard
             self._look_at_probe()
         record: Record = {"step": step, "stepped": False, "taken": False}
