@@ -68,7 +68,8 @@ class Rerun:
         self.step = last if step is None else step
         if not 1 <= self.step <= last:
             took = f"took {last} steps" if last else "has taken no step yet"
-            raise CommandError(f"{self._command}: {self._path} {took}, so there is no step {self.step}")
+            asked = "" if step is None else f", so there is no step {step}"
+            raise CommandError(f"{self._command}: {self._path} {took}{asked}")
         self.logged = self._losses.get(self.step)
         self._begin([each for each in reversed(saved) if _step_of(each) < self.step])
         self._train(names)
