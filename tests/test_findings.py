@@ -8,6 +8,7 @@ import pytest
 
 import minigrad
 from minigrad import clipping, data, manual_seed, nn, optim, study, training
+from minigrad.study.findings.finding import goes_well
 
 DIGITS, _ = data.stratified_split(data.load_digits(), 0.2, 0)
 HEALTHY = {
@@ -361,6 +362,10 @@ def test_what_is_maximized_should_rise():
 
     assert kinds(False) == ["diverging"]
     assert kinds(True) == []
+    rises = {"mean_loss": -2.3, "layers": {}}, {"mean_loss": -2.0, "layers": {}}
+    falls = {"mean_loss": -2.3, "layers": {}}, {"mean_loss": -5.0, "layers": {}}
+    assert [goes_well(recording(*each)) for each in (rises, falls)] == [False, True]
+    assert not goes_well(recording(*falls, maximize=True))
     assert record(lambda p: optim.SGD(p, lr=0.01, maximize=True), steps=1).header["maximize"] is True
 
 

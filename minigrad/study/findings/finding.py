@@ -26,7 +26,7 @@ DEEP, GROWN = 4, 10.0
 MANY, MOST, FEW_ROWS = 0.5, 0.9, 16
 # Steps or records below which nothing is said of shares and trends.
 FEW_STEPS, FEW_RECORDS = 10, 5
-# The part of the first loss below which training goes well, whatever else there is.
+# The part of the first loss that is left where training goes well, whatever else there is.
 WELL = 0.5
 
 
@@ -55,12 +55,13 @@ class Finding:
 def goes_well(recording: Recording) -> bool:
     """Whether the loss has fallen so far that what looks odd is no fault; never with a dead layer."""
     losses = recording.values("mean_loss")
-    losses = losses[np.isfinite(losses)]
+    losses = losses[np.isfinite(losses)] * (-1 if recording.header.get("maximize") else 1)
     outputs = recording.records[-1].get("activations", {}).values()
     dead = any(output.get("dead", 0) >= MOST * output.get("units", math.inf) for output in outputs)
     if len(losses) < 2 or dead:
         return False
-    return middle(losses[-min(3, len(losses) // 2) :]) < WELL * losses[0] or not losses[-1]
+    fallen = float(losses[0]) - middle(losses[-min(3, len(losses) // 2) :])
+    return fallen > (1 - WELL) * abs(losses[0]) or not losses[-1]
 
 
 def clips(recording: Recording) -> bool:
