@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import random
 import re
@@ -289,6 +290,19 @@ def test_a_loss_that_rises_on_held_out_data_alone_is_overfitting():
     assert run([1.0, 0.4, 0.41, 0.42, 0.43, 0.45, 0.46, 0.47]) == ["overfitting"], "little, but for most of the epochs"
     assert run([1.0, 0.8, 0.7, 0.6, 0.4, 0.45, 0.46, 0.47]) == []
     assert run([1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.5]) == []
+
+
+def test_a_loss_that_is_not_finite_is_told_by_the_end_of_the_run_alone():
+    reason = "the loss is nan at step 2 (epoch 1); the features of the batch are not finite"
+    header = {"format": "minigrad record", "version": 1, "optimizer": "SGD", "layers": {"0": {"parameters": 4}}}
+    lost = {"step": 2, "stepped": False, "taken": False, "layers": {"0": {}}, "loss": math.nan, "reason": reason}
+    recording = study.Recording(header, [{"step": 1, "layers": {"0": {}}}, lost])
+    ended = Ending("diverged", 0, 1, reason, "NonFiniteLossError")
+    source = Source("run", {"arguments": {"epochs": 1}}, (), (), recording=recording, ending=ended)
+    assert source.last_step == 1
+    assert [f.kind for f in all_findings(source) if f.severity == "error"] == ["diverged"]
+    alone = Source("run", {"arguments": {"epochs": 1}}, (), (), recording=recording)
+    assert "not finite" in [f.kind for f in all_findings(alone)]
 
 
 def test_a_recording_alone_has_a_report(reported, tmp_path, unpainted):

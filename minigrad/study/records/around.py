@@ -11,7 +11,7 @@ from ...nn import Module
 from ...optim import Optimizer
 from ...tensor import Tensor
 
-# Gradients of one sign in nearly every element: each is the sum of all before it and one more.
+# The cosine from which one gradient holds the other: a sum of many, and the same sum with one more.
 ALIKE = 0.9
 
 
