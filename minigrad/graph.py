@@ -26,14 +26,17 @@ tick = itertools.count(1).__next__
 # The key among a node's hooks that holds a weak reference to its tensor, whose gradient `backward` is to keep.
 RETAIN = -1
 
+# A version cell: the tick of the last change in place, and weak references to the tensors that share the memory.
+Version = list[Any]
+
 # A place where gradients arrive: a node, or a leaf, which is a tensor that requires a gradient and was not computed.
 # Both have a shape, a dtype and ``_hooks``: functions by number, run on the complete gradient, or None.
 Edge = Any
 Hook = Callable[[Any], Any]
-Wrap = Callable[[Any, Edge, list[int]], Any]
+Wrap = Callable[[Any, Edge, Version], Any]
 
-# The version cell of what is no tensor: an array, a number, an input that is absent.
-NO_VERSION = [0]
+# The cell of values that are not a tensor's, which nothing changes.
+NO_VERSION: Version = [0]
 
 
 class Node:
@@ -45,8 +48,8 @@ class Node:
         settings: the keywords of the call.
         edges: for each input the node that made it, the leaf itself, or ``None`` where no gradient is wanted.
         saved: the values that the rules asked for; ``None`` once the walk has passed and freed them.
-        versions: the version cells of the saved values in their order, each a one-element list with the tick of the
-            last change: one for an input or the output, one for each input behind `ALL_VALUES`.
+        versions: the version cells of the saved values in their order: one for an input or the output, one for each
+            input of `ALL_VALUES`; then those of extras that share memory with an input or the output.
         order: the tick of recording; inputs always have a smaller one.
         shape, dtype: those of the output.
     """
@@ -72,7 +75,7 @@ class Node:
         settings: dict[str, Any],
         edges: Sequence[Edge],
         saved: Sequence[Any],
-        versions: Sequence[list[int]],
+        versions: Sequence[Version],
         out: Any,
     ) -> None:
         self.primitive = primitive

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .devices import namespace_on
+from .devices import device_of
+from .memory import Memory, placed, settle
 from .tensor import Tensor
 
 Array = npt.NDArray[Any]
@@ -23,87 +24,65 @@ class Entry:
 
     Attributes:
         name: the parameter's name; names are unique in a store.
-        parameter: the tensor itself, whose ``data`` and ``grad`` are views of the buffer.
+        ref: a weak reference to the tensor itself, so that a store kept for later does not keep a model alive.
         layer: the name of its layer; parameters without one are a layer of their own.
         start, stop: its range of elements in the buffer.
+        shape: the parameter's shape.
         units: how many units it has: the rows of a weight (the incoming weights of one output); a tensor of one
             dimension or none is one unit.
         ids: the number of its range at each scope, counted over the whole store; at scope unit that of its first.
     """
 
     name: str
-    parameter: Tensor
+    ref: weakref.ref[Tensor]
     layer: str
     start: int
     stop: int
+    shape: tuple[int, ...]
     units: int
     ids: dict[str, int]
 
+    @property
+    def parameter(self) -> Tensor:
+        """The tensor itself, whose ``data`` is a view of the buffer."""
+        parameter = self.ref()
+        assert parameter is not None, f"the parameter {self.name!r} is gone"
+        return parameter
+
 
 class Buffer:
-    """The parameters of one dtype, contiguous in order of layer, then tensor, then unit, with their gradients."""
+    """The part of one `Memory` that holds parameters of a store.
 
-    def __init__(self, dtype: np.dtype[Any], device: str, entries: Sequence[Entry]) -> None:
-        size = entries[-1].stop
-        self.dtype, self.device = dtype, device
-        self.entries = tuple(entries)
-        library = namespace_on(device)
-        self.data: Array = library.empty(size, dtype)
-        self.grad: Array = library.zeros(size, dtype)
-        # Each parameter with the place of its gradient; a gradient that is this very array needs no gathering.
-        self.bound = [(e.parameter, self.grad[e.start : e.stop].reshape(e.parameter.shape)) for e in entries]
-        for entry, (_, view) in zip(entries, self.bound, strict=True):
-            self.adopt(entry, view)
+    Parameters that moved there together are contiguous in order of layer, then tensor, then unit; between others may
+    be gaps, where parameters are that the store does not have.
+    """
+
+    def __init__(self, memory: Memory, entries: Iterable[Entry]) -> None:
+        self.memory = memory
+        placed = sorted(entries, key=lambda entry: (entry.start, entry.stop))
+        first = placed[0].start
+        self._range = slice(first, placed[-1].stop)
+        self.entries = tuple(replace(e, start=e.start - first, stop=e.stop - first) for e in placed)
+        self.data: Array = memory.data[self._range]
+        self.dtype, self.device = self.data.dtype, device_of(self.data)
+
+    @property
+    def grad(self) -> Array:
+        """The gradients; another array once the memory was renewed."""
+        return self.memory.grad[self._range]
 
     @property
     def size(self) -> int:
-        """The number of elements."""
+        """The number of elements, gaps included."""
         return self.data.size
-
-    def adopt(self, entry: Entry, view: Array) -> None:
-        """Make the parameter's data and gradient views of this buffer, keeping their values."""
-        data = self.data[entry.start : entry.stop].reshape(entry.parameter.shape)
-        entry.parameter._bind(data, view)
-
-    def gather(self) -> list[Entry]:
-        """Bring the gradients of this step into the buffer.
-
-        Returns:
-            The entries whose parameter has no gradient.
-
-        Raises:
-            TypeError: if a parameter's dtype, shape or device is no longer the buffer's.
-        """
-        missing = []
-        for entry, (parameter, view) in zip(self.entries, self.bound, strict=True):
-            if parameter.dtype != self.dtype or parameter.shape != view.shape:
-                raise TypeError(
-                    f"parameter {entry.name!r} is now {parameter.dtype} {parameter.shape}, but was {self.dtype} "
-                    f"{view.shape} when the optimizer was made; convert a model before making its optimizer"
-                )
-            if parameter.device != self.device:
-                raise TypeError(
-                    f"parameter {entry.name!r} is now on {parameter.device}, but was on {self.device} when the "
-                    "optimizer was made; move a model before making its optimizer"
-                )
-        for entry, (parameter, view) in zip(self.entries, self.bound, strict=True):
-            if parameter._grad_view is not view:
-                # Another optimizer, or a conversion and back, has moved it.
-                self.adopt(entry, view)
-            grad = parameter._grad
-            if grad is None:
-                missing.append(entry)
-            elif grad._data is not view:
-                # Set by hand, or recorded with create_graph=True.
-                view[...] = grad._data
-        return missing
 
 
 class ParameterStore:
-    """Flat buffers on one device, one per dtype, and the table of ranges: units, tensors, layers.
+    """Flat buffers on one device, and the table of ranges: units, tensors, layers.
 
-    The order is by layer in order of first appearance, then by tensor as given, so that a layer is one range also
-    when param groups split its weight from its bias.
+    Parameters that are in no flat memory yet move into one for each dtype, if they may (`minigrad.memory`). There the
+    order is by layer in order of first appearance, then by tensor as given, so that a layer is one range also when
+    param groups split its weight from its bias.
 
     Raises:
         TypeError: for something that is not a tensor, or not floating.
@@ -116,50 +95,57 @@ class ParameterStore:
         layers: dict[str, list[tuple[str, Tensor]]] = {}
         for name, parameter in named:
             layers.setdefault(_layer_of(name, parameter), []).append((name, parameter))
-        by_dtype: dict[np.dtype[Any], list[Entry]] = {}
+        settle(parameter for members in layers.values() for _, parameter in members)
+        entries: dict[np.dtype[Any], dict[Memory, list[Entry]]] = {}
         tensor_id = unit_id = 0
         for layer_id, (layer, members) in enumerate(layers.items()):
             for name, parameter in members:
-                entries = by_dtype.setdefault(parameter.dtype, [])
-                start = entries[-1].stop if entries else 0
+                place = placed(parameter)
                 units = parameter.shape[0] if parameter.ndim >= 2 and parameter.size else 1
                 ids = {"unit": unit_id, "tensor": tensor_id, "layer": layer_id, "global": 0}
-                entries.append(Entry(name, parameter, layer, start, start + parameter.size, units, ids))
+                entry = Entry(
+                    name,
+                    weakref.ref(parameter),
+                    layer,
+                    place.start,
+                    place.start + parameter.size,
+                    place.shape,
+                    units,
+                    ids,
+                )
+                entries.setdefault(parameter.dtype, {}).setdefault(place.memory, []).append(entry)
                 tensor_id += 1
                 unit_id += units
         self.device = named[0][1].device
         self.layers = tuple(layers)
         self.counts = {"unit": unit_id, "tensor": tensor_id, "layer": len(layers), "global": 1}
-        self.buffers = tuple(Buffer(dtype, self.device, entries) for dtype, entries in by_dtype.items())
-        self.entries = {entry.name: entry for buffer in self.buffers for entry in buffer.entries}
-        # For each kind of clip_grad_ call on these gradients, the entries of the last one and its tables.
-        self.clip_layouts: dict[Any, tuple[list[Entry], Any]] = {}
-        for buffer in self.buffers:
-            for _, view in buffer.bound:
-                _stores[id(view)] = self
+        self.buffers = tuple(Buffer(memory, own) for each in entries.values() for memory, own in each.items())
+        ordered = sorted((e for buffer in self.buffers for e in buffer.entries), key=lambda e: e.ids["tensor"])
+        self.entries = {entry.name: entry for entry in ordered}
 
     @property
     def size(self) -> int:
         """The number of parameters, counted as elements."""
-        return sum(buffer.size for buffer in self.buffers)
+        return sum(entry.stop - entry.start for entry in self.entries.values())
 
     def __repr__(self) -> str:
         return f"<ParameterStore: {len(self.entries)} tensors in {len(self.layers)} layers, {self.size:,} parameters>"
 
-
-# Stores by the identity of the gradient views that they own and keep alive.
-_stores: weakref.WeakValueDictionary[int, ParameterStore] = weakref.WeakValueDictionary()
-
-
-def store_of(parameters: Sequence[Tensor]) -> ParameterStore:
-    """The store that holds all of the parameters; they move into a new one where there is none."""
-    stores = {_stores.get(id(parameter._grad_view)) for parameter in parameters}
-    store = stores.pop()
-    if stores or store is None:
-        names = [getattr(parameter, "name", "") for parameter in parameters]
-        unique = names if len({*names} - {""}) == len(names) else [f"param{i}" for i in range(len(names))]
-        store = ParameterStore(zip(unique, parameters, strict=True))
-    return store
+    def check(self) -> None:
+        """Raise TypeError if a parameter's dtype, shape or device is no longer the buffer's."""
+        for buffer in self.buffers:
+            for entry in buffer.entries:
+                parameter = entry.parameter
+                if parameter.dtype != buffer.dtype or parameter.shape != entry.shape:
+                    raise TypeError(
+                        f"parameter {entry.name!r} is now {parameter.dtype} {parameter.shape}, but was {buffer.dtype} "
+                        f"{entry.shape} when the optimizer was made; convert a model before making its optimizer"
+                    )
+                if parameter.device != buffer.device:
+                    raise TypeError(
+                        f"parameter {entry.name!r} is now on {parameter.device}, but was on {buffer.device} when the "
+                        "optimizer was made; move a model before making its optimizer"
+                    )
 
 
 def _layer_of(name: str, parameter: Tensor) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from sys import getrefcount
+from types import EllipsisType
 from typing import Any, Self
 
 import numpy as np
@@ -15,8 +17,9 @@ from .array_like import ArrayLike
 from .arrays import DEFAULT_DTYPE, Array, as_array
 from .devices import DEVICE_ARRAYS
 from .gpu import translated
-from .graph import NO_VERSION, RETAIN, Edge, Node, tick, walk
+from .graph import NO_VERSION, RETAIN, Edge, Node, Version, tick, walk
 from .hooks import RemovableHandle
+from .memory import UNSHARED, Place
 from .methods import plain_index
 from .modes import enable_grad, is_grad_enabled, mode
 from .observers import observers, watching
@@ -45,10 +48,9 @@ class Tensor(ArrayLike):
         "__weakref__",
         "_data",
         "_grad",
-        "_grad_given",
-        "_grad_view",
         "_hooks",
         "_node",
+        "_place",
         "_requires_grad",
         "_version",
     )
@@ -59,12 +61,13 @@ class Tensor(ArrayLike):
     def __init__(self, data: Any, dtype: npt.DTypeLike | None = None, requires_grad: bool = False) -> None:
         self._data = as_array(data, dtype)
         self._grad: Tensor | None = None
-        self._grad_view: Array | None = None  # where a ParameterStore wants the gradient
-        self._grad_given: weakref.ref[Tensor] | None = None  # the last tensor that stood there
         self._hooks: dict[int, Callable[[Tensor], Tensor | None]] | None = None
         self._node: Node | None = None
+        self._place: Place | None = None  # in the flat memory of a ParameterStore
         self._requires_grad = False
-        self._version = [0]
+        self._version: Version = [0]
+        if isinstance(data, Tensor) and self._data is data._data:
+            _share_version(data, self, data._requires_grad)
         if requires_grad:
             self.requires_grad = True
 
@@ -74,10 +77,9 @@ class Tensor(ArrayLike):
         self = Tensor.__new__(Tensor)
         self._data = data
         self._grad = None
-        self._grad_view = None
-        self._grad_given = None
         self._hooks = None
         self._node = node
+        self._place = None
         self._requires_grad = node is not None
         self._version = [0]
         return self
@@ -122,10 +124,9 @@ class Tensor(ArrayLike):
         memo[id(self)] = new
         new._data = self._data.copy()
         new._grad = None if self._grad is None else self._grad.detach().clone()
-        new._grad_view = None
-        new._grad_given = None
         new._hooks = None
         new._node = None
+        new._place = None
         new._requires_grad = self._requires_grad
         new._version = [0]
         return new
@@ -164,28 +165,36 @@ class Tensor(ArrayLike):
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
-        if value is not None:
-            if not isinstance(value, Tensor):
-                raise TypeError(f"grad: must be a Tensor or None, not {type(value).__name__}")
-            if value.shape != self.shape or value.dtype != self.dtype:
-                raise ValueError(
-                    f"grad: {value.dtype} {value.shape} is no gradient for a tensor of {self.dtype} {self.shape}"
-                )
-            if value.device != self.device:
-                raise ValueError(f"grad: a gradient on {value.device} is none for a tensor on {self.device}")
+        if value is None or value is self._grad:
+            self._grad = value
+            return
+        if not isinstance(value, Tensor):
+            raise TypeError(f"grad: must be a Tensor or None, not {type(value).__name__}")
+        given, own = value._data, self._data
+        if given.shape != own.shape or given.dtype != own.dtype:
+            raise ValueError(
+                f"grad: a tensor of {own.dtype} {own.shape} needs a gradient of that dtype and shape, not "
+                f"{given.dtype} {given.shape}"
+            )
+        if type(given) is not type(own):
+            raise ValueError(
+                f"grad: the gradient is on {value.device}, but the tensor on {self.device}; move one of them"
+            )
+        del given
         self._grad = value
+        self._settle_grad()
 
     def _accumulate(self, g: Any) -> None:
         """Add ``g``, an array or (when the walk is recorded) a tensor, to the gradient of this leaf."""
         if isinstance(g, Tensor):
             self._grad = g.clone() if self._grad is None else self._grad + g
         elif self._grad is None:
-            view = self._grad_view
-            if view is None:
+            place = self._place
+            if place is None or getrefcount(place.window) > UNSHARED:  # or an earlier gradient is kept there
                 self._grad = Tensor._make(devices.own(g))
             else:
-                self._grad = self._stand_in(view)
-                view[...] = g
+                self._grad = Tensor._make(place.window)
+                place.window[...] = g
         else:
             earlier = self._grad
             if earlier._node is not None:
@@ -194,29 +203,23 @@ class Tensor(ArrayLike):
                 np.add(earlier._data, g, out=earlier._data)
                 earlier._version[0] = tick()
 
-    def _stand_in(self, view: Array) -> Tensor:
-        """A tensor around the gradient's place in the store. An earlier one that somebody has kept keeps its values."""
-        kept = None if self._grad_given is None else self._grad_given()
-        if kept is not None and kept._data is view:
-            kept._data = view.copy()
-        tensor = Tensor._make(view)
-        self._grad_given = weakref.ref(tensor)
-        return tensor
-
-    def _bind(self, data: Array, grad_view: Array) -> None:
-        """Move into a `ParameterStore`: the values into ``data``, gradients from now on into ``grad_view``."""
-        data[...] = self._data
-        self._data = data
-        self._grad_view = grad_view
-        if self._grad is not None and self._grad._node is None:
-            earlier = self._grad._data
-            self._grad = self._stand_in(grad_view)
-            grad_view[...] = earlier
+    def _settle_grad(self) -> None:
+        """Move a gradient that was assigned into its place, unless something else refers to either memory."""
+        grad, place = self._grad, self._place
+        if (
+            grad is not None
+            and place is not None
+            and getrefcount(grad._data) <= UNSHARED
+            and grad._data.base is None
+            and getrefcount(place.window) <= UNSHARED
+        ):
+            place.window[...] = grad._data
+            grad._data = place.window
 
     def detach(self) -> Tensor:
         """The same array without history: no gradient flows through the result. Shares memory."""
         new = Tensor._make(self._data)
-        new._version = self._version
+        _share_version(self, new, self._requires_grad)
         return new
 
     @named_arguments
@@ -277,17 +280,41 @@ class Tensor(ArrayLike):
             )
 
     def _change(self, op: str, primitive: Primitive, other: Any) -> Tensor:
-        """``self op= other``: in place where nothing is recorded; on a recorded result, a new tensor."""
-        if self._node is not None and is_grad_enabled():
-            return primitive(self, other)
-        self._refuse_recorded(op, other, instead=f"total = total {op[:-1]} other in place of total {op} other")
+        """``self op= other``: in place where nothing is recorded; otherwise this tensor becomes the result.
+
+        As in PyTorch, a leaf that requires a gradient is refused. So is a tensor that shares its memory with another
+        one, say as a view: PyTorch would change both, but here the other would keep its values.
+        """
+        recorded = is_grad_enabled() and (self._requires_grad or (isinstance(other, Tensor) and other._requires_grad))
+        if recorded and (type(self) is not Tensor or (self._node is None and self._requires_grad)):
+            self._refuse_recorded(op, other, instead=f"total = total {op[:-1]} other in place of total {op} other")
         result = primitive(self, other)
         if not np.can_cast(result.dtype, self.dtype, "same_kind"):
             raise TypeError(
                 f"{op}: the result is {result.dtype}, which a tensor of {self.dtype} cannot hold; compute a new "
                 f"tensor, as in x = x {op[:-1]} other, or convert this one first with .float()"
             )
-        return self.copy_(result)
+        return self._become(op, result) if recorded else self.copy_(result)
+
+    def _become(self, op: str, result: Tensor) -> Tensor:
+        """Take the place of a recorded result, which nothing else refers to."""
+        if result.shape != self.shape:
+            raise ValueError(
+                f"{op}: the result has shape {result.shape}, which a tensor of shape {self.shape} cannot hold; compute "
+                f"a new tensor, as in x = x {op[:-1]} other"
+            )
+        if any(ref() is not None and ref() is not self for ref in self._version[1:]):
+            raise RuntimeError(
+                f"{op}: this tensor shares its memory with another one, as a view or by detach(), which would not "
+                f"change while the gradient is recorded; compute a new tensor, as in x = x {op[:-1]} other, and put "
+                "changed parts together with where(), stack() or concatenate()"
+            )
+        retained = self._node is not None and self._node._hooks is not None and self._node._hooks.pop(RETAIN, None)
+        self._data, self._node, self._version = result._data, result._node, result._version
+        self._requires_grad = True
+        if retained:
+            self.retain_grad()
+        return self
 
     def copy_(self, source: Any) -> Self:
         """Copy values in, from any device, broadcast to this shape; not recorded."""
@@ -346,6 +373,12 @@ def edge_of(tensor: Tensor) -> Edge:
     return tensor if tensor._node is None else tensor._node
 
 
+# Types of settings that cannot be changed in place.
+_UNCHANGING = {int, float, bool, str, slice, EllipsisType, type(None)}
+
+# The highest reference count of an array that only a name refers to, while it is looked at.
+_NEW = 2
+
 # One for all nodes that have none: in a long graph, every container is one more for the garbage collector to visit.
 _NO_SETTINGS: dict[str, Any] = {}
 
@@ -390,48 +423,135 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
             devices.refuse_mixed(primitive.name, arrays)  # what CuPy lets pass, such as labels on the CPU
         else:
             out = np.asarray(out)
+    # An array of its own has no base, and nothing else refers to it.
+    shared = out.base is not None or getrefcount(out) > _NEW
     result = Tensor._make(out)
+    if shared:
+        source = args[0] if out.base is arrays[0] else _memory_of(out, args, arrays)
+        if isinstance(source, Tensor):
+            _share_version(source, result, required > 0)
     if required and mode.enabled and primitive.differentiable and out.dtype.kind in "fc":
         recipe = primitive.recipe(len(arrays), required)
-        if recipe.needs_settings:
+        if recipe.settings:
             settings = {**primitive.defaults, **settings}
+            for name in recipe.settings:
+                value = settings[name]
+                if type(value) not in _UNCHANGING:
+                    settings[name] = _kept(value)
         saved, versions = _saved(recipe, args, arrays, result, extras)
         result._node = Node(primitive, recipe, settings, edges, saved, versions, out)
         result._requires_grad = True
-    if primitive.view and out.base is not None and isinstance(args[0], Tensor):
-        result._version = args[0]._version
     if observers:
         for observer in watching():
             observer.computed(primitive, args, arrays, result)
     return result
 
 
+def _memory_of(array: Any, values: Sequence[Any], arrays: Sequence[Any]) -> Any:
+    """The one among ``values``, tensors and arrays, whose memory an array shares; ``arrays`` are their arrays."""
+    base = array.base
+    for value, own in zip(values, arrays, strict=True):
+        if own is array or (base is not None and (base is own or base is getattr(own, "base", array))):
+            return value
+        if base is not None and type(array) is type(own) is np.ndarray and np.may_share_memory(array, own):
+            return value
+    return None
+
+
+def _share_version(source: Tensor, result: Tensor, recorded: bool) -> None:
+    """Let a change in place of either be seen as a change of both.
+
+    The cell of recorded tensors has all that share it, as `_become` wants to know whether any of them still exists.
+    """
+    version = result._version = source._version
+    if recorded:
+        if len(version) == 1:
+            version.append(weakref.ref(source))
+        elif not len(version) & (len(version) - 1):  # now and then, so that many views of one tensor cost little
+            version[1:] = [ref for ref in version[1:] if ref() is not None]
+        version.append(weakref.ref(result))
+    elif len(version) == 1:
+        version.append(_another)
+
+
+def _another() -> Any:
+    """In place of a reference: some tensor, which may still exist."""
+    return _another
+
+
+def _kept(value: Any) -> Any:
+    """A value that a gradient rule needs later and that has no version, so that nobody else can change it."""
+    if type(value) is tuple:
+        for item in value:
+            if type(item) not in _UNCHANGING:
+                return tuple(map(_kept, value))
+        return value
+    if isinstance(value, list):
+        return [_kept(item) for item in value]
+    return devices.own(value) if devices.is_array(value) else value
+
+
 def _saved(
     recipe: Recipe, args: tuple[Any, ...], arrays: list[Any], result: Tensor, extras: Sequence[Any]
-) -> tuple[list[Any], list[list[int]]]:
-    """The values that the gradient rules asked for, and the cells that tell when they change."""
+) -> tuple[list[Any], list[Version]]:
+    """The values that the gradient rules asked for, and the cells that tell when they change.
+
+    An array that is no tensor's has no such cell, so what is saved of it is a copy.
+    """
     arity = recipe.arity
     saved: list[Any] = []
-    versions: list[list[int]] = []
+    versions: list[Version] = []
+    of_extras: list[Version] = []
     for source in recipe.sources:
         if 0 <= source < arity:
-            saved.append(arrays[source])
-            arg = args[source]
-            versions.append(arg._version if isinstance(arg, Tensor) else NO_VERSION)
+            value, arg = arrays[source], args[source]
+            if isinstance(arg, Tensor) and value is arg._data:
+                versions.append(arg._version)
+            else:
+                versions.append(NO_VERSION)
+                value = _kept(value) if value is arg else value
+            saved.append(value)
         elif source == arity:
             saved.append(result._data)
             versions.append(result._version)
         elif source > 2 * arity:
-            saved.append(extras[source - 2 * arity - 1])
+            extra = extras[source - 2 * arity - 1]
+            if _may_share(extra, arrays, result._data):
+                extra = _kept_extra(extra, (result, *args), (result._data, *arrays), of_extras)
+            saved.append(extra)
         elif source > arity:
             saved.append(np.shape(arrays[source - arity - 1]))
         elif source == ALL_VALUES:
-            saved.append(tuple(arrays))
-            versions.extend(arg._version if isinstance(arg, Tensor) else NO_VERSION for arg in args)
+            pairs = list(zip(arrays, args, strict=True))
+            saved.append(tuple(_kept(value) if value is arg else value for value, arg in pairs))
+            versions += [
+                arg._version if isinstance(arg, Tensor) and value is arg._data else NO_VERSION for value, arg in pairs
+            ]
         else:
             assert source == ALL_SHAPES
             saved.append(tuple(np.shape(array) for array in arrays))
+    versions += of_extras
     return saved, versions
+
+
+def _may_share(extra: Any, arrays: Sequence[Any], out: Any) -> bool:
+    """Whether an extra, or an array in a tuple, may share memory with an input or the output."""
+    if type(extra) is tuple:
+        return any(_may_share(one, arrays, out) for one in extra)
+    if type(extra) is not np.ndarray and type(extra) not in DEVICE_ARRAYS:
+        return False
+    return extra.base is not None or extra is out or any(extra is array for array in arrays)
+
+
+def _kept_extra(extra: Any, values: Sequence[Any], arrays: Sequence[Any], versions: list[Version]) -> Any:
+    """An extra, or the arrays in a tuple, as it is saved; the cells of tensors whose memory it shares are added."""
+    if type(extra) is tuple:
+        return tuple(_kept_extra(one, values, arrays, versions) for one in extra)
+    source = _memory_of(extra, values, arrays) if devices.is_array(extra) else None
+    if isinstance(source, Tensor):
+        versions.append(source._version)
+        return extra
+    return extra if source is None else devices.own(extra)
 
 
 # --- differentiating -------------------------------------------------------------------------------------------------
@@ -471,7 +591,7 @@ def differentiate(
         return walk(seeds, wanted, retain, _with_history, _run_hooks)
 
 
-def _with_history(value: Any, edge: Edge, version: list[int]) -> Any:
+def _with_history(value: Any, edge: Edge, version: Version) -> Any:
     if isinstance(edge, Tensor) or version is NO_VERSION:
         return value if edge is None else edge
     tensor = Tensor._make(value, edge)

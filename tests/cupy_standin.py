@@ -32,10 +32,24 @@ _COMPARISONS = {"greater", "greater_equal", "less", "less_equal", "equal", "not_
 _REDUCED = {"add": "sum", "multiply": "prod"}
 
 
+class MemoryPointer:
+    """A place in memory (cupy/cuda/memory.pyx); adding to it moves it by so many bytes."""
+
+    def __init__(self, memory: np.ndarray, offset: int = 0) -> None:
+        self.memory, self.offset = memory, offset
+
+    def __add__(self, offset):
+        return MemoryPointer(self.memory, self.offset + offset)
+
+
 class ndarray:  # noqa: N801 - CuPy's name
     __array_priority__ = 100
 
-    def __init__(self, host: np.ndarray, base: ndarray | None = None) -> None:
+    def __init__(
+        self, host: np.ndarray | tuple[int, ...], base: Any = None, memptr: MemoryPointer | None = None
+    ) -> None:
+        if memptr is not None:  # CuPy's own arguments: a shape, a dtype, and where the memory is (core.pyx, _init)
+            base, host = None, np.ndarray(host, base, memptr.memory.data, memptr.offset)
         assert isinstance(host, np.ndarray)
         self._host, self.base = host, base
 
@@ -74,6 +88,8 @@ class ndarray:  # noqa: N801 - CuPy's name
     dtype = property(lambda self: self._host.dtype)
     ndim = property(lambda self: self._host.ndim)
     size = property(lambda self: self._host.size)
+    itemsize = property(lambda self: self._host.itemsize)
+    data = property(lambda self: MemoryPointer(self._host))
     nbytes = property(lambda self: self._host.nbytes)
     strides = property(lambda self: self._host.strides)
     flags = property(lambda self: self._host.flags)

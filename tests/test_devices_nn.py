@@ -14,6 +14,7 @@ from test_nn_layers import build, call
 import minigrad
 from minigrad import devices, nn, optim
 from minigrad import gpu as gpu_module
+from minigrad.memory import gather, placed
 from minigrad.random import manual_seed
 from minigrad.store import ParameterStore
 from minigrad.tensor import Tensor
@@ -180,28 +181,50 @@ def test_parameters_and_gradients_are_views_of_buffers_on_the_gpu(gpu):
         p.grad = None
     net(x).sum().backward()
     once = contents(net)
-    views = [(entry.name, view) for entry, (_, view) in zip(buffer.entries, buffer.bound, strict=True)]
-    for entry, (parameter, view) in zip(buffer.entries, buffer.bound, strict=True):
-        assert parameter.grad.data is view
+    bound = [(parameter, placed(parameter)) for parameter in net.parameters()]
+    for entry in buffer.entries:
+        assert entry.parameter.grad.data is placed(entry.parameter).window
         assert_same(buffer.grad[entry.start : entry.stop], once[f"{entry.name}.grad"].ravel())
         assert_same(buffer.data[entry.start : entry.stop], once[entry.name].ravel())
-    assert buffer.gather() == []
+    assert gather(bound) == []
     net(x).sum().backward()
     for name, p in net.named_parameters():
-        assert p.grad.data is dict(views)[name]
+        assert p.grad.data is placed(p).window
         np.testing.assert_allclose(devices.to_host(p.grad.data), 2 * once[f"{name}.grad"], rtol=1e-5, atol=1e-5)
     net[0].weight.grad = Tensor(np.ones((4, 3), np.float32)).cuda()
     net[3].bias.grad = None
-    assert [entry.name for entry in buffer.gather()] == ["3.bias"]
+    assert [bound[number][0].name for number in gather(bound)] == ["3.bias"]
     assert devices.to_host(buffer.grad[:12]).tolist() == [1.0] * 12
     net.zero_grad(set_to_none=False)
     assert not net[0].weight.grad.any()
     assert not devices.to_host(buffer.grad[12:-2]).any()
 
 
+def test_a_gradient_that_is_kept_on_the_gpu_keeps_its_values(gpu):
+    weight = nn.Parameter(np.ones((2, 3), np.float32)).to("cuda").detach().requires_grad_()
+    optim.SGD([weight])
+    kept = []
+    for k in (1.0, 2.0, 3.0):
+        weight.grad = None
+        (weight * k).sum().backward()
+        kept += [weight.grad, weight.grad.flatten(), weight.grad.T[1:], weight.grad.data[0]]
+        gather([(weight, placed(weight))])
+    assert [float(devices.to_host(getattr(g, "data", g) if isinstance(g, Tensor) else g).max()) for g in kept] == [
+        k for k in (1.0, 2.0, 3.0) for _ in range(4)
+    ]
+
+
+def test_a_handle_on_the_gpu_goes_on_sharing_its_parameter(gpu):
+    weight = nn.Parameter(np.ones((2, 3), np.float32)).to("cuda").detach().requires_grad_()
+    handle = weight.detach().T
+    optim.SGD([weight])
+    weight.data = np.full((2, 3), 5.0, np.float32)
+    assert handle.tolist() == [[5.0, 5.0]] * 3
+
+
 def test_a_gradient_of_another_device_is_refused(gpu):
     weight = nn.Parameter(np.ones(2, np.float32)).to("cuda").detach().requires_grad_()
-    with pytest.raises(ValueError, match="a gradient on cpu is none for a tensor on cuda"):
+    with pytest.raises(ValueError, match="the gradient is on cpu, but the tensor on cuda"):
         weight.grad = Tensor([1.0, 1.0])
     with pytest.raises(ValueError, match="the gradient is on cpu, the output on cuda"):
         (weight * 2).backward(Tensor([1.0, 1.0]))

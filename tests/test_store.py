@@ -6,11 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optim_tools import assert_same_bits, leaves, loss_of, network
 
-from minigrad import nn, optim
+from minigrad import optim
 from minigrad.kernels.plan import Plan
 from minigrad.kernels.program import BLOCK, block_table, range_names, spans
+from minigrad.memory import gather, placed
 from minigrad.optim import apply_update, norm
-from minigrad.store import ParameterStore, store_of
+from minigrad.store import ParameterStore
 from minigrad.tensor import Tensor
 
 
@@ -83,59 +84,102 @@ def test_parameters_keep_their_values_and_gradients_when_they_move_in():
     assert_same_bits(buffer.grad, np.full(6, 2.0, np.float32))
 
 
+def bound(parameters):
+    return [(parameter, placed(parameter)) for parameter in parameters]
+
+
 def test_backward_writes_straight_into_the_buffer():
     model = network()
     store = ParameterStore(model.named_parameters())
     (buffer,) = store.buffers
     for number in (1, 2):  # made, then added to
         loss_of(model).backward()
-        for (parameter, view), entry in zip(buffer.bound, buffer.entries, strict=True):
-            assert parameter.grad.data is view
-            assert_same_bits(buffer.grad[entry.start : entry.stop], parameter.grad.data.ravel())
+        for entry in buffer.entries:
+            gradient = entry.parameter.grad.data
+            assert np.shares_memory(gradient, buffer.grad)
+            assert_same_bits(buffer.grad[entry.start : entry.stop], gradient.ravel())
         if number == 1:
             first = buffer.grad.copy()
     np.testing.assert_allclose(buffer.grad, 2 * first, rtol=1e-6)
-    assert buffer.gather() == []
+    assert gather(bound(model.parameters())) == []
 
 
-def test_gathering_brings_in_gradients_from_elsewhere_and_names_the_missing():
+def test_gathering_brings_in_gradients_from_elsewhere_and_numbers_the_missing():
     params = leaves({"a": np.ones(2), "b": np.ones(3), "c": np.ones(1)})
     (buffer,) = ParameterStore(params.items()).buffers
-    params["b"].grad = Tensor(np.full(3, 7.0, np.float32))
-    assert [entry.name for entry in buffer.gather()] == ["a", "c"]
-    assert_same_bits(buffer.grad[2:5], np.full(3, 7.0, np.float32))
+    array = np.full(3, 7.0, np.float32)
+    params["b"].grad = Tensor(array)
+    array += 1
+    assert gather(bound(params.values())) == [0, 2]
+    assert_same_bits(buffer.grad[2:5], np.full(3, 8.0, np.float32))
 
 
-def test_a_parameter_that_moved_into_another_store_comes_back_with_its_value():
-    params = leaves({"a": np.ones(2)})
-    first = ParameterStore(params.items())
-    ParameterStore(params.items())
-    params["a"].data = np.full(2, 5.0)
-    first.buffers[0].gather()
-    assert_same_bits(first.buffers[0].data, np.full(2, 5.0, np.float32))
-    assert np.shares_memory(params["a"].data, first.buffers[0].data)
+def test_a_second_store_works_on_the_same_memory():
+    model = network()
+    first = ParameterStore(model.named_parameters())
+    second = ParameterStore(reversed(list(model.named_parameters())))
+    (buffer,), (other,) = first.buffers, second.buffers
+    assert buffer.memory is other.memory
+    assert places(first) == places(second)
+    assert list(second.entries) == ["2.bias", "2.weight", "0.bias", "0.weight"]
+    assert range_names(second, "layer") == ["2", "0"]
+
+
+def test_a_store_of_some_parameters_has_the_part_of_the_memory_that_they_are_in():
+    model = network()
+    ParameterStore(model.named_parameters())
+    (buffer,) = ParameterStore((name, p) for name, p in model.named_parameters() if name != "0.weight").buffers
+    assert [(entry.name, entry.start, entry.stop) for entry in buffer.entries] == [
+        ("0.bias", 0, 5),
+        ("2.weight", 5, 20),
+        ("2.bias", 20, 23),
+    ]
+    assert_same_bits(buffer.data[:5], model[0].bias.data)
+
+
+def test_parameters_of_two_stores_are_two_buffers_with_common_numbers():
+    model = network()
+    ParameterStore(model[0].named_parameters())
+    store = ParameterStore(model.named_parameters())
+    assert [[entry.name for entry in buffer.entries] for buffer in store.buffers] == [
+        ["0.weight", "0.bias"],
+        ["2.weight", "2.bias"],
+    ]
+    assert [entry.ids["layer"] for entry in store.entries.values()] == [0, 0, 1, 1]
 
 
 def test_a_parameter_whose_dtype_changed_is_refused_and_nothing_moves():
     model = network()
-    store = ParameterStore(model.named_parameters())
-    before = store.buffers[0].grad.copy()
-    loss = loss_of(model)
+    optimizer = optim.SGD(model.parameters())
+    before = optimizer.store.buffers[0].grad.copy()
+    loss_of(model).backward()
+    before = optimizer.store.buffers[0].grad.copy()
     model[2].double()
     with pytest.raises(TypeError, match=r"'2\.weight' is now float64 \(3, 5\), but was float32 \(3, 5\)"):
-        store.buffers[0].gather()
-    assert_same_bits(store.buffers[0].grad, before)
-    assert loss.dtype == np.float32
+        optimizer.step()
+    assert_same_bits(optimizer.store.buffers[0].grad, before)
 
 
-def test_the_store_that_holds_all_of_some_parameters_is_found():
+def test_a_model_that_was_converted_and_back_is_trained_where_it_is_now():
+    model, other = network(), network()
+    optimizers = [optim.Adam(each.parameters(), lr=0.1) for each in (model, other)]
+    for number in range(3):
+        for each, optimizer in zip((model, other), optimizers, strict=True):
+            optimizer.zero_grad()
+            loss_of(each).backward()
+            if number == 1 and each is model:
+                model.double().float()
+            optimizer.step()
+    for p, q in zip(model.parameters(), other.parameters(), strict=True):
+        assert_same_bits(p.data, q.data)
+
+
+def test_a_store_does_not_keep_parameters_alive():
     model = network()
-    optimizer = optim.SGD(model.parameters())
-    parameters = list(model.parameters())
-    assert store_of(parameters) is optimizer.store
-    assert store_of(parameters[:2]) is optimizer.store
-    other = nn.Linear(2, 2)
-    assert store_of([*parameters, *other.parameters()]) is not optimizer.store
+    store = ParameterStore(model.named_parameters())
+    reference = store.entries["0.weight"].ref
+    del model
+    assert reference() is None
 
 
 # Refused

@@ -598,7 +598,7 @@ def test_a_deep_copy_is_independent() -> None:
 
 def test_a_gradient_that_does_not_fit_is_refused() -> None:
     x = leaf([1.0, 2.0])
-    with pytest.raises(ValueError, match=r"grad: float32 \(3,\) is no gradient"):
+    with pytest.raises(ValueError, match=r"needs a gradient of that dtype and shape, not float32 \(3,\)"):
         x.grad = Tensor(np.zeros(3, np.float32))
     with pytest.raises(TypeError, match="must be a Tensor or None"):
         x.grad = np.zeros(2)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from ..graph import tick
 from ..kernels.plan import Plan
 from ..kernels.program import Cohort, Layout, Program
-from ..store import Entry, ParameterStore, store_of
+from ..memory import gather, placed
+from ..store import ParameterStore
 from ..tensor import Tensor
 from .clip import Clip, Exclusion, Named, adaptive, by_norm, by_value, store_gradient
 from .reports import nonfinite_error
@@ -103,48 +106,64 @@ def _clip_in_place(parameters: Tensor | Iterable[Tensor], clip: Clip) -> Layout 
         if not isinstance(parameter, Tensor):
             raise TypeError(f"clipping: needs tensors, such as model.parameters(), not {type(parameter).__name__}")
     # A parameter given twice has one gradient, which is clipped once.
-    grads = {id(parameter): (parameter, parameter.grad) for parameter in given if parameter.grad is not None}
-    if not grads:
+    unique = {id(parameter): parameter for parameter in given if parameter._grad is not None}
+    if not unique:
         return None
-    store = store_of([parameter for parameter, _ in grads.values()])
-    clip.check([*(getattr(parameter, "name", "") for parameter in given), *store.entries])
-    for parameter, held in grads.values():
-        # Moving into a new store has put a copy in its place; the caller may hold on to this one.
-        parameter._grad = held
-    entries = [entry for entry in store.entries.values() if id(entry.parameter) in grads]
-    for buffer in store.buffers:
-        buffer.gather()
-    layout = _layout_for(clip, store, entries)
+    layout = _layout_for(clip, list(unique.values()))
+    clip.check([*(getattr(parameter, "name", "") for parameter in given), *layout.program.store.entries])
+    bound = [(parameter, placed(parameter)) for parameter in unique.values()]
+    gather(bound)
     stopped = layout.run()
     if stopped is not None:
         raise nonfinite_error(stopped, layout)
     now = tick()
-    for entry in entries:
-        grad, view = entry.parameter._grad, entry.parameter._grad_view
+    for parameter, place in bound:
+        grad = parameter._grad
         assert grad is not None
-        assert view is not None
-        if grad._data is not view:
-            grad._data[...] = view
+        if grad._data is not place.window:
+            grad._data[...] = place.window
         grad._version[0] = now
     return layout
 
 
-def _layout_for(clip: Clip, store: ParameterStore, entries: list[Entry]) -> Layout:
-    """The tables for clipping these gradients, kept with the store from the last call of the same kind."""
+def _layout_for(clip: Clip, parameters: list[Tensor]) -> Layout:
+    """The tables for clipping the gradients of these parameters, kept from the last call of the same kind."""
     kind = (clip.rule, clip.norms, clip.exclude)
-    kept = store.clip_layouts.get(kind)
-    if kept is not None and kept[0] == entries:
-        layout: Layout = kept[1]
-    else:
+    layout = _kept_layout(kind, parameters)
+    if layout is None:
+        store = ParameterStore(_named(parameters))
         program = Program(Plan([*clip.elements, store_gradient]), store)
         cohorts: dict[tuple[tuple[str, float], ...], Cohort] = {}
-        for entry in entries:
+        for entry in store.entries.values():
             overrides = clip.overrides(entry)
             cohorts.setdefault(tuple(overrides.items()), Cohort(0, overrides, 0, [])).entries.append(entry)
-        missing = [entry for entry in store.entries.values() if entry not in entries]
-        layout = program.lay_out(list(cohorts.values()), missing, [{} for _ in store.buffers])
+        layout = program.lay_out(list(cohorts.values()), [], [{} for _ in store.buffers])
         if clip.exclude is None or isinstance(clip.exclude, Named):  # a function may be another one every time
-            store.clip_layouts[kind] = (entries, layout)
+            kept = [(weakref.ref(parameter), placed(parameter).memory) for parameter in parameters]
+            placed(parameters[0]).clips[kind] = kept, layout
     for cohort in layout.cohorts:
         layout.program.bind_options(cohort, clip.options)
     return layout
+
+
+def _kept_layout(kind: Any, parameters: list[Tensor]) -> Layout | None:
+    """The tables of the last call of this kind that began with the same parameter, if the others are the same too."""
+    place = parameters[0]._place
+    if place is None or kind not in place.clips:
+        return None
+    layout: Layout
+    members, layout = place.clips[kind]
+    if len(members) != len(parameters):
+        return None
+    for parameter, (ref, memory) in zip(parameters, members, strict=True):
+        if ref() is not parameter or parameter._place is None or parameter._place.memory is not memory:
+            return None
+    return layout
+
+
+def _named(parameters: list[Tensor]) -> list[tuple[str, Tensor]]:
+    """The parameters with their names, or with numbers unless each has a name that no other one has."""
+    names = [getattr(parameter, "name", "") for parameter in parameters]
+    if len({*names} - {""}) < len(names):
+        names = [f"param{number}" for number in range(len(names))]
+    return list(zip(names, parameters, strict=True))

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..devices import beside, to_host
 from ..kernels.program import Array, Layout, range_names
+from ..memory import placed
 from ..rules import Norm
 from ..rules.arrays import run_on_arrays
 from ..store import Entry
@@ -114,9 +115,7 @@ def _by_value(clip: Clip, earlier: Sequence[tuple[Clip, Factors]], layout: Layou
 
 def _arriving(entry: Entry, row: int, earlier: Sequence[tuple[Clip, Factors]], layout: Layout) -> Array:
     """What the clips before have made of one parameter's gradient."""
-    view = entry.parameter._grad_view
-    assert view is not None
-    update: Array = view
+    update = _gathered(entry)
     for clip, factors in earlier:
         if not clip.norms:
             update = _clamped(update, clip, row, layout)
@@ -126,6 +125,11 @@ def _arriving(entry: Entry, row: int, earlier: Sequence[tuple[Clip, Factors]], l
         factor = np.array(own, update.dtype).reshape(-1, *(1,) * max(update.ndim - 1, 0))
         update = update * beside(factor, update)
     return update
+
+
+def _gathered(entry: Entry) -> Array:
+    """One parameter's gradient, as the step found it in the buffer."""
+    return placed(entry.parameter).window
 
 
 def _clamped(update: Array, clip: Clip, row: int, layout: Layout) -> Array:
@@ -139,10 +143,7 @@ def nonfinite_error(norm: Norm, layout: Layout) -> FloatingPointError:
     names = range_names(layout.program.store, norm.scope)
     ranges = [names[i] for i in np.flatnonzero(~np.isfinite(values))[:3]]
     culprits = [
-        entry.name
-        for cohort in layout.cohorts
-        for entry in cohort.entries
-        if not np.isfinite(entry.parameter._grad_view).all()  # type: ignore[arg-type]  # it is bound
+        entry.name for cohort in layout.cohorts for entry in cohort.entries if not np.isfinite(_gathered(entry)).all()
     ]
     where = f"NaN or infinite in {', '.join(map(repr, culprits[:3]))}" if culprits else "too large for float64"
     return FloatingPointError(

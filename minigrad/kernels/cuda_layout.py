@@ -73,13 +73,18 @@ class CudaLayout(Layout):
     """A `Layout` whose tables, scalars and norms are on a GPU; what a reader asks for is copied back."""
 
     def _bind(self, rows: Mapping[str, int], states: Sequence[Mapping[str, Array]]) -> None:
+        self._bound_to = rows, states
+        self._make_calls()
+
+    def _make_calls(self) -> None:
+        self._grads = [(buffer.memory, buffer.memory.grad) for buffer in self.program.store.buffers]
         try:
-            self._place(rows, states)
+            self._place(*self._bound_to)
         except DeviceError as error:
             if error.reason != "memory":
                 raise
             devices.release_memory()
-            self._place(rows, states)
+            self._place(*self._bound_to)
 
     def _place(self, rows: Mapping[str, int], states: Sequence[Mapping[str, Array]]) -> None:
         with device_errors("tables of an optimizer"):
@@ -170,6 +175,7 @@ class CudaLayout(Layout):
         Raises:
             minigrad.gpu.DeviceError: if the GPU refuses; the caller's counts of steps stand where they stood.
         """
+        self._follow_memory()
         self._fetched = False
         with device_errors("optimizer step"):
             stream = self._stream()

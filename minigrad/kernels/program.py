@@ -111,7 +111,20 @@ class Layout:
 
     def _bind(self, rows: Mapping[str, int], states: Sequence[Mapping[str, Array]]) -> None:
         """Make the tables of every buffer, and the calls that run the kernels over them."""
-        program, plan, store = self.program, self.program.plan, self.program.store
+        program, plan = self.program, self.program.plan
+        self._widest = max(p.moved for p in plan.passes)  # values that the largest pass moves per element
+        self._sources: list[tuple[Kernel, Buffer, Mapping[str, Array], Array, Array]] = []
+        for kernel, buffer, state in zip(program.kernels, program.store.buffers, states, strict=True):
+            blocks = block_table(buffer, rows, plan.scopes)
+            if len(blocks):
+                coarse = block_table(buffer, rows, plan.scopes, coarse=True) if plan.mixed else blocks
+                self._sources.append((kernel, buffer, state, blocks, coarse))
+        self._make_calls()
+
+    def _make_calls(self) -> None:
+        """Make the calls for the arrays as they are now; of gradients, renewed memory is another array."""
+        plan = self.program.plan
+        self._grads = [(buffer.memory, buffer.memory.grad) for buffer in self.program.store.buffers]
         self._steps: list[tuple[Callable[..., int | None], tuple[Any, ...]]] = []
         self._passes: list[list[tuple[Callable[[int, int], None], int]]] = [[] for _ in plan.passes]
         self._combines: list[Callable[..., None]] = []
@@ -121,16 +134,19 @@ class Layout:
         self._scratch = threading.local()
         self._partials: list[tuple[list[Array], Array]] = []
         self.elements = self._longest = 0
-        self._widest = max(p.moved for p in plan.passes)  # values that the largest pass moves per element
-        for kernel, buffer, state in zip(program.kernels, store.buffers, states, strict=True):
-            blocks = block_table(buffer, rows, plan.scopes)
-            if len(blocks):
-                coarse = block_table(buffer, rows, plan.scopes, coarse=True) if plan.mixed else blocks
-                self._add(kernel, buffer, state, blocks, coarse)
+        for source in self._sources:
+            self._add(*source)
         # A norm may cover several buffers; then each pass waits until the one before is done everywhere.
         self._one_call = len(self._steps) <= 1 or not plan.norms
         # Up to so many threads can share the spans, none of which is more than half again as long as each one's part.
         self._sharing = int(1.5 * self.elements / self._longest) if len(self._steps) == 1 < len(self._spans) else 0
+
+    def _follow_memory(self) -> None:
+        """Make the calls anew if the memory of gradients was renewed."""
+        for memory, grad in self._grads:
+            if memory.grad is not grad:
+                self._make_calls()
+                return
 
     def _add(self, kernel: Kernel, buffer: Buffer, state: Mapping[str, Array], blocks: Array, coarse: Array) -> None:
         plan = self.program.plan
@@ -189,6 +205,7 @@ class Layout:
         Returns:
             A norm that was not finite, and stopped the step before it changed anything; usually ``None``.
         """
+        self._follow_memory()
         if self._one_call and (self.elements * self._widest < PARALLEL_FROM or get_num_threads() == 1):
             stopped: int | None = 0
             for function, arguments in self._steps:
@@ -347,6 +364,8 @@ def spans(blocks: Array, plan: Plan) -> Array:
     if widest == "global" or plan.mixed or any(norm.nonfinite != "propagate" for norm in plan.norms):
         return np.array([[0, len(blocks)]], np.int64)
     numbers = blocks[:, RANGES + plan.scopes.index(widest)]
+    if (np.diff(numbers) < 0).any():  # parameters that moved here in another order: a range may be in several parts
+        return np.array([[0, len(blocks)]], np.int64)
     ends = np.append(np.flatnonzero(np.diff(numbers)) + 1, len(blocks))
     found, first, elements = [], 0, 0
     done = np.concatenate(([0], np.cumsum(blocks[:, 1] - blocks[:, 0])))

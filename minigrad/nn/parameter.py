@@ -75,7 +75,7 @@ class Parameter(Tensor):
             raise ValueError(f"{self._name or 'Parameter'}: cannot become {array.shape}, it is {self.shape}")
         gradient = None if self._grad is None else _like(self._grad._data, array)
         self._data = array
-        self._grad_view = None
+        self._place = None
         self._grad = None if gradient is None else Tensor(gradient)
         self._version[0] = tick()
 

@@ -88,9 +88,10 @@ class Recipe:
     recomputed: dict[int, BoundRule]
 
     @functools.cached_property
-    def needs_settings(self) -> bool:
-        """Whether a rule asks for a setting."""
-        return any(bound.settings for bound in (*self.rules, *self.recomputed.values()))
+    def settings(self) -> tuple[str, ...]:
+        """The settings that a rule asks for."""
+        bounds = (*self.rules, *self.recomputed.values())
+        return tuple(dict.fromkeys(name for bound in bounds for name in bound.settings))
 
 
 class Primitive:

@@ -18,6 +18,7 @@ from ..graph import tick
 from ..hooks import RemovableHandle
 from ..kernels.plan import Element, Plan
 from ..kernels.program import Cohort, Layout, Program
+from ..memory import gather, placed
 from ..modes import enable_grad
 from ..store import Entry, ParameterStore
 from .chain import PlanText
@@ -52,7 +53,8 @@ class Optimizer:
         chain: rules and norms in order (`chain`), for an optimizer without a class of its own.
 
     The parameters move into one contiguous buffer per dtype (`ParameterStore`), on their device: their ``data`` and
-    ``grad`` are views of it from then on. A parameter whose gradient is ``None`` is skipped, and its own count of steps
+    ``grad`` are views of it from then on. What shares memory with a parameter, or was kept of a gradient, is safe from
+    that; `minigrad.memory` has the rule. A parameter whose gradient is ``None`` is skipped, and its own count of steps
     stands still.
 
     Attributes:
@@ -146,6 +148,8 @@ class Optimizer:
         inits = {} if self._program is None else self._program.plan.inits
         self.param_groups.extend(groups)
         self.store = store
+        self._bound = [(parameter, placed(parameter)) for _, parameter in everyone]
+        self._bound_entries = [store.entries[name] for name, _ in everyone]
         self._group_of = {name: i for i, group in enumerate(self.param_groups) for name, _ in group.named}
         self._program = self._layout = None
         self._state = {}
@@ -204,18 +208,20 @@ class Optimizer:
             if group.changed:
                 layout = self._refresh_options()
                 break
-        for buffer in self.store.buffers:
-            for parameter, view in buffer.bound:
-                grad = parameter._grad
-                if grad is None or grad._data is not view or parameter._grad_view is not view:
-                    return self._regather()
+        for parameter, place in self._bound:
+            grad = parameter._grad
+            if grad is None or grad._data is not place.window:
+                return self._regather()
         if layout is None or layout.missing:
             return self._regather()
         return layout
 
     def _regather(self) -> Layout:
-        """Bring in gradients that stand elsewhere, and lay out anew if others are missing than before."""
-        missing = [entry for buffer in self.store.buffers for entry in buffer.gather()]
+        """Bring in gradients that are elsewhere, and lay out again if others are missing than before."""
+        if any(parameter._place is not place for parameter, place in self._bound):
+            self.store.check()
+            self._adopt([])  # it was converted and back
+        missing = [self._bound_entries[number] for number in gather(self._bound)]
         if self._layout is None or self._layout.missing != missing:
             self._layout = self._make_layout(missing)
         return self._layout
@@ -357,14 +363,13 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients; with ``set_to_none=False`` make them zero, which is a gradient too."""
-        for buffer in self.store.buffers:
-            for parameter, _ in buffer.bound:
-                if set_to_none:
-                    parameter._grad = None
-                elif parameter._grad is not None:
-                    if parameter._grad._requires_grad:
-                        parameter._grad = parameter._grad.detach()
-                    parameter._grad.zero_()
+        for parameter, _ in self._bound:
+            if set_to_none:
+                parameter._grad = None
+            elif parameter._grad is not None:
+                if parameter._grad._requires_grad:
+                    parameter._grad = parameter._grad.detach()
+                parameter._grad.zero_()
 
     def register_step_pre_hook(self, hook: Hook) -> RemovableHandle:
         """Call ``hook(optimizer)`` before each update, after the closure."""
