@@ -496,12 +496,12 @@ def _saved(
 ) -> tuple[list[Any], list[Version]]:
     """The values that the gradient rules asked for, and the cells that tell when they change.
 
-    An array that is no tensor's has no such cell, so what is saved of it is a copy.
+    An array that is not a tensor's has no such cell, so what is saved of it is a copy.
     """
     arity = recipe.arity
     saved: list[Any] = []
     versions: list[Version] = []
-    of_extras: list[Version] = []
+    shared: list[Version] = []
     for source in recipe.sources:
         if 0 <= source < arity:
             value, arg = arrays[source], args[source]
@@ -516,8 +516,10 @@ def _saved(
             versions.append(result._version)
         elif source > 2 * arity:
             extra = extras[source - 2 * arity - 1]
-            if _may_share(extra, arrays, result._data):
-                extra = _kept_extra(extra, (result, *args), (result._data, *arrays), of_extras)
+            if type(extra) is not float and (
+                type(extra) is not np.ndarray or extra.base is not None or _is_one_of(extra, arrays)
+            ):
+                extra = _kept_extra(extra, (result, *args), (result._data, *arrays), shared)
             saved.append(extra)
         elif source > arity:
             saved.append(np.shape(arrays[source - arity - 1]))
@@ -530,23 +532,21 @@ def _saved(
         else:
             assert source == ALL_SHAPES
             saved.append(tuple(np.shape(array) for array in arrays))
-    versions += of_extras
+    versions += shared
     return saved, versions
 
 
-def _may_share(extra: Any, arrays: Sequence[Any], out: Any) -> bool:
-    """Whether an extra, or an array in a tuple, may share memory with an input or the output."""
-    if type(extra) is tuple:
-        return any(_may_share(one, arrays, out) for one in extra)
-    if type(extra) is not np.ndarray and type(extra) not in DEVICE_ARRAYS:
-        return False
-    return extra.base is not None or extra is out or any(extra is array for array in arrays)
+def _is_one_of(array: Any, arrays: Sequence[Any]) -> bool:
+    for other in arrays:  # noqa: SIM110 - a generator would take three times as long
+        if other is array:
+            return True
+    return False
 
 
 def _kept_extra(extra: Any, values: Sequence[Any], arrays: Sequence[Any], versions: list[Version]) -> Any:
     """An extra, or the arrays in a tuple, as it is saved; the cells of tensors whose memory it shares are added."""
     if type(extra) is tuple:
-        return tuple(_kept_extra(one, values, arrays, versions) for one in extra)
+        return tuple([_kept_extra(one, values, arrays, versions) for one in extra])
     source = _memory_of(extra, values, arrays) if devices.is_array(extra) else None
     if isinstance(source, Tensor):
         versions.append(source._version)
