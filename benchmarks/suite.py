@@ -23,6 +23,7 @@ GROUPS = (
     "step_by_size",
     "step_by_algorithm",
     "clip_step",
+    "gradients_by_hand",
     "training_step",
     "bandwidth",
     "scaling",
