@@ -3,20 +3,26 @@
     python tests/kill_harness.py --kills 300
 
 Every kill must leave checkpoints that can all be read; the finished run must have the same bytes in its logs, weights
-and last checkpoint. Children are forked from this process, so that a small run takes a fraction of a second.
+and last checkpoint. Then the same with failures of every kind while a killed run is being resumed: signals, SIGKILL and
+errors of the disk, before and after each operation on a file. Children are forked from this process, so that a small
+run takes a fraction of a second.
 """
 
 import argparse
+import contextlib
+import errno
 import os
 import random
 import signal
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 import matplotlib.backends.backend_agg  # noqa: F401  # once, for all children
 
 from minigrad import cli, training
+from minigrad.training.logs import AppendedFile
 from minigrad.training.run_directory import RunDirectory
 
 # Small runs with everything that has a state: dropout, batch normalisation, clips, schedules by step and by epoch.
@@ -41,8 +47,48 @@ CASES = {
 }
 
 
-def fork(arguments):
-    """Start the command in a child process that prints nothing; its process number."""
+# Operations on files, with a moment before and one after each.
+OPERATIONS = [(os, name) for name in ("fsync", "replace", "rename", "unlink", "link", "mkdir")]
+OPERATIONS += [(AppendedFile, "cut"), (AppendedFile, "write")]
+
+
+@contextlib.contextmanager
+def at_moment(number, act):
+    """Do something at the moment of that number; the list of how many there were."""
+    passed = [0]
+
+    def watched(operation):
+        def call(*arguments, **options):
+            for work in (None, operation):
+                result = work(*arguments, **options) if work is not None else None
+                passed[0] += 1
+                if passed[0] == number:
+                    act()
+            return result
+
+        return call
+
+    with contextlib.ExitStack() as stack:
+        for owner, name in OPERATIONS:
+            stack.enter_context(mock.patch.object(owner, name, watched(getattr(owner, name))))
+        yield passed
+
+
+def no_fsync(handle):
+    """Does nothing: no power is cut here, and a killed process loses nothing that it has given to the system."""
+
+
+def full_disk():
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+FAILURES = {name: lambda name=name: os.kill(os.getpid(), getattr(signal, name)) for name in
+            ("SIGINT", "SIGTERM", "SIGHUP", "SIGKILL")}  # fmt: skip
+FAILURES["full disk"] = full_disk
+
+
+def fork(arguments, moment=None, failure=None):
+    """Start the command in a child process that prints nothing, and may fail at a moment; its process number."""
     child = os.fork()
     if child:
         return child
@@ -51,8 +97,13 @@ def fork(arguments):
         null = os.open(os.devnull, os.O_RDWR)
         for number in (0, 1, 2):
             os.dup2(null, number)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        status = cli.main(arguments)
+        os.setsid()  # Ctrl-C is for the parent alone
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        os.fsync = no_fsync
+        with at_moment(moment, FAILURES.get(failure)):
+            status = cli.main(arguments)
     finally:
         os._exit(status)
 
@@ -100,7 +151,8 @@ def check_readable(path):
 def killed_run(case, folder, kills, rng):
     """Run a case to its end with up to so many kills on the way, and check it; how many there were."""
     # Kernels and modules that the parent has loaded are there in every child.
-    assert cli.main([*start(case, folder / "loaded"), "--quiet"]) == 0
+    with mock.patch.object(os, "fsync", no_fsync):
+        assert cli.main([*start(case, folder / "loaded"), "--quiet"]) == 0
     whole = folder / "whole"
     begun = time.perf_counter()
     status = wait(fork(start(case, whole)))
@@ -125,6 +177,35 @@ def killed_run(case, folder, kills, rng):
     return done
 
 
+def failing_resume(case, folder, failures, rng):
+    """Kill a run, let resuming it fail at so many moments before the last time, and check it; the failures."""
+    with mock.patch.object(os, "fsync", no_fsync), at_moment(None, None) as all_moments:
+        assert cli.main([*start(case, folder / "whole"), "--quiet"]) == 0
+    expected = result(folder / "whole" / "run-1")
+    path, happened = folder / "killed" / "run-1", []
+
+    def fail(arguments, moment, failure):
+        status = os.waitstatus_to_exitcode(os.waitpid(fork(arguments, moment, failure), 0)[1])
+        allowed = {"SIGKILL": -9, "full disk": 1}.get(failure)
+        allowed = 128 + getattr(signal, failure) if allowed is None else allowed
+        assert status in (0, allowed), f"{case}: {failure} at moment {moment} ended with status {status}, {happened}"
+        happened.append(f"{failure} at moment {moment}")
+        check_readable(path)
+
+    fail(start(case, folder / "killed"), rng.randrange(all_moments[0] // 4, all_moments[0] * 3 // 4), "SIGKILL")
+    for number in range(failures):
+        # The first one stops the run before its first step, where recovery is half done.
+        moment = rng.randrange(1, 12) if number < 2 else rng.randrange(1, 60)
+        fail(["resume", str(path)], moment, rng.choice(list(FAILURES)))
+    status = wait(fork(["resume", str(path)]))
+    assert status == 0, f"{case}: resuming ended with status {status} after {happened}"
+    found = result(path)
+    differing = [name for name in expected if found.get(name) != expected[name]]
+    assert not differing, f"{case}: after {happened} other bytes in {', '.join(differing)}"
+    assert not list(folder.glob("killed/**/.*")), f"{case}: {happened} left temporary files"
+    return happened
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=300, help="how many in all (default: 300)")
@@ -140,6 +221,11 @@ def main():
             print(f"{total:5d} kills, {runs:4d} runs, last {case}", flush=True)
             if total >= chosen.kills:
                 break
+    for number in range(chosen.kills // 4):
+        case = list(CASES)[number % len(CASES)]
+        with tempfile.TemporaryDirectory() as folder:
+            happened = failing_resume(case, Path(folder), 4, rng)
+        print(f"{case}: {', '.join(happened)}", flush=True)
     print(f"{total} kills in {runs} runs: every checkpoint was readable, and every run ended with the same bytes")
 
 

@@ -18,3 +18,10 @@ def test_killed_runs_leave_readable_checkpoints_and_end_with_the_same_bytes(tmp_
         if kills >= 7:
             return
     assert kills, "no run was killed; the moments are too late"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks children that fail")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("case", ["SGD", "Adadelta", "SGD accumulated"])
+def test_runs_whose_resuming_fails_again_and_again_end_with_the_same_bytes(tmp_path, case):
+    kill_harness.failing_resume(case, tmp_path, 4, random.Random(case))

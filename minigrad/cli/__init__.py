@@ -1,6 +1,7 @@
 """The command ``minigrad``: train, resume, evaluate, explain, report, compare, list, devices.
 
-Exit status: 0 when all is done, 1 when training failed, 2 for wrong usage, 130 when interrupted.
+Exit status: 0 when all is done, 1 when training failed, 2 for wrong usage, 128 and the number of the signal that ended
+it otherwise: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Any
 from ..suggest import unknown
 from ..training.catalogue import OPTIMIZERS
 from .config import as_tokens, read_options
-from .errors import FAILED, INTERRUPTED, USAGE, CommandError
+from .errors import FAILED, USAGE, CommandError
 from .options import Arguments, Parser, add_run_options, add_training_options, complete, count
+from .signals import end_at_once, handling, status_of
 
 __all__ = ["OPTIMIZERS", "main"]
 
@@ -29,15 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # where the table's lines cannot be encoded, print ? instead
         sys.stdout.reconfigure(errors="replace")
     try:
-        return _run(words)
+        with handling(end_at_once):
+            return _run(words)
     except CommandError as error:
         print(error, file=sys.stderr)
         return error.status
     except SystemExit as exit_:  # argparse's way of ending after --help
         return exit_.code if isinstance(exit_.code, int) else USAGE
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return status_of(error)
     except BrokenPipeError:  # whoever read the output, such as head, has closed it; nothing more can be written
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
@@ -55,7 +58,11 @@ def _run(words: list[str]) -> int:
         from .listing import show_devices
 
         return show_devices()
-    if command in ("resume", "evaluate", "explain"):
+    if command == "resume":
+        from .train import resume
+
+        return resume(given.pop("run"), given)
+    if command in ("evaluate", "explain"):
         return _on_a_run(command, given)
     if command == "report":
         from .report import report
@@ -68,15 +75,15 @@ def _run(words: list[str]) -> int:
         from .compare import compare
 
         names = given.pop("names")
-        return compare(names, given)
+        return compare(names, given, lambda options: as_tokens(options, _options_of(_parsers()[1]["compare"])))
     from .train import train
 
     return train(complete(given))
 
 
 def _on_a_run(command: str, given: Arguments) -> int:
-    """The commands that take up the arguments of a run that is there."""
-    from ..training.run_directory import CONFIG, RunDirectory
+    """The commands that read a run with the arguments that it had."""
+    from ..training.run_directory import RunDirectory
 
     path = given.pop("run")
     try:
@@ -84,11 +91,7 @@ def _on_a_run(command: str, given: Arguments) -> int:
     except (ValueError, OSError) as error:
         raise CommandError(f"minigrad {command}: {error}") from None
     asked = {name: given.pop(name, None) for name in ("checkpoint", "step", "param", "json")}
-    arguments = {**checked_arguments(saved, os.path.join(path, CONFIG)), "quiet": False, **given}
-    if command == "resume":
-        from .train import resume
-
-        return resume(path, given, arguments)
+    arguments = arguments_of_run(saved, path, given)
     if command == "explain":
         from .explain import explain
 
@@ -96,6 +99,17 @@ def _on_a_run(command: str, given: Arguments) -> int:
     from .evaluate import evaluate
 
     return evaluate(path, arguments, asked["checkpoint"])
+
+
+def arguments_of_run(saved: Mapping[str, Any], path: str | os.PathLike[str], given: Arguments) -> Arguments:
+    """The arguments in the configuration of a run, and over them those of this command line.
+
+    Raises:
+        CommandError: naming the file.
+    """
+    from ..training.run_directory import CONFIG
+
+    return {**checked_arguments(saved, os.path.join(path, CONFIG)), "quiet": False, **given}
 
 
 def checked_arguments(options: Mapping[str, Any], file: str) -> Arguments:

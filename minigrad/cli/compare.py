@@ -6,7 +6,8 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,15 @@ from ..devices import to_host
 from ..study import plots
 from ..training import Run, catalogue
 from ..training.calls import parse_call, spelt
+from ..training.checkpoint import size_limit
 from ..training.files import write_atomically
 from ..training.progress import Row, is_better
 from ..training.run_directory import CONFIG, RunDirectory
 from .display import console
 from .errors import CommandError, words
 from .options import Arguments, complete
-from .train import carry_on, describe_optimizer, new_directory, prepare
+from .signals import status_of
+from .train import carry_on, check_data, describe_optimizer, new_directory, prepare, writing
 
 # What two runs must have in common to be compared: they begin alike and see the same batches.
 _SHARED = ("data", "model", "loss", "dtype", "seed", "batch_size", "accumulate", "epochs")
@@ -43,28 +46,52 @@ class Entry:
     initial: str
 
 
-def compare(names: Sequence[str], given: Arguments) -> int:
-    """Train with each optimizer, or read each run, and show a table and a picture."""
+def compare(names: Sequence[str], given: Arguments, spell: Callable[[Arguments], list[str]]) -> int:
+    """Train with each optimizer, or read each run, and show a table and a picture.
+
+    Args:
+        names: optimizers, with values or without, and folders of runs.
+        given: the options of the command line.
+        spell: writes such options as words of a command line.
+    """
     arguments = complete(given)
     out = console(arguments["quiet"])
-    labels = [Path(name).name if _is_run(name) else name for name in names]
-    if len(set(labels)) != len(labels):
+    labels = {name: Path(name).name if _is_run(name) else name for name in names}
+    if len(set(labels.values())) != len(names):
         raise CommandError("minigrad compare: the same name is there twice")
-    fresh = [_arguments_for(name, given) for name in names if not _is_run(name)]
-    olds = [(name, _config(name)) for name in names if _is_run(name)]
-    _check_shared([(name, config["arguments"]) for name, config in olds], fresh)
+    fresh = {name: _arguments_for(name, given) for name in names if not _is_run(name)}
+    olds = {name: _config(name) for name in names if _is_run(name)}
+    _check_shared([(name, config["arguments"]) for name, config in olds.items()], list(fresh.values()))
+    # What is there is read before anything is written or trained.
+    entries = {name: _read(name, config, labels[name], out) for name, config in olds.items()}
+    _check_initial(entries)
     folder = None if arguments["no_output"] else _folder(arguments)
-    entries = []
-    for name, label in zip(names, labels, strict=True):
-        if _is_run(name):
-            entries.append(_read(name, label, out))
-        else:
-            entries.append(_train(label, fresh.pop(0), folder, out))
-    if len({entry.initial for entry in entries}) != 1:
-        raise CommandError("minigrad compare: the runs do not begin with the same parameters")
-    _show(entries, out)
+    paths = {name: name for name in names}  # what to compare instead, to go on after an interrupt
+    try:
+        for name, chosen in fresh.items():
+            run, recipe, asked = prepare(chosen, out, "minigrad compare")
+            entries[name] = Entry(name, describe_optimizer(run), [], run.monitor, None, _digest(run))
+            _check_initial(entries)
+            directory = None
+            if folder is not None:
+                settings = {**chosen, "output": str(folder), "name": chosen["optimizer"].lower()}
+                directory = new_directory(run, recipe, asked, settings)
+                paths[name] = str(directory.path)
+            out.print(f"training {entries[name].optimizer}", markup=False, soft_wrap=True)
+            with writing(directory, "minigrad compare"):
+                entries[name].seconds = carry_on(run, recipe.epochs, directory, chosen, out, show=False)
+            entries[name].history = run.progress.history
+    except KeyboardInterrupt as error:
+        again = f"go on with: minigrad compare {shlex.join([*paths.values(), *spell(given)])}"
+        raise CommandError(f"interrupted; {again}", status_of(error)) from None
+    except CommandError as error:
+        if error.status < 128:
+            raise CommandError(f"{error} (with {name})", error.status) from None
+        again = f"minigrad compare {shlex.join([*paths.values(), *spell(given)])}"
+        raise CommandError(f"{error}; then: {again}", error.status) from None
+    _show([entries[name] for name in names], out)
     if folder is not None:
-        _write(entries, folder, out)
+        _write([entries[name] for name in names], folder, out)
     return 0
 
 
@@ -140,34 +167,27 @@ def _folder(arguments: Arguments) -> Path:
         raise CommandError(f"minigrad compare: {words(error)}") from None
 
 
-def _train(label: str, arguments: Arguments, folder: Path | None, out: Console) -> Entry:
-    run, recipe, asked = prepare(arguments, out, "minigrad compare")
-    initial = _digest(run)
-    directory = None
-    if folder is not None:
-        settings = {**arguments, "output": str(folder), "name": arguments["optimizer"].lower()}
-        directory = new_directory(run, recipe, asked, settings)
-    out.print(f"training {describe_optimizer(run)}", markup=False, soft_wrap=True)
-    try:
-        _, seconds = carry_on(run, recipe.epochs, directory, arguments, out, show=False)
-    except CommandError as error:
-        raise CommandError(f"{error} (with {label})", error.status) from None
-    return Entry(label, describe_optimizer(run), run.progress.history, run.monitor, seconds, initial)
-
-
-def _read(name: str, label: str, out: Console) -> Entry:
-    """The history of a run from its last checkpoint."""
-    config, directory = _config(name), RunDirectory(name)
+def _read(name: str, config: dict[str, Any], label: str, out: Console) -> Entry:
+    """The history of a run from its last checkpoint, whatever callbacks it had."""
+    directory = RunDirectory(name)
     from . import checked_arguments
 
-    run, _, _ = prepare(checked_arguments(config["arguments"], f"{directory.path / CONFIG}"), out, "minigrad compare")
-    initial = _digest(run)
+    arguments = checked_arguments(config["arguments"], f"{directory.path / CONFIG}")
+    run, _, asked = prepare(arguments, out, "minigrad compare")
+    check_data(config, asked, f"minigrad compare: {name}")
     try:
-        run.callbacks = [training.RunLog(directory.path)]
-        training.load_checkpoint(directory.last_checkpoint(), run)
+        state = training.read_checkpoint(directory.last_checkpoint(), size_limit(run.model))
+        history = training.Progress.from_state(state.get("progress")).history
     except (ValueError, OSError) as error:
         raise CommandError(f"minigrad compare: {words(error)}") from None
-    return Entry(label, describe_optimizer(run), run.progress.history, run.monitor, None, initial)
+    if not history:
+        raise CommandError(f"minigrad compare: {name}: has finished no epoch yet; minigrad resume goes on with it")
+    return Entry(label, describe_optimizer(run), history, run.monitor, None, _digest(run))
+
+
+def _check_initial(entries: dict[str, Entry]) -> None:
+    if len({entry.initial for entry in entries.values()}) > 1:
+        raise CommandError("minigrad compare: the runs do not begin with the same parameters")
 
 
 def _digest(run: Run) -> str:

@@ -62,7 +62,7 @@ def as_tokens(options: Mapping[str, Any], actions: Mapping[str, argparse.Action]
 
 
 def _text(name: str, value: Any) -> str:
-    if isinstance(value, list) and value and all(isinstance(v, int | float | str) for v in value):
+    if isinstance(value, list | tuple) and value and all(isinstance(v, int | float | str) for v in value):
         return ",".join(map(str, value))
     if value is None:
         return "none"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
+FAILED, USAGE = 1, 2
 
 
 class CommandError(Exception):

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import shlex
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,20 @@ from ..gpu import DeviceError, cuda_status
 from ..kernels.cache import cache_folder
 from ..kernels.threads import get_num_threads, set_num_threads
 from ..optim import Optimizer
+from ..study.report.wording import plural
 from ..training import Run
 from ..training.blas import use_one_blas_thread
 from ..training.checkpoint import checkpoint_path
 from ..training.ending import WITHOUT
+from ..training.files import clear_stale
+from ..training.logs import ShortFileError
 from ..training.recipe import Problem, Recipe, make_run, problem
-from ..training.run_directory import CHECKPOINTS, RECORD, REPORT, RunDirectory, plain_name, versions
+from ..training.run_directory import CHECKPOINTS, CONFIG, RECORD, REPORT, RunDirectory, plain_name, versions
 from .display import Display, best_of, console
-from .ending import BY_HAND, EndNote, stopping_on_interrupt
-from .errors import FAILED, INTERRUPTED, CommandError, words
+from .ending import EndNote, Stop
+from .errors import FAILED, CommandError, words
 from .options import Arguments, recipe_of
+from .signals import status_of, title
 
 
 def train(arguments: Arguments) -> int:
@@ -34,42 +39,77 @@ def train(arguments: Arguments) -> int:
     run, recipe, asked = prepare(arguments, out)
     directory = None if arguments["no_output"] else new_directory(run, recipe, asked, arguments)
     introduce(run, asked, arguments, directory, out)
-    status, _ = carry_on(run, recipe.epochs, directory, arguments, out)
-    return status
+    with writing(directory, "minigrad train"):
+        carry_on(run, recipe.epochs, directory, arguments, out)
+    return 0
 
 
-def resume(path: str, given: Arguments, arguments: Arguments) -> int:
-    """Go on with the run in a folder; ``given`` are the options of this command line alone."""
-    out = console(arguments["quiet"])
+def resume(path: str, given: Arguments) -> int:
+    """Go on with the run in a folder; ``given`` are the options of this command line."""
     try:
         directory = RunDirectory.open(path)
+    except OSError as error:
+        raise CommandError(f"minigrad resume: {words(error)}") from None
+    with writing(directory, "minigrad resume"):  # before anything is read, so that it stays as it was read
+        return _resume(directory, given)
+
+
+def _resume(directory: RunDirectory, given: Arguments) -> int:
+    path = directory.path
+    try:
         config = directory.config()
         last, ending = directory.last_checkpoint(), directory.ending()
     except (ValueError, OSError) as error:
         raise CommandError(f"minigrad resume: {words(error)}") from None
+    from . import arguments_of_run
+
+    arguments = arguments_of_run(config["arguments"], path, given)
+    out = console(arguments["quiet"])
     run, recipe, asked = prepare(arguments, out, "minigrad resume")
     check_data(config, asked, "minigrad resume")
-    run.callbacks = callbacks(run, directory.path, recipe, arguments)
+    clear_stale(path)
+    run.callbacks = callbacks(run, path, recipe, arguments)
     try:
         training.load_checkpoint(last, run)
     except (ValueError, OSError) as error:
-        older = [p for p in training.checkpoints(directory.checkpoints) if p != last]
-        remedy = f"; delete it to go on from {older[-1].name}" if older else ""
+        remedy = way_out(directory, "it") if directory.surplus(last) is None else ""
         raise CommandError(f"minigrad resume: {words(error)}{remedy}") from None
-    changed = {name: arguments[name] for name in ("epochs", "device") if name in given}
+    saved = config["arguments"]
+    changed = {name: given[name] for name in ("epochs", "device") if name in given and given[name] != saved.get(name)}
+    if run.progress.epoch > recipe.epochs:  # which it cannot be brought back to
+        changed.pop("epochs", None)
     if changed:
-        saved = {**config["arguments"], **changed}
-        directory.write_config({**config, **computed_on(arguments["device"]), "arguments": saved})
+        config = {**config, **computed_on(arguments["device"]), "arguments": {**saved, **changed}}
     if run.progress.epoch >= recipe.epochs:
-        out.print(f"{path} is complete after {run.progress.epoch} epochs; give --epochs for more", soft_wrap=True)
+        done = plural(run.progress.epoch, "epoch")
+        out.print(f"{path} is complete after {done}; give --epochs for more", markup=False, soft_wrap=True)
+        finished = ending is not None and ending.state == "finished" and directory.surplus(last) == 0
+        if finished and directory.weights.exists() and directory.curves.exists():
+            return 0
     else:
         place = f"epoch {run.progress.epoch + 1}, step {run.progress.step + 1}"
         if ending is None or ending.state != "finished":
             again = "; the same steps come to the same" if ending is not None and ending.state == "diverged" else ""
             out.print(f"{path}: {ending or WITHOUT}{again}", markup=False, soft_wrap=True)
         out.print(f"going on with {place} of {path}", markup=False, soft_wrap=True)
-    status, _ = carry_on(run, recipe.epochs, directory, arguments, out)
-    return status
+    carry_on(run, recipe.epochs, directory, arguments, out, config=config if changed else None)
+    return 0
+
+
+@contextlib.contextmanager
+def writing(directory: RunDirectory | None, command: str) -> Iterator[None]:
+    """A block in which no other command writes a run.
+
+    Raises:
+        CommandError: if another process is writing it.
+    """
+    with contextlib.ExitStack() as stack:
+        if directory is not None:
+            try:
+                stack.enter_context(directory.writing())
+            except (ValueError, OSError) as error:
+                raise CommandError(f"{command}: {words(error)}") from None
+        yield
 
 
 def prepare(arguments: Arguments, out: Console, command: str = "minigrad train") -> tuple[Run, Recipe, Problem]:
@@ -188,40 +228,75 @@ def describe_optimizer(run: Run) -> str:
 
 
 def carry_on(
-    run: Run, epochs: int, directory: RunDirectory | None, arguments: Arguments, out: Console, show: bool = True
-) -> tuple[int, float]:
-    """Train to the end, write what a finished run has, and say what happened; the status and the seconds."""
+    run: Run,
+    epochs: int,
+    directory: RunDirectory | None,
+    arguments: Arguments,
+    out: Console,
+    *,
+    show: bool = True,
+    config: dict[str, Any] | None = None,
+) -> float:
+    """Train to the end, write what a finished run has, and say what happened; the seconds that it took.
+
+    Args:
+        run: at its beginning, or with a checkpoint loaded.
+        epochs: how many there are in all.
+        directory: where it is written; ``None`` for nowhere.
+        arguments: of the run.
+        out: where to print.
+        show: whether to print a row per epoch and a summary.
+        config: what ``config.json`` is to hold from when training begins.
+
+    Raises:
+        CommandError: if training fails or a signal stops it.
+    """
     if directory is None:
         patience = arguments.get("patience")
         run.callbacks = [training.StopIfDiverged(), *([training.EarlyStopping(patience)] if patience else [])]
     if show:
         run.callbacks.append(Display(out, epochs))
-    started = time.perf_counter()
+    started, before = time.perf_counter(), run.progress.epoch
+    stop = Stop(run)
     try:
-        with EndNote(run, directory.path) if directory is not None else contextlib.nullcontext():
-            with stopping_on_interrupt(run):
+        with contextlib.nullcontext() if directory is None else EndNote(run, directory, stop, config):
+            with stop:
                 training.train(run, epochs)
             if directory is not None:
-                finish(run, directory)
+                finish(run, directory, picture=stop.number is None)
     except (FloatingPointError, OSError, MemoryError, DeviceError) as error:
         raise CommandError(f"minigrad: {words(error)}{_remedy(error, directory)}", FAILED) from None
     except ValueError as error:  # a log that another process writes, or that is shorter than it was
-        raise CommandError(f"minigrad: {words(error)}") from None
+        lost = directory is not None and isinstance(error, ShortFileError)
+        remedy = way_out(directory, str(directory.last_checkpoint())) if directory is not None and lost else ""
+        raise CommandError(f"minigrad: {words(error)}{remedy}") from None
+    except KeyboardInterrupt as error:
+        raise CommandError(_interrupted(getattr(error, "number", None), "", directory), status_of(error)) from None
     seconds = time.perf_counter() - started
-    if run.stopping == BY_HAND:
-        again = f"; go on with: minigrad resume {quoted(directory)}" if directory is not None else ""
-        raise CommandError(f"interrupted after step {run.progress.step}{again}", INTERRUPTED)
+    if stop.number is not None:
+        after = f" after step {run.progress.step}"
+        raise CommandError(_interrupted(stop.number, after, directory), 128 + stop.number)
     if show:
         if run.stopping:
-            out.print(f"stopped: {run.stopping}", soft_wrap=True)
+            out.print(f"stopped: {run.stopping}", markup=False, soft_wrap=True)
         if run.progress.history:
-            out.print(f"{best_of(run)}; {run.progress.epoch} epochs in {seconds:.1f} s", soft_wrap=True)
+            now = run.progress.epoch - before
+            took = f"; {plural(now, 'epoch')} in {seconds:.1f} s" if now else ""
+            whole = f", {run.progress.epoch} in all" if now and before else ""
+            out.print(f"{best_of(run)}{took}{whole}", soft_wrap=True)
         for each in run.callbacks:
             if isinstance(each, study.Recorder):
                 out.print(f"recording: {each.cost.describe(each.interval, '--record ')}", soft_wrap=True)
         if directory is not None:
             tell_files(directory, out)
-    return 0, seconds
+    return seconds
+
+
+def _interrupted(number: int | None, after: str, directory: RunDirectory | None) -> str:
+    """What a signal did, and how to go on."""
+    by = "" if title(number) == "Ctrl-C" else f" by {title(number)}"
+    again = f"; go on with: minigrad resume {quoted(directory)}" if directory is not None else ""
+    return f"interrupted{by}{after}{again}"
 
 
 def tell_files(directory: RunDirectory, out: Console) -> None:
@@ -238,11 +313,22 @@ def quoted(directory: RunDirectory) -> str:
     return shlex.quote(str(directory.path))
 
 
-def finish(run: Run, directory: RunDirectory) -> None:
-    """Write the weights and the picture."""
+def finish(run: Run, directory: RunDirectory, picture: bool) -> None:
+    """Write the weights and, if there is time for it, the picture."""
     training.save_weights(directory.weights, run.model)
-    if run.progress.history:
+    if picture and run.progress.history:
         study.plots.metrics(run.progress.history, path=directory.curves)
+
+
+def way_out(directory: RunDirectory, it: str) -> str:
+    """How to go on with a run whose last checkpoint is refused, and what that costs; ``it`` names that checkpoint."""
+    older = next(
+        (path for path in reversed(directory.to_go_on_from()[:-1]) if directory.surplus(path) is not None), None
+    )
+    if older is None:
+        config = shlex.quote(str(directory.path / CONFIG))
+        return f"; no older checkpoint fits; train the run again with: minigrad train --config {config}"
+    return f"; the steps since {older.name} can be trained again, bit for bit; delete {it} to go on from {older.name}"
 
 
 def _remedy(error: Exception, directory: RunDirectory | None) -> str:

@@ -7,7 +7,6 @@ and the callbacks'. Nothing in it is code, and reading one runs none.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 from ..devices import to_host
 from ..nn import Module
 from .callbacks import Callback
-from .files import sync_folder
+from .files import clear_stale, link_atomically
 from .run import Run
 from .tensorfile import TensorFileError, read_tensors, write_tensors
 from .tree import put_arrays, take_arrays
@@ -161,8 +160,7 @@ class Checkpoints(Callback):
     def begin(self, run: Run) -> None:
         """Make the folder, clear away what a killed process left half-written, and save if there is none yet."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for stale in self.folder.glob(".*.tmp"):
-            stale.unlink(missing_ok=True)
+        clear_stale(self.folder)
         if not checkpoints(self.folder):
             self.save(run)
         # A process that was killed between the checkpoint of its best epoch and the second name for it.
@@ -197,15 +195,4 @@ class Checkpoints(Callback):
 
     def _keep_best(self, path: Path) -> None:
         """A second name for the file; it never changes, as every save makes a new one."""
-        temporary = self.folder / f".{BEST}.{os.getpid()}.tmp"
-        temporary.unlink(missing_ok=True)
-        try:
-            os.link(path, temporary)
-        except OSError:  # a file system without links
-            temporary.write_bytes(path.read_bytes())
-        try:
-            os.replace(temporary, self.folder / BEST)
-            sync_folder(self.folder)
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        link_atomically(path, self.folder / BEST)

@@ -1,39 +1,179 @@
-"""Files that are whole or not there: atomic writing, bounded reading."""
+"""Files that are whole or not there: atomic writing, locks, bounded reading."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+# What is being written has a random name: a process number is the same again in the next container. Earlier versions
+# used that number.
+_TEMPORARY = re.compile(r"\.(.+)\.(?:[0-9a-f]{16}|\d+)\.tmp", re.DOTALL)
+_LONG_AGO = 3600.0  # seconds after which a temporary file is stale where the system has no locks
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> Path:
     """Put a file in place in one step: a temporary file beside it, flushed to the disk, then renamed.
 
-    Whenever the process ends, or the power fails, the path holds the file from before or the whole new one.
+    Whenever the process ends, or the power fails, the path holds the file from before or the whole new one. A
+    temporary file that a killed process has left is deleted by the next one that writes the same path.
 
     Raises:
         OSError: naming the path; nothing is left behind then, and the file from before stays.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    clear_stale(path.parent, path.name)
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        with temporary_for(path) as temporary:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise named(error, path) from error
+    return path
+
+
+def link_atomically(source: Path, path: Path) -> None:
+    """Give a file that never changes a second name in one step; a copy where the file system has no links.
+
+    Raises:
+        OSError: naming the path, which is as before.
+    """
+    temporary = _temporary_name(path)
+    try:
+        os.link(source, temporary)
+    except OSError:
+        write_atomically(path, source.read_bytes())
+        return
+    try:
         os.replace(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise named(error, path) from error
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-    return path
+    finally:
+        with contextlib.suppress(OSError):  # a rename to another name of the same file does nothing
+            temporary.unlink(missing_ok=True)
+
+
+# --- temporary files and folders -------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def temporary_for(path: Path, *, folder: bool = False) -> Iterator[Path]:
+    """An empty file or folder beside a path, to be renamed to it; what is still there at the end is deleted.
+
+    It is locked, so that `clear_stale` of another process leaves it alone.
+    """
+    handle, temporary = None, path
+    while handle is None:
+        temporary = _temporary_name(path)
+        if folder:
+            temporary.mkdir()
+        else:
+            temporary.open("xb").close()
+        handle = _hold(temporary)
+    try:
+        yield temporary
+    finally:
+        if folder:
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        if handle >= 0:
+            os.close(handle)
+
+
+def clear_stale(folder: Path, name: str | None = None, holding: Collection[str] = ()) -> None:
+    """Delete the temporary files in a folder whose writer was killed. Those of a living process are locked, and stay.
+
+    Args:
+        folder: where to look; one that cannot be read is left as it is.
+        name: delete only those of this file.
+        holding: delete temporary folders instead of files, those with nothing in them but these names.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            found = _TEMPORARY.fullmatch(entry.name)
+            if found is None or name not in (None, found[1]):
+                continue
+            path = Path(entry.path)
+            if not holding and entry.is_file(follow_symlinks=False):
+                _delete_if_stale(path, os.unlink)
+            elif holding and entry.is_dir(follow_symlinks=False) and _holds_only(path, holding):
+                _delete_if_stale(path, shutil.rmtree)
+
+
+def _holds_only(folder: Path, names: Collection[str]) -> bool:
+    return all(name in names or _TEMPORARY.fullmatch(name) for name in os.listdir(folder))
+
+
+def _delete_if_stale(path: Path, delete: Callable[[Path], object]) -> None:
+    with contextlib.suppress(OSError):
+        if fcntl is None:
+            is_free = None
+        else:
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                is_free = lock(handle)
+                if is_free:
+                    delete(path)
+            finally:
+                os.close(handle)
+        if is_free is None and time.time() - path.stat().st_mtime > _LONG_AGO:
+            delete(path)
+
+
+def _temporary_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+
+
+def _hold(path: Path) -> int | None:
+    """A handle that locks a new path; -1 without locks, ``None`` if `clear_stale` of another process came first."""
+    if fcntl is None:
+        return -1
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    if lock(handle) is False or not path.exists():
+        os.close(handle)
+        return None
+    return handle
+
+
+def lock(handle: int) -> bool | None:
+    """Lock an open file or folder until it is closed or the process ends.
+
+    Returns:
+        Whether it is locked now; ``False`` if another process holds it, ``None`` if the system has no such locks.
+    """
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return None
+    return True
+
+
+# --- the rest of writing and reading ---------------------------------------------------------------------------------
 
 
 def sync_folder(folder: Path) -> None:
@@ -51,8 +191,11 @@ def sync_folder(folder: Path) -> None:
 
 
 def named(error: OSError, path: str | os.PathLike[str]) -> OSError:
-    """The same error, saying which file could not be written."""
-    return type(error)(error.errno, f"cannot write: {error.strerror or error}", str(path))
+    """The same error, saying which file could not be written, and which folder is missing."""
+    folder = Path(path).parent
+    missing = error.errno == errno.ENOENT and not folder.exists()
+    why = f"there is no folder {folder}" if missing else error.strerror or error
+    return type(error)(error.errno, f"cannot write: {why}", str(path))
 
 
 def read_bounded(path: str | os.PathLike[str], limit: int) -> bytes:

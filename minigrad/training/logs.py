@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from .callbacks import Callback
-from .files import named, read_bounded
+from .files import lock, named, read_bounded
 from .progress import Row
 from .run import Run
 
@@ -22,23 +22,30 @@ _LINES = 256  # steps that are written together
 _LIMIT = 1 << 30  # bytes of a log that are read
 
 
+class ShortFileError(ValueError):
+    """A file has lost what it held when a checkpoint was made; the text names it."""
+
+
 class AppendedFile:
-    """A file that only grows, and can be cut back to a length that it had.
+    """A file that only grows, and can be cut back to a length that it had. Its folder is made if necessary.
 
     One process at a time may write it, where the system can tell.
 
     Raises:
         OSError: naming the file, when it cannot be written.
-        ValueError: if another process is writing it, or it is shorter than it was.
+        ValueError: if another process is writing it; `ShortFileError` if it is shorter than it was.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._file: IO[bytes] = path.open("ab")
         except OSError as error:
             raise named(error, path) from error
-        _lock(self._file, path)
+        if lock(self._file.fileno()) is False:
+            self._file.close()
+            raise ValueError(f"{path}: another process is writing this run")
 
     def write(self, lines: str) -> None:
         """Add lines; they reach the disk by and by."""
@@ -52,21 +59,29 @@ class AppendedFile:
         try:
             self._file.flush()
             os.fsync(self._file.fileno())
+            return self._size()
         except OSError as error:
             raise named(error, self.path) from error
-        return self._file.tell()
+
+    def check(self, length: int) -> None:
+        """Raise `ShortFileError` if there are fewer than ``length`` bytes."""
+        held = self._size()
+        if held < length:
+            raise ShortFileError(f"{self.path}: holds {held:,} bytes, but held {length:,} when the checkpoint was made")
 
     def cut(self, length: int) -> None:
         """Drop what lies behind ``length`` bytes."""
         try:
             self._file.flush()
-            held = os.fstat(self._file.fileno()).st_size
-            if held > length:
+            self.check(length)
+            if self._size() > length:
                 self._file.truncate(length)
         except OSError as error:
             raise named(error, self.path) from error
-        if held < length:
-            raise ValueError(f"{self.path}: holds {held:,} bytes, but held {length:,} when the checkpoint was made")
+
+    def _size(self) -> int:
+        """How long the file itself is: the position of a file that is appended to stays where it was after a cut."""
+        return os.fstat(self._file.fileno()).st_size
 
     def close(self) -> None:
         """Write what is left."""
@@ -76,21 +91,8 @@ class AppendedFile:
             raise named(error, self.path) from error
 
 
-def _lock(file: IO[bytes], path: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ValueError(f"{path}: another process is writing this run") from None
-    except OSError:
-        pass  # a file system without locks
-
-
 class RunLog(Callback):
-    """Writes ``steps.jsonl`` and ``metrics.csv`` in a folder.
+    """Writes ``steps.jsonl`` and ``metrics.csv`` in a folder, which is made if necessary.
 
     Numbers are written in the shortest way that reads back as the same number.
     """
@@ -101,11 +103,23 @@ class RunLog(Callback):
         self._files: dict[str, AppendedFile] = {}
         self._noted: list[tuple[int, int, float | None, float]] = []
 
+    def open(self) -> None:
+        """Open the files, which keeps every other process from writing this run until `close`.
+
+        Raises:
+            OSError: naming the file, when it cannot be written.
+            ValueError: if another process is writing it.
+        """
+        for name in self._lengths:
+            if name not in self._files:
+                self._files[name] = AppendedFile(self.folder / name)
+
     def begin(self, run: Run) -> None:
         """Open the files, and cut them back to where the run stands."""
-        for name, length in self._lengths.items():
-            self._files[name] = AppendedFile(self.folder / name)
-            self._files[name].cut(length)
+        self.open()
+        for act in (AppendedFile.check, AppendedFile.cut):  # none is cut before all are found whole
+            for name, length in self._lengths.items():
+                act(self._files[name], length)
         self._group = run.optimizer.param_groups[0]
 
     def after_step(self, run: Run) -> None:

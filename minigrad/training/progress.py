@@ -65,7 +65,7 @@ class Progress:
         return {**state, "sums": dict(self.sums), "history": [dict(row) for row in self.history]}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Progress:
+    def from_state(cls, state: Any) -> Progress:
         """The reverse.
 
         Raises:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import BEST, checkpoints
+from .checkpoint import BEST, checkpoints, read_checkpoint
 from .ending import END, Ending, read_ending
-from .files import named, read_bounded, sync_folder, write_atomically
+from .files import clear_stale, lock, named, read_bounded, sync_folder, temporary_for, write_atomically
 from .logs import METRICS, STEPS
 
 FORMAT, VERSION = "minigrad run", 1
@@ -55,21 +56,21 @@ class RunDirectory:
         if not re.fullmatch(r"[\w][\w.+-]{0,99}", name):
             raise ValueError(f"a run is named with letters, digits, dots and dashes, not {name!r:.120}")
         output = Path(output)
-        temporary = output / f".{name}.{os.getpid()}.tmp"
-        try:
-            output.mkdir(parents=True, exist_ok=True)
-            temporary.mkdir()
-        except OSError as error:
-            raise named(error, output) from error
-        path = temporary
-        try:
+        with contextlib.ExitStack() as stack:
+            try:
+                output.mkdir(parents=True, exist_ok=True)
+                clear_stale(output, holding=(CONFIG, CHECKPOINTS))
+                temporary = stack.enter_context(temporary_for(output / name, folder=True))
+            except OSError as error:
+                raise named(error, output) from error
             cls(temporary).write_config(config)
             fill(temporary)
             path = _publish(temporary, output, name)
-            sync_folder(output)
-        except BaseException:
-            shutil.rmtree(path, ignore_errors=True)
-            raise
+            try:
+                sync_folder(output)
+            except BaseException:
+                shutil.rmtree(path, ignore_errors=True)
+                raise
         return cls(path)
 
     @classmethod
@@ -91,6 +92,25 @@ class RunDirectory:
             found = f"; the runs in it are {', '.join(inside[:_NAMED])}{more}" if inside else ""
             raise FileNotFoundError(f"{path}: is no run directory, it has no {CONFIG}{found}")
         return cls(path)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """A block in which no other command may write the run, where the system has locks.
+
+        Raises:
+            ValueError: if another process is writing it.
+            OSError: if it cannot be opened.
+        """
+        if os.name != "posix":
+            yield
+            return
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            if lock(handle) is False:
+                raise ValueError(f"{self.path}: another process is writing this run")
+            yield
+        finally:
+            os.close(handle)
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write ``config.json`` in one step."""
@@ -157,16 +177,33 @@ class RunDirectory:
         """The checkpoint of the best epoch."""
         return self.checkpoints / BEST
 
+    def to_go_on_from(self) -> list[Path]:
+        """The checkpoints, the last one last; before them the best one, which may be as new as they are."""
+        return [*([self.best] if self.best.exists() else []), *checkpoints(self.checkpoints)]
+
     def last_checkpoint(self) -> Path:
-        """The checkpoint to go on from.
+        """The checkpoint to go on from: the last one, or the best one where no other is left.
 
         Raises:
             FileNotFoundError: if there is none.
         """
-        found = checkpoints(self.checkpoints)
+        found = self.to_go_on_from()
         if not found:
             raise FileNotFoundError(f"{self.checkpoints}: has no checkpoint")
         return found[-1]
+
+    def surplus(self, checkpoint: Path) -> int | None:
+        """How many bytes the logs hold beyond a checkpoint; ``None`` if it is damaged, or they are shorter."""
+        try:
+            lengths: dict[str, int] = {}
+            for each in read_checkpoint(checkpoint)["callbacks"]:
+                lengths |= each.get("lengths", {})
+                lengths |= {RECORD: each["length"]} if "length" in each else {}
+            held = {name: path.stat().st_size for name in lengths if (path := self.path / name).exists()}
+            more = [held.get(name, 0) - length for name, length in lengths.items()]
+        except (ValueError, OSError, KeyError, TypeError, AttributeError):
+            return None
+        return None if min(more, default=0) < 0 else sum(more)
 
     def files(self) -> list[str]:
         """The names of what is there, in the order in which one reads them."""
