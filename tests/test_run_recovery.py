@@ -25,7 +25,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="locks files")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """What takes most of the time is not looked at here: no power is cut, so nothing is flushed, and no picture drawn."""
+    """What takes most of the time is not looked at here: nothing is flushed, and no picture drawn."""
     monkeypatch.setattr(os, "fsync", no_fsync)
     monkeypatch.setattr(study.plots, "metrics", lambda history, path: Path(path).write_bytes(b""))
 
