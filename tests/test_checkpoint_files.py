@@ -331,6 +331,33 @@ def test_damaged_weights_are_refused_and_the_model_stays(tmp_path):
     assert all((p.data == old).all() for p, old in zip(model.parameters(), before, strict=True))
 
 
+MISTAKEN = [
+    (lambda model: training.save_weights(model, "f"), r"the path comes first: save_weights\('f', model\)"),
+    (lambda model: training.load_weights(model, "f"), r"the path comes first: load_weights\('f', model\)"),
+    (lambda model: training.save_checkpoint(model, "f"), r"the path comes first: save_checkpoint\('f', run\)"),
+    (lambda model: training.load_checkpoint(model, "f"), r"the path comes first: load_checkpoint\('f', run\)"),
+    (lambda model: training.save_weights("f", model.state_dict()), "save_weights: needs a model, not a "),
+    (lambda model: training.load_weights("f", {}), "load_weights: needs a model, not a dict"),
+    (lambda model: training.save_checkpoint("f", model), "save_checkpoint: needs a Run, not a MLP; save_weights"),
+    (lambda model: training.load_checkpoint("f", model), "load_checkpoint: needs a Run, not a MLP; save_weights"),
+    (lambda model: training.save_weights(3, model), "save_weights: needs a path, not a int"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(MISTAKEN)))
+def test_arguments_in_the_order_of_torch_save_are_refused_with_the_right_one(number, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    call, message = MISTAKEN[number]
+    with pytest.raises(TypeError, match=message):
+        call(nn.MLP([2, 2]))
+    assert os.listdir(".") == []
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere.*model\.safetensors"):
+        training.save_weights(tmp_path / "nowhere" / "model.safetensors", nn.MLP([2, 2]))
+
+
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 

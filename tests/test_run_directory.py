@@ -242,6 +242,57 @@ def test_compare_refuses_runs_on_other_problems(capsys):
     assert "has seed 0, but runs/moons-sgd-2 has 1; compare runs on the same problem" in err
 
 
+@pytest.mark.parametrize(
+    "others", [[], ["--record", "5"], ["--record", "5", "--patience", "3", "--checkpoint-every", "4"]]
+)
+def test_every_command_reads_a_run_whatever_callbacks_it_had(capsys, others):
+    train(capsys, "--name", "bare")
+    train(capsys, *others, "--optimizer", "Adam", "--name", "other")
+    for words in (
+        *(["evaluate", "runs/other-1"], ["evaluate", "runs/other-1", "--checkpoint", "best"], ["list", "runs"]),
+        *(
+            ["explain", "runs/other-1", "--param", "0.weight[0,0]"],
+            ["report", "runs/other-1"],
+            ["resume", "runs/other-1"],
+        ),
+        ["compare", "runs/other-1", "runs/bare-1", "RAdam", *SMALL, "--record", "7"],
+        ["resume", "runs/other-1", "--epochs", "4"],
+        *(["explain", "runs/other-1", "--param", "0.weight[0,0]"], ["report", "runs/other-1"]),
+    ):
+        status, _, err = run(capsys, *words)
+        assert (status, err) == (0, ""), words
+    rows = list(csv.DictReader(Path("runs/compare-1/comparison.csv").read_text().splitlines()))
+    assert [row["name"] for row in rows] == ["other-1", "bare-1", "RAdam"]
+
+
+def test_evaluate_reads_no_weights_from_before_a_run_went_on(capsys):
+    train(capsys)
+    Path("runs/moons-sgd-1/end.json").unlink()  # as where the process that resumed it was killed
+    assert "step-000000030.safetensors on " in run(capsys, "evaluate", "runs/moons-sgd-1")[1]
+
+
+def test_compare_refuses_a_run_that_has_finished_no_epoch_and_one_whose_data_changed(capsys, monkeypatch):
+    train(capsys)
+    train(capsys, "--optimizer", "Adam")
+    config = Path("runs/moons-sgd-1/config.json")
+    text = config.read_text()
+    config.write_text(re.sub(r'"sha256": "\w+"', '"sha256": "0"', text))
+    status, _, err = run(capsys, "compare", "runs/moons-sgd-1", "runs/moons-adam-1")
+    assert status == 2
+    assert "runs/moons-sgd-1: the data of the run had other values" in err
+    config.write_text(text)
+    for path in Path("runs/moons-sgd-1/checkpoints").iterdir():
+        path.unlink()
+    fresh = RunDirectory("runs/moons-sgd-1")
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "train", lambda run, epochs: (_ for _ in ()).throw(OSError(28, "full")))
+        run(capsys, "train", *SMALL, "--name", "stopped")
+    shutil.copytree("runs/stopped-1/checkpoints", fresh.checkpoints, dirs_exist_ok=True)
+    status, _, err = run(capsys, "compare", "runs/moons-sgd-1", "runs/moons-adam-1")
+    assert status == 2
+    assert "runs/moons-sgd-1: has finished no epoch yet" in err
+
+
 # --- options from files ----------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from training_cases import Case, StopAfter, blobs
 
-from minigrad import data, manual_seed, nn, optim, schedulers, training
+from minigrad import data, manual_seed, nn, optim, schedulers, study, training
 
 
 def parts(**loader):
@@ -279,3 +279,57 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
 def test_a_patience_that_makes_no_sense_is_refused(patience):
     with pytest.raises(ValueError, match="patience must be a whole number of at least 1"):
         training.EarlyStopping(patience)
+
+
+MISTAKEN = {
+    "a callback class": (
+        {"callbacks": [training.EarlyStopping]},
+        r"EarlyStopping\(\.\.\.\), not the class EarlyStopping",
+    ),
+    "what is no callback": ({"callbacks": [training.Progress()]}, "training.Callback, and a Progress is not one"),
+    "a class of that": ({"callbacks": [training.Progress]}, "not the class Progress"),
+    "a function": ({"callbacks": [print]}, "a builtin_function_or_method is not one"),
+    "one callback and no list": ({"callbacks": training.EarlyStopping(3)}, "must be a list, not a EarlyStopping"),
+    "a scheduler class": ({"scheduler": schedulers.StepLR}, r"scheduler must be an instance: StepLR\(\.\.\.\)"),
+    "a schedule": (
+        {"scheduler": schedulers.Linear(1.0, 0.5, 6)},
+        "schedulers of an optimizer, and a Linear is not one",
+    ),
+    "a loss class": ({"loss": nn.CrossEntropyLoss}, r"loss must be an instance: CrossEntropyLoss\(\.\.\.\)"),
+    "an optimizer class": ({"optimizer": optim.Adam}, r"optimizer must be an instance: Adam\(\.\.\.\)"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKEN)
+def test_what_is_given_by_mistake_is_named_before_anything_is_trained(mistake):
+    settings, message = MISTAKEN[mistake]
+    model, optimizer, loader, _ = parts()
+    before = [p.data.copy() for p in model.parameters()]
+    with pytest.raises(TypeError, match=f"fit: .*{message}"):
+        training.fit(**{"model": model, "optimizer": optimizer, "loader": loader, "epochs": 1, **settings})
+    assert all((p.data == old).all() for p, old in zip(model.parameters(), before, strict=True))
+
+
+def test_a_function_of_an_epoch_must_be_one():
+    with pytest.raises(TypeError, match="OnEpoch: needs a function of the run, not a int"):
+        training.OnEpoch(3)
+
+
+def test_callbacks_that_differ_from_those_of_the_saved_run_are_named(tmp_path):
+    case = Case(tmp_path / "run")
+    case.go(1)
+    again = Case(tmp_path / "run")
+    with pytest.raises(training.CheckpointError, match="has the callbacks none, and the saved one had RunLog"):
+        training.fit(
+            again.model, again.optimizer, again.loader, 2, resume=case.last(),
+            metrics={"accuracy": training.correct}, evaluate=again.settings["evaluate"],
+        )  # fmt: skip
+
+
+def test_the_log_and_the_checkpoints_make_their_folders(tmp_path):
+    model, optimizer, loader, _ = parts()
+    recorder = study.Recorder(model, optimizer, path=tmp_path / "c" / "d" / "record.jsonl")
+    log, kept = training.RunLog(tmp_path / "a" / "b"), training.Checkpoints(tmp_path / "e" / "f")
+    training.fit(model, optimizer, loader, 1, callbacks=[log, recorder, kept])
+    for file in ("a/b/steps.jsonl", "a/b/metrics.csv", "c/d/record.jsonl", "e/f/step-000000005.safetensors"):
+        assert (tmp_path / file).exists()

@@ -27,7 +27,7 @@ def evaluate(path: str, arguments: Arguments, checkpoint: str | None) -> int:
         if checkpoint is not None:
             source = directory.best if checkpoint == "best" else checkpoint
             load_parameters(str(source), run)
-        elif directory.weights.exists():
+        elif directory.weights.exists() and directory.ending() is not None:
             source = directory.weights
             training.load_weights(source, run.model)
         else:  # a run that is not finished

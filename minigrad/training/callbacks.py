@@ -92,6 +92,8 @@ class OnEpoch(Callback):
     """Call a function with the run after every epoch: for printing, plotting, trying something out."""
 
     def __init__(self, function: Callable[[Run], Any]) -> None:
+        if not callable(function):
+            raise TypeError(f"OnEpoch: needs a function of the run, not a {type(function).__name__}")
         self.function = function
 
     def after_epoch(self, run: Run) -> None:

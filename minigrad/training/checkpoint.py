@@ -32,7 +32,18 @@ class CheckpointError(TensorFileError):
 
 class _Stateful(Protocol):
     def state_dict(self) -> Mapping[str, Any]: ...
-    def load_state_dict(self, state: Mapping[str, Any], /) -> Any: ...
+
+
+def _check(call: str, path: Any, thing: Any, fits: bool, needed: str) -> None:
+    """Refuse a wrong path or object; where the two are exchanged, as `torch.save` takes them, say so."""
+    name = needed.rpartition(" ")[2].lower()
+    if isinstance(thing, str | os.PathLike) and not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{call}: the path comes first: {call}({os.fspath(thing)!r}, {name})")
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{call}: needs a path, not a {type(path).__name__}: {call}(path, {name})")
+    if not fits:
+        hint = "; save_weights and load_weights are for a model alone" if isinstance(thing, Module) else ""
+        raise TypeError(f"{call}: needs {needed}, not a {type(thing).__name__}{hint}")
 
 
 def save_checkpoint(path: str | os.PathLike[str], run: _Stateful) -> Path:
@@ -41,7 +52,9 @@ def save_checkpoint(path: str | os.PathLike[str], run: _Stateful) -> Path:
     Raises:
         OSError: naming the file; the one from before is still there.
         FloatingPointError: if a parameter is NaN or infinite: a checkpoint is something to go on from.
+        TypeError: if ``path`` is not a path or ``run`` not a run.
     """
+    _check("save_checkpoint", path, run, hasattr(run, "state_dict") and not isinstance(run, Module), "a Run")
     arrays: dict[str, Any] = {}
     state = take_arrays(run.state_dict(), arrays)
     for name, array in arrays.items():
@@ -85,7 +98,9 @@ def load_checkpoint(path: str | os.PathLike[str], run: Run) -> None:
     Raises:
         FileNotFoundError: if there is no such file.
         CheckpointError: if it is damaged, or of another model, optimizer, schedule or loader; then nothing changed.
+        TypeError: if ``path`` is not a path or ``run`` not a run.
     """
+    _check("load_checkpoint", path, run, isinstance(run, Run), "a Run")
     state = read_checkpoint(path, size_limit(run.model))
     try:
         run.load_state_dict(state)
@@ -107,7 +122,9 @@ def save_weights(path: str | os.PathLike[str], model: Module) -> Path:
 
     Raises:
         OSError: naming the file; the one from before is still there.
+        TypeError: if ``path`` is not a path or ``model`` not a model.
     """
+    _check("save_weights", path, model, isinstance(model, Module), "a model")
     arrays = {name: to_host(value.data) for name, value in model._named_state().items()}
     return write_tensors(path, arrays, {"format": WEIGHTS, "version": VERSION})
 
@@ -118,7 +135,9 @@ def load_weights(path: str | os.PathLike[str], model: Module) -> None:
     Raises:
         FileNotFoundError: if there is no such file.
         TensorFileError: if it is damaged, or another model's; the model is unchanged then.
+        TypeError: if ``path`` is not a path or ``model`` not a model.
     """
+    _check("load_weights", path, model, isinstance(model, Module), "a model")
     arrays, _ = read_tensors(path, size_limit(model), signed=False)
     try:
         model.load_state_dict(arrays)

@@ -21,6 +21,24 @@ Evaluate = Callable[[Module], Mapping[str, float]]
 _BATCHES = 16  # batches that are counted together; few enough to stay in the cache
 
 
+def _no_class(name: str, value: Any) -> None:
+    """Refuse a class where one of its instances is needed; a loss may be any function, but not a class."""
+    if isinstance(value, type):
+        raise TypeError(f"fit: {name} must be an instance: {value.__name__}(...), not the class {value.__name__}")
+
+
+def _checked(name: str, values: Iterable[Any], kind: Any, hint: str) -> list[Any]:
+    """Callbacks or schedulers as a list; TypeError for what is not one."""
+    if not isinstance(values, Iterable):
+        raise TypeError(f"fit: {name} must be a list, not a {type(values).__name__}")
+    found = list(values)
+    for each in found:
+        _no_class(name, each)
+        if not isinstance(each, kind):
+            raise TypeError(f"fit: {name} must be {hint}, and a {type(each).__name__} is not one")
+    return found
+
+
 class Run:
     """A training that is under way; `minigrad.training.fit` makes one and returns it.
 
@@ -48,17 +66,18 @@ class Run:
         callbacks: Iterable[Callback] = (),
         monitor: str | None = None,
     ) -> None:
+        for name, value in {"model": model, "optimizer": optimizer, "loader": loader, "loss": loss}.items():
+            _no_class(name, value)
         if scheduler_every not in ("epoch", "step"):
             raise ValueError(f"fit: scheduler_every must be 'epoch' or 'step', not {scheduler_every!r}")
         if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
             raise ValueError(f"fit: accumulate must be a whole number of at least 1, not {accumulate!r}")
         self.model, self.optimizer, self.loader, self.loss = model, optimizer, loader, loss
         self.metrics = dict(metrics or {})
-        self.schedulers = (
-            [] if scheduler is None else list(scheduler) if isinstance(scheduler, Sequence) else [scheduler]
-        )
+        listed = [] if scheduler is None else scheduler if isinstance(scheduler, Sequence) else [scheduler]
+        self.schedulers: list[AnyScheduler] = _checked("scheduler", listed, AnyScheduler, "schedulers of an optimizer")
         self.scheduler_every, self.accumulate = scheduler_every, accumulate
-        self.callbacks = list(callbacks)
+        self.callbacks: list[Callback] = _checked("callbacks", callbacks, Callback, "instances of training.Callback")
         self._evaluate = evaluate
         self._monitor = monitor
         self.progress = Progress()
@@ -132,7 +151,8 @@ class Run:
         same_keys("the state of a run", state, own)
         for name in ("schedulers", "callbacks"):
             if not isinstance(state[name], list) or len(state[name]) != len(own[name]):
-                raise ValueError(f"this run has {len(own[name])} {name}, the saved one had others")
+                kinds = [_kinds(name, each) for each in (own[name], state[name])]
+                raise ValueError(f"this run has the {name} {kinds[0]}, and the saved one had {kinds[1]}")
         for number, (saved, each) in enumerate(zip(state["callbacks"], self._stateful(), strict=True)):
             if saved["kind"] != type(each).__name__:
                 raise ValueError(f"callback {number} is {type(each).__name__}, but {saved['kind']!r} in the saved run")
@@ -154,3 +174,10 @@ class Run:
         for callback, saved in zip(self._stateful(), state["callbacks"], strict=True):
             callback.load_state_dict({name: value for name, value in saved.items() if name != "kind"})
         random.set_state(state["random"])
+
+
+def _kinds(name: str, states: Any) -> str:
+    """The classes of the schedulers or callbacks that have these states."""
+    key = {"schedulers": "scheduler", "callbacks": "kind"}[name]
+    known = states if isinstance(states, list) else []
+    return ", ".join(str(each.get(key)) if isinstance(each, dict) else "?" for each in known)[:200] or "none"
