@@ -107,6 +107,8 @@ from .ops import (
 from .random import manual_seed
 from .tensor import Tensor, tensor
 
+__version__ = "0.1.0"
+
 __all__ = [
     "GradientError",
     "Tensor",

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-INSTALL = "pip install 'minigrad[cuda]'"
+# Not by name: on the public index, minigrad is another project.
+INSTALL = "in a checkout of minigrad: pip install '.[cuda]'"
 
 
 class DeviceError(RuntimeError):

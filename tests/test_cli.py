@@ -12,7 +12,11 @@ import numpy as np
 import pytest
 from cli_tools import run
 
+import minigrad
 from minigrad import cli, data, optim
+from minigrad.cli.options import complete, hyper_parameters
+from minigrad.training import architecture
+from minigrad.training.calls import show
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -118,7 +122,9 @@ def test_a_folder_of_idx_files_trains_on_one_part_and_tests_on_the_other(capsys,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "minigrad: the following arguments are required: command"),
+        (("--verison",), "unknown argument '--verison'; did you mean '--version'?"),
+        (("help", "trian"), "minigrad: unknown command 'trian'; did you mean 'train'?"),
+        (("compare", "SGD", "--optimizer", "Adam"), "minigrad compare: unknown argument '--optimizer'"),
         (("trian",), "minigrad: unknown command 'trian'; did you mean 'train'?"),
         (("train", "--optimizer", "sdg"), "argument --optimizer: unknown optimizer 'sdg'; did you mean 'SGD'?"),
         (("train", "--data", "digit"), "unknown dataset 'digit'; did you mean 'digits'?"),
@@ -188,6 +194,108 @@ def test_an_interrupt_before_training_ends_with_status_130_and_without_a_traceba
     status, _, err = run(capsys, "train")
     assert status == 130
     assert err.strip() == "interrupted"
+
+
+@pytest.mark.parametrize("words", [(), ("help",), ("--help",), ("-h",)])
+def test_the_command_alone_lists_the_commands(capsys, words):
+    status, out, err = run(capsys, *words)
+    assert (status, err) == (0, "")
+    for command in cli._parsers()[1]:
+        assert re.search(rf"^    {command} +\w", out, re.MULTILINE)
+
+
+def test_help_of_a_command_and_the_version(capsys):
+    assert run(capsys, "help", "train") == run(capsys, "train", "--help")
+    status, out, err = run(capsys, "--version")
+    assert (status, out, err) == (0, f"minigrad {minigrad.__version__}\n", "")
+    assert re.fullmatch(r"\d+\.\d+\.\d+", minigrad.__version__)
+
+
+# What the defaults in help texts are called that are no value themselves.
+IN_WORDS = {
+    "loss": "the first for classes, the second for numbers",
+    "schedule_every": "epoch; step for OneCycleLR and CyclicLR",
+    "optimizer": "SGD; Lookahead is around SGD",
+    "lr": "one that suits the optimizer; see minigrad list",
+    "name": "dataset and optimizer",
+    "record": "no recording",
+    "threads": "one per core",
+}
+
+
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_the_defaults_that_help_states_are_those_of_a_run(command):
+    """Every option that states one; those without a default state none."""
+    used = {**complete({}), "model": architecture.DEFAULT}
+    words = IN_WORDS | ({"name": "compare"} if command == "compare" else {})
+    stated = {}
+    for action in cli._parsers()[1][command]._actions:
+        if found := re.search(r"\(default: (.*?)\)$|\(default: ([\w:.]+)\)", action.help or ""):
+            stated[action.dest] = found[1] or found[2]
+    for name, text in stated.items():
+        assert text == words.get(name, str(used.get(name))), name
+    silent = {
+        "patience",
+        "clip",
+        "schedule",
+        "lookahead",
+        "optimizer_option",
+        "config",
+        "no_output",
+        "checkpoint_every",
+    }
+    options = {a.dest for a in cli._parsers()[1][command]._actions if a.option_strings} - {"help", "quiet"} - silent
+    assert options - set(hyper_parameters()) | {"lr"} == set(stated)
+
+
+def test_the_number_of_threads_by_default_is_as_help_says():
+    assert "threads" not in complete({})
+    code = "import minigrad; print(minigrad.get_num_threads())"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert int(found.stdout) == cores
+
+
+@pytest.mark.parametrize("labels", ["digits", "cubic"])
+def test_the_hyper_parameters_that_help_states_are_those_that_are_used(labels):
+    actions = {action.dest: action.help for action in cli._parsers()[1]["train"]._actions}
+    for name, optimizers in hyper_parameters().items():
+        if name == "lr":
+            continue
+        stated = {}
+        for part in actions[name].split("; "):
+            names, _, value = part.partition(": ")
+            alike, _, numbers = value.partition(", with numbers as labels ")
+            stated |= dict.fromkeys(names.split(", "), numbers if numbers and labels == "cubic" else alike)
+        for optimizer, default in optimizers.items():
+            arguments = complete({"optimizer": optimizer, "data": labels})
+            assert stated[optimizer] == show(arguments.get(name, default)), (name, optimizer)
+
+
+@pytest.mark.parametrize("command", ["resume", "evaluate", "explain", "report"])
+def test_commands_on_a_run_state_that_its_own_options_are_the_default(command):
+    actions = {action.dest: action.help for action in cli._parsers()[1][command]._actions}
+    own = {"epochs", "device", "threads"} & set(actions)
+    assert own
+    assert all(actions[name].endswith("(default: as in the run)") for name in own)
+
+
+def test_resuming_uses_the_epochs_and_threads_of_the_run(capsys, monkeypatch):
+    from minigrad.cli import train
+
+    assert run(capsys, "train", "--data", "moons", "--epochs", "3", "--threads", "1", "--no-output")[0] == 0
+    assert run(capsys, "train", "--data", "moons", "--epochs", "3", "--threads", "1")[0] == 0
+    seen = []
+    monkeypatch.setattr(train, "set_num_threads", seen.append)
+    assert "complete after 3 epochs" in run(capsys, "resume", "runs/moons-sgd-1")[1]
+    assert seen == [1]
+
+
+def test_the_epochs_and_seconds_of_a_summary_are_those_of_this_command(capsys):
+    out = run(capsys, "train", "--data", "moons", "--epochs", "1")[1]
+    assert re.search(r"; 1 epoch in [\d.]+ s$", out, re.MULTILINE)
+    out = run(capsys, "resume", "runs/moons-sgd-1", "--epochs", "3")[1]
+    assert re.search(r"; 2 epochs in [\d.]+ s, 3 in all$", out, re.MULTILINE)
 
 
 def test_help_names_every_option_and_every_optimizer(capsys):

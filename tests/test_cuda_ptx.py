@@ -20,9 +20,7 @@ from minigrad.optim import apply_update, rule
 from minigrad.rules import exp, log, sign
 
 pytestmark = [
-    pytest.mark.skipif(
-        importlib.util.find_spec("numba_cuda") is None, reason="needs pip install 'minigrad[cuda-check]'"
-    ),
+    pytest.mark.skipif(importlib.util.find_spec("numba_cuda") is None, reason="needs pip install '.[cuda-check]'"),
     pytest.mark.skipif(bool(os.environ.get("NUMBA_ENABLE_CUDASIM")), reason="the simulator compiles nothing"),
 ]
 CAPABILITIES = [(8, 0), (9, 0)]
@@ -153,7 +151,7 @@ def test_roots_quotients_and_the_smallest_numbers_are_rounded_as_on_the_cpu(name
 
 def machine_code(text, capability):
     """What the assembler says of each kernel: registers, stack and spills."""
-    nvjitlink = pytest.importorskip("cuda.bindings.nvjitlink", reason="needs pip install 'minigrad[cuda-check]'")
+    nvjitlink = pytest.importorskip("cuda.bindings.nvjitlink", reason="needs pip install '.[cuda-check]'")
     code = text.encode()
     handle = nvjitlink.create(3, [f"-arch=sm_{capability[0]}{capability[1]}", "-verbose", "-Xptxas=-v"])
     nvjitlink.add_data(handle, nvjitlink.InputType.PTX, code, len(code), "kernel")

@@ -297,10 +297,15 @@ def test_without_cupy_the_extra_is_named(no_gpu, capsys):
         raise ModuleNotFoundError("No module named 'cupy'", name="cupy")
 
     no_gpu.setattr(gpu_module, "import_cupy", missing)
-    with pytest.raises(gpu_module.DeviceError, match=r"CuPy is not installed; pip install 'minigrad\[cuda\]'"):
+    with pytest.raises(
+        gpu_module.DeviceError, match=r"CuPy is not installed; in a checkout of minigrad: pip install '\.\[cuda\]'"
+    ):
         Tensor([1.0]).to("cuda")
     cli.main(["devices"])
-    assert "cuda: not available: CuPy is not installed\n  pip install 'minigrad[cuda]'" in capsys.readouterr().out
+    assert (
+        "cuda: not available: CuPy is not installed\n  in a checkout of minigrad: pip install '.[cuda]'"
+        in capsys.readouterr().out
+    )
 
     def broken():
         raise ImportError("libcudart.so.12: cannot open shared object file")
@@ -320,7 +325,7 @@ def test_what_was_found_is_listed_and_missing_kernels_are_told(gpu, capsys, monk
         "cuda: Pretended GPU, which is used",
         "CUDA 13.1 by its driver, CuPy built for 12.9",
         "cuda: no training: numba-cuda is not installed, which compiles the update kernels",
-        "  pip install 'minigrad[cuda]'",
+        "  in a checkout of minigrad: pip install '.[cuda]'",
     ]
     assert cli.main(["train", "--device", "cuda", "--no-output"]) == 2
     assert "cuda is not available: numba-cuda is not installed" in capsys.readouterr().err

@@ -7,6 +7,8 @@ import importlib
 import inspect
 import pkgutil
 import re
+import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -88,6 +90,14 @@ class NumbersAgree(doctest.OutputChecker):
         return texts[0] == texts[1] and np.allclose(*numbers, rtol=1e-4, atol=1e-6)
 
 
+@pytest.fixture
+def empty_folder(tmp_path, monkeypatch):
+    """Where a reader copies an example to."""
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+
+
+@pytest.mark.usefixtures("empty_folder")
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_give_what_they_say(name):
     module = importlib.import_module(name)
@@ -97,6 +107,52 @@ def test_examples_give_what_they_say(name):
         minigrad.manual_seed(0)
         runner.run(test, out=report.append)
     assert not runner.failures, "".join(report)
+
+
+def docstrings(module):
+    """The docstrings of a module, of what is defined in it, and of the members of its classes."""
+    yield module.__name__, module.__doc__
+    for name, value in vars(module).items():
+        if getattr(value, "__module__", "") != module.__name__:
+            continue
+        yield f"{module.__name__}.{name}", value.__doc__
+        for member, inner in vars(value).items() if inspect.isclass(value) else ():
+            yield f"{module.__name__}.{name}.{member}", getattr(inner, "__doc__", None)
+
+
+FORMULAS = {"minigrad.schedulers.plateau.ReduceLROnPlateau"}
+
+
+def blocks():
+    """What is code in the literal blocks of docstrings, which ``::`` begins; in formulas are signs beyond ASCII."""
+    for name in MODULES:
+        for place, doc in docstrings(importlib.import_module(name)):
+            for found in re.finditer(r"::\n\n((?: {4}.*\n|\n)+)", inspect.cleandoc(doc or "") + "\n"):
+                if found[1].isascii() and place not in FORMULAS:
+                    yield pytest.param(name, textwrap.dedent(found[1]), id=place)
+
+
+@pytest.mark.usefixtures("empty_folder")
+@pytest.mark.parametrize(("module", "code"), list(blocks()))
+def test_blocks_of_code_run_with_the_names_of_the_readme(module, code, monkeypatch):
+    monkeypatch.setattr(
+        importlib.import_module("minigrad.ops.primitive"), "PRIMITIVES", {}
+    )  # an example of one has the name of one
+    train = data.load_digits().subset(np.arange(64))
+    loader = data.DataLoader(train, batch_size=32, shuffle=True, seed=0)
+    model = nn.Sequential(nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10))
+    optimizer = optim.Adam(model.parameters(), lr=0.01)
+    recorder = study.Recorder(model, optimizer, every=1)
+    training.fit(model, optimizer, loader, epochs=1, callbacks=[recorder])
+    for run in ("a-1", "b-1"):
+        Path("runs", run).mkdir(parents=True)
+        recorder.recording.save(f"runs/{run}/record.jsonl")
+    x, y = next(iter(loader))
+    loss = nn.functional.cross_entropy(model(x), y)
+    loss.backward()
+    names = {"model": model, "optimizer": optimizer, "loader": loader, "x": x, "y": y, "loss": loss}
+    names |= {"features": train.features, "recorder": recorder, "primitive": ops.primitive}
+    exec(code, {**vars(importlib.import_module(module)), **vars(optim), **NAMES, **names})
 
 
 def test_an_example_that_is_wrong_is_found():

@@ -24,7 +24,7 @@ def test_a_finished_run_says_so_and_one_that_stopped_early_says_why(capsys):
     train(capsys, "--patience", "1", "--epochs", "90")
     ending = RunDirectory("runs/moons-sgd-2").ending()
     assert ending.state == "stopped"
-    assert ending.reason == "held_out_accuracy has not improved for 1 epochs"
+    assert ending.reason == "held_out_accuracy has not improved for 1 epoch"
     assert 0 < ending.epoch < 90
     assert ending.step == 10 * ending.epoch
 

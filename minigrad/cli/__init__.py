@@ -7,12 +7,15 @@ it otherwise: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
 from __future__ import annotations
 
 import argparse
+import copy
 import io
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .. import __version__
 from ..suggest import unknown
 from ..training.catalogue import OPTIMIZERS
 from .config import as_tokens, read_options
@@ -23,6 +26,7 @@ from .signals import end_at_once, handling, status_of
 __all__ = ["OPTIMIZERS", "main"]
 
 _SUMMARY = "A deep-learning framework small enough to read."
+_MORE = "minigrad train alone trains a small network on handwritten digits; minigrad help COMMAND tells its options."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     """Read the command line, and import what its command needs only then."""
+    if not words or words[0] == "help":  # "help train" is "train --help"
+        words = [*words[1:], "--help"]
     given = _parse(words)
     command = given.pop("command")
     if command == "list":
@@ -144,6 +150,8 @@ def _parse(words: list[str]) -> Arguments:
     parser, commands = _parsers()
     if words and not words[0].startswith("-") and words[0] not in commands:
         raise CommandError(f"minigrad: {unknown('command', words[0], commands)}")
+    if words and words[0].startswith("--") and words[0] not in (own := _options_of(parser)):
+        raise CommandError(f"minigrad: {unknown('argument', words[0], own)}")
     chosen, rest = parser.parse_known_args(words)
     if rest:
         known = _options_of(commands[chosen.command])
@@ -160,7 +168,8 @@ def _options_of(parser: Parser) -> dict[str, Any]:
 
 def _parsers() -> tuple[Parser, dict[str, Parser]]:
     """The parser of the whole command line, and that of each command."""
-    parser = Parser(prog="minigrad", description=_SUMMARY, allow_abbrev=False)
+    parser = Parser(prog="minigrad", description=_SUMMARY, epilog=_MORE, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"minigrad {__version__}")
     chooser = parser.add_subparsers(dest="command", required=True, metavar="command")
     commands: dict[str, Parser] = {}
 
@@ -230,13 +239,13 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
         "compare",
         "several optimizers or runs on one problem",
         "Train with each optimizer from the same initial parameters on the same batches, or read runs that are there, "
-        "and show a table and a picture. All options but --optimizer are those of minigrad train.",
+        "and show a table and a picture. The options are those of minigrad train, for all optimizers alike.",
     )
     compare.add_argument(
         "names", metavar="NAME", nargs="+", help="an optimizer, such as Adam or Adam:lr=0.01, or a run directory"
     )
-    add_training_options(compare)
-    add_run_options(compare)
+    add_training_options(compare, optimizer_named=False)
+    add_run_options(compare, name="compare")
 
     listing = command(
         "list",
@@ -247,10 +256,13 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
         "sections", metavar="SECTION", nargs="*", help="such as optimizers (default: all), or a folder such as runs"
     )
     command("devices", "what this machine computes on", "Print the devices.")
+    command("help", "this text, or the options of a command, as in minigrad help train", "Print the help of a command.")
     return parser, commands
 
 
 def _add_some(parser: Parser, train: Parser, names: Sequence[str]) -> None:
-    """Options as those of ``minigrad train``."""
+    """Options as those of ``minigrad train``; what is not given is as in the run."""
     for name in names:
-        parser._add_action(_options_of(train)[name])
+        action = copy.copy(_options_of(train)[name])
+        action.help = re.sub(r"\(default: .*\)", "(default: as in the run)", action.help or "")
+        parser._add_action(action)

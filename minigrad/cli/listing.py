@@ -60,12 +60,18 @@ def _lines(section: str) -> list[str]:
             if name == "Lookahead":
                 lines.append(f"{describe(name, catalogue.lookahead_arguments())} around any of them, with --lookahead")
                 continue
-            told = ", ".join(f"{key}={value:g}" for key, value in settings.items())
-            lines.append(f"{describe(name, catalogue.optimizer_arguments(name))}; minigrad train begins with {told}")
+            begins = _told(settings)
+            if (numbers := _told(catalogue.FOR_NUMBERS.get(name, settings))) != begins:
+                begins += f", and with numbers as labels with {numbers}"
+            lines.append(f"{describe(name, catalogue.optimizer_arguments(name))}; minigrad train begins with {begins}")
         return lines
     if section == "schedules":
         return [describe(name, catalogue.schedule_arguments(name)) for name in catalogue.schedules()]
     return [describe(name, arguments_of(kind)) for name, kind in catalogue.CLIPS.items()]
+
+
+def _told(settings: dict[str, float]) -> str:
+    return ", ".join(f"{key}={value:g}" for key, value in settings.items())
 
 
 def show_devices() -> int:

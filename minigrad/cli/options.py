@@ -50,7 +50,7 @@ def hyper_parameters() -> dict[str, dict[str, Any]]:
     return found
 
 
-def add_training_options(parser: argparse.ArgumentParser) -> None:
+def add_training_options(parser: argparse.ArgumentParser, optimizer_named: bool = True) -> None:
     """What there is to choose of a training. Nothing has a default here, so that what was given is known."""
     options = dict[str, Any](default=argparse.SUPPRESS)
     problem = parser.add_argument_group("the problem")
@@ -101,12 +101,14 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         help="a step of the schedule is an epoch or a step (default: epoch; step for OneCycleLR and CyclicLR)",
         **options)  # fmt: skip
     training.add_argument("--warmup", type=count(0), metavar="N",
-        help="begin with N steps of the schedule in which the rate rises from 0 (default: 0)", **options)  # fmt: skip
+        help="begin with N steps of the schedule in which the rate rises to its value (default: 0)",
+        **options)  # fmt: skip
 
     optimizer = parser.add_argument_group("the optimizer and its hyper-parameters")
-    optimizer.add_argument("--optimizer", type=_reading(lambda text: spelt("optimizer", text, catalogue.OPTIMIZERS)),
-        metavar="NAME", help=f"{', '.join(catalogue.OPTIMIZERS)} (default: SGD; Lookahead is around SGD)",
-        **options)  # fmt: skip
+    if optimizer_named:
+        optimizer.add_argument("--optimizer",
+            type=_reading(lambda text: spelt("optimizer", text, catalogue.OPTIMIZERS)), metavar="NAME",
+            help=f"{', '.join(catalogue.OPTIMIZERS)} (default: SGD; Lookahead is around SGD)", **options)  # fmt: skip
     optimizer.add_argument("--lookahead", type=_reading(_lookahead), metavar="VALUES", nargs="?", const="",
         help="put Lookahead around the optimizer, with values such as k=5,alpha=0.5", **options)  # fmt: skip
     optimizer.add_argument("--lr", type=_rate, metavar="RATE",
@@ -118,13 +120,13 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         reading: dict[str, Any] = {"type": _reading(parse_value), "metavar": "VALUE"}
         if flag:
             reading = {"action": argparse.BooleanOptionalAction}
-        optimizer.add_argument(f"--{name.replace('_', '-')}", help=_defaults(defaults), **reading, **options)
+        optimizer.add_argument(f"--{name.replace('_', '-')}", help=_defaults(name, defaults), **reading, **options)
     optimizer.add_argument("--optimizer-option", type=_reading(_assignment), metavar="NAME=VALUE", action="append",
         help="any of these in another way", **options)  # fmt: skip
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Where and how to run."""
+def add_run_options(parser: argparse.ArgumentParser, name: str = "dataset and optimizer") -> None:
+    """Where and how to run; ``name`` says what a run directory is called by default."""
     options = dict[str, Any](default=argparse.SUPPRESS)
     running = parser.add_argument_group("the run")
     running.add_argument("--config", metavar="FILE",
@@ -132,15 +134,16 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "the command line wins", **options)  # fmt: skip
     running.add_argument("--output", metavar="FOLDER", help="where run directories are made (default: runs)",
         **options)  # fmt: skip
-    running.add_argument("--name", metavar="NAME", help="of the run directory; a number is added (default: dataset "
-        "and optimizer)", **options)  # fmt: skip
+    running.add_argument("--name", metavar="NAME", help=f"of the run directory; a number is added (default: "
+        f"{name})", **options)  # fmt: skip
     running.add_argument("--no-output", action="store_true", help="write no files", **options)
     running.add_argument("--checkpoint-every", type=count(1), metavar="N",
         help="save after every N steps too, not only after every epoch", **options)  # fmt: skip
     running.add_argument("--keep", type=count(1), metavar="N",
         help="checkpoints to keep beside the best one (default: 2)", **options)  # fmt: skip
     running.add_argument("--record", type=count(1), metavar="N", nargs="?", const=EVERY,
-        help=f"record what every layer goes through in record.jsonl, every N steps (default: {EVERY})",
+        help=f"record what every layer goes through in record.jsonl, every N steps, {EVERY} if N is left out (default: "
+        "no recording)",
         **options)  # fmt: skip
     running.add_argument("--device", type=_reading(_device), metavar="NAME",
         help="cpu or cuda; see minigrad devices (default: cpu)", **options)  # fmt: skip
@@ -257,9 +260,12 @@ def _assignment(text: str) -> str:
     return text
 
 
-def _defaults(defaults: Mapping[str, Any]) -> str:
-    """Which optimizers have a hyper-parameter, and its default there."""
+def _defaults(name: str, defaults: Mapping[str, Any]) -> str:
+    """Which optimizers have a hyper-parameter, and what ``minigrad train`` gives it."""
     by_value: dict[str, list[str]] = {}
     for optimizer, default in defaults.items():
-        by_value.setdefault(show(default), []).append(optimizer)
+        used, numbers = (show(catalogue.preset(optimizer, each).get(name, default)) for each in ("digits", "cubic"))
+        by_value.setdefault(used if used == numbers else f"{used}, with numbers as labels {numbers}", []).append(
+            optimizer
+        )
     return "; ".join(f"{', '.join(names)}: {value}" for value, names in by_value.items())

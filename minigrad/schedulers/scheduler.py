@@ -26,8 +26,8 @@ Values = dict[str, list[float]]
 class Scheduler:
     """Gives an option of an optimizer the value that a schedule has at each step::
 
-        scheduler = Scheduler(optimizer, WarmupStableDecay(100, 800, 100))
-        decay = Scheduler(optimizer, Linear(1.0, 0.0, total_iters=1000), option="weight_decay")
+        scheduler = schedulers.Scheduler(optimizer, schedulers.WarmupStableDecay(100, 800, 100))
+        decay = schedulers.Scheduler(optimizer, schedulers.Linear(1.0, 0.0, total_iters=1000), option="weight_decay")
 
     Making it sets the value of step 0. Whether a step is a batch or an epoch is up to who calls `step`. The value
     depends on the step alone: what else sets the option in between is overwritten, with a warning.

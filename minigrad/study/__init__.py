@@ -3,7 +3,7 @@
 ::
 
     optimizer.watch()                              # keep what a step overwrites
-    ...                                            # a step
+    optimizer.step()
     print(optimizer.explain("0.weight", (3, 7)))   # every term of what it did to one weight
 
     with study.Recorder(model, optimizer) as recorder:

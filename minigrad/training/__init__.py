@@ -1,11 +1,15 @@
 """Training: the loop with what people add to it, checkpoints, and run directories.
 
-::
-
-    run = training.fit(
-        model, optimizer, loader, epochs=30, evaluate=held_out, metrics={"accuracy": training.correct},
-        callbacks=[training.RunLog("run"), training.Checkpoints("run/checkpoints"), training.EarlyStopping(5)],
-    )
+>>> train, held_out = data.stratified_split(data.moons(), 0.2, seed=0)
+>>> loader = data.DataLoader(train, batch_size=32, shuffle=True, seed=0)
+>>> model = nn.MLP([2, 16, 2])
+>>> optimizer = optim.Adam(model.parameters(), lr=0.01)
+>>> run = training.fit(
+...     model, optimizer, loader, epochs=3, evaluate=held_out, metrics={"accuracy": training.correct},
+...     callbacks=[training.RunLog("run"), training.Checkpoints("run/checkpoints"), training.EarlyStopping(5)],
+... )
+>>> [path.name for path in training.checkpoints("run/checkpoints")]
+['step-000000010.safetensors', 'step-000000015.safetensors']
 """
 
 from .callbacks import Callback, DivergedError, EarlyStopping, OnEpoch, StopIfDiverged

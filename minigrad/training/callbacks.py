@@ -64,7 +64,7 @@ class EarlyStopping(Callback):
         """Count the epochs since the best one."""
         progress = run.progress
         if progress.epoch - (progress.best_epoch or 0) >= self.patience:
-            run.stop(f"{run.monitor} has not improved for {self.patience} epochs")
+            run.stop(f"{run.monitor} has not improved for {self.patience} epoch{'s' * (self.patience != 1)}")
 
 
 class DivergedError(FloatingPointError):

@@ -233,10 +233,12 @@ def versions() -> dict[str, str]:
     """The versions of what computes."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in ("minigrad", "numpy", "numba", "safetensors"):
+    from .. import __version__  # which an installed copy of another version may not be
+
+    found = {"python": platform.python_version(), "platform": platform.platform(), "minigrad": __version__}
+    for package in ("numpy", "numba", "safetensors"):
         try:
             found[package] = version(package)
-        except PackageNotFoundError:  # a source tree that was not installed
+        except PackageNotFoundError:  # imported from a folder where it was not installed
             found[package] = "unknown"
     return found
