@@ -85,7 +85,7 @@ def compare(names: Sequence[str], given: Arguments, spell: Callable[[Arguments],
         again = f"go on with: minigrad compare {shlex.join([*paths.values(), *spell(given)])}"
         raise CommandError(f"interrupted; {again}", status_of(error)) from None
     except CommandError as error:
-        if error.status < 128:
+        if error.status < 128 or folder is None:
             raise CommandError(f"{error} (with {name})", error.status) from None
         again = f"minigrad compare {shlex.join([*paths.values(), *spell(given)])}"
         raise CommandError(f"{error}; then: {again}", error.status) from None

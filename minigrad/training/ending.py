@@ -11,8 +11,8 @@ from .files import read_bounded, write_atomically
 
 END = "end.json"
 FORMAT, VERSION = "minigrad end", 1
-# After its last epoch; by a callback; by Ctrl-C; by numbers that are not finite or a loss far too large; by another
-# error, such as a full disk.
+# After its last epoch; by a callback; by a signal, such as Ctrl-C; by numbers that are not finite or a loss far too
+# large; by another error, such as a full disk.
 STATES = ("finished", "stopped", "interrupted", "diverged", "failed")
 WITHOUT = "ended without a word: killed, or still running"
 _MOST = 1 << 16  # bytes of the file, and of the reason in it a quarter
