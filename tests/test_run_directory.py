@@ -265,6 +265,15 @@ def test_every_command_reads_a_run_whatever_callbacks_it_had(capsys, others):
     assert [row["name"] for row in rows] == ["other-1", "bare-1", "RAdam"]
 
 
+def test_compare_tells_runs_of_one_name_in_two_folders_apart(capsys):
+    for folder in ("a", "b"):
+        train(capsys, "--output", folder)
+    assert run(capsys, "compare", "a/moons-sgd-1", "b/moons-sgd-1")[0] == 0
+    rows = list(csv.DictReader(Path("runs/compare-1/comparison.csv").read_text().splitlines()))
+    assert [row["name"] for row in rows] == ["a/moons-sgd-1", "b/moons-sgd-1"]
+    assert "the same name is there twice" in run(capsys, "compare", "a/moons-sgd-1", "a/moons-sgd-1")[2]
+
+
 def test_evaluate_reads_no_weights_from_before_a_run_went_on(capsys):
     train(capsys)
     Path("runs/moons-sgd-1/end.json").unlink()  # as where the process that resumed it was killed

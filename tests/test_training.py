@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from training_cases import Case, StopAfter, blobs
 
-from minigrad import data, manual_seed, nn, optim, schedulers, study, training
+from minigrad import data, manual_seed, nn, optim, schedulers, training
 
 
 def parts(**loader):
@@ -328,8 +328,7 @@ def test_callbacks_that_differ_from_those_of_the_saved_run_are_named(tmp_path):
 
 def test_the_log_and_the_checkpoints_make_their_folders(tmp_path):
     model, optimizer, loader, _ = parts()
-    recorder = study.Recorder(model, optimizer, path=tmp_path / "c" / "d" / "record.jsonl")
     log, kept = training.RunLog(tmp_path / "a" / "b"), training.Checkpoints(tmp_path / "e" / "f")
-    training.fit(model, optimizer, loader, 1, callbacks=[log, recorder, kept])
-    for file in ("a/b/steps.jsonl", "a/b/metrics.csv", "c/d/record.jsonl", "e/f/step-000000005.safetensors"):
+    training.fit(model, optimizer, loader, 1, callbacks=[log, kept])
+    for file in ("a/b/steps.jsonl", "a/b/metrics.csv", "e/f/step-000000005.safetensors"):
         assert (tmp_path / file).exists()

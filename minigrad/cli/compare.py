@@ -57,8 +57,10 @@ def compare(names: Sequence[str], given: Arguments, spell: Callable[[Arguments],
     arguments = complete(given)
     out = console(arguments["quiet"])
     labels = {name: Path(name).name if _is_run(name) else name for name in names}
-    if len(set(labels.values())) != len(names):
+    if len(labels) != len(names):
         raise CommandError("minigrad compare: the same name is there twice")
+    if len(set(labels.values())) != len(names):  # runs of one name in two folders
+        labels = {name: name for name in names}
     fresh = {name: _arguments_for(name, given) for name in names if not _is_run(name)}
     olds = {name: _config(name) for name in names if _is_run(name)}
     _check_shared([(name, config["arguments"]) for name, config in olds.items()], list(fresh.values()))
@@ -70,7 +72,7 @@ def compare(names: Sequence[str], given: Arguments, spell: Callable[[Arguments],
     try:
         for name, chosen in fresh.items():
             run, recipe, asked = prepare(chosen, out, "minigrad compare")
-            entries[name] = Entry(name, describe_optimizer(run), [], run.monitor, None, _digest(run))
+            entries[name] = Entry(labels[name], describe_optimizer(run), [], run.monitor, None, _digest(run))
             _check_initial(entries)
             directory = None
             if folder is not None:

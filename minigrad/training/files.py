@@ -193,9 +193,8 @@ def sync_folder(folder: Path) -> None:
 def named(error: OSError, path: str | os.PathLike[str]) -> OSError:
     """The same error, saying which file could not be written, and which folder is missing."""
     folder = Path(path).parent
-    missing = error.errno == errno.ENOENT and not folder.exists()
-    why = f"there is no folder {folder}" if missing else error.strerror or error
-    return type(error)(error.errno, f"cannot write: {why}", str(path))
+    missing = f"; there is no folder {folder}" if error.errno == errno.ENOENT and not folder.exists() else ""
+    return type(error)(error.errno, f"cannot write: {error.strerror or error}{missing}", str(path))
 
 
 def read_bounded(path: str | os.PathLike[str], limit: int) -> bytes:

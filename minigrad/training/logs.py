@@ -27,7 +27,7 @@ class ShortFileError(ValueError):
 
 
 class AppendedFile:
-    """A file that only grows, and can be cut back to a length that it had. Its folder is made if necessary.
+    """A file that only grows, and can be cut back to a length that it had.
 
     One process at a time may write it, where the system can tell.
 
@@ -39,7 +39,6 @@ class AppendedFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             self._file: IO[bytes] = path.open("ab")
         except OSError as error:
             raise named(error, path) from error
@@ -110,6 +109,10 @@ class RunLog(Callback):
             OSError: naming the file, when it cannot be written.
             ValueError: if another process is writing it.
         """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise named(error, self.folder) from error
         for name in self._lengths:
             if name not in self._files:
                 self._files[name] = AppendedFile(self.folder / name)
