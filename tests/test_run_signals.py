@@ -33,6 +33,19 @@ def quick(monkeypatch):
     monkeypatch.setattr(study.plots, "metrics", lambda history, path: Path(path).write_bytes(b""))
 
 
+@pytest.fixture(autouse=True)
+def harmless():
+    """A signal that the command does not handle fails a test, and does not end the tests."""
+
+    def unhandled(number, frame):
+        raise RuntimeError(f"{signal.Signals(number).name} was not handled")
+
+    before = {number: signal.signal(number, unhandled) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def send(*numbers, apart=0.0):
     for number in numbers:
         os.kill(os.getpid(), number)
