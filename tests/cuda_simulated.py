@@ -521,7 +521,7 @@ def raised(kind, text, module="numba.cuda.cudadrv.driver"):
         (raised("CUDARuntimeError", "cudaErrorMisalignedAddress: misaligned", "cupy_backends.x"), "lost", "begin"),
         (raised("CUDAError", "CUDA_ERROR_INVALID_IMAGE: not valid", "cuda.core"), "driver", "driver is"),
         (raised("LinkerError", "[222] CUDA_ERROR_UNSUPPORTED_PTX_VERSION"), "driver", "driver is too old"),
-        (raised("NvvmSupportError", "libNVVM cannot be found"), "compiler", "pip install '.[cuda]'"),
+        (raised("NvvmSupportError", "libNVVM cannot be found"), "compiler", r"pip install '\.\[cuda\]'"),
     ],
     ids=lambda value: value if isinstance(value, str) and " " not in value else "",
 )
