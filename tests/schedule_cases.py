@@ -74,7 +74,8 @@ def plateau(name: str, metrics: list[float], rates: tuple[float, ...] = (0.1,), 
 
 
 FALLING = [max(1 / (1 + step / 10), 0.15) + 0.02 * math.sin(2.5 * step) for step in range(STEPS)]
-RISING = [-value for value in FALLING]
+# Above 0: PyTorch's margin is on the wrong side of a negative best.
+RISING = [2 - value for value in FALLING]
 HOLES = [math.nan if step % 11 == 5 else value for step, value in enumerate(FALLING)]
 
 CASES = [

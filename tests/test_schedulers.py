@@ -1,6 +1,7 @@
 """Schedulers: any option of any optimizer, groups added later, any epoch, schedulers of schedulers."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -192,12 +193,60 @@ def test_resuming_needs_to_know_the_first_value():
     assert "initial_lr" not in optimizer.param_groups[0]
 
 
-def test_the_first_value_is_that_of_the_first_scheduler():
+def test_a_second_scheduler_starts_from_the_value_that_is_set_and_the_group_remembers_the_first_one():
     optimizer = sgd(0.1)
     follow(optimizer, S.ExponentialLR(optimizer, 0.5), 3)
     later = S.ConstantLR(optimizer, 0.5)
     assert optimizer.param_groups[0]["initial_lr"] == 0.1
-    assert later.get_last_lr() == [0.05]
+    assert later.get_last_lr() == [0.00625]
+
+
+@pytest.mark.parametrize("option", ["lr", "momentum", "weight_decay", "beta1"])
+def test_any_option_starts_again_from_what_was_set(option):
+    kind = optim.Adam if option == "beta1" else sgd
+    optimizer = kind([parameter()], weight_decay=0.4) if kind is optim.Adam else sgd(0.1, weight_decay=0.4)
+    follow(optimizer, S.Scheduler(optimizer, S.Exponential(0.5), option), 3)
+    key, value = ("betas", (0.6, 0.9)) if option == "beta1" else (option, 0.6)
+    optimizer.param_groups[0][key] = value
+    again = S.Scheduler(optimizer, S.Linear(1.0, 0.0, 2), option)
+    assert again.preview(3)[option].tolist() == [[0.6, 0.3, 0.0]]
+
+
+def test_a_schedule_that_starts_from_the_initial_rate_says_so_where_another_was_set():
+    """PyTorch drops the rate that was set, without a word."""
+    optimizer = sgd(0.1)
+    follow(optimizer, S.StepLR(optimizer, 1, 0.5), 2)
+    optimizer.param_groups[0]["lr"] = 0.07
+    makers = (
+        lambda: S.LambdaLR(optimizer, lambda t: 1.0),
+        lambda: S.CosineAnnealingWarmRestarts(optimizer, 5),
+        lambda: S.SequentialLR(optimizer, [S.StepLR(optimizer, 3)], []),
+    )
+    for make in makers[:2]:
+        with pytest.warns(UserWarning, match=r"starts from initial_lr=0.1 of param group 0.*not from 0.07") as caught:
+            assert make().get_last_lr() == [0.1]
+        assert caught[0].filename == __file__
+        optimizer.param_groups[0]["lr"] = 0.07
+    optimizer.param_groups[0]["initial_lr"] = 0.07
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [make().get_last_lr() for make in makers] == [[0.07]] * 3
+
+
+def test_schedulers_follow_their_groups_when_these_change_places():
+    optimizer = sgd(0.1, 0.4)
+    scheduler = S.LambdaLR(optimizer, [lambda t: 0.5**t, lambda t: 0.1**t])
+    plateau = S.ReduceLROnPlateau(optimizer, patience=0, factor=0.5, min_lr=[0.04, 0.0])
+    follow(optimizer, scheduler, 1)
+    first, second = list(optimizer.param_groups)
+    optimizer.param_groups.reverse()
+    optimizer.step()
+    scheduler.step()
+    assert (first["lr"], second["lr"]) == (0.1 * 0.25, pytest.approx(0.4 * 0.01))
+    first["lr"] = 0.05
+    for metric in (1.0, 1.0):
+        plateau.step(metric)
+    assert (first["lr"], second["lr"]) == (0.04, pytest.approx(0.002))
 
 
 def test_cyclic_and_one_cycle_say_their_own_first_rate():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import schedule_patterns
 from schedule_cases import CASES, STEPS, case_named, trajectory
 from schedule_tools import assert_same_curve
 
@@ -86,3 +87,24 @@ def test_a_run_resumed_at_any_last_epoch_goes_on_as_if_it_had_not_stopped(case):
         curves = scheduler.preview(STEPS - 1 - last_epoch)
         assert scheduler.last_epoch == last_epoch + 1
         assert_same_values(np.concatenate(list(curves.values())).T, values[last_epoch + 1 :])
+
+
+# Several schedulers of one optimizer, and rates set by hand
+
+
+@cache
+def stored_patterns() -> dict[str, np.ndarray]:
+    with np.load(GOLDEN / "schedule_patterns.npz") as file:
+        return {name: file[name] for name in file.files}
+
+
+@pytest.mark.parametrize("case", schedule_patterns.CASES, ids=" ".join)
+def test_several_schedulers_and_rates_set_by_hand_give_the_stored_values_of_pytorch(case):
+    ours = schedule_patterns.run_pattern(case, optim, schedulers, lambda: nn.Parameter(np.ones(1)))
+    assert_same_values(ours, stored_patterns()[" ".join(case)], " ".join(case))
+
+
+@pytest.mark.parametrize("case", schedule_patterns.CASES, ids=" ".join)
+def test_the_stored_values_of_several_schedulers_are_what_pytorch_gives_now(case):
+    pytest.importorskip("torch")
+    assert_same_values(script().run_pattern(case), stored_patterns()[" ".join(case)])

@@ -7,9 +7,10 @@ from typing import Any
 
 from ..optim import Optimizer
 from .compose import Hold, Join, Product
+from .option import find_option
 from .plateau import ReduceLROnPlateau
 from .schedule import Schedule, check_milestones
-from .scheduler import Scheduler, check_optimizer
+from .scheduler import Scheduler, check_optimizer, schedulers_of
 
 
 class SequentialLR(Scheduler):
@@ -45,7 +46,9 @@ class SequentialLR(Scheduler):
         joined = {}
         for option, parts in _per_option(schedulers, optimizer).items():
             joined[option] = [Join(_filled(turns, lengths), ends) for turns in zip(*parts, strict=True)]
-        self._bind(optimizer, _shared(schedulers, joined), last_epoch)
+        firsts = {name: find_option("SequentialLR", optimizer, name).initial for name in joined}
+        starts = {name: [first(group) for group in optimizer.param_groups] for name, first in firsts.items()}
+        self._bind(optimizer, _shared(schedulers, joined), last_epoch, starts)
 
 
 class ChainedScheduler(Scheduler):
@@ -75,7 +78,7 @@ class ChainedScheduler(Scheduler):
         for option, parts in _per_option(schedulers, optimizer).items():
             present = [part for part in parts if part[0] is not None]
             chained[option] = [Product(list(factors)) for factors in zip(*present, strict=True)]
-        self._bind(optimizer, _shared(schedulers, chained), -1)
+        self._bind(optimizer, _shared(schedulers, chained), -1, _starts(schedulers, optimizer))
 
 
 def _check_parts(owner: str, schedulers: Sequence[Any], optimizer: Any) -> None:
@@ -86,7 +89,10 @@ def _check_parts(owner: str, schedulers: Sequence[Any], optimizer: Any) -> None:
     for number, scheduler in enumerate(schedulers):
         kind = type(scheduler).__name__
         if isinstance(scheduler, ReduceLROnPlateau):
-            raise ValueError(f"{owner}: {kind} (number {number}) needs a metric at each step; call its step() apart")
+            raise ValueError(
+                f"{owner}: {kind} (number {number}) needs a metric at each step; leave it out of the list and call its "
+                "step(metric) as well: its reductions remain whatever the other schedulers do"
+            )
         if not isinstance(scheduler, Scheduler):
             raise TypeError(f"{owner}: number {number} is no scheduler but {kind}")
         if scheduler.optimizer is not check_optimizer(owner, optimizer):
@@ -105,6 +111,15 @@ def _per_option(
         option: [s._schedules_of(option) if option in s.schedules else [None] * groups for s in schedulers]
         for option in options
     }
+
+
+def _starts(schedulers: Sequence[Scheduler], optimizer: Optimizer) -> dict[str, list[float]]:
+    """For each option the values that it had before the first of the schedulers was made."""
+    found: dict[str, list[float]] = {}
+    for scheduler in sorted(schedulers, key=schedulers_of(optimizer).index):
+        for name, option in scheduler._options.items():
+            found.setdefault(name, [option.track(group).start for group in optimizer.param_groups])
+    return found
 
 
 def _shared(schedulers: Sequence[Scheduler], joined: dict[str, list[Any]]) -> dict[str, Any]:

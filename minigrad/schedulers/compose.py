@@ -51,6 +51,10 @@ class Join(Schedule):
         """Whether all of them are."""
         return all(schedule.relative for schedule in self.schedules)
 
+    def reference(self, initial: float) -> float:
+        """The highest one."""
+        return max(schedule.reference(initial) for schedule in self.schedules)
+
     def value(self, step: Step, initial: float) -> float:
         """The value of the schedule whose turn it is."""
         turn = bisect_right(self.milestones, step)
@@ -87,6 +91,10 @@ class Product(Schedule):
         """Whether the first one is."""
         return self.schedules[0].relative
 
+    def reference(self, initial: float) -> float:
+        """That of the first one, which the others scale."""
+        return self.schedules[0].reference(initial)
+
     def value(self, step: Step, initial: float) -> float:
         """The product at t."""
         for schedule in self.schedules:
@@ -115,6 +123,10 @@ class Shift(Schedule):
         """Whether the schedule is."""
         return self.schedule.relative
 
+    def reference(self, initial: float) -> float:
+        """That of the schedule."""
+        return self.schedule.reference(initial)
+
     def value(self, step: Step, initial: float) -> float:
         """s(t - steps)."""
         return self.schedule.value(max(step - self.steps, 0), initial)
@@ -141,6 +153,10 @@ class Scale(Schedule):
         """Whether the schedule is."""
         return self.schedule.relative
 
+    def reference(self, initial: float) -> float:
+        """That of the schedule."""
+        return self.schedule.reference(initial)
+
     def value(self, step: Step, initial: float) -> float:
         """c · s(t)."""
         return self.factor * self.schedule.value(step, initial)
@@ -166,6 +182,10 @@ class Hold(Schedule):
     def relative(self) -> bool:
         """Whether the schedule is."""
         return self.schedule.relative
+
+    def reference(self, initial: float) -> float:
+        """That of the schedule."""
+        return self.schedule.reference(initial)
 
     def value(self, step: Step, initial: float) -> float:
         """s(at)."""

@@ -58,6 +58,10 @@ class Cyclic(Schedule):
         """No: both ends are given."""
         return False
 
+    def reference(self, initial: float) -> float:
+        """The upper end."""
+        return max(self.base_value, self.max_value)
+
     def value(self, step: Step, initial: float) -> float:
         """base + (max - base) · s · f."""
         up = self.step_size_up
@@ -111,6 +115,10 @@ class OneCycle(Schedule):
     def relative(self) -> bool:
         """No: every value is given."""
         return False
+
+    def reference(self, initial: float) -> float:
+        """The peak, or the start of one that goes down first."""
+        return max(self.initial_value, self.max_value)
 
     def value(self, step: Step, initial: float) -> float:
         """The value within the phase that t lies in."""

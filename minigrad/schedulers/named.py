@@ -139,6 +139,7 @@ class CosineAnnealingLR(Scheduler):
 class CosineAnnealingWarmRestarts(Scheduler):
     """Cosines from η₀ to eta_min, each T_mult times as long as the one before, by `WarmRestarts`.
 
+    As in PyTorch, η₀ is the group's ``initial_lr`` where an earlier scheduler has left one, not the rate that is set.
     `step` takes fractions of an epoch, as in PyTorch: ``scheduler.step(epoch + batch / batches)``.
 
     >>> optimizer = optim.SGD([nn.Parameter([1.0])], lr=0.8)
@@ -146,6 +147,8 @@ class CosineAnnealingWarmRestarts(Scheduler):
     >>> scheduler.preview(7)["lr"][0].round(3)
     array([0.8  , 0.4  , 0.8  , 0.683, 0.4  , 0.117, 0.8  ])
     """
+
+    _from_initial = True
 
     def __init__(
         self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
@@ -167,11 +170,15 @@ class CosineAnnealingWarmRestarts(Scheduler):
 class LambdaLR(Scheduler):
     """η₀ · f(t), by `Lambda`; ``lr_lambda`` is f, or a list with one for each param group.
 
+    As in PyTorch, η₀ is the group's ``initial_lr`` where an earlier scheduler has left one, not the rate that is set.
+
     >>> optimizer = optim.SGD([nn.Parameter([1.0])], lr=0.8)
     >>> scheduler = schedulers.LambdaLR(optimizer, lambda epoch: 1 / (1 + epoch))
     >>> scheduler.preview(5)["lr"][0].round(3)
     array([0.8  , 0.4  , 0.267, 0.2  , 0.16 ])
     """
+
+    _from_initial = True
 
     def __init__(self, optimizer: Optimizer, lr_lambda: Factor | Sequence[Factor], last_epoch: int = -1) -> None:
         super().__init__(optimizer, _each(Lambda, lr_lambda), last_epoch=last_epoch)

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..optim import Optimizer
 from ..optim.groups import ParamGroup
 from ..suggest import unknown
+
+
+@dataclass(slots=True)
+class Track:
+    """What a scheduler knows of an option of one param group.
+
+    Attributes:
+        group: the param group.
+        start: η₀, from which the schedule computes its values.
+        factor: what the values of a schedule are multiplied by that do not follow η₀: what a plateau has left of them.
+        last: the value that the scheduler has last set; None before that.
+    """
+
+    group: ParamGroup
+    start: float
+    factor: float = 1.0
+    last: float | None = None
 
 
 class Option:
@@ -20,11 +39,48 @@ class Option:
         name: as rules know it.
         key: the key of the group: ``betas`` for ``beta1``.
         initial_key: where the first value stays: ``initial_betas``.
+        tracks: what the scheduler knows of every param group that it has set, in the order in which they came.
     """
 
     def __init__(self, name: str, key: str, index: int | None) -> None:
         self.name, self.key, self._index = name, key, index
         self.initial_key = f"initial_{key}"
+        self.tracks: list[Track] = []
+
+    def place(self, group: ParamGroup) -> int | None:
+        """Where a group is among the tracks; None if it has been added since. The group may move in the optimizer."""
+        return next((i for i, track in enumerate(self.tracks) if track.group is group), None)
+
+    def places(self, groups: Iterable[ParamGroup]) -> list[int]:
+        """The place of each group; those that have been added since come after the others."""
+        later = itertools.count(len(self.tracks))
+        return [next(later) if place is None else place for place in map(self.place, groups)]
+
+    def track(self, group: ParamGroup) -> Track:
+        """What is known of a group; if it has been added since, it begins with its first value."""
+        place = self.place(group)
+        return Track(group, self.initial(group)) if place is None else self.tracks[place]
+
+    def tracks_of(self, groups: Sequence[ParamGroup]) -> list[Track]:
+        """What is known of each group; for the groups that were always there the list itself."""
+        tracks = self.tracks
+        if len(tracks) != len(groups):
+            return [self.track(group) for group in groups]
+        for track, group in zip(tracks, groups, strict=True):
+            if track.group is not group:
+                return [self.track(each) for each in groups]
+        return tracks
+
+    def keep(self, tracks: list[Track]) -> None:
+        """Take note of tracks in place of what was known of their groups."""
+        if tracks is self.tracks:
+            return
+        for track in tracks:
+            place = self.place(track.group)
+            if place is None:
+                self.tracks.append(track)
+            else:
+                self.tracks[place] = track
 
     def read(self, group: ParamGroup) -> float:
         """The value as it is now."""
@@ -41,6 +97,11 @@ class Option:
     def write_initial(self, group: ParamGroup, value: float) -> None:
         """Take another value for the first one."""
         group[self.initial_key] = self._put(group.get(self.initial_key, group[self.key]), value)
+
+    def write_reference(self, group: ParamGroup, value: float) -> None:
+        """Note the peak of a schedule that gives its values itself, as PyTorch does, under ``max_``."""
+        if self._index is None:
+            group[f"max_{self.key}"] = value
 
     def _pick(self, value: Any) -> float:
         return float(value if self._index is None else value[self._index])

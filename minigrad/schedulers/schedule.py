@@ -39,13 +39,40 @@ class Schedule:
         """Whether the values follow ``initial``; otherwise they are what they are."""
         return True
 
+    def reference(self, initial: float) -> float:
+        """The value that counts as a factor of 1: ``initial``, or the peak of a schedule with given values."""
+        return initial
+
     def value(self, step: Step, initial: float) -> float:
         """The value at a step that was checked."""
         raise NotImplementedError(f"{type(self).__name__} does not say what its value is")
 
+    def evaluate(self, step: Step, initial: float) -> float:
+        """The value at a step that was checked, as a Python float.
+
+        Raises:
+            ValueError: naming the schedule and the step, if the value overflows or is NaN.
+            TypeError: likewise, if it is not a number.
+        """
+        try:
+            value = self.value(step, initial)
+            if type(value) is float and math.isfinite(value):
+                return value
+            if isinstance(value, bool) or not isinstance(value, numbers.Real):
+                raise TypeError(f"{self!r} must be a number at step {step}, not {value!r}")
+            found = float(value)
+            # A function may give an infinite value, such as the threshold of a clip that is off.
+            if math.isinf(found) and math.isfinite(initial) and self.relative:
+                raise OverflowError
+        except OverflowError:
+            raise ValueError(f"{self!r} is too large for a float at step {step}") from None
+        if math.isnan(found):
+            raise ValueError(f"{self!r} is NaN at step {step}")
+        return found
+
     def __call__(self, step: Step, initial: float = 1.0) -> float:
         """The value at ``step`` of an option that begins with ``initial``."""
-        return self.value(check_step(type(self).__name__, step), initial)
+        return self.evaluate(check_step(type(self).__name__, step), initial)
 
     def __post_init__(self) -> None:
         for each in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
@@ -144,6 +171,8 @@ def check_result(owner: str, function: Callable[..., Any], step: Step, result: A
     """What a user's function gave, as a Python float."""
     try:
         return float(result)
+    except OverflowError:
+        raise ValueError(f"{owner}: {_show(function)}({step}) is too large for a float") from None
     except (TypeError, ValueError):
         raise TypeError(f"{owner}: {_show(function)}({step}) must be a number, not {result!r}") from None
 

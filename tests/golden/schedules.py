@@ -1,6 +1,6 @@
-"""Run PyTorch's schedulers on tests/schedule_cases.py and store the options of every step.
+"""Run PyTorch's schedulers on tests/schedule_cases.py and schedule_patterns.py and store the options of every step.
 
-    python tests/golden/schedules.py     writes schedules.npz beside this file
+    python tests/golden/schedules.py     writes schedules.npz and schedule_patterns.npz next to this file
 
 Needs torch 2.13. `run(case)` also serves the live comparison in tests/test_schedulers_oracles.py.
 
@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-STORED = HERE / "schedules.npz"
+STORED, PATTERNS = HERE / "schedules.npz", HERE / "schedule_patterns.npz"
 if str(HERE.parent) not in sys.path:  # run as a script, the tests' helpers are one folder up
     sys.path.insert(0, str(HERE.parent))
 
+import schedule_patterns  # noqa: E402
 from schedule_cases import CASES, Case, trajectory  # noqa: E402
 
 
@@ -32,6 +33,15 @@ def run(case: Case) -> np.ndarray:
         return trajectory(case, torch.optim, torch.optim.lr_scheduler, lambda: torch.nn.Parameter(torch.ones(1)), False)
 
 
+def run_pattern(case: tuple[str, str, str]) -> np.ndarray:
+    import torch
+
+    parameter = lambda: torch.nn.Parameter(torch.ones(1))
+    return schedule_patterns.run_pattern(case, torch.optim, torch.optim.lr_scheduler, parameter)
+
+
 if __name__ == "__main__":
     np.savez_compressed(STORED, **{case.name: run(case) for case in CASES})
     print(f"{len(CASES)} cases, {STORED.stat().st_size} bytes")
+    np.savez_compressed(PATTERNS, **{" ".join(case): run_pattern(case) for case in schedule_patterns.CASES})
+    print(f"{len(schedule_patterns.CASES)} patterns, {PATTERNS.stat().st_size} bytes")
