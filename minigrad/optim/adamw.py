@@ -13,8 +13,8 @@ from .common import apply_update, decay_weights
 from .optimizer import Optimizer
 
 
-def _schedule_factor(step: int, lr: float, initial_lr: float) -> dict[str, float]:
-    return {"schedule_factor": lr / initial_lr if initial_lr else 0.0}
+def _schedule_factor(step: int, lr: float, max_lr: float) -> dict[str, float]:
+    return {"schedule_factor": lr / max_lr if max_lr else 0.0}
 
 
 @rule(scalars=_schedule_factor)
@@ -39,8 +39,10 @@ class AdamW(Optimizer):
         amsgrad: divide by the largest second moment.
         maximize: climb instead of descend.
         clip: one or more clips from `minigrad.clipping`, applied to the gradient first.
-        decay_coupling: ``"lr"`` decays by ηλ as PyTorch does. ``"schedule"`` decays by λ times the schedule's factor
-            alone, η over the rate at the start, as the paper has it: then λ need not change with the rate.
+        decay_coupling: ``"lr"`` decays by ηλ as PyTorch does. ``"schedule"`` decays by λ times only the schedule's
+            factor, as the paper has it: then λ need not change with the rate. The factor is η over the group's
+            ``max_lr``, which is the rate that a schedule follows, or the peak of one that gives the rates itself, such
+            as OneCycleLR; without a schedule, the rate at the start.
 
     Reference: Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019.
 
@@ -83,7 +85,7 @@ class AdamW(Optimizer):
     def _remember_rates(self) -> None:
         if self._coupling == "schedule":
             for group in self.param_groups:
-                group.setdefault("initial_lr", group["lr"])
+                group.setdefault("max_lr", group["lr"])
 
     def chain(self) -> list[Element]:
         """Decay, the moments, the step."""

@@ -98,10 +98,19 @@ class Option:
         """Take another value for the first one."""
         group[self.initial_key] = self._put(group.get(self.initial_key, group[self.key]), value)
 
-    def write_reference(self, group: ParamGroup, value: float) -> None:
-        """Note the peak of a schedule that gives its values itself, as PyTorch does, under ``max_``."""
-        if self._index is None:
-            group[f"max_{self.key}"] = value
+    def write_reference(self, group: ParamGroup, value: float, given: bool, first: bool) -> None:
+        """Note the value of a new schedule that counts as a factor of 1 under ``max_``.
+
+        Args:
+            group: the param group.
+            value: the value.
+            given: whether the schedule gives its values itself; PyTorch notes the peak of such a one.
+            first: whether it is the first schedule of the group. A later one that follows what an earlier one has left
+                is a continuation of that: it counts from the same value, if that is higher.
+        """
+        key = f"max_{self.key}"
+        if self._index is None and (given or key in group):
+            group[key] = value if given or first else max(value, group[key])
 
     def _pick(self, value: Any) -> float:
         return float(value if self._index is None else value[self._index])

@@ -135,11 +135,13 @@ class Scheduler:
             self._warn_if_forgotten(tracks)
         self._steps_before = optimizer.steps
         self._stepped = False
-        self._write(self._values(self.epoch, tracks), self.epoch, tracks)
+        values = self._values(self.epoch, tracks)
+        fresh = all(option.initial_key not in group for group in groups for option in self._options.values())
+        self._write(values, self.epoch, tracks)
         for name, option in self._options.items():
             for schedule, track in zip(self._schedules_of(name), tracks[name], strict=True):
-                if not schedule.relative and not isinstance(schedule, Function):
-                    option.write_reference(track.group, schedule.reference(track.start))
+                given = not (schedule.relative or isinstance(schedule, Function))
+                option.write_reference(track.group, schedule.reference(track.start), given, fresh)
         self._enter()
 
     def _warn_if_forgotten(self, tracks: Tracks) -> None:
