@@ -22,7 +22,8 @@ from ..training import Run, catalogue
 from ..training.calls import parse_call, spelt
 from ..training.checkpoint import size_limit
 from ..training.files import write_atomically
-from ..training.progress import Row, is_better
+from ..training.metrics import best_of
+from ..training.progress import Row
 from ..training.run_directory import CONFIG, RunDirectory
 from .display import console
 from .errors import CommandError, words
@@ -42,6 +43,7 @@ class Entry:
     optimizer: str
     history: list[Row]
     monitor: str
+    direction: str
     seconds: float | None
     initial: str
 
@@ -72,7 +74,9 @@ def compare(names: Sequence[str], given: Arguments, spell: Callable[[Arguments],
     try:
         for name, chosen in fresh.items():
             run, recipe, asked = prepare(chosen, out, "minigrad compare")
-            entries[name] = Entry(labels[name], describe_optimizer(run), [], run.monitor, None, _digest(run))
+            entries[name] = Entry(
+                labels[name], describe_optimizer(run), [], run.monitor, run.direction, None, _digest(run)
+            )
             _check_initial(entries)
             directory = None
             if folder is not None:
@@ -184,7 +188,7 @@ def _read(name: str, config: dict[str, Any], label: str, out: Console) -> Entry:
         raise CommandError(f"minigrad compare: {words(error)}") from None
     if not history:
         raise CommandError(f"minigrad compare: {name}: has finished no epoch yet; minigrad resume goes on with it")
-    return Entry(label, describe_optimizer(run), history, run.monitor, None, _digest(run))
+    return Entry(label, describe_optimizer(run), history, run.monitor, run.direction, None, _digest(run))
 
 
 def _check_initial(entries: dict[str, Entry]) -> None:
@@ -203,7 +207,7 @@ def _rows(entries: list[Entry]) -> list[list[str]]:
     rows = [["name", "optimizer", "best", "in epoch", "last", "train loss", "seconds"]]
     for entry in entries:
         values = [row[entry.monitor] for row in entry.history]
-        best = next(v for v in values if not any(is_better(entry.monitor, w, v) for w in values))
+        place, best = best_of(entry.direction, values) or (0, values[0])
         show: Any = "{:.2%}".format if entry.monitor.endswith("accuracy") else "{:.4g}".format
         seconds = "" if entry.seconds is None else f"{entry.seconds:.1f}"
         last = entry.history[-1]["train_loss"]
@@ -212,7 +216,7 @@ def _rows(entries: list[Entry]) -> list[list[str]]:
                 entry.label,
                 entry.optimizer,
                 show(best),
-                str(values.index(best) + 1),
+                str(place + 1),
                 show(values[-1]),
                 f"{last:.4f}",
                 seconds,

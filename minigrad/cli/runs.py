@@ -10,7 +10,7 @@ from ..study.report.outcome import state_of
 from ..study.report.source import Source
 from ..training.ending import WITHOUT
 from ..training.logs import METRICS, read_metrics
-from ..training.progress import is_better
+from ..training.metrics import best_of
 from ..training.run_directory import CONFIG, RunDirectory
 from .errors import CommandError, words
 
@@ -69,9 +69,8 @@ def _best(source: Source) -> str:
     name = source.monitor
     if name is None:
         return ""
-    best = source.rows[0][name]
-    for row in source.rows:
-        best = row[name] if is_better(name, row[name], best) else best
+    values = [row[name] for row in source.rows]
+    _, best = best_of(source.direction, values) or (0, values[0])
     title = name.replace("held_out", "held-out").replace("_", " ")
     return f"{title} {best:.2%}" if name.endswith("accuracy") else f"{title} {best:.4g}"
 

@@ -26,6 +26,7 @@ from .checkpoint import (
 from .evaluation import correct, evaluate
 from .fit import fit, train
 from .logs import RunLog
+from .metrics import metric
 from .nonfinite import NonFiniteLossError
 from .progress import Progress
 from .run import Run
@@ -50,6 +51,7 @@ __all__ = [
     "fit",
     "load_checkpoint",
     "load_weights",
+    "metric",
     "read_checkpoint",
     "read_tensors",
     "save_checkpoint",

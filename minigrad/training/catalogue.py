@@ -11,6 +11,7 @@ from ..nn import functional
 from ..optim import Optimizer
 from ..schedulers import ReduceLROnPlateau, Schedule, Scheduler
 from .calls import arguments_of
+from .evaluation import Metric, correct
 
 # Per optimizer the settings with which the digits reach 96.5 % held out; the rest are the class's defaults. LARS's eps
 # lets the steps end: without it they are as long with the small gradients at the end as with the large ones before.
@@ -41,6 +42,9 @@ FOR_NUMBERS: dict[str, dict[str, float]] = {
 LOSSES: dict[str, Callable[..., Any]] = {
     name: getattr(functional, name) for name in ("cross_entropy", "mse_loss", "l1_loss", "huber_loss", "smooth_l1_loss")
 }
+
+# What is measured where labels are classes, besides the loss.
+METRICS: dict[str, Metric] = {"accuracy": correct}
 
 CLIPS: dict[str, Callable[..., clipping.Clip]] = {
     name: getattr(clipping, name) for name in ("by_global_norm", "by_norm", "by_value", "adaptive")

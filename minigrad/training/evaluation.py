@@ -13,6 +13,7 @@ from ..devices import to_device
 from ..modes import no_grad
 from ..nn import Module
 from ..tensor import Tensor
+from .metrics import metric
 
 Array = npt.NDArray[Any]
 Loss = Callable[[Any, Any], Any]
@@ -20,6 +21,7 @@ Loss = Callable[[Any, Any], Any]
 Metric = Callable[[Array, Array], float]
 
 
+@metric("max")
 def correct(output: Array, labels: Array) -> int:
     """How many rows have their largest output at their label: the metric ``accuracy`` of a classifier.
 
@@ -56,8 +58,8 @@ def evaluate(
                 features, labels = (to_device(array, device) for array in dataset[start : start + batch_size])
                 output = model(Tensor(features))
                 total += loss(output, Tensor(labels)).item() * len(labels)
-                for name, metric in (metrics or {}).items():
-                    sums[name] += metric(output.data, labels)
+                for name, function in (metrics or {}).items():
+                    sums[name] += function(output.data, labels)
     finally:
         for module, training in modes:
             module.training = training

@@ -49,18 +49,22 @@ def fit(
         metrics: more to report, each from output and labels to a sum over the rows: ``{"accuracy": correct}``.
         evaluate: held-out data, on which loss and metrics are taken after every epoch, or a function of the model
             that returns numbers by name.
-        scheduler: one or more, fresh; ReduceLROnPlateau is given the monitored metric after every epoch.
+        scheduler: one or more, fresh; ReduceLROnPlateau is given the monitored metric after every epoch, and takes its
+            mode from it, if it was made without one.
         scheduler_every: ``"epoch"`` or ``"step"``: when the other schedulers step.
         accumulate: how many batches make one optimizer step; their gradients are averaged.
         callbacks: see `Callback`, called in this order; loggers stand before `Checkpoints`.
-        monitor: the metric that decides which epoch was best: less is better where its name ends with ``loss`` or
-            ``error``. By default ``held_out_accuracy``, ``held_out_loss``, or the same with ``train``.
+        monitor: the metric that decides which epoch was best, such as ``held_out_loss``. A loss is minimized; of any
+            other, the function declares whether more or less is better, by `metric`. By default
+            ``held_out_accuracy`` if that is declared, or else ``held_out_loss``; or the same with ``train``, if
+            nothing is held out. For a function given as ``evaluate`` that declares its numbers, the first of them.
         resume: a checkpoint to go on from, of a run made with the same arguments.
 
     Returns:
         The run, whose ``progress.history`` has a row of metrics per epoch.
 
     Raises:
+        ValueError: for an unknown monitor, one that does not declare what is better, or a plateau with the other mode.
         NonFiniteLossError: if the loss becomes NaN or infinite, before that step has changed a parameter.
         CheckpointError: if ``resume`` does not fit; then nothing has changed.
 
@@ -158,14 +162,16 @@ def _finish_epoch(run: Run) -> None:
     run.settle()
     row = {**progress.means(), **run.evaluation()}
     progress.epoch += 1
-    progress.note(row, run.monitor)
+    progress.history.append(row)
+    monitored = run.monitored(row)
+    progress.note(monitored, run.direction)
     progress.begin_epoch()
     if run.scheduler_every == "epoch":
         for scheduler in _plain_schedulers(run):
             scheduler.step()
     for each in run.schedulers:
         if isinstance(each, ReduceLROnPlateau):
-            each.step(row[run.monitor])
+            each.step(monitored)
     for callback in run.callbacks:
         callback.after_epoch(run)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
+
+from .metrics import is_better
 
 Row = dict[str, float]
 
@@ -52,11 +53,9 @@ class Progress:
             **{f"train_{name}": total / rows for name, total in self.sums.items()},
         }
 
-    def note(self, row: Row, monitor: str) -> None:
-        """Take in the row of a finished epoch; a NaN is never the best."""
-        self.history.append(row)
-        value = row.get(monitor)
-        if value is not None and not math.isnan(value) and (self.best is None or is_better(monitor, value, self.best)):
+    def note(self, value: float, direction: str) -> None:
+        """Compare the monitored metric of a finished epoch with the best one so far."""
+        if is_better(direction, value, self.best):
             self.best, self.best_epoch = value, self.epoch
 
     def state_dict(self) -> dict[str, Any]:
@@ -86,11 +85,6 @@ class Progress:
         if not isinstance(rows, list) or len(rows) != state["epoch"] or not all(map(_is_row, [*rows, state["sums"]])):
             raise ValueError("progress: the history must be a row of numbers for each epoch")
         return cls(**{**state, "sums": dict(state["sums"]), "history": [dict(row) for row in rows]})
-
-
-def is_better(monitor: str, value: float, best: float) -> bool:
-    """Whether a value of a metric is better: less of a loss or an error, more of anything else."""
-    return value < best if monitor.endswith(("loss", "error")) else value > best
 
 
 def _is_number(value: Any) -> bool:

@@ -21,7 +21,7 @@ from . import catalogue
 from .architecture import make_model
 from .callbacks import Callback
 from .calls import arguments_of, check_arguments, parse_call, spelt
-from .evaluation import Metric, correct
+from .evaluation import Metric
 from .run import AnyScheduler, Run
 
 # One split for every seed, so that two runs are tested on the same rows and differ in their training alone.
@@ -109,7 +109,7 @@ def problem(recipe: Recipe) -> Problem:
     def loss(output: Any, labels: Any) -> Any:
         return function(output, labels, **options)
 
-    metrics: dict[str, Metric] = {"accuracy": correct} if classes else {}
+    metrics = catalogue.METRICS if classes else {}
     return Problem(train, held_out, loss if options else function, metrics, outputs)
 
 
@@ -208,8 +208,8 @@ def _name(schedule: str | None) -> str:
     return "" if schedule is None else spelt("schedule", parse_call(schedule).name, catalogue.schedules())
 
 
-def _scheduler(recipe: Recipe, optimizer: Optimizer, length: int) -> AnyScheduler | None:
-    """The schedule, with the warm-up before it; what it must know of the run's length it is told."""
+def _scheduler(recipe: Recipe, optimizer: Optimizer, length: int) -> AnyScheduler | list[AnyScheduler] | None:
+    """The schedule, with the warm-up before it, or under it if it is a plateau; it is given the run's length."""
     if recipe.warmup >= length > 0 and recipe.warmup:
         raise ValueError(
             f"--warmup {recipe.warmup} is as long as the whole run, which has {length} steps of the schedule"
@@ -244,7 +244,7 @@ def _scheduler(recipe: Recipe, optimizer: Optimizer, length: int) -> AnySchedule
         scheduler = kind(optimizer, **values)
     if warmup is None:
         return scheduler
-    if isinstance(scheduler, schedulers.ReduceLROnPlateau):
-        raise ValueError("--warmup cannot come before ReduceLROnPlateau, which follows no step")
     first = schedulers.Scheduler(optimizer, warmup)
+    if isinstance(scheduler, schedulers.ReduceLROnPlateau):
+        return [first, scheduler]
     return schedulers.SequentialLR(optimizer, [first, scheduler], [recipe.warmup])

@@ -11,8 +11,10 @@ from ..nn import Module
 from ..optim import Optimizer
 from ..optim.state import same_keys
 from ..schedulers import ReduceLROnPlateau, Scheduler
+from ..suggest import unknown
 from .callbacks import Callback
 from .evaluation import Loss, Metric, evaluate
+from .metrics import directions_of, without_part
 from .progress import Progress, Row
 
 AnyScheduler = Scheduler | ReduceLROnPlateau
@@ -47,6 +49,7 @@ class Run:
         scheduler_every: ``"epoch"`` or ``"step"``.
         accumulate: how many batches there are to an optimizer step.
         monitor: the name of the metric that decides which epoch was best.
+        direction: ``"min"`` if less of it is better, or ``"max"``.
         progress: how far it has come, with ``history``, a row of metrics per epoch.
         stopping: why it stops, empty while it goes on.
     """
@@ -79,18 +82,65 @@ class Run:
         self.scheduler_every, self.accumulate = scheduler_every, accumulate
         self.callbacks: list[Callback] = _checked("callbacks", callbacks, Callback, "instances of training.Callback")
         self._evaluate = evaluate
-        self._monitor = monitor
         self.progress = Progress()
         self.stopping = ""
         self._unmeasured: list[tuple[float, Any, Any]] = []
+        self._directions = directions_of(self.metrics, evaluate)
+        self._monitor = None if monitor is None else self._checked_monitor(monitor)
+        for each in self.schedulers:
+            if isinstance(each, ReduceLROnPlateau):
+                each.adopt(self.direction, self.monitor)
+
+    def _checked_monitor(self, name: str) -> str:
+        """The name of a metric that can be monitored."""
+        known = [f"train_{each}" for each in ("loss", *self.metrics)]
+        if self._evaluate is not None:
+            known += [f"held_out_{each}" for each in self._directions]
+        if name not in known:
+            near = [each for each in known if without_part(each) == name] or known
+            remedy = ""
+            if self._evaluate is None:
+                remedy = "; held-out metrics need evaluate="
+            elif not isinstance(self._evaluate, Dataset):
+                remedy = '; @training.metric(name="min") declares a number that evaluate returns'
+            raise ValueError(f"fit: {unknown('monitor', str(name), near)}{remedy}")
+        if self._directions[without_part(name)] is None:
+            raise ValueError(
+                f"fit: {name} cannot be monitored, because it does not declare whether more or less of it is better; "
+                f'put @training.metric("max") or @training.metric("min") before the function'
+            )
+        return name
 
     @property
     def monitor(self) -> str:
         """The metric that decides which epoch is best; by default a held-out one, and an accuracy before a loss."""
         if self._monitor is not None:
             return self._monitor
-        part = "train" if self._evaluate is None else "held_out"
-        return f"{part}_accuracy" if "accuracy" in self.metrics else f"{part}_loss"
+        part, declared = "train" if self._evaluate is None else "held_out", getattr(self._evaluate, "directions", {})
+        if declared:
+            return f"{part}_{next(iter(declared))}"
+        name = "loss" if self._directions.get("accuracy") is None else "accuracy"
+        # A function that declares nothing may return something else.
+        history = self.progress.history
+        return f"train_{name}" if history and f"{part}_{name}" not in history[-1] else f"{part}_{name}"
+
+    @property
+    def direction(self) -> str:
+        """Whether less (``"min"``) or more (``"max"``) of the monitored metric is better."""
+        direction = self._directions[without_part(self.monitor)]
+        assert direction is not None  # the name was checked
+        return direction
+
+    def monitored(self, row: Row) -> float:
+        """The monitored metric of an epoch.
+
+        Raises:
+            ValueError: if ``evaluate`` is a function that did not return it.
+        """
+        if self.monitor not in row:
+            known = ", ".join(row)
+            raise ValueError(f"fit: {self.monitor} is monitored, but evaluate did not return it; there are {known}")
+        return row[self.monitor]
 
     def stop(self, reason: str) -> None:
         """End training after the step or epoch that is under way."""

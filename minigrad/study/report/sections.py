@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ...training.metrics import best_of
 from .. import plots
 from .drawable import drawable_rows, spread
 from .markup import Html, Part, folded, join, table, tag, terms
@@ -74,14 +75,13 @@ def _facts(source: Source) -> Iterator[tuple[str, Part]]:
     yield "state", status(source)
     if source.monitor and source.rows:
         values = [row[source.monitor] for row in source.rows]
-        finite = [v for v in values if np.isfinite(v)]
-        if finite:
-            best = max(finite) if source.monitor.endswith("accuracy") else min(finite)
+        found = best_of(source.direction, (v if np.isfinite(v) else np.nan for v in values))
+        if found is not None:
+            place, best = found
             last = _value(source.monitor, values[-1])
-            at = values.index(best) + 1
             yield (
                 _metric(source.monitor),
-                f"{_value(source.monitor, best)} at best, after epoch {at:,}; {last} at the end",
+                f"{_value(source.monitor, best)} at best, after epoch {place + 1:,}; {last} at the end",
             )
     data = source.config.get("data")
     if isinstance(data, dict):

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from ...training import catalogue
 from ...training.ending import Ending
 from ...training.logs import METRICS, STEPS, Step, read_metrics, read_steps
+from ...training.metrics import directions_of, without_part
 from ...training.progress import Row
 from ...training.run_directory import RunDirectory
 from ..records.recorder import Recorder
@@ -88,6 +90,11 @@ class Source:
         """The metric that tells how good the run is."""
         known = self.rows[-1] if self.rows else {}
         return next((name for name in ("held_out_accuracy", "held_out_loss", "train_loss") if name in known), None)
+
+    @property
+    def direction(self) -> str:
+        """Whether less (``"min"``) or more (``"max"``) of that metric is better."""
+        return directions_of(catalogue.METRICS)[without_part(self.monitor or "train_loss")] or "min"
 
 
 def open_run(path: str | os.PathLike[str]) -> Source:
