@@ -1,5 +1,6 @@
 """Interrupted runs go on bit for bit: any step, any order of restoring, any optimizer."""
 
+import copy
 import json
 import math
 import warnings
@@ -338,3 +339,21 @@ def test_a_group_may_bring_its_initial_rate_as_in_pytorch():
     group = {"params": [tensor([1.0], requires_grad=True)], "initial_lr": 0.5}
     optimizer = optim.SGD([group], lr=0.1)
     assert S.StepLR(optimizer, step_size=3, last_epoch=2).get_last_lr() == [0.5 * 0.1]
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_a_copy_of_an_optimizer_and_its_schedulers_continues_alike(make):
+    optimizer = adam()
+    scheduler, plateau = make(optimizer), S.ReduceLROnPlateau(optimizer, patience=0, min_lr=[0.01, 0.02])
+    advance(optimizer, scheduler, 3)
+    plateau.step(1.0)
+    plateau.step(1.0)
+    copied, *others = copy.deepcopy((optimizer, scheduler, plateau))
+    rows = []
+    for each, (follows, reduces) in ((optimizer, (scheduler, plateau)), (copied, others)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            rows.append(advance(each, follows, 2))
+            reduces.step(1.0)
+            rows[-1] += advance(each, follows, 3)
+    assert rows[0] == rows[1]

@@ -353,6 +353,7 @@ class Optimizer:
             ])  # fmt: skip
             for name in options.keys() - set(group.known):
                 own[name] = options[name]
+            memo[id(group)] = own  # a scheduler that is copied in the same call knows its groups
             groups.append(own)
         new.param_groups, new._state, new._ages, new._program, new._layout = [], {}, {}, None, None
         new._adopt(groups)
