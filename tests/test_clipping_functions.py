@@ -310,3 +310,17 @@ def test_a_tensor_computed_from_others_is_refused():
     doubled.sum().backward()
     with pytest.raises(ValueError, match="computed from other tensors"):
         clipping.clip_grad_norm_(doubled, 1.0)
+
+
+@pytest.mark.parametrize("order", [3, 10, 40, 500])
+@pytest.mark.parametrize(("dtype", "large"), [(np.float32, 1e37), (np.float32, 1e-30), (np.float64, 1e300)])
+def test_a_norm_of_a_high_order_neither_overflows_nor_vanishes(order, dtype, large):
+    """The powers themselves do: 1e31 to the 10th, or 1e-33."""
+    grads = [np.array([3, -4], dtype) * dtype(large), np.array([1, 0, 2], dtype) * dtype(large)]
+    expected = 4.0 * np.sum((np.array([3, 4, 1, 0, 2]) / 4) ** float(order)) ** (1 / order) * float(dtype(large))
+    model = [parameter(np.zeros(len(g)), g, dtype) for g in grads]
+    found = clipping.clip_grad_norm_(model, expected / 2, order)
+    np.testing.assert_allclose(found.item(), expected, rtol=1e-6)
+    if large > 1:  # the 1e-6 in the factor hides others
+        for p, g in zip(model, grads, strict=True):
+            np.testing.assert_allclose(p.grad.data, g / 2, rtol=1e-6)

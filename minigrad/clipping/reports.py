@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..devices import beside, to_host
+from ..kernels.norms import joined
 from ..kernels.program import Array, Layout, range_names
 from ..memory import placed
 from ..rules import Norm
@@ -94,7 +95,7 @@ def _by_norm(clip: Clip, factors: Factors, layout: Layout) -> ClipReport:
                 continue
             shares = layout.norm_shares(norm) if shares is None else shares
             parts = shares[list(by_row), number] * np.array(list(by_row.values()))
-            after[number] = np.max(parts) if norm.order == np.inf else np.sum(parts**norm.order) ** (1 / norm.order)
+            after[number] = joined(parts, norm.order)
             factor[number] = after[number] / before[number] if before[number] else 1.0
     return ClipReport(clip.rule.name, norm.scope, tuple(names), before, after, factor, acted)
 

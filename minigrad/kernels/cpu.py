@@ -78,12 +78,14 @@ def _decorated(signature: list[str], name: str, arguments: list[str], body: list
 
 def _norm_sources(plan: Plan, dtype: np.dtype[Any]) -> list[str]:
     orders = {norm.order for norm in plan.norms}
-    functions = [norm_functions.fold_sum] if orders & {1.0, 2.0} else []
+    functions: list[Callable[..., Any]] = [norm_functions.fold_sum] if orders & {1.0, 2.0} else []
     functions += [_accumulator(order) for order in sorted(orders)]
+    functions += [norm_functions.add_p] if orders - {1.0, 2.0, math.inf} else []
     texts = dict.fromkeys(inspect.getsource(function) for function in functions)
     # The square of a float32 is exact in float64, so there a fused multiply and add rounds as the two of them do.
     contract = ', fastmath={"contract"}' if dtype == np.float32 else ""
-    return [f"@njit({_OPTIONS}{contract})\n{text.replace(': Any', '')}" for text in texts]
+    bare = [text.replace(": Any", "").replace(" -> Any", "") for text in texts]
+    return [f"@njit({_OPTIONS}{contract})\n{text}" for text in bare]
 
 
 def _accumulator(order: float) -> Callable[..., float]:
@@ -96,10 +98,8 @@ def _accumulator(order: float) -> Callable[..., float]:
 
 
 def finished(order: float, total: str) -> str:
-    """The norm, from the total over its range."""
-    if order in (1.0, math.inf):
-        return total
-    return f"math.sqrt({total})" if order == 2 else f"math.pow({total}, {1 / order!r})"
+    """The norm, from the total over its range: the text of `norms.finished`."""
+    return f"math.sqrt({total})" if order == 2 else total
 
 
 def pass_arguments(plan: Plan, p: Pass) -> list[str]:
@@ -189,8 +189,10 @@ def _combine_source(plan: Plan) -> str:
                 f"        if partials[{index}, b] > norms[{index}, r] or partials[{index}, b] != partials[{index}, b]:",
                 f"            norms[{index}, r] = partials[{index}, b]",
             ]
-        else:
+        elif norm.order in (1.0, 2.0):
             body.append(f"        norms[{index}, r] += partials[{index}, b]")
+        else:
+            body.append(f"        norms[{index}, r] = add_p(norms[{index}, r], partials[{index}, b], {norm.order!r})")
     types = ["int64", "int64[:, ::1]", "int64", "int64", "float64[:, ::1]", "float64[:, ::1]"]
     return _decorated(types, "combine", ["index", "blocks", "first", "last", "norms", "partials"], body)
 

@@ -21,6 +21,7 @@ from . import cuda_norms
 from .cache import load_source
 from .cpu import RANGES, ROW, START, STOP, finished
 from .lower import Lowered, flat
+from .norms import add_p
 from .plan import Pass, Plan
 
 # Elements in a chunk, and the threads that share it. A chunk of a unit, which is a row of a weight, is often shorter.
@@ -124,8 +125,6 @@ def argument_types(arguments: Sequence[str], dtype: np.dtype[Any]) -> list[str]:
 
 def _norm_sources(plan: Plan) -> list[str]:
     functions = dict.fromkeys(cuda_norms.adding(norm.order) for norm in plan.norms)
-    if any(norm.order == math.inf for norm in plan.norms):
-        functions |= dict.fromkeys((cuda_norms.add_inf,))
     functions |= dict.fromkeys(cuda_norms.folding(norm.order) for norm in plan.norms)
     return [_kernel(inspect.getsource(f).replace(": Any", "").replace(" -> Any", ""), _DEVICE) for f in functions]
 
@@ -216,7 +215,7 @@ def _pass_source(plan: Plan, p: Pass, number: int) -> str:
         f"    i += unsigned({step})",
     ]
     for k, norm in enumerate(p.norms, 1):
-        inner.append(f"total_{k} = {cuda_norms.folding(norm.order).__name__}(parts, total_{k})")
+        inner.append(f"total_{k} = {_folded(norm.order, f'total_{k}')}")
     if p.norms:
         inner.append("if thread == 0:")
     for k, norm in enumerate(p.norms, 1):
@@ -251,7 +250,7 @@ def _elements(p: Pass, number: int, places: Sequence[str]) -> list[str]:
         lines += [f"new_{k} = element_{number}(old_{k}{constants})" for k, _ in enumerate(places, 1)]
     for n, (norm, array) in enumerate(zip(p.norms, p.normed, strict=True), 1):
         add = cuda_norms.adding(norm.order)
-        extra = f", {norm.order!r}" if add is cuda_norms.add_p else ""
+        extra = f", {norm.order!r}" if add is add_p else ""
         for k, _ in enumerate(places, 1):
             x = f"old_{k}[{arrays.index(array)}]" if array in arrays else ""
             if array in p.stores:
@@ -267,21 +266,20 @@ def _elements(p: Pass, number: int, places: Sequence[str]) -> list[str]:
 
 def _combine_source(plan: Plan) -> str:
     """Add up the parts of each range: a job is a norm, the number of a range, and where its parts are listed."""
-    largest = [index for index, norm in enumerate(plan.norms) if norm.order == math.inf]
     stopping = [index for index, norm in enumerate(plan.norms) if norm.nonfinite != "propagate"]
 
-    def chosen(inf: str, add: str) -> str:
-        if not largest or len(largest) == len(plan.norms):
-            return inf if largest else add
-        return f"{inf} if {_one_of(largest)} else {add}"
+    def chosen(text: Callable[[float], str]) -> str:
+        texts = [text(norm.order) for norm in plan.norms]
+        first = "".join(f"{each} if index == {index} else " for index, each in enumerate(texts[:-1]))
+        return first + texts[-1] if len(set(texts)) > 1 else texts[0]
 
     inner = [
         "index, r, first, last = jobs[j, 0], jobs[j, 1], jobs[j, 2], jobs[j, 3]",
         "total = 0.0",
         "for m in range(first + thread, last, cuda.blockDim.x):",
         "    part = partials[index, members[m]]",
-        f"    total = {chosen('add_inf(total, part)', 'total + part')}",
-        f"total = {chosen('fold_inf(parts, total)', 'fold_sum(parts, total)')}",
+        f"    total = {chosen(lambda order: _added(order, 'total', 'part'))}",
+        f"total = {chosen(lambda order: _folded(order, 'total'))}",
         "if thread == 0:",
         "    norms[index, r] = total",
     ]
@@ -290,6 +288,19 @@ def _combine_source(plan: Plan) -> str:
     body = ["thread = cuda.threadIdx.x", f"parts = cuda.shared.array({COMBINE_THREADS}, np.float64)"]
     body += _in_turn("j", "jobs", inner)
     return _kernel(_defined("combine", COMBINE_ARGUMENTS, body), "cache=CACHE")
+
+
+def _added(order: float, total: str, part: str) -> str:
+    """The total with another part of it."""
+    if order in (1.0, 2.0):
+        return f"{total} + {part}"
+    return f"add_inf({total}, {part})" if order == math.inf else f"add_p({total}, {part}, {order!r})"
+
+
+def _folded(order: float, total: str) -> str:
+    """The totals of all threads brought together."""
+    function = cuda_norms.folding(order)
+    return f"{function.__name__}(parts, {total}{f', {order!r}' if function is cuda_norms.fold_p else ''})"
 
 
 def _one_of(numbers: Sequence[int]) -> str:

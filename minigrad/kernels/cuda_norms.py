@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from .norms import add_p
+
 cuda: Any = None  # in the generated kernels, which have these texts, it is numba.cuda
 
 
@@ -31,11 +33,6 @@ def add_inf(total: Any, x: Any) -> Any:
     """The larger absolute value; NaN once there was one."""
     y = abs(np.float64(x))
     return y if y > total or y != y else total
-
-
-def add_p(total: Any, x: Any, order: Any) -> Any:
-    """One more of a sum of absolute values to the power ``order``."""
-    return total + math.pow(abs(np.float64(x)), order)
 
 
 def fold_sum(parts: Any, total: Any) -> Any:
@@ -66,6 +63,20 @@ def fold_inf(parts: Any, total: Any) -> Any:
     return parts[thread]
 
 
+def fold_p(parts: Any, total: Any, order: Any) -> Any:
+    """The norm of what the threads of a block have, which the first thread gets."""
+    thread = cuda.threadIdx.x
+    cuda.syncthreads()
+    parts[thread] = total
+    half = cuda.blockDim.x // 2
+    while half > 0:
+        cuda.syncthreads()
+        if thread < half:
+            parts[thread] = add_p(parts[thread], parts[thread + half], order)
+        half //= 2
+    return parts[thread]
+
+
 def adding(order: float) -> Callable[..., Any]:
     """The function that takes in one element."""
     return {1.0: add_1, 2.0: add_2, math.inf: add_inf}.get(order, add_p)
@@ -73,4 +84,4 @@ def adding(order: float) -> Callable[..., Any]:
 
 def folding(order: float) -> Callable[..., Any]:
     """The function that brings the threads together."""
-    return fold_inf if order == math.inf else fold_sum
+    return {1.0: fold_sum, 2.0: fold_sum, math.inf: fold_inf}.get(order, fold_p)

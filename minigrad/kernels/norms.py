@@ -95,8 +95,41 @@ def accumulate_inf(x: Any, lanes: Any) -> float:
 
 
 def accumulate_p(x: Any, lanes: Any, order: float) -> float:
-    """The sum of absolute values to the power ``order``."""
+    """The norm itself, taken of quotients by the largest value, whose powers neither overflow nor vanish."""
+    largest = 0.0
+    for k in range(x.shape[0]):
+        a = abs(np.float64(x[k]))
+        if a > largest or a != a:
+            largest = a
+        if a != a:
+            break
+    if largest == 0.0 or not math.isfinite(largest):
+        return largest
     total = 0.0
     for k in range(x.shape[0]):
-        total += math.pow(abs(np.float64(x[k])), order)
-    return total
+        total += math.pow(abs(np.float64(x[k])) / largest, order)
+    return largest * math.pow(total, 1.0 / order)
+
+
+def add_p(total: Any, x: Any, order: Any) -> Any:
+    """The norm of two numbers, such as the norms of two parts, with the same care."""
+    y = abs(np.float64(x))
+    larger, smaller = (y, total) if y > total else (total, y)
+    if smaller == 0.0 or larger == math.inf:
+        return larger + smaller
+    return larger * math.pow(1.0 + math.pow(smaller / larger, order), 1.0 / order)
+
+
+def finished(order: float, totals: Any) -> Any:
+    """Norms from the totals that kernels leave: sums of squares for order 2, and the norms themselves for others."""
+    return np.sqrt(totals) if order == 2 else totals
+
+
+def joined(norms: Any, order: float) -> Any:
+    """The norm of norms, along the first axis."""
+    largest = np.max(norms, axis=0)
+    if order == math.inf:
+        return largest
+    with np.errstate(invalid="ignore", divide="ignore"):
+        total = np.sum((norms / largest) ** order, axis=0) ** (1 / order)
+    return np.where((largest > 0) & np.isfinite(largest), largest * total, largest)[()]

@@ -17,6 +17,7 @@ from ..store import SCOPES, Buffer, Entry, ParameterStore
 from .backend import backend_of
 from .cpu import RANGES, ROW, Kernel, pass_arguments, step_arguments
 from .lower import flat
+from .norms import finished
 from .plan import Plan
 from .threads import PARALLEL_FROM, get_num_threads, run_blocks
 
@@ -254,7 +255,7 @@ class Layout:
     def norm_values(self, norm: Norm) -> Array:
         """A norm over each of its ranges, as the last step found it."""
         totals = self.norms[self.program.plan.norms.index(norm)][: self.program.store.counts[norm.scope]]
-        return totals if norm.order in (1.0, np.inf) else totals ** (1 / norm.order)
+        return finished(norm.order, totals)
 
     def scalars_of(self, entry: Entry) -> dict[str, float]:
         """Every hyper-parameter of one parameter by name, as the last step used it.
@@ -279,14 +280,21 @@ class Layout:
 
     def norm_shares(self, norm: Norm) -> Array:
         """The norm of each cohort's part of each range: a row per cohort, a column per range."""
-        plan, order = self.program.plan, norm.order
+        plan, index = self.program.plan, self.program.plan.norms.index(norm)
         shares = np.zeros((len(self.cohorts), self.program.store.counts[norm.scope]))
-        index = plan.norms.index(norm)
+        largest = np.zeros_like(shares)
+        parts = []
         for tables, partials in self._parts_of_norms():
             table = tables[index]
             where = table[:, ROW], table[:, RANGES + plan.scopes.index(norm.scope)]
-            (np.maximum if order == np.inf else np.add).at(shares, where, partials[index, : len(table)])
-        return shares if order in (1.0, np.inf) else shares ** (1 / order)
+            parts.append((where, finished(norm.order, partials[index, : len(table)])))
+            np.maximum.at(largest, *parts[-1])
+        if norm.order == np.inf:
+            return largest
+        with np.errstate(invalid="ignore"):  # where the largest is 0 or infinite, it is the norm
+            for where, norms in parts:
+                np.add.at(shares, where, (norms / np.where(largest[where] > 0, largest[where], 1.0)) ** norm.order)
+            return np.where(np.isinf(largest), largest, largest * shares ** (1 / norm.order))
 
     def _parts_of_norms(self) -> list[tuple[list[Array], Array]]:
         """For each buffer the table of blocks of each norm, and what each block found."""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...clipping import Clip, ClipReport
+from ...kernels.norms import finished
 from ...kernels.program import Layout
 from ...optim import Optimizer
 from ...rules.arrays import run_on_arrays
@@ -81,8 +82,7 @@ def _acted(clip: Clip, layout: Layout, norms: npt.NDArray[Any], scalars: npt.NDA
     rows, numbers = np.array(layout.parts(clip.norms[0].scope), np.intp).reshape(-1, 2).T
     values: dict[str, Any] = {"update": 1.0}  # the rule is linear in it, so what comes out is the factor
     for norm in clip.norms:
-        total = norms[:, program.plan.norms.index(norm), numbers]
-        values[norm.name] = total if norm.order in (1.0, np.inf) else total ** (1 / norm.order)
+        values[norm.name] = finished(norm.order, norms[:, program.plan.norms.index(norm), numbers])
     values |= {name: scalars[:, rows, program.columns[name]] for name in clip.rule.hypers}
     factor = np.broadcast_to(run_on_arrays([clip.rule], values)["update"], (len(norms), len(rows)))
     return (factor != 1.0).any(1)
