@@ -1,5 +1,6 @@
 """fit is the explicit loop, with callbacks, evaluation and accumulation, and it stops at what is not finite."""
 
+import functools
 import json
 import math
 import re
@@ -9,6 +10,7 @@ import pytest
 from training_cases import Case, StopAfter, blobs
 
 from minigrad import data, manual_seed, nn, optim, schedulers, training
+from minigrad.tensor import Tensor
 
 
 def parts(**loader):
@@ -71,6 +73,42 @@ def test_accumulated_batches_give_the_step_of_one_large_batch():
     training.fit(other, optimizer, loader, 1)
     for p, q in zip(model.parameters(), other.parameters(), strict=True):
         np.testing.assert_allclose(p.data, q.data, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize(("rows", "accumulate"), [(4, 3), (3, 5), (4, 2), (7, 2)], ids=str)
+def test_batches_of_unequal_size_accumulate_to_the_step_of_all_their_rows(reduction, rows, accumulate):
+    """10 rows in 4 + 4 + 2 are one batch of 10; the last, incomplete group of 4 + 4, 2 is a batch of 2."""
+    features, labels = np.random.default_rng(0).normal(size=(10, 2)), np.arange(10) % 3
+    dataset = data.Dataset(features.astype(np.float32), labels)
+
+    def trained(batch_size, accumulate):
+        manual_seed(0)
+        model = nn.MLP([2, 8, 3])
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+        loader = data.DataLoader(dataset, batch_size=batch_size)
+        loss = nn.CrossEntropyLoss(reduction=reduction)
+        return training.fit(model, optimizer, loader, 2, loss=loss, accumulate=accumulate, evaluate=dataset)
+
+    parts, whole = trained(rows, accumulate), trained(min(rows * accumulate, 10), 1)
+    for p, q in zip(parts.model.parameters(), whole.model.parameters(), strict=True):
+        np.testing.assert_allclose(p.data, q.data, rtol=1e-4, atol=1e-6)
+    assert parts.progress.step == whole.progress.step
+    assert parts.progress.loss == pytest.approx(whole.progress.loss, rel=1e-5)
+    # What is reported is the mean over the rows also of a loss that is their sum.
+    total = nn.CrossEntropyLoss(reduction="mean")(parts.model(Tensor(dataset.features)), Tensor(labels)).item()
+    assert parts.progress.history[-1]["held_out_loss"] == pytest.approx(total, rel=1e-5)
+    assert parts.progress.history[-1]["train_loss"] == pytest.approx(whole.progress.history[-1]["train_loss"], rel=1e-4)
+
+
+def test_whether_a_loss_adds_up_is_seen_in_partial_functions_too():
+    loss = nn.functional.cross_entropy
+    model, dataset = nn.MLP([2, 3]), blobs()[1]
+    found = [
+        training.evaluate(model, dataset, each)["loss"]
+        for each in (loss, functools.partial(loss, reduction="sum"), functools.partial(loss, reduction="mean"))
+    ]
+    assert found == pytest.approx(found[:1] * 3, rel=1e-6)
 
 
 def test_callbacks_are_called_in_order_at_their_moments():

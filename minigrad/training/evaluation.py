@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -31,6 +32,13 @@ def correct(output: Array, labels: Array) -> int:
     return int(np.count_nonzero(output.argmax(1) == labels))
 
 
+def adds_up(loss: Any) -> bool:
+    """Whether a loss is the sum over the rows, by its ``reduction``, and not their mean."""
+    if isinstance(loss, functools.partial):
+        return loss.keywords["reduction"] == "sum" if "reduction" in loss.keywords else adds_up(loss.func)
+    return bool(getattr(loss, "reduction", "mean") == "sum")
+
+
 def evaluate(
     model: Module, dataset: Dataset, loss: Loss, metrics: Mapping[str, Metric] | None = None, batch_size: int = 1024
 ) -> dict[str, float]:
@@ -39,7 +47,7 @@ def evaluate(
     Args:
         model: any module; each of its parts is in the mode that it was in afterwards.
         dataset: what to evaluate on.
-        loss: the mean loss of outputs and labels.
+        loss: the mean loss of outputs and labels, or their sum where its ``reduction`` is ``"sum"``.
         metrics: for each name a function from output and labels to a sum over the rows.
         batch_size: rows at a time, on the device of the model. The order of the rows is that of the dataset.
 
@@ -57,7 +65,7 @@ def evaluate(
             for start in range(0, len(dataset), batch_size):
                 features, labels = (to_device(array, device) for array in dataset[start : start + batch_size])
                 output = model(Tensor(features))
-                total += loss(output, Tensor(labels)).item() * len(labels)
+                total += loss(output, Tensor(labels)).item() * (1 if adds_up(loss) else len(labels))
                 for name, function in (metrics or {}).items():
                     sums[name] += function(output.data, labels)
     finally:

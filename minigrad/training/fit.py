@@ -15,7 +15,7 @@ from ..optim import Optimizer
 from ..schedulers import ReduceLROnPlateau, Scheduler
 from .callbacks import Callback
 from .checkpoint import load_checkpoint
-from .evaluation import Loss, Metric
+from .evaluation import Loss, Metric, adds_up
 from .nonfinite import explain_nonfinite
 from .run import AnyScheduler, Evaluate, Run
 
@@ -45,14 +45,15 @@ def fit(
         optimizer: of the model's parameters.
         loader: gives the batches. A run that goes on in the middle of an epoch goes on with the next batch.
         epochs: how many epochs there are in all, those before a checkpoint included.
-        loss: from output and labels to the mean loss over the rows.
+        loss: from output and labels to the mean loss over the rows, or to their sum if its ``reduction`` is ``"sum"``,
+            as in ``functools.partial(nn.functional.cross_entropy, reduction="sum")``. What is reported is the mean.
         metrics: more to report, each from output and labels to a sum over the rows: ``{"accuracy": correct}``.
         evaluate: held-out data, on which loss and metrics are taken after every epoch, or a function of the model
             that returns numbers by name.
         scheduler: one or more, fresh; ReduceLROnPlateau is given the monitored metric after every epoch, and takes its
             mode from it, if it was made without one.
         scheduler_every: ``"epoch"`` or ``"step"``: when the other schedulers step.
-        accumulate: how many batches make one optimizer step; their gradients are averaged.
+        accumulate: how many batches make one optimizer step, which is that of one batch of all their rows.
         callbacks: see `Callback`, called in this order; loggers stand before `Checkpoints`.
         monitor: the metric that decides which epoch was best, such as ``held_out_loss``. A loss is minimized; of any
             other, the function declares whether more or less is better, by `metric`. By default
@@ -121,15 +122,16 @@ def train(run: Run, epochs: int) -> Run:
 def _train_epoch(run: Run) -> bool:
     """Use the batches that are left of this epoch; whether it was completed."""
     model, optimizer, loss, progress = run.model, run.optimizer, run.loss, run.progress
-    accumulate, batches = run.accumulate, len(run.loader)
+    accumulate, batches, sums = run.accumulate, len(run.loader), adds_up(loss)
     schedulers = _plain_schedulers(run) if run.scheduler_every == "step" else []
     after_step = [each.after_step for each in run.callbacks if type(each).after_step is not Callback.after_step]
     model.train()
     for features, labels in run.loader:
         if progress.batch % accumulate == 0:
             optimizer.zero_grad()
-            # The last group of an epoch may have fewer batches.
-            group, losses = accumulate if progress.batch + accumulate <= batches else batches - progress.batch, 0.0
+            first, last = progress.batch, min(progress.batch + accumulate, batches)
+            group = _rows(run.loader, first, last)
+            losses = 0.0
         output = model(features)
         value = loss(output, labels)
         number = value.item()
@@ -137,8 +139,10 @@ def _train_epoch(run: Run) -> bool:
             raise explain_nonfinite(
                 model, loss, features, labels, number, step=progress.step + 1, epoch=progress.epoch + 1
             )
-        (value if group == 1 else value / group).backward()
-        losses += number / group
+        # The mean over the rows of all the batches, of which the last one may have fewer.
+        share = 1.0 if sums else group / len(labels)
+        (value if share == 1 else value / share).backward()
+        losses += number / share
         progress.batch += 1
         run.measure(number, output, labels)
         if progress.batch % accumulate and progress.batch < batches:
@@ -155,6 +159,11 @@ def _train_epoch(run: Run) -> bool:
         if run.stopping:
             return False
     return True
+
+
+def _rows(loader: DataLoader, first: int, last: int) -> int:
+    """The number of rows in the batches from ``first`` up to ``last``."""
+    return min(last * loader.batch_size, len(loader.dataset)) - first * loader.batch_size
 
 
 def _finish_epoch(run: Run) -> None:

@@ -13,7 +13,7 @@ from ..optim.state import same_keys
 from ..schedulers import ReduceLROnPlateau, Scheduler
 from ..suggest import unknown
 from .callbacks import Callback
-from .evaluation import Loss, Metric, evaluate
+from .evaluation import Loss, Metric, adds_up, evaluate
 from .metrics import directions_of, without_part
 from .progress import Progress, Row
 
@@ -164,10 +164,10 @@ class Run:
 
     def settle(self) -> None:
         """Add all batches so far to the sums of the progress, in their order."""
-        progress, metrics = self.progress, self.metrics.items()
+        progress, metrics, sums = self.progress, self.metrics.items(), adds_up(self.loss)
         for loss, output, labels in self._unmeasured:
             progress.rows += len(labels)
-            progress.loss_sum += loss * len(labels)
+            progress.loss_sum += loss * (1 if sums else len(labels))
             for name, metric in metrics:
                 progress.sums[name] = progress.sums.get(name, 0.0) + metric(output, labels)
         self._unmeasured.clear()
