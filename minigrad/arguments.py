@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from .suggest import unknown
@@ -65,3 +65,28 @@ def named_arguments(function: Callable[P, R]) -> Callable[P, R]:
             raise
 
     return called
+
+
+def listed(owner: str, given: Iterable[Any], what: str = "parameters") -> list[Any]:
+    """The items of an iterable.
+
+    Raises:
+        TypeError: for something that is not an iterable, or a string.
+        ValueError: for an iterator that gives nothing, since one that was used before gives nothing either.
+
+    >>> listed("SGD", (parameter for parameter in []))
+    Traceback (most recent call last):
+    ValueError: SGD: the list of parameters is empty: the iterator that was given has no items, as after it was used \
+once; pass a list, such as list(model.parameters())
+    """
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise TypeError(f"{owner}: needs a list of {what}, not {type(given).__name__}")
+    # The iterators of lists and tuples, and they alone, tell one that was used up from one over nothing.
+    empty_container = type(given) in (type(iter([])), type(iter(()))) and len(given.__reduce__()) > 2
+    items = list(given)
+    if not items and isinstance(given, Iterator) and not empty_container:
+        raise ValueError(
+            f"{owner}: the list of {what} is empty: the iterator that was given has no items, as after it was used "
+            f"once; pass a list{', such as list(model.parameters())' if what == 'parameters' else ''}"
+        )
+    return items

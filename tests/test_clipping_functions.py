@@ -312,6 +312,29 @@ def test_a_tensor_computed_from_others_is_refused():
         clipping.clip_grad_norm_(doubled, 1.0)
 
 
+@pytest.mark.parametrize(
+    "used", [lambda m: m.parameters(), lambda m: map(abs, m.parameters()), lambda m: iter([*m.parameters()])]
+)
+def test_an_exhausted_iterator_of_parameters_is_refused(clip, used):
+    """An optimizer, or an earlier call, has used it up; its gradients would stay unclipped, with a norm of 0."""
+    model = a_model()
+    parameters = used(model)
+    list(parameters)
+    before = grads_of(model)
+    with pytest.raises(ValueError, match=r"the iterator that was given has no items.*list\(model\.parameters\(\)\)"):
+        clip(parameters, 1.0)
+    with pytest.raises(ValueError, match="no items"):
+        clip((p for p in parameters if p.grad is not None), 1.0)
+    for a, b in zip(grads_of(model), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_model_instead_of_its_parameters_is_refused(clip):
+    for wrong, named in ((nn.Sequential(a_model()), "not the model itself"), (["w"], "not str"), ("w", "not str")):
+        with pytest.raises(TypeError, match=named):
+            clip(wrong, 1.0)
+
+
 @pytest.mark.parametrize("order", [3, 10, 40, 500])
 @pytest.mark.parametrize(("dtype", "large"), [(np.float32, 1e37), (np.float32, 1e-30), (np.float64, 1e300)])
 def test_a_norm_of_a_high_order_neither_overflows_nor_vanishes(order, dtype, large):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import listed
 from ..graph import tick
 from ..kernels.plan import Plan
 from ..kernels.program import Cohort, Layout, Program
@@ -42,7 +43,10 @@ def clip_grad_norm_(
     Raises:
         FloatingPointError: for a norm that is not finite.
         ValueError: for a threshold that is not above 0.
-        TypeError: for something that is no tensor.
+        TypeError: for something that is not a tensor.
+
+    A list may be empty, and its norm is 0, but an iterator without items raises ValueError: one that was used before,
+    such as ``model.parameters()`` after an optimizer was made from it, has none left.
 
     >>> weight = nn.Parameter([0.0, 0.0])
     >>> weight.grad = minigrad.tensor([3.0, 4.0])
@@ -101,7 +105,9 @@ def adaptive_clip_grad_(
 
 def _clip_in_place(parameters: Tensor | Iterable[Tensor], clip: Clip) -> Layout | None:
     """Run a clip on gradients; ``None`` if there are none."""
-    given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    if hasattr(parameters, "parameters"):
+        raise TypeError("clipping: needs tensors, such as model.parameters(), not the model itself")
+    given = [parameters] if isinstance(parameters, Tensor) else listed("clipping", parameters)
     for parameter in given:
         if not isinstance(parameter, Tensor):
             raise TypeError(f"clipping: needs tensors, such as model.parameters(), not {type(parameter).__name__}")
