@@ -60,6 +60,7 @@ class Plan:
         _check(self.elements)
         self.state = tuple(name for rule in self.rules for name in rule.state)
         self.inits = {name: init for rule in self.rules for name, init in rule.init.items()}
+        self.carry = tuple(name for rule in self.rules for name in rule.carry)
         self.scopes = tuple(dict.fromkeys(norm.scope for norm in self.norms))
         self.mixed = "unit" in self.scopes and len(self.scopes) > 1
         self.passes = tuple(_divided(self.elements, self.mixed))

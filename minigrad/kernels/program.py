@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -37,14 +36,47 @@ class Cohort:
         overrides: what these parameters have otherwise than their group.
         age: how many steps they have taken.
         entries: the parameters.
+        past: for each function of the step that carries numbers, what it returned for the last steps, by their number.
         row: its row of scalars.
         bound: the functions of the step, with the options that they take.
     """
 
-    def __init__(self, group: int, overrides: Mapping[str, float], age: int, entries: list[Entry]) -> None:
+    def __init__(
+        self,
+        group: int,
+        overrides: Mapping[str, float],
+        age: int,
+        entries: list[Entry],
+        carried: Mapping[str, float] | None = None,
+    ) -> None:
         self.group, self.overrides, self.age, self.entries = group, dict(overrides), age, entries
+        self.past: dict[StepFunction, dict[int, Mapping[str, float]]] = {}
+        self._first, self._carry = dict(carried or {}), set[str]()
         self.row: Array = np.empty(0)
         self.bound: list[tuple[StepFunction, tuple[float, ...]]] = []
+
+    def carrying(self, function: StepFunction, names: Sequence[str]) -> StepFunction:
+        """The function of the step, given what it returned under these names for the step before.
+
+        A step that is not taken in the end leaves the age as it was, and with it what the next call is given.
+        """
+        past = self.past.setdefault(function, {self.age: self._first})
+        self._carry.update(names)
+
+        def carried(step: int, *arguments: float) -> Mapping[str, float]:
+            before = past[step - 1]
+            found = past[step] = function(step, *arguments, **{name: before.get(name) for name in names})
+            past.pop(step - 3, None)
+            return found
+
+        return carried
+
+    def carried(self) -> dict[str, float]:
+        """The numbers that are carried, after the last step."""
+        found = dict(self._first)
+        for past in self.past.values():
+            found |= {name: value for name, value in past[self.age].items() if name in self._carry}
+        return found
 
 
 class Program:
@@ -57,8 +89,8 @@ class Program:
         self.backend = backend_of(store.buffers[0].data)
         self.kernels: list[Any] = [self.backend.kernel(plan, buffer.dtype) for buffer in store.buffers]
         # What depends on the step: functions with the options that they take.
-        functions = dict.fromkeys(rule.scalars for rule in plan.rules if rule.scalars is not None)
-        self._functions = [(f, tuple(n for n in inspect.signature(f).parameters if n != "step")) for f in functions]
+        functions = {rule.scalars: rule for rule in plan.rules if rule.scalars is not None}
+        self._functions = [(f, rule.scalar_options, rule.carry) for f, rule in functions.items()]
 
     def lay_out(self, cohorts: list[Cohort], missing: list[Entry], states: Sequence[Mapping[str, Array]]) -> Layout:
         """The tables for these cohorts, ready to run; ``states`` has the flat arrays of each buffer by slot."""
@@ -71,12 +103,13 @@ class Program:
             TypeError: if a rule needs an option that is not there.
         """
         known = {**options, **cohort.overrides}
-        for function, names in self._functions:
+        for function, names, _ in self._functions:
             for name in names:
                 if name not in known:
                     raise TypeError(f"{function.__name__}() needs {name!r}, which is no numeric option of the group")
-        cohort.bound = [(function, tuple(known[name] for name in names)) for function, names in self._functions]
-        for function, arguments in cohort.bound:
+        bound = [(function, tuple(known[name] for name in names), carry) for function, names, carry in self._functions]
+        cohort.bound = [(cohort.carrying(f, carry) if carry else f, arguments) for f, arguments, carry in bound]
+        for function, arguments, _ in bound:
             known.update(function(1, *arguments))
         for name, column in self.columns.items():
             if name not in known:

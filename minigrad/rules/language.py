@@ -40,7 +40,8 @@ class Rule:
         body: its statements.
         outputs: the names it returns: its state, and what it changes of ``update``, ``param`` and ``grad``.
         scalars: computes step-dependent hyper-parameters, or ``None``.
-        init: the value that a state slot starts with, a number or the name of an option; 0 where absent.
+        init: the value that a state slot starts with: a number, the name of an option, or ``"param"`` for the
+            parameter itself; 0 where absent.
     """
 
     name: str
@@ -92,10 +93,22 @@ class Rule:
     @property
     def options(self) -> tuple[str, ...]:
         """The hyper-parameters that the param group must have, apart from what ``scalars`` computes."""
-        if self.scalars is None:
-            return self.hypers
-        wanted = tuple(n for n in inspect.signature(self.scalars).parameters if n != "step")
-        return (*self.hypers, *(n for n in wanted if n not in self.hypers))
+        return (*self.hypers, *(name for name in self.scalar_options if name not in self.hypers))
+
+    @property
+    def scalar_options(self) -> tuple[str, ...]:
+        """The options that ``scalars`` takes, in order."""
+        return () if self.scalars is None else _arguments(self.scalars, carried=False)[1:]
+
+    @property
+    def carry(self) -> tuple[str, ...]:
+        """The numbers that ``scalars`` takes as it returned them for the step before: its keyword-only arguments."""
+        return () if self.scalars is None else _arguments(self.scalars, carried=True)
+
+
+def _arguments(function: Callable[..., Any], carried: bool) -> tuple[str, ...]:
+    parameters = inspect.signature(function).parameters.values()
+    return tuple(p.name for p in parameters if (p.kind is p.KEYWORD_ONLY) == carried)
 
 
 @dataclass(frozen=True)

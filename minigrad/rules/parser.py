@@ -34,8 +34,10 @@ def rule(
             the functions sqrt, exp, log, abs, sign, minimum, maximum) and, last, a ``return`` of the names it sets.
         state: names of values kept per element from step to step; each is an argument and is returned.
         scalars: a function of ``step`` (from 1, the parameter's own count) and options by name, which returns
-            hyper-parameters by name. It runs once a step, in float64, outside the kernel.
-        init: for a state slot that does not start at 0, its first value or the option that holds it.
+            hyper-parameters by name. It runs once a step, in float64, outside the kernel. Its keyword-only arguments
+            are numbers that it carries from step to step, and returns by name: each is kept for every parameter, like
+            the count of steps, and is ``None`` where it is not known.
+        init: for a state slot that does not start at 0, its first value, the option that holds it, or ``"param"``.
 
     Raises:
         RuleError: with the line, for anything that cannot be compiled.
