@@ -53,6 +53,16 @@ def test_a_chain_of_parts_that_do_not_fit_is_refused_when_it_is_made():
         optim.chain(heavy_ball)
     with pytest.raises(TypeError, match="is no rule and no norm"):
         optim.chain([lambda update: update], optim.apply_update)
+    with pytest.raises(TypeError, match="the function '<lambda>' is no rule and no norm; a function becomes a rule by"):
+        optim.chain(lambda update: update, optim.apply_update)
+    for wrong, named in (
+        (3, "3 is no rule"),
+        ("abc", "'abc' is no rule"),
+        (int, "<class 'int'> is no rule"),
+        (optim.SGD(leaves({"w": np.ones(2)}).items()), r"pass what its chain\(\) returns"),
+    ):
+        with pytest.raises(TypeError, match=named):
+            optim.chain(wrong, optim.apply_update)
     with pytest.raises(TypeError, match="a clip goes to the optimizer"):
         optim.chain(clipping.by_global_norm(1.0), optim.apply_update)
 
@@ -62,3 +72,14 @@ def test_the_parameters_of_a_group_cannot_be_changed_behind_the_optimizers_back(
     group = optim.SGD(params.items()).param_groups[0]
     assert group["params"] == (params["w"],)
     assert not hasattr(group["params"], "append")
+
+
+def test_a_chain_method_that_returns_one_rule_is_told_to_return_a_list():
+    class Own(optim.Optimizer):
+        def chain(self):
+            return optim.apply_update
+
+    with pytest.raises(
+        TypeError, match=r"Own: chain\(\) must return a list of rules and norms, not <rule apply_update"
+    ):
+        Own(leaves({"w": np.ones(2)}).items(), {"lr": 0.1}).prepare()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
 
 from ..kernels.plan import Element
 from ..rules import Norm, Rule, maximum, minimum, norm, rule
+from ..rules.options import Option, above, check_option, number, option
 from ..store import Entry
 from ..suggest import unknown
 from ..tensor import Tensor
@@ -71,14 +71,26 @@ class Clip:
     Attributes:
         rule: the rule that clips.
         norms: the norms that it reads, which stand before it.
-        options: its hyper-parameters, which become options of the param groups and can be scheduled.
+        declared: its hyper-parameters, which become options of the param groups and can be scheduled.
         exclude: which parameters it leaves alone.
+
+    Raises:
+        ValueError: for a hyper-parameter outside its range.
     """
 
     rule: Rule
     norms: tuple[Norm, ...]
-    options: Mapping[str, float]
+    declared: Mapping[str, Option]
     exclude: Predicate | None = None
+
+    def __post_init__(self) -> None:
+        for name, each in self.declared.items():
+            check_option("clipping", name, each.value, each.range)
+
+    @property
+    def options(self) -> dict[str, float]:
+        """The values of the hyper-parameters."""
+        return {name: float(each.value) for name, each in self.declared.items()}
 
     def check(self, names: Iterable[str]) -> None:
         """Refuse, with ValueError, an excluded name that none of the parameters ``names`` has or lies under."""
@@ -91,7 +103,7 @@ class Clip:
     @property
     def names(self) -> set[str]:
         """What two clips in one chain must not share: the names of options and norms."""
-        return {*self.options, *(taken.name for taken in self.norms)}
+        return {*self.declared, *(taken.name for taken in self.norms)}
 
     @property
     def elements(self) -> list[Element]:
@@ -112,8 +124,8 @@ class Clip:
         names = {norm.name: norm.name.replace("clip", f"clip{number}", 1) for norm in self.norms}
         names |= {name: f"{name}{number}" for name in self.rule.hypers}
         norms = tuple(replace(norm, name=names[norm.name]) for norm in self.norms)
-        options = {names[name]: value for name, value in self.options.items()}
-        return Clip(self.rule.renamed(names), norms, options, self.exclude)
+        declared = {names[name]: each for name, each in self.declared.items()}
+        return Clip(self.rule.renamed(names), norms, declared, self.exclude)
 
 
 def by_norm(max_norm: float, scope: str, order: float = 2.0, *, nonfinite: str = "raise") -> Clip:
@@ -139,9 +151,9 @@ def by_norm(max_norm: float, scope: str, order: float = 2.0, *, nonfinite: str =
     Parameter (weight):
     [-0.5999999 , -0.79999983]
     """
-    _check_positive("max_norm", max_norm)
+    declared = {"max_norm": _threshold("max_norm", max_norm)}
     taken = norm("update", scope, order, name="clip_norm", nonfinite=nonfinite)
-    return Clip(clip_by_norm, (taken,), {"max_norm": float(max_norm)})
+    return Clip(clip_by_norm, (taken,), declared)
 
 
 def by_global_norm(max_norm: float, order: float = 2.0, *, nonfinite: str = "raise") -> Clip:
@@ -179,14 +191,13 @@ def by_value(low: float, high: float | None = None) -> Clip:
     [-1., -1.]
     """
     if high is None:
-        _check_positive("clip_value", low)
+        _threshold("clip_value", low)
         low, high = -low, low
-    for bound in (low, high):
-        if not _is_number(bound):
-            raise ValueError(f"clipping: a bound must be a number, not {bound!r}")
+    declared = {"clip_low": option(low, number()), "clip_high": option(high, number())}
+    found = Clip(clip_by_value, (), declared)
     if not low <= high:
         raise ValueError(f"clipping: low must be at most high, but they are {low!r} and {high!r}")
-    return Clip(clip_by_value, (), {"clip_low": float(low), "clip_high": float(high)})
+    return found
 
 
 def adaptive(
@@ -218,24 +229,17 @@ def adaptive(
     Parameter (weight):
     [[2.7, 3.6]]
     """
-    _check_positive("clip_factor", clip_factor)
-    _check_positive("eps", eps)
+    declared = {"clip_factor": _threshold("clip_factor", clip_factor), "clip_eps": _threshold("eps", eps)}
     norms = (
         norm("update", "unit", name="clip_unit_norm", nonfinite=nonfinite),
         norm("param", "unit", name="clip_param_norm"),
     )
-    options = {"clip_factor": float(clip_factor), "clip_eps": float(eps)}
-    return Clip(clip_to_unit, norms, options, _predicate(exclude))
+    return Clip(clip_to_unit, norms, declared, _predicate(exclude))
 
 
-def _check_positive(name: str, value: float) -> None:
-    if not _is_number(value) or not value > 0:
-        raise ValueError(f"clipping: {name} must be a number above 0, not {value!r}")
-
-
-def _is_number(value: object) -> bool:
-    """Whether it is one of Python's or NumPy's real numbers, and no flag."""
-    return isinstance(value, Real) and not isinstance(value, bool)
+def _threshold(argument: str, value: float) -> Option:
+    """A number above 0, as a float."""
+    return option(float(check_option("clipping", argument, value, above(0))), above(0))
 
 
 def _predicate(exclude: Exclusion) -> Predicate:

@@ -1,6 +1,7 @@
 """Optimizers: named chains of rules with PyTorch's constructors, and what a new one is made of."""
 
 from ..rules import RuleError, exp, log, maximum, minimum, norm, rule, sign, sqrt
+from ..rules.options import above, at_least, between, flag, number, option, tuple_of
 from .adabelief import AdaBelief
 from .adadelta import Adadelta
 from .adagrad import Adagrad
@@ -37,16 +38,23 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "RuleError",
+    "above",
     "add_decayed_weights",
     "apply_update",
+    "at_least",
+    "between",
     "chain",
     "decay_weights",
     "exp",
+    "flag",
     "log",
     "maximum",
     "minimum",
     "norm",
+    "number",
+    "option",
     "rule",
     "sign",
     "sqrt",
+    "tuple_of",
 ]

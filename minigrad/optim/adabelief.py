@@ -8,7 +8,8 @@ from typing import Any
 from ..clipping.clip import Clips
 from ..kernels.plan import Element
 from ..rules import rule, sqrt
-from .common import apply_update, debias, decay_either_way
+from ..rules.options import at_least, flag, option
+from .common import apply_update, debias, decay_either_way, fractions
 from .optimizer import Optimizer
 
 
@@ -63,10 +64,15 @@ class AdaBelief(Optimizer):
         maximize: bool = False,
         clip: Clips = None,
     ) -> None:
-        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(
-            params, {**defaults, "decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize}, clip=clip
-        )
+        defaults = {
+            "lr": option(lr, at_least(0)),
+            "betas": option(betas, fractions),
+            "eps": option(eps, at_least(0)),
+            "weight_decay": option(weight_decay, at_least(0)),
+            "decoupled_weight_decay": option(decoupled_weight_decay, flag()),
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults, clip=clip)
 
     def chain(self) -> list[Element]:
         """Decay of either kind, scaling, step."""

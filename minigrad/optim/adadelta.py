@@ -8,6 +8,7 @@ from typing import Any
 from ..clipping.clip import Clips
 from ..kernels.plan import Element
 from ..rules import rule, sqrt
+from ..rules.options import at_least, between, option
 from .common import add_decayed_weights, apply_update
 from .optimizer import Optimizer
 
@@ -60,7 +61,13 @@ class Adadelta(Optimizer):
         maximize: bool = False,
         clip: Clips = None,
     ) -> None:
-        defaults = {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
+        defaults = {
+            "lr": option(lr, at_least(0)),
+            "rho": option(rho, between(0, 1)),
+            "eps": option(eps, at_least(0)),
+            "weight_decay": option(weight_decay, at_least(0)),
+            "maximize": maximize,
+        }
         super().__init__(params, defaults, clip=clip)
 
     def chain(self) -> list[Element]:

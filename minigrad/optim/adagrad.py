@@ -8,6 +8,7 @@ from typing import Any
 from ..clipping.clip import Clips
 from ..kernels.plan import Element
 from ..rules import rule, sqrt
+from ..rules.options import at_least, flag, option
 from .common import add_decayed_weights, place_eps
 from .optimizer import Optimizer
 
@@ -66,9 +67,16 @@ class Adagrad(Optimizer):
         maximize: bool = False,
         clip: Clips = None,
     ) -> None:
-        defaults = {"lr": lr, "lr_decay": lr_decay, "weight_decay": weight_decay, "eps": eps}
-        defaults |= {"initial_accumulator_value": initial_accumulator_value}
-        super().__init__(params, {**defaults, "eps_in_sqrt": eps_in_sqrt, "maximize": maximize}, clip=clip)
+        defaults = {
+            "lr": option(lr, at_least(0)),
+            "lr_decay": option(lr_decay, at_least(0)),
+            "weight_decay": option(weight_decay, at_least(0)),
+            "eps": option(eps, at_least(0)),
+            "initial_accumulator_value": option(initial_accumulator_value, at_least(0)),
+            "eps_in_sqrt": option(eps_in_sqrt, flag()),
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults, clip=clip)
 
     def chain(self) -> list[Element]:
         """L2, then the step by the accumulated squares."""

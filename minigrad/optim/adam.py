@@ -8,7 +8,8 @@ from typing import Any
 from ..clipping.clip import Clips
 from ..kernels.plan import Element
 from ..rules import maximum, rule, sqrt
-from .common import apply_update, debias, decay_either_way
+from ..rules.options import at_least, flag, option
+from .common import apply_update, debias, decay_either_way, fractions
 from .optimizer import Optimizer
 
 
@@ -77,10 +78,16 @@ class Adam(Optimizer):
         clip: Clips = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad}
-        super().__init__(
-            params, {**defaults, "maximize": maximize, "decoupled_weight_decay": decoupled_weight_decay}, clip=clip
-        )
+        defaults = {
+            "lr": option(lr, at_least(0)),
+            "betas": option(betas, fractions),
+            "eps": option(eps, at_least(0)),
+            "weight_decay": option(weight_decay, at_least(0)),
+            "amsgrad": option(amsgrad, flag()),
+            "maximize": maximize,
+            "decoupled_weight_decay": option(decoupled_weight_decay, flag()),
+        }
+        super().__init__(params, defaults, clip=clip)
 
     def chain(self) -> list[Element]:
         """Decay of either kind, the moments, the step."""

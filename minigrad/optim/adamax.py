@@ -8,7 +8,8 @@ from typing import Any
 from ..clipping.clip import Clips
 from ..kernels.plan import Element
 from ..rules import maximum, rule
-from .common import add_decayed_weights, apply_update
+from ..rules.options import at_least, option
+from .common import add_decayed_weights, apply_update, fractions
 from .optimizer import Optimizer
 
 
@@ -63,7 +64,13 @@ class Adamax(Optimizer):
         maximize: bool = False,
         clip: Clips = None,
     ) -> None:
-        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
+        defaults = {
+            "lr": option(lr, at_least(0)),
+            "betas": option(betas, fractions),
+            "eps": option(eps, at_least(0)),
+            "weight_decay": option(weight_decay, at_least(0)),
+            "maximize": maximize,
+        }
         super().__init__(params, defaults, clip=clip)
 
     def chain(self) -> list[Element]:

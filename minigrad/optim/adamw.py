@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from ..clipping.clip import Clips
 from ..kernels.plan import Element
 from ..rules import rule
+from ..rules.options import at_least, flag, option
 from .adam import scale_by_adam, scale_by_amsgrad
-from .common import apply_update, decay_weights
+from .common import apply_update, decay_weights, fractions
 from .optimizer import Optimizer
 
 
@@ -72,17 +73,18 @@ class AdamW(Optimizer):
             raise ValueError(f"AdamW: decay_coupling must be 'lr' or 'schedule', not {decay_coupling!r}")
         self._coupling = decay_coupling
         self.settings = {"decay_coupling": decay_coupling}
-        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad}
-        super().__init__(params, {**defaults, "maximize": maximize}, clip=clip)
+        defaults = {
+            "lr": option(lr, at_least(0)),
+            "betas": option(betas, fractions),
+            "eps": option(eps, at_least(0)),
+            "weight_decay": option(weight_decay, at_least(0)),
+            "amsgrad": option(amsgrad, flag()),
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults, clip=clip)
 
-        self._remember_rates()
-
-    def add_param_group(self, group: Mapping[str, Any]) -> None:
-        """Add parameters with options of their own."""
-        super().add_param_group(group)
-        self._remember_rates()
-
-    def _remember_rates(self) -> None:
+    def _regroup(self, wanted: Iterable[Any]) -> None:
+        super()._regroup(wanted)
         if self._coupling == "schedule":
             for group in self.param_groups:
                 group.setdefault("max_lr", group["lr"])

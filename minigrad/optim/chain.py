@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,17 @@ class Chain(tuple[Element, ...]):
         return f"chain({', '.join(e.name for e in self)})"
 
 
+def checked_element(element: Any) -> Element:
+    """A rule or a norm as it is; TypeError for anything else, which says what to do."""
+    if isinstance(element, Rule | Norm):
+        return element
+    if hasattr(element, "chain"):
+        raise TypeError("chain: an optimizer is not a part of a chain; pass what its chain() returns")
+    function = callable(element) and not isinstance(element, type)
+    told = f"the function {getattr(element, '__name__', element)!r}" if function else repr(element)[:80]
+    raise TypeError(f"chain: {told} is no rule and no norm; a function becomes a rule by @optim.rule")
+
+
 def chain(*parts: Rule | Norm | Clip | Iterable[Element]) -> Chain:
     """Rules, norms, clips and other chains, one after the other.
 
@@ -76,9 +87,8 @@ def chain(*parts: Rule | Norm | Clip | Iterable[Element]) -> Chain:
     for part in parts:
         if isinstance(part, Clip):
             raise TypeError("chain: a clip goes to the optimizer, Optimizer(..., clip=...), which acts on it first")
-        for element in [part] if isinstance(part, Rule | Norm) else part:
-            if not isinstance(element, Rule | Norm):
-                raise TypeError(f"chain: {element!r} is no rule and no norm; a function becomes a rule by @optim.rule")
-            elements.append(element)
+        grouped = isinstance(part, Iterable) and not isinstance(part, str | Mapping | type)
+        given: Iterable[Any] = part if grouped else [part]  # type: ignore[assignment]  # as a caller may give it
+        elements += map(checked_element, given)
     Plan(elements)
     return Chain(elements)

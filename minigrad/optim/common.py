@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from ..rules import rule
+from ..rules.options import between, tuple_of
+
+# The range of a pair of betas.
+fractions = tuple_of(between(0, 1, open_high=True), 2)
 
 
 @rule

@@ -2,84 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any
+import weakref
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-import numpy as np
-
+from ..arguments import listed
+from ..rules.options import Range, check_option
 from ..suggest import unknown
 from ..tensor import Tensor
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer
-
-Check = Callable[[Any], bool]
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
-
-
-def _at_least_zero(value: Any) -> bool:
-    return _number(value) and 0 <= value < math.inf
-
-
-def _above_zero(value: Any) -> bool:
-    return _number(value) and value > 0
-
-
-def _fraction(value: Any) -> bool:
-    return _number(value) and 0 <= value < 1
-
-
-# What a value must be, in words and as a test, for options by the names that optimisers share.
-_CHECKS: dict[str, tuple[str, Check]] = {
-    "lr": ("a finite number of 0 or more", _at_least_zero),
-    "betas": ("a pair of numbers in [0, 1)", lambda v: isinstance(v, tuple) and len(v) == 2 and all(map(_fraction, v))),
-    "eps": ("a finite number of 0 or more", _at_least_zero),
-    "weight_decay": ("a finite number of 0 or more", _at_least_zero),
-    "momentum": ("a finite number of 0 or more", _at_least_zero),
-    "dampening": ("a number", lambda v: _number(v) and math.isfinite(v)),
-    "alpha": ("a number in [0, 1]", lambda v: _number(v) and 0 <= v <= 1),
-    "rho": ("a number in [0, 1]", lambda v: _number(v) and 0 <= v <= 1),
-    "lr_decay": ("a finite number of 0 or more", _at_least_zero),
-    "initial_accumulator_value": ("a finite number of 0 or more", _at_least_zero),
-    "momentum_decay": ("a finite number of 0 or more", _at_least_zero),
-    "max_norm": ("a number above 0", _above_zero),
-    "clip_factor": ("a number above 0", _above_zero),
-    "clip_eps": ("a number above 0", _above_zero),
-    "clip_low": ("a number", _number),
-    "clip_high": ("a number", _number),
-    "threshold": ("a number of 4 or more", lambda v: _number(v) and v >= 4),
-    **dict.fromkeys(
-        ("maximize", "nesterov", "amsgrad", "centered", "eps_in_sqrt", "decoupled_weight_decay"),
-        ("True or False", lambda v: v in (0, 1)),
-    ),
-    "trust_coefficient": ("a finite number of 0 or more", _at_least_zero),
-}
-
-
-def check_option(owner: str, name: str, value: Any) -> Any:
-    """The value as it is stored: lists become tuples, NumPy's numbers Python's.
-
-    Raises:
-        ValueError: for NaN, or a value outside the option's range.
-        TypeError: for something that is no number, flag, name, tuple or function.
-    """
-    if isinstance(value, list):
-        value = tuple(value)
-    elif isinstance(value, np.generic):
-        value = value.item()
-    known = name if name in _CHECKS else name.removeprefix("initial_").rstrip("0123456789")
-    words, test = _CHECKS.get(known, ("", lambda _: True))
-    if not test(value):
-        raise ValueError(f"{owner}: {name} must be {words}, not {value!r}")
-    if isinstance(value, float) and math.isnan(value):
-        raise ValueError(f"{owner}: {name} must not be NaN")
-    if not (value is None or isinstance(value, bool | int | float | str | tuple) or callable(value)):
-        raise TypeError(f"{owner}: {name} must be a number, a flag, a name, a tuple or a function, not {value!r}")
-    return value
 
 
 def _same_structure(before: Any, value: Any) -> bool:
@@ -87,6 +20,34 @@ def _same_structure(before: Any, value: Any) -> bool:
     if isinstance(value, tuple) and isinstance(before, tuple) and len(value) == len(before):
         return all(map(_same_structure, before, value))
     return type(value) in (int, float) and type(before) in (int, float) and bool(before) == bool(value)
+
+
+_FIXED = (
+    "the parameters of a group are fixed; add_param_group() adds others, optimizer.param_groups[i] = "
+    "{**group, 'params': [...]} replaces a group, and del optimizer.param_groups[i] removes one"
+)
+
+
+class Parameters(tuple[Tensor, ...]):
+    """The parameters of a group. They are fixed: what would change a list of them says how to do it instead."""
+
+    __slots__ = ()
+
+    def __add__(self, other: Any) -> Any:
+        return (*self, *other) if isinstance(other, tuple) else [*self, *other]
+
+    def __radd__(self, other: Any) -> Any:
+        return [*other, *self]
+
+    def _refuse(self, *args: Any, **keywords: Any) -> NoReturn:
+        raise TypeError(_FIXED)
+
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = _refuse
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if hasattr(list, name):
+            raise AttributeError(f"{name}: {_FIXED}")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
 class ParamGroup(MutableMapping[str, Any]):
@@ -98,28 +59,28 @@ class ParamGroup(MutableMapping[str, Any]):
     Attributes:
         named: the parameters with their names.
         known: the names of the options that every group has.
+        ranges: the values that each option may have; one object for all groups of an optimizer.
         changed: an option was set since the optimizer last looked.
         restructured: the change can mean another chain: an option was switched on or off.
+        parted: while the group is in no optimizer, what was kept for its parameters, by the identity of each.
     """
 
-    def __init__(self, owner: str, options: Mapping[str, Any], named: list[tuple[str, Tensor]]) -> None:
+    def __init__(
+        self, owner: str, options: Mapping[str, Any], named: list[tuple[str, Tensor]], ranges: Mapping[str, Range]
+    ) -> None:
         self._owner = owner
         self.named = named
-        self._options: dict[str, Any] = {"params": tuple(parameter for _, parameter in named)}
-        self.known = tuple(options)
+        self._options: dict[str, Any] = {"params": Parameters(parameter for _, parameter in named)}
+        self.known, self.ranges = tuple(options), ranges
         self.changed = self.restructured = True
-        for name, value in options.items():
-            self[name] = value
+        self.parted: dict[int, Any] = {}
+        self.update(options)
 
     def __getitem__(self, name: str) -> Any:
         return self._options[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
-        if name == "params":
-            raise ValueError(f"{self._owner}: the parameters of a group are fixed; use add_param_group() for more")
-        if not _is_option(name, self.known):
-            raise TypeError(f"{self._owner}: {unknown('option', name, self.known)}")
-        value = check_option(self._owner, name, value)
+        value = self._checked(name, value)
         if name in self._options and self._options[name] is value:
             return
         before = self._options.get(name)
@@ -128,10 +89,66 @@ class ParamGroup(MutableMapping[str, Any]):
         if not _same_structure(before, value):
             self.restructured = True
 
+    def _checked(self, name: str, value: Any) -> Any:
+        if name == "params":
+            if value is self._options["params"]:
+                return value
+            raise ValueError(
+                f"{self._owner}: the parameters of a group are fixed; use add_param_group() for more, or replace the "
+                "group: optimizer.param_groups[i] = {**group, 'params': [...]}"
+            )
+        if not _is_option(name, self.known):
+            raise TypeError(f"{self._owner}: {unknown('option', str(name), self.known)}")
+        found = self.ranges.get(name)
+        if found is None and name not in self.known:
+            found = self.ranges.get(name.removeprefix("initial_"))
+        return check_option(self._owner, name, value, found)
+
+    def update(self, *args: Any, **options: Any) -> None:
+        """Set several options, or none of them if one is refused."""
+        wanted = dict(*args, **options)
+        for name, value in wanted.items():
+            self._checked(name, value)
+        for name, value in wanted.items():
+            self[name] = value
+
+    def __ior__(self, options: Any) -> Self:  # type: ignore[misc]  # a dictionary is what the other operator makes
+        self.update(options)
+        return self
+
+    def __or__(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self, **options}
+
+    def __ror__(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        return {**options, **self}
+
+    def copy(self) -> dict[str, Any]:
+        """The parameters and options as a plain dictionary."""
+        return dict(self)
+
+    __copy__ = copy
+
     def __delitem__(self, name: str) -> None:
         if name in self.known or name == "params":
-            raise KeyError(f"{self._owner}: the option {name!r} cannot be removed")
+            remedy = "use del optimizer.param_groups[i]" if name == "params" else "set it, to 0 to switch it off"
+            raise KeyError(f"{self._owner}: {name!r} cannot be removed from a param group; {remedy}")
         del self._options[name]
+
+    def popitem(self) -> tuple[str, Any]:
+        """Refuse: options cannot be removed.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(f"{self._owner}: the options of a group cannot be removed; set them")
+
+    def clear(self) -> None:
+        """Refuse: options cannot be removed.
+
+        Raises:
+            TypeError: always.
+        """
+        self.popitem()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._options)
@@ -139,76 +156,173 @@ class ParamGroup(MutableMapping[str, Any]):
     def __len__(self) -> int:
         return len(self._options)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether the options are equal, and the parameters the same objects."""
+        if not isinstance(other, Mapping) or set(self) != set(other):
+            return NotImplemented if not isinstance(other, Mapping) else False
+        params = self["params"], other["params"]
+        same = len(params[0]) == len(params[1]) and all(a is b for a, b in zip(*params, strict=True))
+        return same and all(self[name] == other[name] for name in self if name != "params")
+
+    __hash__ = None  # type: ignore[assignment]  # a dictionary has none
+
     def __repr__(self) -> str:
         options = ", ".join(f"{k}={v!r}" for k, v in self._options.items() if k != "params")
         return f"ParamGroup({len(self['params'])} parameters; {options})"
 
     def scalars(self) -> dict[str, float]:
-        """The numeric options by the names that rules know: ``betas`` becomes ``beta1`` and ``beta2``."""
+        """The numeric options by the names that rules know: ``betas`` becomes ``beta1``, ``beta2`` and so on."""
         found: dict[str, float] = {}
         for name, value in self._options.items():
             if isinstance(value, bool | int | float):
                 found[name] = float(value)
-            elif isinstance(value, tuple) and name.endswith("s") and name != "params":
+            elif isinstance(value, tuple) and name.endswith("s") and name != "params" and _are_numbers(value):
                 found |= {f"{name[:-1]}{i}": float(v) for i, v in enumerate(value, 1)}
         return found
 
 
-def named_groups(optimizer: Optimizer, params: Iterable[Any]) -> list[ParamGroup]:
-    """Groups made of what an optimizer was given, with a name for every parameter; the optimizer is unchanged.
+class ParamGroups(list[ParamGroup]):
+    """The param groups of an optimizer: a list that the optimizer follows, whatever is done to it.
+
+    Dictionaries that are put in become groups, as in `Optimizer.add_param_group`. Parameters that stay keep their
+    state, also when they move to another group; a group that is taken out keeps its own, and continues with it if it
+    is put in again. What would leave no group, or a parameter in two, raises ValueError, and nothing changes.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        super().__init__()
+        self._optimizer = weakref.ref(optimizer)
+
+    def hold(self, groups: Iterable[ParamGroup]) -> None:
+        """Have these groups, for the optimizer itself, which has adopted them."""
+        super().__setitem__(slice(None), groups)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return list, (list(self),)  # a copy is a plain list, which no optimizer follows
+
+
+def _followed(name: str) -> Callable[..., Any]:
+    operation = getattr(list, name)
+
+    def method(self: ParamGroups, *args: Any, **keywords: Any) -> Any:
+        wanted: list[Any] = list(self)
+        result = operation(wanted, *args, **keywords)
+        optimizer = self._optimizer()
+        if optimizer is None:
+            raise ReferenceError("param_groups: their optimizer does not exist any more")
+        optimizer._regroup(wanted)
+        return self if result is wanted else result
+
+    method.__name__, method.__doc__ = name, operation.__doc__
+    return method
+
+
+for _name in ("append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"):
+    setattr(ParamGroups, _name, _followed(_name))
+for _name in ("__setitem__", "__delitem__", "__iadd__", "__imul__"):
+    setattr(ParamGroups, _name, _followed(_name))
+
+
+def named_groups(optimizer: Optimizer, params: Iterable[Any]) -> list[Mapping[str, Any]]:
+    """What an optimizer was given, as dictionaries with the key ``"params"``.
 
     Raises:
-        ValueError: for no parameters, or one given twice.
-        TypeError: for something that is no tensor, or an unknown option.
+        ValueError: for no parameters.
+        TypeError: for anything but parameters, pairs of name and parameter, or dictionaries.
     """
     owner = type(optimizer).__name__
+    remedy = "such as model.parameters()"
     if isinstance(params, Tensor):
-        raise TypeError(f"{owner}: needs a list of parameters, such as model.parameters(), not one tensor")
-    if not isinstance(params, Iterable):
-        raise TypeError(
-            f"{owner}: needs a list of parameters, not {type(params).__name__}; a model's are model.parameters()"
-        )
-    given = list(params)
+        raise TypeError(f"{owner}: needs a list of parameters, {remedy}, not one tensor")
+    if isinstance(params, str) or not isinstance(params, Iterable) or hasattr(params, "parameters"):
+        what = "the model itself" if hasattr(params, "parameters") else type(params).__name__
+        raise TypeError(f"{owner}: needs a list of parameters, {remedy}, not {what}")
+    if isinstance(params, Mapping) and params:
+        put = "a list of param groups, [{'params': ...}]" if "params" in params else "its pairs, .items()"
+        raise TypeError(f"{owner}: needs a list of parameters, {remedy}, not a dictionary; pass {put}")
+    given = listed(owner, params)
     if not given:
         raise ValueError(f"{owner}: the list of parameters is empty")
-    if not isinstance(given[0], Mapping):
-        given = [{"params": given}]
-    before = [pair for group in optimizer.param_groups for pair in group.named]
-    names = {name for name, _ in before}
-    owners = {id(parameter): name for name, parameter in before}
-    groups = []
-    for options in given:
-        if not isinstance(options, Mapping) or "params" not in options:
-            raise TypeError(f"{owner}: a param group is a dictionary with the key 'params', not {options!r:.80}")
-        for name in options:
-            if name != "params" and not _is_option(name, optimizer.defaults):
-                raise TypeError(f"{owner}: {unknown('option', name, optimizer.defaults)}")
-        pairs = _named(owner, options["params"], names, owners)
-        if not pairs:
-            raise ValueError(f"{owner}: a param group has no parameters")
-        chosen = {name: options.get(name, default) for name, default in optimizer.defaults.items()}
-        group = ParamGroup(owner, chosen, pairs)
-        for name in options:
-            if name != "params" and name not in chosen:
-                group[name] = options[name]
-        groups.append(group)
-    return groups
+    return given if isinstance(given[0], Mapping) else [{"params": given}]
 
 
-def _is_option(name: str, known: Container[str]) -> bool:
+def arranged(optimizer: Optimizer, wanted: Iterable[Any]) -> list[ParamGroup]:
+    """The param groups that the list ``wanted`` of groups and dictionaries comes to; the optimizer is unchanged.
+
+    Groups that this optimizer has made stay the same objects. Every parameter has a name.
+
+    Raises:
+        ValueError: for no groups, one without parameters, or a parameter in two places.
+        TypeError: for something that is not a tensor, or an unknown option.
+    """
+    owner, given = type(optimizer).__name__, list(wanted)
+    if not given:
+        raise ValueError(
+            f"{owner}: no param group would be left; replace all of them at once, param_groups[:] = [...], or make "
+            "another optimizer"
+        )
+    own = [group for group in given if isinstance(group, ParamGroup) and group.ranges is optimizer.ranges]
+    names: set[str] = set()
+    owners: dict[int, str] = {}
+    for group in own:
+        for name, parameter in group.named:
+            if id(parameter) in owners:
+                raise ValueError(
+                    f"{owner}: the parameter {name!r} is given twice, in two param groups; to exchange groups, assign "
+                    "all of them at once: param_groups[:] = [...]"
+                )
+            names.add(name)
+            owners[id(parameter)] = name
+    return [group if any(group is each for each in own) else _made(optimizer, group, names, owners) for group in given]
+
+
+def _made(optimizer: Optimizer, options: Any, names: set[str], owners: dict[int, str]) -> ParamGroup:
+    owner = type(optimizer).__name__
+    if not isinstance(options, Mapping) or "params" not in options:
+        raise TypeError(f"{owner}: a param group is a dictionary with the key 'params', not {_short(options)}")
+    for name in options:
+        if name != "params" and not _is_option(name, optimizer.defaults):
+            raise TypeError(f"{owner}: {unknown('option', str(name), optimizer.defaults)}")
+    params = options.named if isinstance(options, ParamGroup) else options["params"]
+    known = {id(parameter): name for each in optimizer.param_groups for name, parameter in each.named}
+    pairs = _named(owner, params, names, owners, known)
+    if not pairs:
+        raise ValueError(f"{owner}: a param group has no parameters")
+    chosen = {name: options.get(name, default) for name, default in optimizer.defaults.items()}
+    group = ParamGroup(owner, chosen, pairs, optimizer.ranges)
+    group.update({name: options[name] for name in options if name != "params" and name not in chosen})
+    return group
+
+
+def _are_numbers(values: tuple[Any, ...]) -> bool:
+    return all(isinstance(value, bool | int | float) for value in values)
+
+
+def _is_option(name: Any, known: Container[str]) -> bool:
     """Whether a key is an option, or where a scheduler keeps one's range."""
     ranges = ("initial_", "max_", "min_")
-    return name in known or (name.startswith(ranges) and name.partition("_")[2] in known)
+    return isinstance(name, str) and (name in known or (name.startswith(ranges) and name.partition("_")[2] in known))
 
 
-def _named(owner: str, params: Any, names: set[str], owners: dict[int, str]) -> list[tuple[str, Tensor]]:
-    """Pairs of name and parameter. A name that is taken already gets ``@2``, ``@3`` behind it."""
-    items = [params] if isinstance(params, Tensor) else list(params)
+def _short(value: Any) -> str:
+    """A value for an error message; a tensor by its kind, not by its numbers."""
+    return "a tensor" if isinstance(value, Tensor) else " ".join(repr(value).split())[:80]
+
+
+def _named(
+    owner: str, params: Any, names: set[str], owners: dict[int, str], known: Mapping[int, str]
+) -> list[tuple[str, Tensor]]:
+    """Pairs of name and parameter, which keeps a ``known`` one. A name that is taken is followed by ``@2``, ``@3``."""
+    items: Sequence[Any] = [params] if isinstance(params, Tensor) else listed(owner, params)
     pairs = []
     for item in items:
-        name, parameter = item if isinstance(item, tuple) and len(item) == 2 else (getattr(item, "name", ""), item)
+        given = known.get(id(item)) or getattr(item, "name", "")
+        name, parameter = item if isinstance(item, tuple) and len(item) == 2 else (given, item)
         if not isinstance(parameter, Tensor):
-            raise TypeError(f"{owner}: a parameter must be a tensor, not {type(parameter).__name__}")
+            hint = "; pass its parameters()" if hasattr(parameter, "parameters") else ""
+            raise TypeError(f"{owner}: a parameter must be a tensor, not {type(parameter).__name__}{hint}")
+        if not isinstance(name, str):
+            raise TypeError(f"{owner}: the name of a parameter must be a string, not {_short(name)}")
         if id(parameter) in owners:
             raise ValueError(f"{owner}: the parameter {owners[id(parameter)]!r} is given twice")
         name = name or f"param{len(names)}"

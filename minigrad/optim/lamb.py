@@ -9,9 +9,10 @@ from typing import Any
 from ..clipping.clip import Clips
 from ..kernels.plan import Element
 from ..rules import maximum, minimum, rule
+from ..rules.options import at_least, option
 from ..store import Entry
 from .adam import scale_by_adam
-from .common import add_decayed_weights, apply_update
+from .common import add_decayed_weights, apply_update, fractions
 from .optimizer import Optimizer
 from .trust import Predicate, adapted_norm, check_trust, vectors
 
@@ -81,7 +82,13 @@ class LAMB(Optimizer):
         self.settings = {"scope": scope, "phi": None if phi is None else list(phi)}
         self._scope, self._phi = scope, phi or (0.0, math.inf)
         self._undecayed, self._unadapted = exclude_from_decay, exclude_from_adaptation
-        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
+        defaults = {
+            "lr": option(lr, at_least(0)),
+            "betas": option(betas, fractions),
+            "eps": option(eps, at_least(0)),
+            "weight_decay": option(weight_decay, at_least(0)),
+            "maximize": maximize,
+        }
         super().__init__(params, defaults, clip=clip)
 
     def chain(self) -> list[Element]:

@@ -8,6 +8,7 @@ from typing import Any
 from ..clipping.clip import Clips
 from ..kernels.plan import Element
 from ..rules import rule
+from ..rules.options import at_least, option
 from ..store import Entry
 from .common import add_decayed_weights, apply_update
 from .optimizer import Optimizer
@@ -102,8 +103,15 @@ class LARS(Optimizer):
         self.settings = {"scope": scope, "lr_in_momentum": lr_in_momentum}
         self._scope, self._rate_inside = scope, lr_in_momentum
         self._undecayed, self._unadapted = exclude_from_decay, exclude_from_adaptation
-        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "eps": eps, "maximize": maximize}
-        super().__init__(params, {**defaults, "trust_coefficient": trust_coefficient}, clip=clip)
+        defaults = {
+            "lr": option(lr, at_least(0)),
+            "momentum": option(momentum, at_least(0)),
+            "weight_decay": option(weight_decay, at_least(0)),
+            "eps": option(eps, at_least(0)),
+            "maximize": maximize,
+            "trust_coefficient": option(trust_coefficient, at_least(0)),
+        }
+        super().__init__(params, defaults, clip=clip)
 
     def chain(self) -> list[Element]:
         """The norms of gradient and parameter, decay, the local rate, momentum, the step."""

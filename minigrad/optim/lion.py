@@ -8,7 +8,8 @@ from typing import Any
 from ..clipping.clip import Clips
 from ..kernels.plan import Element
 from ..rules import rule, sign
-from .common import apply_update, decay_weights
+from ..rules.options import at_least, option
+from .common import apply_update, decay_weights, fractions
 from .optimizer import Optimizer
 
 
@@ -57,9 +58,13 @@ class Lion(Optimizer):
         maximize: bool = False,
         clip: Clips = None,
     ) -> None:
-        super().__init__(
-            params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize}, clip=clip
-        )
+        defaults = {
+            "lr": option(lr, at_least(0)),
+            "betas": option(betas, fractions),
+            "weight_decay": option(weight_decay, at_least(0)),
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults, clip=clip)
 
     def chain(self) -> list[Element]:
         """Decay, the sign of the momentum, the step."""

@@ -14,8 +14,9 @@ from ..kernels.program import Cohort, Layout, Program
 from ..rules import Rule, rule
 from ..store import ParameterStore
 from .chain import PlanText
+from .groups import ParamGroup
 from .optimizer import Optimizer
-from .state import export_state, import_state, same_keys, whole_number
+from .state import StateView, chosen_names, export_state, import_state, same_keys, whole_number
 from .watch import Slow
 
 
@@ -48,8 +49,9 @@ class Lookahead(Optimizer):
         s ← s + α(θ - s)
         θ ← s
 
-    The slow weights s are the parameters as they are when this object is made. Steps are counted here, whatever the
-    gradients; at a synchronisation a parameter without a gradient is left alone.
+    The slow weights s begin as the parameters are just before the first step, so weights can be loaded until then;
+    after weights were loaded in the middle of a run, `reset_state` begins again. Steps are counted here, whatever the
+    gradients; at a synchronization a parameter without a gradient is left alone.
 
     Args:
         optimizer: the one that moves the fast weights. Its param groups, hooks and options are this one's.
@@ -88,20 +90,22 @@ class Lookahead(Optimizer):
                 )
         self.base, self.k, self.alpha, self.momentum = optimizer, k, alpha, momentum
         self.counter = self.steps = 0
-        self.param_groups, self.defaults = optimizer.param_groups, optimizer.defaults
+        self.defaults = optimizer.defaults
         self._pre_hooks, self._post_hooks, self._watches = {}, {}, ()
         self._schedulers = optimizer._schedulers
         self._slow: Layout | None = None
         self._fast: Program | None = None  # whose state the slow step reads
-        optimizer.extra_slots = ("slow", *(["slow_momentum"] if momentum == "pullback" else []))
-        for slot in optimizer.extra_slots:
-            optimizer._make_slot(slot, 0.0)
-        self._start_slow(optimizer.store.entries)
+        optimizer.extra_slots = {"slow": "param", **({"slow_momentum": 0.0} if momentum == "pullback" else {})}
+        for slot, init in optimizer.extra_slots.items():
+            optimizer._make_slot(slot, init)
+        # The parameters whose slow weights have begun, as of which store.
+        self._begun: frozenset[str] = frozenset()
+        self._begun_in: ParameterStore | None = None
 
-    def _start_slow(self, names: Iterable[str]) -> None:
-        slow = self.base._by_name("slow")
-        for name in names:
-            slow[name][...] = self.store.entries[name].parameter._data
+    def _begin_slow(self) -> None:
+        """Begin the slow weights of parameters that are about to take their first step at what they are now."""
+        if self._begun_in is not self.store:
+            self.base._fill("slow", "param", self.store.entries.keys() - self._begun)
 
     @property
     def store(self) -> ParameterStore:  # type: ignore[override]  # the one of the optimizer inside
@@ -109,9 +113,23 @@ class Lookahead(Optimizer):
         return self.base.store
 
     @property
-    def state(self) -> dict[str, dict[str, Any]]:
+    def state(self) -> StateView:
         """The state of the optimizer inside, with the slow weights as ``slow``."""
+        self._begin_slow()
         return self.base.state
+
+    @state.setter
+    def state(self, value: Any) -> None:
+        self.base.state = value
+
+    @property
+    def param_groups(self) -> list[ParamGroup]:
+        """The param groups of the optimizer inside."""
+        return self.base.param_groups
+
+    @param_groups.setter
+    def param_groups(self, groups: Iterable[Mapping[str, Any]]) -> None:
+        self.base.param_groups = groups
 
     @property
     def clips(self) -> tuple[Clip, ...]:  # type: ignore[override]  # those of the optimizer inside
@@ -151,7 +169,8 @@ class Lookahead(Optimizer):
         new = copy.copy(self)
         memo[id(self)] = new
         new.base = copy.deepcopy(self.base, memo)
-        new.param_groups, new.defaults = new.base.param_groups, new.base.defaults
+        new.defaults = new.base.defaults
+        new._begun_in = new.base.store if self._begun_in is self.base.store else None
         new._pre_hooks, new._post_hooks, new._watches, new._slow = {}, {}, (), None
         new._schedulers = new.base._schedulers
         return new
@@ -166,19 +185,33 @@ class Lookahead(Optimizer):
         return self.base.prepare()
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
-        """Add parameters to the optimizer inside; their slow weights begin here."""
-        before = set(self.store.entries)
+        """Add parameters to the optimizer inside; their slow weights begin with their first step."""
         self.base.add_param_group(group)
-        self._start_slow(name for name in self.store.entries if name not in before)
+
+    def reset_state(self, names: Any = None) -> None:
+        """Forget the state of the optimizer inside; the slow weights begin again at the next step.
+
+        Args:
+            names: the parameters to do it for, by their names or themselves; by default all of them, and the count
+                of steps between synchronizations, too.
+        """
+        self.base.reset_state(names)
+        self._begun -= frozenset(chosen_names(self.base, "reset_state", names))
+        self._begun_in = None
+        if names is None:
+            self.counter = 0
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients."""
         self.base.zero_grad(set_to_none)
 
     def _update(self) -> None:
+        self._begin_slow()
         self.base.step()
         if not self.base.stepped:
             return  # skipped, and so is its place in the cycle
+        if self._begun_in is not self.store:
+            self._begun, self._begun_in = frozenset(self.store.entries), self.store
         self.counter += 1
         if self.counter % self.k == 0:
             layout = self._slow_layout()
@@ -219,6 +252,7 @@ class Lookahead(Optimizer):
     def state_dict(self) -> dict[str, Any]:
         """That of the optimizer inside with the slow weights, and where in the cycle of k steps the run stands."""
         slow = {"k": self.k, "alpha": self.alpha, "momentum": self.momentum, "counter": self.counter}
+        self._begin_slow()
         return {**export_state(self.base), "lookahead": slow}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -233,6 +267,8 @@ class Lookahead(Optimizer):
         counter = whole_number("state of Lookahead: counter", slow["counter"])
         import_state(self.base, {k: v for k, v in state_dict.items() if k != "lookahead"})
         self.counter = counter
+        self._begun = frozenset(self.store.entries) if counter else frozenset()
+        self._begun_in = self.store if counter else None
 
     def __repr__(self) -> str:
         return f"Lookahead(k={self.k}, alpha={self.alpha}, momentum={self.momentum!r}, {self.base!r})"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
 
 from ..clipping.clip import Clips
 from ..kernels.plan import Element
 from ..rules import rule, sqrt
-from .common import apply_update, decay_either_way
+from ..rules.options import at_least, flag, option
+from .common import apply_update, decay_either_way, fractions
 from .optimizer import Optimizer
 
 
@@ -17,26 +17,20 @@ def _mu(step: int, beta1: float, momentum_decay: float) -> float:
     return beta1 * (1 - 0.5 * 0.96 ** (step * momentum_decay))
 
 
-@lru_cache(maxsize=64)
-def _known_products(beta1: float, momentum_decay: float) -> list[float]:
-    return [1.0]
-
-
-def _mu_product(step: int, beta1: float, momentum_decay: float) -> float:
-    """μ₁μ₂…μ_t, continued from the step before; it is 0 for good once it underflows."""
-    products = _known_products(beta1, momentum_decay)
-    while len(products) <= step and products[-1] > 0:
-        products.append(products[-1] * _mu(len(products), beta1, momentum_decay))
-    return products[min(step, len(products) - 1)]
-
-
-def _nesterov_scalars(step: int, beta1: float, beta2: float, momentum_decay: float) -> dict[str, float]:
+def _nesterov_scalars(
+    step: int, beta1: float, beta2: float, momentum_decay: float, *, mu_product: float | None = None
+) -> dict[str, float]:
     mu, mu_next = _mu(step, beta1, momentum_decay), _mu(step + 1, beta1, momentum_decay)
-    product = _mu_product(step, beta1, momentum_decay)
+    if mu_product is None:  # at the first step, or of an earlier version's checkpoint: as if nothing had changed
+        mu_product, earlier = 1.0, 1
+        while earlier < step and mu_product > 0:
+            mu_product, earlier = mu_product * _mu(earlier, beta1, momentum_decay), earlier + 1
+    mu_product *= mu
     return {
-        "from_average": mu_next / (1 - product * mu_next),
-        "from_gradient": (1 - mu) / (1 - product),
+        "from_average": mu_next / (1 - mu_product * mu_next),
+        "from_gradient": (1 - mu) / (1 - mu_product),
         "debias2": 1 / (1 - beta2**step),
+        "mu_product": mu_product,
     }
 
 
@@ -55,7 +49,7 @@ class NAdam(Optimizer):
         m̄ = μ_{t+1} m / (1 - μ₁…μ_{t+1}) + (1 - μ_t) g / (1 - μ₁…μ_t)
         θ ← θ - η m̄ / (√v̂ + ε)
 
-    The product of the μ is that of the present β₁ and ψ; nothing is kept of earlier values of these options.
+    Each μ is that of the β₁ and ψ of its step, so that their product is right under a schedule, too.
 
     Args:
         params: parameters or param groups.
@@ -92,9 +86,16 @@ class NAdam(Optimizer):
         maximize: bool = False,
         clip: Clips = None,
     ) -> None:
-        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        defaults |= {"momentum_decay": momentum_decay, "decoupled_weight_decay": decoupled_weight_decay}
-        super().__init__(params, {**defaults, "maximize": maximize}, clip=clip)
+        defaults = {
+            "lr": option(lr, at_least(0)),
+            "betas": option(betas, fractions),
+            "eps": option(eps, at_least(0)),
+            "weight_decay": option(weight_decay, at_least(0)),
+            "momentum_decay": option(momentum_decay, at_least(0)),
+            "decoupled_weight_decay": option(decoupled_weight_decay, flag()),
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults, clip=clip)
 
     def chain(self) -> list[Element]:
         """Decay of either kind, the Nesterov moments, the step."""

@@ -20,11 +20,13 @@ from ..kernels.plan import Element, Plan
 from ..kernels.program import Cohort, Layout, Program
 from ..memory import gather, placed
 from ..modes import enable_grad
+from ..rules.options import Option, Range, check_option, flag
 from ..store import Entry, ParameterStore
+from ..tensor import Tensor
 from .chain import PlanText
 from .common import negate
-from .groups import ParamGroup, check_option, named_groups
-from .state import export_state, import_state
+from .groups import ParamGroup, ParamGroups, arranged, named_groups
+from .state import READ_ONLY, Kept, StateView, chosen_names, export_state, import_state
 from .watch import Slow, Watch
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class Optimizer:
 
         class SignDescent(optim.Optimizer):
             def __init__(self, params, lr=1e-3, maximize=False):
-                super().__init__(params, {"lr": lr, "maximize": maximize})
+                super().__init__(params, {"lr": optim.option(lr, optim.at_least(0)), "maximize": maximize})
 
             def chain(self):
                 return [take_sign, optim.apply_update]
@@ -47,7 +49,8 @@ class Optimizer:
     Args:
         params: parameters, ``(name, parameter)`` pairs, or dictionaries with the key ``"params"`` and the options
             that this group has otherwise.
-        defaults: every option with its default. ``maximize`` has the gradient negated before the chain.
+        defaults: every option with its default, alone or with the values that it may have (`minigrad.optim.option`);
+            NaN is refused in any case. ``maximize`` has the gradient negated before the chain.
         clip: one or more clips (`minigrad.clipping`), which act on the gradient first, in this order. Their thresholds
             become options of the groups.
         chain: rules and norms in order (`chain`), for an optimizer without a class of its own.
@@ -64,7 +67,7 @@ class Optimizer:
 
     Raises:
         ValueError: for no parameters, a parameter given twice, or an option outside its range.
-        TypeError: for an unknown option, or something that is no tensor.
+        TypeError: for an unknown option, or something that is not a tensor.
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102 - the class says what it is
@@ -85,11 +88,17 @@ class Optimizer:
         # What a subclass was made with that is no option of a group, as values that JSON can hold; set before this.
         self.settings: dict[str, Any] = getattr(self, "settings", {})
         self.clips = _numbered(type(self).__name__, clip)
-        options = dict(defaults)
+        declared = {name: value if isinstance(value, Option) else Option(value) for name, value in defaults.items()}
+        if "maximize" in declared:
+            declared["maximize"] = Option(declared["maximize"].value, flag())
         for one in self.clips:
-            options |= one.options
-        self.defaults = {name: check_option(type(self).__name__, name, value) for name, value in options.items()}
-        self.param_groups: list[ParamGroup] = []
+            declared |= one.declared
+        # The values that each option may have, where its declaration says so.
+        self.ranges: dict[str, Range] = {name: each.range for name, each in declared.items() if each.range is not None}
+        self.defaults = {
+            name: check_option(type(self).__name__, name, each.value, each.range) for name, each in declared.items()
+        }
+        self._groups = ParamGroups(self)
         self.store: ParameterStore
         self._pre_hooks: dict[int, Hook] = {}
         self._post_hooks: dict[int, Hook] = {}
@@ -99,13 +108,15 @@ class Optimizer:
         # State by slot, then by buffer; ages of parameters that no cohort holds at the moment.
         self._state: dict[str, list[Array]] = {}
         self._ages: dict[str, int] = {}
-        # Slots that are kept beside those of the chain, by whoever wraps this optimizer.
-        self.extra_slots: tuple[str, ...] = ()
+        # Numbers that the rules carry from step to step, for parameters that no cohort holds at the moment.
+        self._carried: dict[str, dict[str, float]] = {}
+        # Slots that are kept besides those of the chain, by an optimizer that wraps this one, with their first values.
+        self.extra_slots: dict[str, float | str] = {}
         self._program: Program | None = None
         self._layout: Layout | None = None
         self.stepped = False
         self.skipped = self.steps = 0
-        self._adopt(named_groups(self, params))
+        self._regroup(named_groups(self, params))
 
     # --- what a subclass says ------------------------------------------------------------------------------------
 
@@ -120,11 +131,31 @@ class Optimizer:
         """Numeric options that one parameter has otherwise than its group; by default none."""
         return {}
 
+    def first_carried(self, entry: Entry) -> dict[str, float]:
+        """The numbers that rules carry, when the chain has just got such a rule, maybe in the middle of a run."""
+        return {}
+
     def uses(self, option: str) -> bool:
-        """Whether an option is switched on (not 0, not False, not None) in any group."""
-        return any(group.get(option) for group in self.param_groups)
+        """Whether an option is switched on (not 0, not False, not None) in any group.
+
+        A tuple such as ``"betas"`` is on where any of its values is, and ``"beta3"`` where the third is.
+        """
+        return any(
+            any(value) if isinstance(value, tuple) else bool(value)
+            for group in self._groups
+            for value in [group[option] if option in group else group.scalars().get(option)]
+        )
 
     # --- param groups --------------------------------------------------------------------------------------------
+
+    @property
+    def param_groups(self) -> list[ParamGroup]:
+        """The param groups: a list that the optimizer follows (`ParamGroups`); assigning replaces all of them."""
+        return self._groups
+
+    @param_groups.setter
+    def param_groups(self, groups: Iterable[Mapping[str, Any]]) -> None:
+        self._regroup(groups)
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Add parameters with options of their own. State that was kept for the others stays.
@@ -135,29 +166,52 @@ class Optimizer:
         """
         if not isinstance(group, Mapping):
             raise TypeError(f"add_param_group: needs a dictionary with 'params', not {type(group).__name__}")
-        self._adopt(named_groups(self, [group]))
+        self._regroup([*self._groups, group])
 
-    def _adopt(self, groups: list[ParamGroup]) -> None:
-        """Take in new groups: a new store over all parameters, into which the state moves."""
-        everyone = [pair for group in (*self.param_groups, *groups) for pair in group.named]
+    def _regroup(self, wanted: Iterable[Any]) -> None:
+        """Have these groups, in this order; parameters that stay keep their state."""
+        groups = arranged(self, wanted)
+        everyone = [pair for group in groups for pair in group.named]
         for clip in self.clips:
             clip.check(name for name, _ in everyone)
-        store = ParameterStore(everyone)
-        self._ages = self._all_ages() | {name: 0 for group in groups for name, _ in group.named}
-        before = {slot: self._by_name(slot) for slot in self._state}
-        inits = {} if self._program is None else self._program.plan.inits
-        self.param_groups.extend(groups)
+        before = [pair for group in self._groups for pair in group.named]
+        same = {(name, id(parameter)) for name, parameter in before} == {(n, id(p)) for n, p in everyone}
+        where = same and all(parameter._place is place for parameter, place in self._bound)
+        store = self.store if where else ParameterStore(everyone)
+        inits = {**Plan(self._elements()).inits, **self.extra_slots} if self._state else {}
+        kept = self._kept(before)
+        for group in self._groups:
+            if not any(group is each for each in groups):
+                group.parted = {id(p): copy.deepcopy(kept[id(p)]) for _, p in group.named}
+        for group in groups:
+            kept, group.parted = kept | group.parted, {}
+        self._groups.hold(groups)
         self.store = store
         self._bound = [(parameter, placed(parameter)) for _, parameter in everyone]
         self._bound_entries = [store.entries[name] for name, _ in everyone]
-        self._group_of = {name: i for i, group in enumerate(self.param_groups) for name, _ in group.named}
+        self._group_of = {name: i for i, group in enumerate(groups) for name, _ in group.named}
+        self._ages = {name: kept[id(p)].age if id(p) in kept else 0 for name, p in everyone}
+        self._carried = {name: kept[id(p)].carried for name, p in everyone if id(p) in kept}
         self._program = self._layout = None
-        self._state = {}
-        for slot, arrays in before.items():
+        slots, self._state = tuple(self._state), {}
+        for slot in slots:
             self._make_slot(slot, inits.get(slot, 0.0))
-            for name, array in self._by_name(slot).items():
-                if name in arrays:
-                    array[...] = arrays[name]
+            arrays = self._by_name(slot)
+            for name, p in everyone:
+                if id(p) in kept and slot in kept[id(p)].arrays:
+                    arrays[name][...] = kept[id(p)].arrays[slot]
+
+    def _kept(self, named: Iterable[tuple[str, Tensor]]) -> dict[int, Kept]:
+        """What is kept for each parameter, by its identity; the arrays are views."""
+        slots, ages, carried = (
+            {slot: self._by_name(slot) for slot in self._state},
+            self._all_ages(),
+            self._all_carried(),
+        )
+        return {
+            id(p): Kept(ages[name], carried.get(name, {}), {slot: arrays[name] for slot, arrays in slots.items()})
+            for name, p in named
+        }
 
     # --- one step ------------------------------------------------------------------------------------------------
 
@@ -204,7 +258,7 @@ class Optimizer:
     def _ready(self) -> Layout:
         """The layout for the gradients that are there, with the options as they are now."""
         layout = self._layout
-        for group in self.param_groups:
+        for group in self._groups:
             if group.changed:
                 layout = self._refresh_options()
                 break
@@ -220,7 +274,7 @@ class Optimizer:
         """Bring in gradients that are elsewhere, and lay out again if others are missing than before."""
         if any(parameter._place is not place for parameter, place in self._bound):
             self.store.check()
-            self._adopt([])  # it was converted and back
+            self._regroup(self._groups)  # it was converted and back
         missing = [self._bound_entries[number] for number in gather(self._bound)]
         if self._layout is None or self._layout.missing != missing:
             self._layout = self._make_layout(missing)
@@ -230,7 +284,7 @@ class Optimizer:
         """Read the options again; plan anew if one was switched on or off."""
         if any(group.restructured for group in self.param_groups):
             # The cohorts are made anew in any case: an override may depend on the option.
-            self._ages = self._all_ages()
+            self._ages, self._carried = self._all_ages(), self._all_carried()
             self._layout = None
             if self._program is not None and Plan(self._elements()).elements != self._program.plan.elements:
                 self._program = None
@@ -247,7 +301,10 @@ class Optimizer:
 
     def _elements(self) -> list[Element]:
         clips = [element for clip in self.clips for element in clip.elements]
-        return [*clips, *([negate] if self.uses("maximize") else []), *self.chain()]
+        own: Any = self.chain()
+        if not isinstance(own, Iterable):
+            raise TypeError(f"{type(self).__name__}: chain() must return a list of rules and norms, not {own!r}")
+        return [*clips, *([negate] if self.uses("maximize") else []), *own]
 
     def prepare(self) -> Program:
         """Plan the chain and compile its kernels, or load them from the cache; the first step does it otherwise."""
@@ -260,12 +317,17 @@ class Optimizer:
             for slot in program.plan.state:
                 if slot not in self._state:
                     self._make_slot(slot, program.plan.inits.get(slot, 0.0))
+            carry, before = program.plan.carry, self._carried
+            self._carried = {}
+            for name, entry in self.store.entries.items() if carry else ():
+                known = before[name] if name in before else self.first_carried(entry)
+                self._carried[name] = {key: value for key, value in known.items() if key in carry}
             self._program = program
         return self._program
 
     def _make_layout(self, missing: list[Entry]) -> Layout:
         program = self.prepare()
-        ages = self._all_ages()
+        ages, carried = self._all_ages(), self._all_carried()
         cohorts: dict[tuple[Any, ...], Cohort] = {}
         for entry in self.store.entries.values():
             if entry in missing:
@@ -274,25 +336,33 @@ class Optimizer:
             overrides = dict(self.parameter_options(self.param_groups[number], entry))
             for clip in self.clips:
                 overrides |= clip.overrides(entry)
-            key = (number, ages[entry.name], tuple(sorted(overrides.items())))
+            own = carried.get(entry.name, {})
+            key = (number, ages[entry.name], tuple(sorted(overrides.items())), tuple(own.items()))
             if key not in cohorts:
-                cohorts[key] = Cohort(number, overrides, ages[entry.name], [])
+                cohorts[key] = Cohort(number, overrides, ages[entry.name], [], own)
             cohorts[key].entries.append(entry)
         states = [{slot: arrays[i] for slot, arrays in self._state.items()} for i in range(len(self.store.buffers))]
         layout = program.lay_out(list(cohorts.values()), missing, states)
         self._bind_options(layout)
-        self._ages = ages
+        self._ages, self._carried = ages, carried
         return layout
 
     # --- state ---------------------------------------------------------------------------------------------------
 
     def _make_slot(self, slot: str, init: float | str) -> None:
-        """A flat array per buffer, filled with a number or with an option of each parameter's group."""
-        if isinstance(init, str) and any(init not in group for group in self.param_groups):
+        """A flat array per buffer, filled with a number, an option of each parameter's group, or the parameter."""
+        if isinstance(init, str) and init != "param" and any(init not in group for group in self._groups):
             raise TypeError(f"state {slot!r} begins with the option {init!r}, which the param group does not have")
         self._state[slot] = [np.zeros_like(buffer.data) for buffer in self.store.buffers]
-        for name, array in self._by_name(slot).items():
-            array[...] = self.param_groups[self._group_of[name]][init] if isinstance(init, str) else init
+        self._fill(slot, init, self.store.entries)
+
+    def _fill(self, slot: str, init: float | str, names: Iterable[str]) -> None:
+        """Give the state of some parameters its first values."""
+        arrays = self._by_name(slot)
+        for name in names:
+            group = self._groups[self._group_of[name]]
+            first = group[init] if isinstance(init, str) and init != "param" else init
+            arrays[name][...] = self.store.entries[name].parameter._data if init == "param" else first
 
     def _by_name(self, slot: str) -> dict[str, Array]:
         """The state of one slot as views in the parameters' shapes."""
@@ -302,15 +372,41 @@ class Optimizer:
             for entry in buffer.entries
         }
 
+    def _slot_of(self, slot: str, name: str) -> Array:
+        """The state of one parameter in one slot, as a view in its shape."""
+        for buffer, flat in zip(self.store.buffers, self._state[slot], strict=True):
+            for entry in buffer.entries:
+                if entry.name == name:
+                    return flat[entry.start : entry.stop].reshape(entry.parameter.shape)
+        raise KeyError(name)
+
+    def _age(self, name: str) -> int:
+        """How many steps one parameter has taken."""
+        entry = self.store.entries[name]
+        for cohort in () if self._layout is None else self._layout.cohorts:
+            if entry in cohort.entries:
+                return cohort.age
+        return self._ages[name]
+
     def _all_ages(self) -> dict[str, int]:
         """How many steps each parameter has taken."""
         held = {} if self._layout is None else {e.name: c.age for c in self._layout.cohorts for e in c.entries}
         return self._ages | held
 
-    def _restore(self, state: Mapping[str, Mapping[str, Any]], slots: Iterable[str]) -> None:
+    def _all_carried(self) -> dict[str, dict[str, float]]:
+        """The numbers that the rules carry for each parameter, by name."""
+        layout = self._layout
+        if layout is None or not layout.program.plan.carry:
+            return dict(self._carried)
+        return self._carried | {entry.name: cohort.carried() for cohort in layout.cohorts for entry in cohort.entries}
+
+    def _restore(
+        self, state: Mapping[str, Mapping[str, Any]], slots: Iterable[str], carried: Mapping[str, Mapping[str, float]]
+    ) -> None:
         """Take over state that was checked to fit, under options that are set already."""
         self._program = self._layout = None
         self._ages = {name: int(values["step"]) for name, values in state.items()}
+        self._carried = {name: dict(values) for name, values in carried.items()}
         self._state = {}
         for slot in slots:
             self._make_slot(slot, 0.0)
@@ -318,13 +414,42 @@ class Optimizer:
                 array[...] = beside(state[name][slot], array)
 
     @property
-    def state(self) -> dict[str, dict[str, Any]]:
-        """For each parameter by name its number of steps and its state, as views of the flat arrays."""
-        slots = {slot: self._by_name(slot) for slot in self._state}
-        return {
-            name: {"step": age, **{slot: arrays[name] for slot, arrays in slots.items()}}
-            for name, age in self._all_ages().items()
-        }
+    def state(self) -> StateView:
+        """For each parameter, by its name or itself, its number of steps and its state, as views of the flat arrays.
+
+        The view follows the optimizer and cannot be changed, but an array in it may be written in place, and the next
+        step uses what was written. Take an array from it again after `add_param_group`, which moves the state.
+        """
+        return StateView(self.innermost)
+
+    @state.setter
+    def state(self, value: Any) -> None:
+        raise AttributeError(READ_ONLY)
+
+    def reset_state(self, names: Any = None) -> None:
+        """Forget the state, so that the next step is as the first one.
+
+        Args:
+            names: the parameters to do it for, by their names or themselves; by default all of them.
+
+        Raises:
+            ValueError: for a parameter that the optimizer does not have; then nothing has changed.
+
+        >>> weight = nn.Parameter([1.0, 2.0])
+        >>> optimizer = optim.Adam([weight])
+        >>> (weight**2).sum().backward()
+        >>> optimizer.step()
+        >>> optimizer.reset_state([weight])
+        >>> optimizer.state[weight]["step"], optimizer.state[weight]["exp_avg"]
+        (0, array([0., 0.], dtype=float32))
+        """
+        chosen = chosen_names(self, "reset_state", names)
+        self._ages, self._carried = self._all_ages() | dict.fromkeys(chosen, 0), self._all_carried()
+        self._carried |= {name: {} for name in chosen}
+        self._program = self._layout = None
+        inits = {**self.prepare().plan.inits, **self.extra_slots}
+        for slot in self._state:
+            self._fill(slot, inits.get(slot, 0.0), chosen)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed run needs, by parameter name; a copy, on the device of the parameters."""
@@ -343,21 +468,20 @@ class Optimizer:
         """A copy over copies of the parameters: those in ``memo``, when the model is copied in the same call."""
         new = copy.copy(self)
         memo[id(self)] = new
-        new.defaults, new._pre_hooks, new._post_hooks = dict(self.defaults), {}, {}
+        new.defaults, new.ranges, new._pre_hooks, new._post_hooks = dict(self.defaults), dict(self.ranges), {}, {}
         new._watches, new._schedulers = (), []
         groups = []
         for group in self.param_groups:
             options = {name: value for name, value in group.items() if name != "params"}
-            own = ParamGroup(type(self).__name__, {name: options[name] for name in group.known}, [
-                (name, copy.deepcopy(parameter, memo)) for name, parameter in group.named
-            ])  # fmt: skip
-            for name in options.keys() - set(group.known):
-                own[name] = options[name]
+            named = [(name, copy.deepcopy(parameter, memo)) for name, parameter in group.named]
+            own = ParamGroup(type(self).__name__, {name: options[name] for name in group.known}, named, new.ranges)
+            own.update(options)
             memo[id(group)] = own  # a scheduler that is copied in the same call knows its groups
             groups.append(own)
-        new.param_groups, new._state, new._ages, new._program, new._layout = [], {}, {}, None, None
-        new._adopt(groups)
-        new._restore(self.state, self._state)
+        new._groups, new._state, new._ages, new._carried = ParamGroups(new), {}, {}, {}
+        new._program = new._layout = None
+        new._regroup(groups)
+        new._restore(self.state, self._state, self._all_carried())
         return new
 
     # --- the rest of PyTorch's interface -----------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from typing import Any
 from ..clipping.clip import Clips
 from ..kernels.plan import Element
 from ..rules import rule, sqrt
-from .common import apply_update, decay_either_way
+from ..rules.options import at_least, flag, option
+from .common import apply_update, decay_either_way, fractions
 from .optimizer import Optimizer
 
 
@@ -52,7 +53,7 @@ class RAdam(Optimizer):
         decoupled_weight_decay: shrink θ by 1 - ηλ instead.
         maximize: climb instead of descend.
         clip: one or more clips from `minigrad.clipping`, applied to the gradient first.
-        threshold: of ρ_t; PyTorch's and the authors' code take 5, the paper 4.
+        threshold: of ρ_t, 4 or more, where the variance exists; PyTorch's and the authors' code take 5, the paper 4.
 
     Reference: Liu et al., "On the variance of the adaptive learning rate and beyond", ICLR 2020.
 
@@ -78,12 +79,16 @@ class RAdam(Optimizer):
         clip: Clips = None,
         threshold: float = 5.0,
     ) -> None:
-        if not threshold >= 4:
-            raise ValueError(f"RAdam: threshold must be 4 or more, where the variance exists, not {threshold!r}")
-        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "threshold": threshold}
-        super().__init__(
-            params, {**defaults, "decoupled_weight_decay": decoupled_weight_decay, "maximize": maximize}, clip=clip
-        )
+        defaults = {
+            "lr": option(lr, at_least(0)),
+            "betas": option(betas, fractions),
+            "eps": option(eps, at_least(0)),
+            "weight_decay": option(weight_decay, at_least(0)),
+            "threshold": option(threshold, at_least(4, finite=False)),
+            "decoupled_weight_decay": option(decoupled_weight_decay, flag()),
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults, clip=clip)
 
     def chain(self) -> list[Element]:
         """Decay of either kind, the rectified moments, the step."""

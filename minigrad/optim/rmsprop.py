@@ -8,6 +8,7 @@ from typing import Any
 from ..clipping.clip import Clips
 from ..kernels.plan import Element
 from ..rules import maximum, rule, sqrt
+from ..rules.options import at_least, between, flag, option
 from .common import add_decayed_weights, apply_update, place_eps
 from .optimizer import Optimizer
 
@@ -87,10 +88,17 @@ class RMSprop(Optimizer):
         maximize: bool = False,
         clip: Clips = None,
     ) -> None:
-        defaults = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay, "momentum": momentum}
-        super().__init__(
-            params, {**defaults, "centered": centered, "eps_in_sqrt": eps_in_sqrt, "maximize": maximize}, clip=clip
-        )
+        defaults = {
+            "lr": option(lr, at_least(0)),
+            "alpha": option(alpha, between(0, 1)),
+            "eps": option(eps, at_least(0)),
+            "weight_decay": option(weight_decay, at_least(0)),
+            "momentum": option(momentum, at_least(0)),
+            "centered": option(centered, flag()),
+            "eps_in_sqrt": option(eps_in_sqrt, flag()),
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults, clip=clip)
 
     def chain(self) -> list[Element]:
         """L2, scaling, momentum, step."""

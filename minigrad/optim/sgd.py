@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from ..clipping.clip import Clips
 from ..kernels.plan import Element
 from ..rules import rule
+from ..rules.options import at_least, flag, number, option
+from ..store import Entry
 from .common import add_decayed_weights, apply_update
 from .optimizer import Optimizer
 
 
-def _momentum_scalars(step: int, momentum: float, dampening: float, nesterov: float) -> dict[str, float]:
+def _momentum_scalars(step: int, momentum: float, nesterov: float) -> dict[str, float]:
     if not momentum:
         # Another group has momentum: this one keeps an empty buffer and descends along the gradient.
         return {"kept": 0.0, "taken": 0.0, "ahead": 0.0, "along_gradient": 1.0}
-    # The first buffer is the raw gradient.
-    taken = 1 - dampening if step > 1 else 1.0
-    return {"kept": momentum, "taken": taken, "ahead": momentum if nesterov else 0.0, "along_gradient": nesterov}
+    return {"kept": momentum, "taken": 1.0, "ahead": momentum if nesterov else 0.0, "along_gradient": nesterov}
+
+
+def _damped_scalars(
+    step: int, momentum: float, dampening: float, nesterov: float, *, momentum_begun: float | None = None
+) -> dict[str, float]:
+    found = _momentum_scalars(step, momentum, nesterov)
+    # The first buffer is the raw gradient, also where momentum is switched on late.
+    if momentum and (step > 1 if momentum_begun is None else momentum_begun):
+        found["taken"] = 1 - dampening
+    return {**found, "momentum_begun": 1.0 if momentum else 0.0}
 
 
 @rule(state=("momentum_buffer",), scalars=_momentum_scalars)
@@ -27,6 +38,9 @@ def accumulate_momentum(update, momentum_buffer, *, kept, taken, ahead, along_gr
     momentum_buffer = kept * momentum_buffer + taken * update
     update = update + ahead * momentum_buffer if along_gradient > 0 else momentum_buffer
     return update, momentum_buffer
+
+
+accumulate_damped_momentum = replace(accumulate_momentum, scalars=_damped_scalars)
 
 
 class SGD(Optimizer):
@@ -74,11 +88,22 @@ class SGD(Optimizer):
     ) -> None:
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("SGD: nesterov needs a momentum above 0 and no dampening")
-        defaults = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay}
-        super().__init__(params, {**defaults, "nesterov": nesterov, "maximize": maximize}, clip=clip)
+        defaults = {
+            "lr": option(lr, at_least(0)),
+            "momentum": option(momentum, at_least(0)),
+            "dampening": option(dampening, number(finite=True)),
+            "weight_decay": option(weight_decay, at_least(0)),
+            "nesterov": option(nesterov, flag()),
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults, clip=clip)
 
     def chain(self) -> list[Element]:
         """L2, momentum, step."""
         decay = [add_decayed_weights] if self.uses("weight_decay") else []
-        momentum = [accumulate_momentum] if self.uses("momentum") else []
-        return [*decay, *momentum, apply_update]
+        momentum = accumulate_damped_momentum if self.uses("dampening") else accumulate_momentum
+        return [*decay, *([momentum] if self.uses("momentum") else []), apply_update]
+
+    def first_carried(self, entry: Entry) -> dict[str, float]:
+        """Whether momentum has begun, where dampening is first switched on."""
+        return {"momentum_begun": float(self._slot_of("momentum_buffer", entry.name).any())}

@@ -2,30 +2,142 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from ..arguments import listed
 from ..devices import is_array
 from ..kernels.plan import Plan
 from ..nn.state import plain_array
+from ..suggest import unknown
+from ..tensor import Tensor
 from .groups import ParamGroup
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer
 
+READ_ONLY = (
+    "optimizer.state is read-only: reset_state() forgets it, for all parameters or some, and load_state_dict() "
+    "replaces it; an array in it can be written in place"
+)
+
+
+@dataclass
+class Kept:
+    """What is kept for one parameter: its number of steps, the numbers that rules carry, and its state by slot."""
+
+    age: int
+    carried: dict[str, float]
+    arrays: dict[str, Any]
+
+
+class _ReadOnly(Mapping[str, Any]):
+    """A mapping whose changing methods, which a dictionary has, say what to do instead."""
+
+    def _refuse(self, *args: Any, **keywords: Any) -> NoReturn:
+        raise TypeError(READ_ONLY)
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return dict, (dict(self),)  # a copy is a plain dictionary, which follows nothing
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+class StateView(_ReadOnly):
+    """An optimizer's state by the name of the parameter, or by the parameter itself."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self._optimizer = optimizer
+
+    def __getitem__(self, key: Any) -> ParameterState:
+        return ParameterState(self._optimizer, name_of(self._optimizer, "optimizer.state", key, KeyError))
+
+    def __contains__(self, key: object) -> bool:
+        entries = self._optimizer.store.entries
+        return any(e.parameter is key for e in entries.values()) if isinstance(key, Tensor) else key in entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._optimizer._all_ages())
+
+    def __len__(self) -> int:
+        return len(self._optimizer.store.entries)
+
+
+class ParameterState(_ReadOnly):
+    """The state of one parameter: ``step``, the number of steps that it has taken, and arrays by slot."""
+
+    def __init__(self, optimizer: Optimizer, name: str) -> None:
+        self._optimizer, self._name = optimizer, name
+
+    def __getitem__(self, slot: str) -> Any:
+        if slot == "step":
+            return self._optimizer._age(self._name)
+        if slot not in self._optimizer._state:
+            raise KeyError(f"optimizer.state[{self._name!r}]: {unknown('slot', str(slot), self)}")
+        return self._optimizer._slot_of(slot, self._name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("step", *self._optimizer._state))
+
+    def __len__(self) -> int:
+        return 1 + len(self._optimizer._state)
+
+
+def name_of(optimizer: Optimizer, owner: str, key: Any, error: type[Exception] = ValueError) -> str:
+    """The name of a parameter of the optimizer that is given by its name or itself.
+
+    Raises:
+        error: if the optimizer does not have it.
+    """
+    entries = optimizer.store.entries
+    if isinstance(key, Tensor):
+        found = next((name for name, entry in entries.items() if entry.parameter is key), None)
+        if found is None:
+            raise error(
+                f"{owner}: a tensor of shape {key.shape} is not a parameter of this optimizer, whose parameters are "
+                f"{', '.join(entries)}"
+            )
+        return found
+    if not isinstance(key, str) or key not in entries:
+        raise error(f"{owner}: {unknown('parameter', key if isinstance(key, str) else repr(key)[:80], entries)}")
+    return key
+
+
+def chosen_names(optimizer: Optimizer, owner: str, names: Any = None) -> list[str]:
+    """The names of parameters given by their names or themselves, one or several; by default of all.
+
+    Raises:
+        ValueError: for none, or for one that the optimizer does not have.
+        TypeError: for anything but names and parameters.
+    """
+    if names is None:
+        return list(optimizer.store.entries)
+    given = [names] if isinstance(names, str | Tensor) else listed(owner, names, "names")
+    if not given:
+        raise ValueError(f"{owner}: the list of names is empty; leave it out for all parameters")
+    return [name_of(optimizer, owner, each) for each in given]
+
 
 def export_state(optimizer: Optimizer) -> dict[str, Any]:
     """The optimizer's class, the state of each parameter, and the groups with the names of their parameters."""
-    optimizer.prepare()  # makes the state that the options ask for, if there was no step yet
+    carrying = optimizer.prepare().plan.carry  # makes the state that the options ask for, if there was no step yet
+    kept = optimizer._kept((name, entry.parameter) for name, entry in optimizer.store.entries.items())
+    by_name = {name: kept[id(entry.parameter)] for name, entry in optimizer.store.entries.items()}
     return {
         "optimizer": type(optimizer).__name__,
         "settings": _settings(optimizer),
         "state": {
-            name: {key: value.copy() if is_array(value) else value for key, value in slots.items()}
-            for name, slots in optimizer.state.items()
+            name: {"step": each.age, **{slot: array.copy() for slot, array in each.arrays.items()}}
+            for name, each in by_name.items()
         },
+        **({"carried": {name: dict(each.carried) for name, each in by_name.items()}} if carrying else {}),
         "param_groups": [_exported(group) for group in optimizer.param_groups],
     }
 
@@ -46,7 +158,10 @@ def import_state(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
     kind = type(optimizer).__name__
     if not isinstance(saved, Mapping):
         raise TypeError(f"load_state_dict: needs a state dict, not {type(saved).__name__}")
-    same_keys("state dict", saved, ("optimizer", "settings", "state", "param_groups"))
+    # What rules carry is in the state dicts of some optimizers, and not in those of earlier versions.
+    same_keys(
+        "state dict", [key for key in saved if key != "carried"], ("optimizer", "settings", "state", "param_groups")
+    )
     if saved["optimizer"] != kind:
         raise ValueError(f"the state dict is of {saved['optimizer']}, not of {kind}")
     settings = _settings(optimizer)
@@ -61,14 +176,29 @@ def import_state(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
         _set_options(group, options)
     try:
         # The options decide which state is kept.
-        slots = (*Plan(optimizer._elements()).state, *optimizer.extra_slots)
+        plan = Plan(optimizer._elements())
+        slots = (*plan.state, *optimizer.extra_slots)
         for name, values in saved["state"].items():
             _check_slots(name, values, optimizer, slots)
+        carried = _carried(optimizer, plan, saved)
     except Exception:
         for (group, _), options in zip(matched, before, strict=True):
             _set_options(group, options)
         raise
-    optimizer._restore({name: dict(values) for name, values in saved["state"].items()}, slots)
+    optimizer._restore({name: dict(values) for name, values in saved["state"].items()}, slots, carried)
+
+
+def _carried(optimizer: Optimizer, plan: Plan, saved: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """The numbers that rules carry, checked; those that an earlier version has not saved are not known."""
+    found = saved.get("carried", {})
+    same_keys("carried", found, optimizer.store.entries if found else ())
+    for name, values in found.items():
+        for key, value in values.items():
+            if key not in plan.carry:
+                raise ValueError(f"carried of {name!r}: unexpected {key!r}")
+            if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+                raise ValueError(f"carried of {name!r}: {key} must be a number, not {value!r:.80}")
+    return {name: dict(found.get(name, {})) for name in optimizer.store.entries} if plan.carry else {}
 
 
 def _set_options(group: ParamGroup, options: Mapping[str, Any]) -> None:
@@ -113,7 +243,7 @@ def _matched_groups(
         missing = [name for name in group.known if name not in options and not callable(group[name])]
         if missing:
             raise ValueError(f"param group {number} of the state dict: missing {', '.join(map(repr, missing))}")
-        trial = ParamGroup(type(optimizer).__name__, {k: v for k, v in group.items() if k != "params"}, [])
+        trial = ParamGroup(type(optimizer).__name__, {name: group[name] for name in group.known}, [], optimizer.ranges)
         for name, value in options.items():
             trial[name] = value
         matched.append((group, options))
@@ -127,7 +257,7 @@ def whole_number(what: str, value: Any) -> int:
     return int(value)
 
 
-def same_keys(what: str, found: Mapping[str, Any], expected: Iterable[str]) -> None:
+def same_keys(what: str, found: Iterable[str], expected: Iterable[str]) -> None:
     """Raise ValueError naming the keys of ``found`` that are missing or unexpected."""
     wanted = list(expected)
     missing = [name for name in wanted if name not in found]

@@ -14,7 +14,7 @@ from ..hooks import FIRST, LAST, RemovableHandle
 from ..kernels.plan import Plan
 from ..rules import Rule
 from ..store import Entry, ParameterStore
-from ..suggest import unknown
+from .state import chosen_names
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer
@@ -52,6 +52,7 @@ class Record:
         ages: how many steps each parameter had taken before.
         groups: the number of each parameter's group.
         options: the numeric options of each group.
+        carried: the numbers that rules carry from the step before, for each parameter.
         origins: what set the scheduled ones among them, in words, for each group.
         outcome: ``"updated"``, ``"skipped"``, or ``"stopped"`` by an error.
         overrides: what a parameter had otherwise than its group.
@@ -71,6 +72,7 @@ class Record:
     groups: dict[str, int]
     options: list[dict[str, float]]
     origins: list[dict[str, str]]
+    carried: dict[str, dict[str, float]] = field(default_factory=dict)
     outcome: str = "stopped"
     overrides: dict[str, Mapping[str, float]] = field(default_factory=dict)
     scalars: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -95,13 +97,7 @@ class Watch:
     """
 
     def __init__(self, optimizer: Optimizer, names: str | Iterable[str] | None = None) -> None:
-        if not isinstance(names, str | Iterable | None):
-            raise TypeError(f"watch: needs the names of parameters, not {names!r:.40}")
-        chosen = None if names is None else [names] if isinstance(names, str) else list(names)
-        for name in chosen or ():
-            if name not in optimizer.store.entries:
-                raise ValueError(f"watch: {unknown('parameter', str(name), optimizer.store.entries)}")
-        self._names = None if chosen is None else set(chosen)
+        self._names = None if names is None else set(chosen_names(optimizer, "watch", names))
         self._optimizer, self._base = optimizer, optimizer.innermost
         self.record: Record | None = None
         self.active = True
@@ -138,6 +134,7 @@ class Watch:
             groups={name: base._group_of[name] for name in names},
             options=options,
             origins=[base.origins(number) for number in range(len(base.param_groups))],
+            carried=base._all_carried(),
         )
 
     def _arrays(self, names: Iterable[str], with_grad: bool = False) -> dict[str, Arrays]:

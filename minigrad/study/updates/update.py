@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import inspect
 import math
 import operator
 from collections.abc import Mapping, Sequence
@@ -207,9 +206,10 @@ class _Update:
         """What the rule computes from the step and the options, all of it."""
         if rule.scalars is None:
             return {}
-        wanted = [n for n in inspect.signature(rule.scalars).parameters if n != "step"]
-        step = self.record.ages[self.name] + 1
-        found = dict(rule.scalars(step, *(self.options[name] for name in wanted)))
+        carried = self.record.carried.get(self.name, {})
+        given = [self.options[name] for name in rule.scalar_options]
+        known = {name: carried[name] for name in rule.carry if name in carried}
+        found = dict(rule.scalars(self.record.ages[self.name] + 1, *given, **known))
         used = self.record.scalars[self.name]
         return {name: used.get(name, value) for name, value in found.items()}
 
