@@ -115,7 +115,7 @@ def add_p(total: Any, x: Any, order: Any) -> Any:
     """The norm of two numbers, such as the norms of two parts, with the same care."""
     y = abs(np.float64(x))
     larger, smaller = (y, total) if y > total else (total, y)
-    if smaller == 0.0 or larger == math.inf:
+    if smaller == 0.0 or not math.isfinite(larger):
         return larger + smaller
     return larger * math.pow(1.0 + math.pow(smaller / larger, order), 1.0 / order)
 

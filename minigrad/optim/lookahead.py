@@ -206,11 +206,13 @@ class Lookahead(Optimizer):
         self.base.zero_grad(set_to_none)
 
     def _update(self) -> None:
-        self._begin_slow()
+        beginning = self._begun_in is not self.base.store
+        if beginning:
+            self._begin_slow()
         self.base.step()
         if not self.base.stepped:
             return  # skipped, and so is its place in the cycle
-        if self._begun_in is not self.store:
+        if beginning:
             self._begun, self._begun_in = frozenset(self.store.entries), self.store
         self.counter += 1
         if self.counter % self.k == 0:
