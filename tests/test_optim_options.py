@@ -247,6 +247,17 @@ def test_momentum_of_one_group_switched_on_late_begins_with_the_raw_gradient():
     np.testing.assert_allclose(params["w"].data, [0.7380427848790296, -0.888967197195907], rtol=1e-12)
 
 
+def test_momentum_switched_on_right_after_a_group_was_added_begins_with_the_raw_gradient():
+    params = leaves({"w": [0.5, -1.0]}, np.float64)
+    optimizer = optim.SGD(list(params.items()), lr=0.1)
+    for t in range(8):
+        if t == 3:
+            optimizer.add_param_group({"params": [("other", nn.Parameter([1.0]))]})
+            optimizer.param_groups[0].update(momentum=0.9, dampening=0.5)
+        take_step(optimizer, params, gradient(t))
+    np.testing.assert_allclose(params["w"].data, [0.7380427848790296, -0.888967197195907], rtol=1e-12)
+
+
 def test_a_skipped_step_carries_nothing_on():
     """A step that a clip skips is not a step of NAdam's product either."""
     params, twins = leaves({"w": [0.5, -1.0]}, np.float64), leaves({"w": [0.5, -1.0]}, np.float64)

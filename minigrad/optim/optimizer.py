@@ -190,8 +190,9 @@ class Optimizer:
         self._bound = [(parameter, placed(parameter)) for _, parameter in everyone]
         self._bound_entries = [store.entries[name] for name, _ in everyone]
         self._group_of = {name: i for i, group in enumerate(groups) for name, _ in group.named}
+        self._buffer_of = {e.name: i for i, buffer in enumerate(store.buffers) for e in buffer.entries}
         self._ages = {name: kept[id(p)].age if id(p) in kept else 0 for name, p in everyone}
-        self._carried = {name: kept[id(p)].carried for name, p in everyone if id(p) in kept}
+        self._carried = {name: kept[id(p)].carried for name, p in everyone if id(p) in kept and kept[id(p)].carried}
         self._program = self._layout = None
         slots, self._state = tuple(self._state), {}
         for slot in slots:
@@ -203,11 +204,8 @@ class Optimizer:
 
     def _kept(self, named: Iterable[tuple[str, Tensor]]) -> dict[int, Kept]:
         """What is kept for each parameter, by its identity; the arrays are views."""
-        slots, ages, carried = (
-            {slot: self._by_name(slot) for slot in self._state},
-            self._all_ages(),
-            self._all_carried(),
-        )
+        slots = {slot: self._by_name(slot) for slot in self._state}
+        ages, carried = self._all_ages(), self._all_carried()
         return {
             id(p): Kept(ages[name], carried.get(name, {}), {slot: arrays[name] for slot, arrays in slots.items()})
             for name, p in named
@@ -374,11 +372,8 @@ class Optimizer:
 
     def _slot_of(self, slot: str, name: str) -> Array:
         """The state of one parameter in one slot, as a view in its shape."""
-        for buffer, flat in zip(self.store.buffers, self._state[slot], strict=True):
-            for entry in buffer.entries:
-                if entry.name == name:
-                    return flat[entry.start : entry.stop].reshape(entry.parameter.shape)
-        raise KeyError(name)
+        entry, flat = self.store.entries[name], self._state[slot][self._buffer_of[name]]
+        return flat[entry.start : entry.stop].reshape(entry.parameter.shape)
 
     def _age(self, name: str) -> int:
         """How many steps one parameter has taken."""

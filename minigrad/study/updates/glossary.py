@@ -20,7 +20,9 @@ WORDS = {
     "rho": "length of the average that the second moment amounts to",
     "schedule_factor": "the learning rate over its first value",
     "slow_step": "alpha of Lookahead",
-    "taken": "what is taken of the new gradient: 1 at the first step, then 1 - dampening",
+    "taken": "what is taken of the new gradient: 1 for the first buffer, then 1 - dampening",
+    "mu_product": "product of the momentum schedule up to this step",
+    "momentum_begun": "1 once the momentum buffer has begun",
     "trust_ratio": "norm of the parameter over norm of the update; 1 where it is not adapted",
 }
 
