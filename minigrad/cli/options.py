@@ -88,7 +88,7 @@ def add_training_options(parser: argparse.ArgumentParser, optimizer_named: bool 
     training.add_argument("--batch-size", type=count(1), metavar="N",
         help="rows per batch (default: 32)", **options)  # fmt: skip
     training.add_argument("--accumulate", type=count(1), metavar="N",
-        help="batches per optimizer step, whose gradients are averaged (default: 1)", **options)  # fmt: skip
+        help="batches per optimizer step, as one batch of all their rows (default: 1)", **options)  # fmt: skip
     training.add_argument("--patience", type=count(1), metavar="N",
         help="stop when the held-out metric has not improved for N epochs", **options)  # fmt: skip
     training.add_argument("--clip", type=_reading(_named("clip", catalogue.CLIPS)), metavar="NAME", action="append",

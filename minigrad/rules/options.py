@@ -147,11 +147,16 @@ def check_option(owner: str, name: str, value: Any, range: Range | None = None) 
         ValueError: for NaN, or a value outside the option's range.
         TypeError: for anything but a number, a flag, a name, a tuple, a function or ``None``.
     """
-    value = _plain(value)
+    if type(value) is not float:
+        value = _plain(value)
     if range is not None and not range.allows(value):
         raise ValueError(f"{owner}: {name} must be {range.words}, not {_short(value)}")
-    if any(isinstance(one, float) and math.isnan(one) for one in (value if isinstance(value, tuple) else (value,))):
-        raise ValueError(f"{owner}: {name} must not be NaN" + (f": {value!r}" if isinstance(value, tuple) else ""))
+    if type(value) is float:
+        if value == value:
+            return value
+        raise ValueError(f"{owner}: {name} must not be NaN")
+    if isinstance(value, tuple) and any(isinstance(each, float) and math.isnan(each) for each in value):
+        raise ValueError(f"{owner}: {name} must not be NaN: {value!r}")
     if not (value is None or isinstance(value, bool | int | float | str | tuple) or callable(value)):
         raise TypeError(f"{owner}: {name} must be a number, a flag, a name, a tuple or a function, not {_short(value)}")
     return value
