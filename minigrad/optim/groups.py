@@ -174,10 +174,13 @@ class ParamGroup(MutableMapping[str, Any]):
         """The numeric options by the names that rules know: ``betas`` becomes ``beta1``, ``beta2`` and so on."""
         found: dict[str, float] = {}
         for name, value in self._options.items():
-            if isinstance(value, bool | int | float):
+            if isinstance(value, int | float):
                 found[name] = float(value)
-            elif isinstance(value, tuple) and name.endswith("s") and name != "params" and _are_numbers(value):
-                found |= {f"{name[:-1]}{i}": float(v) for i, v in enumerate(value, 1)}
+            elif isinstance(value, tuple) and name.endswith("s") and name != "params":
+                numbers = [float(each) for each in value if isinstance(each, int | float)]
+                if len(numbers) == len(value):
+                    for i, number in enumerate(numbers, 1):
+                        found[f"{name[:-1]}{i}"] = number
         return found
 
 
@@ -292,10 +295,6 @@ def _made(optimizer: Optimizer, options: Any, names: set[str], owners: dict[int,
     group = ParamGroup(owner, chosen, pairs, optimizer.ranges)
     group.update({name: options[name] for name in options if name != "params" and name not in chosen})
     return group
-
-
-def _are_numbers(values: tuple[Any, ...]) -> bool:
-    return all(isinstance(value, bool | int | float) for value in values)
 
 
 def _is_option(name: Any, known: Container[str]) -> bool:
