@@ -223,7 +223,7 @@ def test_groups_of_what_does_more_when_a_group_is_added(kind):
     if kind is optim.AdamW:
         optimizer = optim.AdamW([first], decay_coupling="schedule")
         optimizer.param_groups.append({"params": second, "lr": 0.5})
-        assert optimizer.param_groups[1]["initial_lr"] == 0.5
+        assert optimizer.param_groups[1]["max_lr"] == 0.5
     else:
         optimizer = optim.Lookahead(optim.SGD([first], lr=1.0), k=1, alpha=0.5)
         optimizer.param_groups.append({"params": [("second", second)]})

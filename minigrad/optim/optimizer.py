@@ -18,7 +18,7 @@ from ..graph import tick
 from ..hooks import RemovableHandle
 from ..kernels.plan import Element, Plan
 from ..kernels.program import Cohort, Layout, Program
-from ..memory import gather, placed
+from ..memory import Place, gather, placed
 from ..modes import enable_grad
 from ..rules.options import Option, Range, check_option, flag
 from ..store import Entry, ParameterStore
@@ -100,6 +100,7 @@ class Optimizer:
         }
         self._groups = ParamGroups(self)
         self.store: ParameterStore
+        self._bound: list[tuple[Tensor, Place]] = []
         self._pre_hooks: dict[int, Hook] = {}
         self._post_hooks: dict[int, Hook] = {}
         self._watches: tuple[Watch, ...] = ()
