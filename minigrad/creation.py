@@ -33,8 +33,17 @@ def _shape(op: str, sizes: tuple[Any, ...]) -> tuple[int, ...]:
 
 def _made(array: Array, dtype: DType, device: Device, requires_grad: bool) -> Tensor:
     """A tensor of an array that was made on the CPU, so that the numbers are the same on every device."""
-    array = array.astype(DEFAULT_DTYPE if dtype is None else dtype, copy=False)
+    kind = np.dtype(DEFAULT_DTYPE if dtype is None else dtype)
+    if kind.kind in "iu" and array.size:
+        _check_range(kind, array.min(), array.max())
+    array = array.astype(kind, copy=False)
     return Tensor(devices.to_device(array, devices.as_device(device)), requires_grad=requires_grad)
+
+
+def _check_range(kind: np.dtype[Any], low: Any, high: Any) -> None:
+    """Raise unless numbers from ``low`` to ``high`` fit into an integer dtype, where they would wrap around."""
+    if kind.kind in "iu" and not np.iinfo(kind).min <= low <= high <= np.iinfo(kind).max:
+        raise ValueError(f"numbers from {low} to {high} do not fit into {kind}; give a wider dtype")
 
 
 @named_arguments
@@ -60,7 +69,8 @@ def full(
     """A tensor with ``value`` everywhere: float32, int64 or bool by default, as the value is."""
     sizes = _shape("full", shape if isinstance(shape, tuple) else (shape,))
     if dtype is None:
-        dtype = np.bool_ if isinstance(value, bool) else np.int64 if isinstance(value, int) else DEFAULT_DTYPE
+        kind = np.asarray(value).dtype.kind
+        dtype = np.bool_ if kind == "b" else np.int64 if kind in "iu" else DEFAULT_DTYPE
     return Tensor(devices.namespace_on(device).full(sizes, value, dtype), requires_grad=requires_grad)
 
 
@@ -124,7 +134,9 @@ def randint(low: int, high: int, shape: Any, *, dtype: DType = None, device: Dev
     sizes = _shape("randint", shape if isinstance(shape, tuple) else (shape,))
     if low >= high:
         raise ValueError(f"randint: no integers from {low} up to but without {high}")
-    return _made(np.asarray(generator().integers(low, high, sizes, dtype=np.int64)), dtype or np.int64, device, False)
+    kind = np.dtype(dtype or np.int64)
+    _check_range(kind, low, high - 1)
+    return _made(np.asarray(generator().integers(low, high, sizes, dtype=np.int64)), kind, device, False)
 
 
 @named_arguments

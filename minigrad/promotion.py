@@ -1,14 +1,29 @@
-"""Before a primitive computes: its inputs complete and of one dtype, or an error that says what is wrong."""
+"""Before a primitive computes: its inputs complete and of one dtype, or an error that says what is wrong.
+
+One rule decides the dtype: **tensors decide, and everything else adopts it.** In full:
+
+- Tensors of float32 give float32, and tensors of float64 give float64; the two do not mix, so that nothing becomes
+  slower or less exact unnoticed. Integer and bool tensors that meet floating ones adopt their dtype.
+- Python's numbers, lists of them, NumPy's numbers and NumPy arrays never decide between float32 and float64, on
+  either side of an operator: they adopt the dtype of the floating tensors. So do the targets and weights of losses.
+- Where no tensor is floating, a floating number or array, or an operation such as ``exp`` or ``/``, gives float32,
+  the default: ``where(x > 0, 1.0, 0.0)`` and ``mask * 0.5`` are float32.
+- Integers and bools follow NumPy; Python's integers, and lists of them, adopt the dtype of the tensors.
+
+A tensor that is *made* of NumPy data, as in ``tensor(array)``, has the dtype of the data, which is float64 for most of
+what NumPy makes: give ``dtype=np.float32`` there, or convert with ``.float()``.
+"""
 
 from __future__ import annotations
 
 import re
+from numbers import Number
 from typing import Any
 
 import numpy as np
 
 from . import devices
-from .arrays import DEFAULT_DTYPE
+from .arrays import DEFAULT_DTYPE, SUPPORTED, nested
 from .ops.primitive import Primitive, Traced
 
 
@@ -22,32 +37,80 @@ def completed(primitive: Primitive, args: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def promote(primitive: Primitive, args: tuple[Any, ...], arrays: list[Any]) -> list[Any]:
-    """Bring mixed inputs to one dtype: that of the floating tensors; numbers and bare arrays adopt it."""
+    """Bring mixed inputs to one dtype, by the rule at the top of this file.
+
+    Raises:
+        TypeError: for tensors of two floating dtypes, complex numbers, and what is not a number, an array or a list.
+        RuntimeError: for a list with a tensor that requires a gradient.
+    """
+    library = devices.namespace(next(arg for arg in args if isinstance(arg, Traced)))
+    values, numbers, lists = _read(primitive, arrays)
     joined = [
-        i for i, arg in enumerate(args) if arg is not None and (is_floating(arrays[i]) or not primitive.is_discrete(i))
+        i for i, v in enumerate(values) if v is not None and not (primitive.is_discrete(i) and not is_floating(v))
     ]
-    dtypes = {arrays[i].dtype for i in joined if isinstance(args[i], Traced) and arrays[i].dtype.kind in "fc"}
+    dtype = _floating(primitive, args, values, joined)
+    if dtype is None and (lists or primitive.variadic) and joined:  # integers: lists adopt the dtype of arrays too
+        dtype = np.result_type(*(_weak(values[i], i in numbers or i in lists) for i in joined))
+    # Numbers stay what they are, as NumPy lets them adopt the dtype of arrays, if there are any.
+    kept = numbers.intersection(joined) if not primitive.variadic else set()
+    for i, value in enumerate(values):
+        if value is None or (i in kept and len(kept) < len(joined)):
+            continue
+        if i not in joined:
+            values[i] = _as(value, None, library)
+        elif i in lists:
+            values[i] = library.asarray(arrays[i], dtype)  # from its numbers, as NumPy refuses those that are too large
+        elif dtype is not None and (dtype.kind in "fc" or not devices.is_array(value)):
+            values[i] = _as(value, dtype, library)
+    return values
+
+
+def _read(primitive: Primitive, arrays: list[Any]) -> tuple[list[Any], set[int], set[int]]:
+    """The inputs as arrays, numbers and None; and which of them are Python's numbers, and which lists of those."""
+    values, numbers, lists = list(arrays), set(), set()
+    for i, value in enumerate(arrays):
+        if isinstance(value, np.generic) or devices.is_array(value):
+            if value.dtype.kind not in "fiubc":
+                raise TypeError(f"cannot compute with {value.dtype}; supported are {SUPPORTED}")
+        elif isinstance(value, int | float | complex):
+            numbers.add(i)
+        elif isinstance(value, Number):  # a fraction or a decimal
+            numbers.add(i)
+            values[i] = float(value)  # type: ignore[arg-type]
+        elif value is not None:
+            values[i], found = nested(primitive.name, value)
+            if not found and not hasattr(value, "dtype"):
+                if primitive.is_discrete(i) and not values[i].size:
+                    values[i] = values[i].astype(np.intp)
+                else:
+                    lists.add(i)
+    return values, numbers, lists
+
+
+def _floating(primitive: Primitive, args: tuple[Any, ...], values: list[Any], joined: list[int]) -> Any:
+    """The floating dtype to compute in, or None for integers and bools."""
+    dtypes = {values[i].dtype for i in joined if isinstance(args[i], Traced) and values[i].dtype.kind in "fc"}
     if np.dtype(np.complex128) in dtypes:  # only in the complex step of check_gradients
         dtypes.discard(np.dtype(np.float64))
     if len(dtypes) > 1:
         raise TypeError(
             f"{' and '.join(sorted(map(str, dtypes)))} tensors do not mix; convert one with .astype(), .float() "
-            "or .double()"
+            "or .double() (a tensor of a NumPy array is float64 unless made with dtype=np.float32)"
         )
     dtype = dtypes.pop() if dtypes else None
-    if (dtype is None or dtype.kind != "c") and any(np.iscomplexobj(arrays[i]) for i in joined):
+    if (dtype is None or dtype.kind != "c") and any(np.iscomplexobj(values[i]) for i in joined):
         raise TypeError("complex numbers are not supported")
-    if dtype is None and (primitive.to_float or any(is_floating(arrays[i]) for i in joined)):
-        dtype = DEFAULT_DTYPE
-    library = devices.namespace(next(arg for arg in args if isinstance(arg, Traced)))
-    promoted = list(arrays)
-    for i, arg in enumerate(args):
-        if i in joined and dtype is not None:
-            if primitive.variadic or not isinstance(arg, int | float | complex) or isinstance(arg, np.generic):
-                promoted[i] = _as(arrays[i], dtype, library)
-        elif isinstance(arg, list | tuple) or (arg is not None and primitive.is_discrete(i)):
-            promoted[i] = _as(arrays[i], None, library)
-    return promoted
+    if dtype is None and (primitive.to_float or any(is_floating(values[i]) for i in joined)):
+        return DEFAULT_DTYPE
+    return dtype
+
+
+def _weak(value: Any, weak: bool) -> Any:
+    """What decides for `numpy.result_type`: a dtype, or for Python's integers a number, which any dtype can hold."""
+    if not weak:
+        return value.dtype
+    kind = np.asarray(value).dtype
+    return {"b": False, "i": 0}.get(kind.kind, kind)
 
 
 def _as(value: Any, dtype: Any, library: Any) -> Any:
@@ -56,9 +119,7 @@ def _as(value: Any, dtype: Any, library: Any) -> Any:
 
 
 def is_floating(value: Any) -> bool:
-    """Whether a number, an array or nested lists are of floating point."""
-    if isinstance(value, list | tuple):
-        value = np.asarray(value)
+    """Whether a number or an array is of floating point."""
     return isinstance(value, float) or (hasattr(value, "dtype") and value.dtype.kind == "f")
 
 

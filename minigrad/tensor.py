@@ -33,6 +33,9 @@ _WEAK = (float, int)
 class Tensor(ArrayLike):
     """A multi-dimensional array that can record what is computed from it.
 
+    Numbers, lists and NumPy arrays that meet a tensor of float32 or float64 adopt its dtype, on either side of an
+    operator; tensors of the two do not mix (`minigrad.promotion` has the whole rule).
+
     Args:
         data: numbers, nested lists, an array or a tensor. An array of the right dtype is shared, not copied; use
             `minigrad.tensor` for a copy.

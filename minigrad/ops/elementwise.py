@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import devices
-from .primitive import Primitive, primitive
+from .primitive import Primitive, Traced, primitive
 
 # The integers as wide as a float.
 _BITS = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
@@ -64,9 +64,10 @@ def _power_base(g: Any, a: Any, b: Any) -> Any:
 
 
 def _power_exponent(g: Any, a: Any, b: Any, out: Any) -> Any:
-    base = g.dtype.type(a) if isinstance(a, int | float) else a
-    flat = logical_and(equal(base, 0), greater_equal(b, 0))
-    return where(flat, 0.0, g * out * log(where(flat, 1.0, base)))
+    flat = logical_and(equal(a, 0), greater_equal(b, 0))
+    # Of the dtype of g, as a base that is not a tensor decides none.
+    one = no_slope(g) + 1 if isinstance(g, Traced) else g.dtype.type(1)
+    return where(flat, 0.0, g * out * log(where(flat, one, a)))
 
 
 def _power(a: Any, b: Any) -> Any:

@@ -125,6 +125,8 @@ def _stack_rule(index: int, g: Any, *, axis: int) -> Any:
 def _pad(x: Any, *, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Any:
     if len(widths) != x.ndim or any(w < 0 for pair in widths for w in pair):
         raise ValueError("widths must have a pair (before, after) of sizes for each axis")
+    if x.dtype.kind in "iub" and x.dtype.type(value) != value:
+        raise ValueError(f"{x.dtype} cannot hold value={value}; convert with .float() first")
     out = np.full_like(
         x, value, shape=tuple(before + n + after for n, (before, after) in zip(x.shape, widths, strict=True))
     )
