@@ -61,7 +61,10 @@ class ArrayLike(Operators):
             TypeError: if it lives on a GPU.
         """
         if self._requires_grad:
-            raise RuntimeError("numpy: this tensor requires a gradient; use .detach().numpy() or .data")
+            raise RuntimeError(
+                "numpy: this tensor requires a gradient, which an array has not; use .detach().numpy() or .data, "
+                "or for a list of tensors stack()"
+            )
         if self.device != "cpu":
             raise TypeError(f"numpy: this tensor is on {self.device}; copy it to the CPU first, with .cpu().numpy()")
         return self._data

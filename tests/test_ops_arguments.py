@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -93,10 +94,149 @@ def test_inputs_declared_optional_may_be_absent() -> None:
 
 
 def test_tensors_in_nested_lists_make_a_tensor() -> None:
-    one, two = mg.tensor(1.0, requires_grad=True), mg.tensor(2.0, requires_grad=True)
-    made = mg.tensor([[one, two]] * 2)
-    assert made.tolist() == [[1, 2], [1, 2]]
-    assert not made.requires_grad
+    one, two = mg.tensor(1.0), mg.tensor(2.0)
+    assert mg.tensor([[one, two]] * 2).tolist() == [[1, 2], [1, 2]]
+    assert (X * [one, two]).tolist() == [[1, 4], [3, 8]]
+
+
+@pytest.mark.parametrize(
+    ("subscripts", "operands", "text"),
+    [
+        ("...ik..., ...jk ->", (X, X), "'...' occurs twice"),
+        ("......", (X,), "'...' occurs twice"),
+        ("...i->...i...", (X,), "'...' occurs twice"),
+        ("ij..", (X,), "cannot read"),
+        ("i->j->i", (X,), "cannot read"),
+        ("i-j", (X,), "cannot read"),
+        ("i1->i", (X,), "cannot read"),
+        ("ij->k", (X,), "k"),
+        ("ij->ii", (X,), "i"),
+        ("ij", (X, X), "name 1 operands, given are 2"),
+        ("ij,jk", (), "name 2 operands, given are 0"),
+        ("", (), "name 1 operands, given are 0"),
+        ("ijk", (X,), "do not fit an operand of shape (2, 2)"),
+        ("ij,jk->ik", (X, mg.zeros(3, 2)), "(3, 2)"),
+    ],
+)
+def test_malformed_subscripts_are_one_clear_error(subscripts: str, operands: tuple[Any, ...], text: str) -> None:
+    with pytest.raises(ValueError, match="einsum: ") as caught:
+        mg.einsum(subscripts, *operands)
+    assert text in str(caught.value)
+
+
+def test_einsum_takes_subscripts_first_and_lists_as_operands() -> None:
+    with pytest.raises(TypeError, match="einsum: the first argument is the subscripts"):
+        mg.einsum(X, X)
+    assert mg.einsum("ij,j->i", X, [1.0, 10.0]).tolist() == [21, 43]
+    assert mg.einsum("ij,j->i", X, [1, 10]).dtype == np.float32
+
+
+P = mg.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+ROWS = [P[0], P[1] * 2]
+CELLS = [P[0, 0], P[0, 1] * 2]
+
+
+@pytest.mark.parametrize(
+    ("lose", "op"),
+    [
+        (lambda: mg.tensor(ROWS), "tensor"),
+        (lambda: mg.tensor(CELLS), "tensor"),
+        (lambda: mg.tensor([CELLS, [1.0, 2.0]]), "tensor"),
+        (lambda: mg.tensor([P, P]), "tensor"),
+        (lambda: mg.tensor(CELLS, dtype=np.float64), "tensor"),
+        (lambda: mg.Tensor(ROWS), "tensor"),
+        (lambda: nn.Parameter(ROWS), "tensor"),
+        (lambda: F.mse_loss(X, ROWS), "mse_loss"),
+        (lambda: F.l1_loss(X[0], CELLS), "l1_loss"),
+        (lambda: F.huber_loss(X, ROWS), "huber_loss"),
+        (lambda: F.smooth_l1_loss(X, ROWS), "smooth_l1_loss"),
+        (lambda: F.binary_cross_entropy_with_logits(X, ROWS), "binary_cross_entropy_with_logits"),
+        (lambda: F.binary_cross_entropy(X / 9, ROWS), "binary_cross_entropy"),
+        (lambda: F.cross_entropy(X, ROWS), "cross_entropy"),
+        (lambda: F.cross_entropy(X, [0, 1], weight=CELLS), "numpy"),
+        (lambda: F.nll_loss(X, [0, 1], weight=CELLS), "numpy"),
+        (lambda: F.binary_cross_entropy_with_logits(X, A, pos_weight=CELLS), "numpy"),
+        (lambda: nn.MSELoss()(X, ROWS), "mse_loss"),
+        (lambda: nn.CrossEntropyLoss(weight=CELLS), "tensor"),
+        (lambda: X + ROWS, "add"),
+        (lambda: ROWS * X, "multiply"),
+        (lambda: X @ CELLS, "matmul"),
+        (lambda: X == CELLS, "equal"),
+        (lambda: mg.where(X > 0, ROWS, 0.0), "where"),
+        (lambda: mg.maximum(CELLS, X), "maximum"),
+        (lambda: X.clip(CELLS), "clip"),
+        (lambda: mg.stack([P[0], CELLS]), "stack"),
+        (lambda: F.linear(X, ROWS), "linear"),
+        (lambda: mg.einsum("i,i->", CELLS, X[0]), "numpy"),
+        (lambda: mg.full((2,), P[0, 0]), "numpy"),
+        (lambda: (P * 2).backward(ROWS), "tensor"),
+        (lambda: mg.zeros(2, 2).copy_(ROWS), "numpy"),
+        (lambda: mg.zeros(2, 2).__setitem__(0, CELLS), "numpy"),
+        (lambda: np.array(CELLS), "numpy"),
+        (lambda: np.array(ROWS), "numpy"),
+        (lambda: mg.exp(CELLS), "numpy"),
+        (lambda: mg.where(A > 0, ROWS, 0.0), "numpy"),
+    ],
+)
+def test_a_list_of_recorded_tensors_never_loses_its_gradient_silently(lose: Callable[[], Any], op: str) -> None:
+    with pytest.raises(RuntimeError, match=rf"^{op}: .*(requires a gradient)") as caught:
+        lose()
+    assert "stack()" in str(caught.value)
+    assert ".detach()" in str(caught.value)
+
+
+def test_where_nothing_is_recorded_a_list_of_tensors_is_a_list_of_values() -> None:
+    with mg.no_grad():
+        assert mg.tensor(CELLS).tolist() == [1, 4]
+        assert (X + ROWS).tolist() == [[2, 4], [9, 12]]
+        assert F.mse_loss(X[0], CELLS).item() == 2
+
+
+@pytest.mark.parametrize("join", [mg.stack, mg.concatenate])
+@pytest.mark.parametrize(
+    "given",
+    [lambda: (row for row in ROWS), lambda: iter(ROWS), lambda: map(mg.negative, ROWS), lambda: deque(ROWS),
+     lambda: dict(enumerate(ROWS)).values()],
+)  # fmt: skip
+def test_any_iterable_of_tensors_is_joined_and_recorded(join: Any, given: Callable[[], Any]) -> None:
+    out = join(given())
+    assert out.tolist() == join(list(given())).tolist()
+    assert mg.grad(out.sum(), P, retain_graph=True)[0].data.any()
+    assert join(given(), axis=-1).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: mg.tensor(n for n in (1, 2)),
+        lambda: mg.tensor({1, 2}),
+        lambda: mg.tensor(map(float, (1, 2))),
+        lambda: mg.tensor([1, None]),
+        lambda: mg.tensor(np.array([1, 2], object)),
+        lambda: X + (n for n in (1, 2)),
+        lambda: mg.tensor([1, 2]) * iter([1, 2]),
+        lambda: mg.where(X > 0, (n for n in (1, 2)), 0),
+        lambda: mg.where(X > 0, object(), 0),
+        lambda: mg.tensor([1, 2]) + np.array([1, 2], object),
+        lambda: mg.exp(n for n in (1, 2)),
+        lambda: mg.stack([X, object()]),
+        lambda: mg.stack(object()),
+        lambda: mg.stack("ab"),
+        lambda: mg.stack({"a": X}),
+        lambda: mg.concatenate(x for x in "ab"),
+        lambda: X + "1",
+        lambda: F.mse_loss(X, (row for row in A)),
+        lambda: mg.einsum("i->", (x for x in ROWS)),
+        lambda: X.take(iter([0])),
+        lambda: X[(n for n in (0, 1))],
+        lambda: F.embedding(iter([0]), X),
+        lambda: mg.add(A, object()),
+    ],
+)
+def test_arrays_of_objects_never_arise(make: Callable[[], Any]) -> None:
+    with pytest.raises((TypeError, ValueError, IndexError)) as caught:
+        make()
+    assert str(caught.value)
 
 
 def test_a_hook_may_change_the_gradient_in_place_for_its_own_tensor_only() -> None:

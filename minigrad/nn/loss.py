@@ -50,7 +50,7 @@ def cross_entropy(
     check_input("cross_entropy", x)
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
-    target = _as_operand(target)
+    target = _as_operand("cross_entropy", target)
     weight = _class_weight("cross_entropy", weight, x)
     if target.dtype.kind in "fc":
         return _soft_cross_entropy(x, target, weight, ignore_index, reduction, label_smoothing)
@@ -108,7 +108,7 @@ def nll_loss(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, 
     tensor(0.5)
     """
     check_input("nll_loss", x)
-    target = _as_operand(target)
+    target = _as_operand("nll_loss", target)
     weight = _class_weight("nll_loss", weight, x)
     return primitives.nll_loss(x, target, weight, ignore_index=ignore_index, reduction=reduction)
 
@@ -131,7 +131,11 @@ def binary_cross_entropy_with_logits(
     """
     check_input("binary_cross_entropy_with_logits", x)
     return primitives.binary_cross_entropy_with_logits(
-        x, _as_operand(target), _as_factor(weight, x), _as_factor(pos_weight, x), reduction=reduction
+        x,
+        _as_operand("binary_cross_entropy_with_logits", target),
+        _as_factor(weight, x),
+        _as_factor(pos_weight, x),
+        reduction=reduction,
     )
 
 
@@ -146,7 +150,9 @@ def binary_cross_entropy(x: Any, target: Any, weight: Any = None, reduction: str
     tensor(0.6931472)
     """
     check_input("binary_cross_entropy", x)
-    return primitives.binary_cross_entropy(x, _as_operand(target), _as_factor(weight, x), reduction=reduction)
+    return primitives.binary_cross_entropy(
+        x, _as_operand("binary_cross_entropy", target), _as_factor(weight, x), reduction=reduction
+    )
 
 
 @named_arguments
@@ -156,7 +162,7 @@ def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
     >>> nn.functional.mse_loss(minigrad.tensor([1.0, 3.0]), minigrad.tensor([1.0, 1.0]))
     tensor(2.)
     """
-    return primitives.mse_loss(x, _as_operand(target), reduction=reduction)
+    return primitives.mse_loss(x, _as_operand("mse_loss", target), reduction=reduction)
 
 
 @named_arguments
@@ -166,7 +172,7 @@ def l1_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
     >>> nn.functional.l1_loss(minigrad.tensor([1.0, 3.0]), minigrad.tensor([1.0, 1.0]))
     tensor(1.)
     """
-    return primitives.l1_loss(x, _as_operand(target), reduction=reduction)
+    return primitives.l1_loss(x, _as_operand("l1_loss", target), reduction=reduction)
 
 
 @named_arguments
@@ -176,7 +182,7 @@ def huber_loss(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0)
     >>> nn.functional.huber_loss(minigrad.tensor([1.0, 3.0]), minigrad.tensor([1.0, 1.0]))
     tensor(0.75)
     """
-    return primitives.huber_loss(x, _as_operand(target), delta=delta, reduction=reduction)
+    return primitives.huber_loss(x, _as_operand("huber_loss", target), delta=delta, reduction=reduction)
 
 
 @named_arguments
@@ -188,12 +194,12 @@ def smooth_l1_loss(x: Any, target: Any, reduction: str = "mean", beta: float = 1
     """
     if beta < 0:
         raise ValueError(f"smooth_l1_loss: beta must not be negative, got {beta}")
-    return primitives.smooth_l1_loss(x, _as_operand(target), beta=beta, reduction=reduction)
+    return primitives.smooth_l1_loss(x, _as_operand("smooth_l1_loss", target), beta=beta, reduction=reduction)
 
 
-def _as_operand(value: Any) -> Any:
+def _as_operand(name: str, value: Any) -> Any:
     """Tensors and None as they are; lists and numbers as arrays."""
-    return value if value is None or isinstance(value, Tensor) or is_array(value) else as_array(value)
+    return value if value is None or isinstance(value, Tensor) or is_array(value) else as_array(value, op=name)
 
 
 def _as_factor(weight: Any, x: Any) -> Any:

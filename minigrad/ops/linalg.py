@@ -122,13 +122,18 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     Raises:
         ValueError: if the subscripts do not fit the operands.
     """
+    if not isinstance(subscripts, str):
+        raise TypeError(f"einsum: the first argument is the subscripts, such as 'ij,jk->ik', not {subscripts!r}")
     text = subscripts.replace(" ", "")
     if not re.fullmatch(r"[A-Za-z.,]*(->[A-Za-z.]*)?", text) or "." in text.replace("...", ""):
         raise ValueError(f"einsum: cannot read subscripts {subscripts!r}")
     inputs, arrow, output = text.partition("->")
     labels = inputs.split(",")
+    if any(term.count("...") > 1 for term in (*labels, output)):
+        raise ValueError(f"einsum: '...' occurs twice in one operand or in the output of {subscripts!r}")
     if len(labels) != len(operands):
         raise ValueError(f"einsum: subscripts {subscripts!r} name {len(labels)} operands, given are {len(operands)}")
+    operands = tuple(x if hasattr(x, "shape") else np.asarray(x) for x in operands)
     free = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in text]
     ranks = [len(x.shape) - len(s.replace("...", "")) for s, x in zip(labels, operands, strict=True)]
     for s, x, rank in zip(labels, operands, ranks, strict=True):

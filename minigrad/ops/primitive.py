@@ -27,8 +27,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Number
 from typing import Any, NamedTuple
 
 from ..arguments import refuse_unknown
@@ -103,7 +104,7 @@ class Primitive:
         inputs: the names of the positional inputs. A variadic primitive has one name for all of them.
         vjps: a gradient rule per input, ``None`` for an input that has no gradient (labels, indices, masks).
         arity: the number of inputs, -1 for any number.
-        variadic: takes any number of inputs, one by one or as one sequence. Its single rule is
+        variadic: takes any number of inputs, one by one or as one iterable. Its single rule is
             ``rule(index, g, ...)`` with the input's position in front, and may ask for ``values`` or ``shapes``, the
             tuples over all inputs.
         to_float: integer inputs are computed in float32, as for ``exp`` or ``divide``.
@@ -162,10 +163,12 @@ class Primitive:
         for arg in args:
             if isinstance(arg, Traced):
                 return arg.apply_primitive(self, args, settings)
-        if self.variadic and args and isinstance(args[0], list | tuple):
-            if len(args) == 1:
+        if self.variadic and args and not hasattr(args[0], "dtype"):
+            if len(args) == 1 and isinstance(args[0], Iterable) and not isinstance(args[0], str | Mapping):
                 return self(*args[0], **settings)
-            if any(isinstance(item, Traced) for item in args[0]):
+            if not isinstance(args[0], list | tuple | Number):
+                raise TypeError(f"{self.name}: joins arrays and tensors, not {type(args[0]).__name__}")
+            if isinstance(args[0], list | tuple) and any(isinstance(item, Traced) for item in args[0]):
                 self.check_call(args, settings)
         try:
             out = self.forward(*args, **settings)
