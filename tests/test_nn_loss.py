@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minigrad import nn
+from minigrad.autograd import grad
 from minigrad.gradcheck import check_gradients
 from minigrad.nn import functional as F
 from minigrad.tensor import Tensor, tensor
@@ -37,6 +38,194 @@ def test_ignored_examples_do_not_count():
         ignoring = F.cross_entropy(tensor(LOGITS), some, label_smoothing=smoothing)
         without = F.cross_entropy(tensor(LOGITS[::2]), LABELS[::2], label_smoothing=smoothing)
         assert ignoring.item() == pytest.approx(without.item(), rel=1e-13)
+
+
+ROWS = {
+    "-inf": [-np.inf, 0.0, 1.0, 2.0],
+    "inf": [0.0, np.inf, 1.0, 2.0],
+    "nan": [np.nan, 0.0, 1.0, 2.0],
+    "all -inf": [-np.inf] * 4,
+    "large": [1e308, -1e308, 0.0, 1e308],
+}
+CLASS_WEIGHT = np.array([0.5, 2.0, 0.0, 1.25])
+SOME = np.array([-100, 3, 1, 2, 3, 1])
+
+
+def value_and_gradients(loss, x):
+    """The loss, its gradient, and the gradient of the gradient's weighted sum."""
+    x = tensor(x, requires_grad=True)
+    out = loss(x)
+    (first,) = grad(out.sum(), x, create_graph=True)
+    wanted = np.arange(1.0, first.size + 1).reshape(first.shape)
+    second = grad((first * wanted).sum(), x)[0].data if first.requires_grad else np.zeros(first.shape)
+    return out.data, first.data, second
+
+
+def assert_row_does_not_count(loss, row, index=0):
+    """Whatever the scores are at ``index``, losses and gradients are those for scores of 0 there, and 0 for them."""
+    with_row, with_zeros = LOGITS.copy(), LOGITS.copy()
+    with_row[index], with_zeros[index] = row, 0.0
+    found, expected = value_and_gradients(loss, with_row), value_and_gradients(loss, with_zeros)
+    for one, other in zip(found, expected, strict=True):
+        assert np.isfinite(one).all()
+        np.testing.assert_array_equal(one, other)
+    assert not found[1][index].any()
+    assert not found[2][index].any()
+    assert found[1].any()
+
+
+def test_an_ignored_row_with_minus_infinity_leaves_the_loss_of_the_others():
+    # log(e^-2 + e^-1 + 1) + 1 of the second row, as in PyTorch
+    scores = tensor([[-np.inf, 0.0, 1.0], [1.0, 2.0, 3.0]], requires_grad=True)
+    loss = F.cross_entropy(scores, [-100, 1])
+    loss.backward()
+    assert loss.item() == pytest.approx(1.40760596, rel=1e-6)
+    np.testing.assert_allclose(scores.grad.data, [[0, 0, 0], [0.09003057, -0.7552715, 0.66524096]], rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("weight", [None, CLASS_WEIGHT], ids=["", "weighted"])
+@pytest.mark.parametrize("name", ["cross_entropy", "smoothed", "nll_loss", "per position"])
+def test_an_ignored_row_does_not_count_whatever_it_holds(name, weight, reduction, row):
+    options = {"weight": weight, "reduction": reduction}
+
+    def loss(x):
+        if name == "nll_loss":
+            return F.nll_loss(x, SOME, **options)
+        if name == "per position":
+            return F.cross_entropy(x.T.reshape(1, 4, 6), SOME.reshape(1, 6), **options)
+        return F.cross_entropy(x, SOME, label_smoothing=0.3 if name == "smoothed" else 0.0, **options)
+
+    assert_row_does_not_count(loss, row)
+    # A label with a number of its own
+    assert_row_does_not_count(lambda x: F.cross_entropy(x, np.where(SOME < 0, 0, SOME), ignore_index=0, **options), row)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_a_row_whose_class_has_weight_0_does_not_count_whatever_it_holds(reduction, row):
+    for loss in (F.cross_entropy, F.nll_loss):
+        assert_row_does_not_count(lambda x, loss=loss: loss(x, LABELS, CLASS_WEIGHT, reduction=reduction), row, index=3)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("pos_weight", [None, CLASS_WEIGHT], ids=["", "pos_weight"])
+def test_an_element_of_weight_0_does_not_count_whatever_it_holds(pos_weight, reduction, row):
+    target = np.random.default_rng(0).uniform(size=(6, 4))
+    target[0] = np.nan
+    for weight in (np.arange(6.0)[:, None] * np.ones(4), np.arange(6.0)[:, None]):
+        assert_row_does_not_count(
+            lambda x, weight=weight: F.binary_cross_entropy_with_logits(x, target, weight, reduction, pos_weight), row
+        )
+        chances, targets = tensor(np.full((6, 4), 0.25), requires_grad=True), tensor(target, requires_grad=True)
+        loss = F.binary_cross_entropy(chances, targets, weight, reduction).sum()
+        for gradient in grad(loss, [chances, targets], create_graph=True):
+            assert np.isfinite(gradient.data).all()
+            assert not gradient.data[0].any()
+            assert np.isfinite(grad(gradient.sum(), chances, retain_graph=True)[0].data).all()
+
+
+def test_what_arrives_at_an_ignored_example_goes_no_further():
+    # The logarithm of the loss of 0 sends an infinite gradient back.
+    for loss in (F.cross_entropy, F.nll_loss):
+        scores = tensor(np.abs(LOGITS) + 1, requires_grad=True)
+        with np.errstate(divide="ignore"):
+            (loss(-scores, SOME, reduction="none")).abs().log().sum().backward()
+        assert not scores.grad.data[0].any()
+        assert np.isfinite(scores.grad.data).all()
+
+
+def test_a_class_that_cannot_occur_and_is_not_expected_adds_nothing():
+    scores, labels = LOGITS.copy(), np.array([0, 3, 1, 0, 3, 1])
+    scores[:, 2] = -np.inf
+    hard = value_and_gradients(lambda x: F.cross_entropy(x, labels), scores)
+    soft = value_and_gradients(lambda x: F.cross_entropy(x, np.eye(4)[labels]), scores)
+    for one, other in zip(hard, soft, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+    assert F.cross_entropy(tensor(scores), np.full((6, 4), 0.25)).item() == np.inf
+
+
+@pytest.mark.filterwarnings("error")
+def test_binary_cross_entropy_at_infinite_scores_is_its_limit():
+    x, t = np.meshgrid([np.inf, -np.inf], [0.0, 1.0, 0.3])
+    for pos_weight in (None, 2.0):
+        loss = F.binary_cross_entropy_with_logits(tensor(x), t, reduction="none", pos_weight=pos_weight)
+        assert loss.tolist() == [[np.inf, 0], [0, np.inf], [np.inf, np.inf]]
+        gradient = value_and_gradients(
+            lambda x, p=pos_weight: F.binary_cross_entropy_with_logits(x, t, None, "sum", p), x
+        )
+        scale = pos_weight or 1.0
+        np.testing.assert_allclose(gradient[1], [[1, 0], [0, -scale], [0.7, -0.3 * scale]])
+    never = F.binary_cross_entropy_with_logits(tensor([-np.inf]), [1.0], pos_weight=0.0)
+    assert never.item() == 0
+
+
+def test_binary_cross_entropy_of_scores_does_not_cancel():
+    # sigmoid(-17) and softplus(-15), from 50 digits
+    x = tensor([-17.0, 17.0], requires_grad=True)
+    F.binary_cross_entropy_with_logits(x, [0.0, 1.0], reduction="sum").backward()
+    np.testing.assert_allclose(x.grad.data, [4.1399375473943354e-8, -4.1399375473943354e-8], rtol=1e-6)
+    value = F.binary_cross_entropy_with_logits(tensor([-15.0, 15.0]), [0.0, 1.0], reduction="none")
+    np.testing.assert_allclose(value.data, [3.0590227463e-7] * 2, rtol=1e-6)
+
+
+REGRESSION = ("mse_loss", "l1_loss", "huber_loss", "smooth_l1_loss")
+BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
+
+
+def calls(x, labels, chances):
+    """Every loss with every kind of target and option, as functions of the reduction."""
+    weight = np.ones(4)
+    yield from (lambda r, n=n: getattr(F, n)(x, chances, reduction=r) for n in (*REGRESSION, *BINARY))
+    yield lambda r: F.smooth_l1_loss(x, chances, beta=0, reduction=r)
+    yield lambda r: F.binary_cross_entropy_with_logits(x, chances, weight, r, weight)
+    yield lambda r: F.binary_cross_entropy(x, chances, weight, r)
+    for w, smoothing, ignored in itertools.product((None, weight), (0.0, 0.1), (-100, 1)):
+        yield lambda r, w=w, s=smoothing, i=ignored: F.cross_entropy(x, labels, w, i, r, s)
+        yield lambda r, w=w, i=ignored: F.nll_loss(x, labels, w, i, r)
+    yield from (
+        lambda r, w=w, s=s: F.cross_entropy(x, chances, w, -100, r, s) for w in (None, weight) for s in (0, 0.1)
+    )
+
+
+@pytest.mark.parametrize("reduction", ["avg", "Mean", "", None, True, "batchmean"])
+def test_an_unknown_reduction_is_refused_by_every_loss(reduction):
+    chances = np.full((6, 4), 0.25)
+    for call in calls(tensor(chances), LABELS, chances):
+        with pytest.raises(ValueError, match=r"(cross_entropy|nll_loss|mse_loss|l1_loss|huber_loss).*reduction"):
+            call(reduction)
+    for module in ("CrossEntropy", "NLL", "MSE", "L1", "Huber", "SmoothL1", "BCE", "BCEWithLogits"):
+        with pytest.raises(ValueError, match=f"{module}Loss: .*reduction"):
+            getattr(nn, f"{module}Loss")(reduction=reduction)
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (0, 4, 3)])
+def test_an_empty_batch_sums_to_0_and_has_no_mean(shape):
+    x = tensor(np.zeros(shape), requires_grad=True)
+    losses = list(calls(x, np.zeros(shape[:1] + shape[2:], int), np.zeros(shape)))
+    if len(shape) > 2:  # weights of four classes do not broadcast to these shapes
+        losses = losses[:7] + losses[9:]
+    for call in losses:
+        total, none = call("sum"), call("none")
+        assert total.item() == 0
+        assert none.size == 0
+        for out in (total, none.sum()):
+            (first,) = grad(out, x, create_graph=True)
+            assert first.shape == shape
+        with pytest.raises(ValueError, match="empty batch"):
+            call("mean")
+
+
+def test_an_empty_list_is_one_of_class_numbers():
+    x = tensor(np.zeros((0, 4)))
+    for loss in (F.cross_entropy, F.nll_loss):
+        assert loss(x, [], reduction="sum").item() == 0
+        assert loss(x, [], reduction="none").tolist() == []
 
 
 def test_an_ignored_example_gets_no_gradient():

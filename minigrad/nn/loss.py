@@ -10,7 +10,7 @@ from ..arguments import named_arguments
 from ..arrays import as_array
 from ..devices import is_array, namespace
 from ..ops import loss as primitives
-from ..ops.elementwise import where
+from ..ops.elementwise import equal, logical_and, logical_not, masked
 from ..ops.neural import log_softmax
 from ..ops.shape import reshape
 from ..tensor import Tensor
@@ -50,33 +50,47 @@ def cross_entropy(
     check_input("cross_entropy", x)
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
-    target = _as_operand("cross_entropy", target)
+    target = _as_labels("cross_entropy", target)
     weight = _class_weight("cross_entropy", weight, x)
     if target.dtype.kind in "fc":
-        return _soft_cross_entropy(x, target, weight, ignore_index, reduction, label_smoothing)
+        _check_probabilities(x, target, ignore_index, reduction)
+        if label_smoothing:
+            target = target * (1.0 - label_smoothing) + label_smoothing / x.shape[_axis(x)]
+        return _soft_cross_entropy(x, target, weight, reduction)
     if not label_smoothing:
         return primitives.cross_entropy(x, target, weight, ignore_index=ignore_index, reduction=reduction)
-    axis = min(len(x.shape), 2) - 1
-    scores = log_softmax(x, axis=axis)
-    hard = nll_loss(scores, target, weight, ignore_index, reduction)
+    check_reduction("cross_entropy", reduction)
+    if isinstance(weight, Tensor):
+        raise TypeError("cross_entropy: no gradient with respect to input 'weight' with class numbers as targets")
     labels = target.data if isinstance(target, Tensor) else target
-    counted = labels != ignore_index
-    spread = scores if weight is None else scores * reshape(weight, shape=(-1,) + (1,) * (len(x.shape) - 1 - axis))
-    smooth = where(counted, -spread.sum(axis=axis), 0.0)
-    if reduction != "none":
-        smooth = smooth.sum()
-    if reduction == "mean":
-        factors = counted.astype(np.float64)
-        if weight is not None:
-            factors = factors * weight[labels * counted]
-        smooth = smooth / float(factors.sum().real)  # complex only in a gradient check
-    return hard * (1.0 - label_smoothing) + smooth * (label_smoothing / x.shape[axis])
+    x, target, count = primitives.smoothed_targets(
+        "cross_entropy", x, labels, weight, ignore_index, reduction, label_smoothing
+    )
+    return _soft_cross_entropy(x, target, weight, reduction, count)
 
 
-def _soft_cross_entropy(
-    x: Any, target: Any, weight: Any, ignore_index: int, reduction: str, label_smoothing: float
-) -> Any:
-    """Cross entropy with class probabilities as targets."""
+def _axis(x: Any) -> int:
+    """The axis of the classes."""
+    return min(len(x.shape), 2) - 1
+
+
+def _soft_cross_entropy(x: Any, target: Any, weight: Any, reduction: str, count: Any = None) -> Any:
+    """Cross entropy with class probabilities as targets; the mean divides by ``count``, or the number of examples."""
+    axis = _axis(x)
+    if weight is not None:
+        target = target * reshape(weight, shape=(-1,) + (1,) * (len(x.shape) - 1 - axis))
+    scores = log_softmax(x, axis=axis)
+    impossible = equal(scores, -np.inf)
+    if impossible.any():  # such a class with probability 0 adds nothing, where 0 times infinity would be NaN
+        scores = masked(scores, logical_not(logical_and(impossible, equal(target, 0))))
+    losses = -(scores * target).sum(axis=axis)
+    if reduction == "none":
+        return losses
+    return losses.sum() / (losses.size if count is None else count) if reduction == "mean" else losses.sum()
+
+
+def _check_probabilities(x: Any, target: Any, ignore_index: int, reduction: str) -> None:
+    """Raise unless class probabilities fit the scores and the other arguments of `cross_entropy`."""
     check_reduction("cross_entropy", reduction)
     if target.shape != x.shape or not x.shape:
         raise ValueError(
@@ -85,19 +99,8 @@ def _soft_cross_entropy(
         )
     if ignore_index >= 0:
         raise ValueError("cross_entropy: ignore_index is for class numbers, not for class probabilities")
-    axis = min(len(x.shape), 2) - 1
-    classes = x.shape[axis]
-    if label_smoothing:
-        target = target * (1.0 - label_smoothing) + label_smoothing / classes
-    scores = log_softmax(x, axis=axis)
-    if weight is not None:
-        scores = scores * reshape(weight, shape=(-1,) + (1,) * (len(x.shape) - 1 - axis))
-    losses = -(scores * target).sum(axis=axis)
-    if reduction == "none":
-        return losses
-    if reduction == "mean" and not losses.size:
-        raise ValueError(f"cross_entropy: the mean of an empty batch (scores of shape {x.shape}) is undefined")
-    return losses.sum() / losses.size if reduction == "mean" else losses.sum()
+    if reduction == "mean" and not x.size:
+        raise ValueError(f"cross_entropy: an empty batch (scores of shape {x.shape}) has no mean")
 
 
 @named_arguments
@@ -108,7 +111,7 @@ def nll_loss(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, 
     tensor(0.5)
     """
     check_input("nll_loss", x)
-    target = _as_operand("nll_loss", target)
+    target = _as_labels("nll_loss", target)
     weight = _class_weight("nll_loss", weight, x)
     return primitives.nll_loss(x, target, weight, ignore_index=ignore_index, reduction=reduction)
 
@@ -202,6 +205,12 @@ def _as_operand(name: str, value: Any) -> Any:
     return value if value is None or isinstance(value, Tensor) or is_array(value) else as_array(value, op=name)
 
 
+def _as_labels(name: str, value: Any) -> Any:
+    """`_as_operand`; an empty list is one of class numbers, though NumPy makes floating numbers of it."""
+    operand = _as_operand(name, value)
+    return operand.astype(np.int64) if isinstance(value, list | tuple) and not operand.size else operand
+
+
 def _as_factor(weight: Any, x: Any) -> Any:
     """A weight as an array of the scores' dtype, so that it cannot change that of the loss."""
     if weight is None or (isinstance(weight, Tensor) and weight.requires_grad):
@@ -215,7 +224,7 @@ def _class_weight(name: str, weight: Any, x: Any) -> Any:
     if weight is None:
         return None
     weight = _as_factor(weight, x)
-    classes = x.shape[min(len(x.shape), 2) - 1] if x.shape else 0
+    classes = x.shape[_axis(x)] if x.shape else 0
     if weight.shape != (classes,):
         raise ValueError(f"{name}: weight of shape {weight.shape} must be one number for each of {classes} classes")
     return weight

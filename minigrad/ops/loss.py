@@ -1,4 +1,9 @@
-"""Losses. ``reduction`` is ``"mean"``, ``"sum"`` or ``"none"``, as in PyTorch."""
+"""Losses. ``reduction`` is ``"mean"``, ``"sum"`` or ``"none"``, as in PyTorch.
+
+An example or element of weight 0 (an ignored label, a class of weight 0) does not count, whatever its scores are: its
+loss and its gradients of every order are 0 also where the scores are infinite or NaN. As 0 times infinity is NaN, its
+scores and targets are replaced by 0 before anything is computed from them.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ import numpy as np
 
 from ..devices import DEVICE_ARRAYS, largest, namespace, smallest
 from .activation import sigmoid, softplus
-from .elementwise import clip, log, maximum, sign
+from .elementwise import clip, log, masked, maximum, not_equal, sign
 from .indexing import place
 from .neural import softmax
 from .primitive import primitive
@@ -18,16 +23,21 @@ from .shape import unsqueeze
 EQUAL_HINT = "reshape() one of them; a loss does not broadcast, as (n, 1) against (n,) would compare all with all"
 
 
+def _check_reduction(reduction: str) -> None:
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', not {reduction!r}")
+
+
 def _reduce(losses: Any, reduction: str) -> Any:
-    if reduction == "mean":
-        if not losses.size:
-            raise ValueError("the mean of an empty batch is undefined")
-        return np.add.reduce(losses, axis=None) / losses.size
-    if reduction == "sum":
-        return np.add.reduce(losses, axis=None)
+    _check_reduction(reduction)
     if reduction == "none":
         return losses
-    raise ValueError(f"reduction must be 'mean', 'sum' or 'none', not {reduction!r}")
+    total = np.add.reduce(losses, axis=None)
+    if reduction == "sum":
+        return total
+    if not losses.size:
+        raise ValueError("the mean of an empty batch is undefined")
+    return total / losses.size
 
 
 def _share(g: Any, shape: tuple[int, ...], reduction: str) -> Any:
@@ -119,30 +129,50 @@ def smooth_l1_loss(x: Any, target: Any, *, beta: float = 1.0, reduction: str = "
 # --- classification into two -----------------------------------------------------------------------------------------
 
 
-def _positive_weight(target: Any, pos_weight: Any) -> Any:
-    return 1 if pos_weight is None else 1 + (pos_weight - 1) * target
+def weighted(values: Any, factors: Any) -> Any:
+    """``values * factors``, and 0 where a factor is 0, whatever the value."""
+    return masked(values, not_equal(factors, 0)) * factors
+
+
+def _counting(weight: Any, *values: Any) -> tuple[Any, ...]:
+    """The values, with 0 where the weight is 0."""
+    if weight is None or (counts := not_equal(weight, 0)).all():
+        return values
+    return tuple(masked(value, counts) for value in values)
 
 
 def _bce_with_logits(
     x: Any, target: Any, weight: Any = None, pos_weight: Any = None, *, reduction: str = "mean"
 ) -> Any:
     _same_shape(x, target)
-    losses = x * (1 - target) + np.logaddexp(-x, 0) * _positive_weight(target, pos_weight)
+    x, target = _counting(weight, x, target)
+    positive, negative = target if pos_weight is None else target * pos_weight, 1 - target
+    size = np.absolute(x)
+    # softplus(x) and softplus(-x) share this term; beyond it one is 0 and the other |x|.
+    losses = np.log1p(np.exp(-size))
+    if pos_weight is not None:
+        losses *= positive + negative
+    product = weighted if size.size and largest(size) == np.inf else np.multiply
+    losses += product(np.maximum(x, 0), negative)
+    losses -= product(np.minimum(x, 0), positive)
     return _reduce(losses if weight is None else losses * weight, reduction)
 
 
 def _bce_share(g: Any, x: Any, weight: Any, reduction: str) -> Any:
     share = _share(g, x.shape, reduction)
-    return share if weight is None else share * weight
+    return share if weight is None else weighted(share, weight)
 
 
 def _bce_x(g: Any, x: Any, target: Any, weight: Any, pos_weight: Any, *, reduction: str) -> Any:
-    slope = 1 - target - sigmoid(-x) * _positive_weight(target, pos_weight)
-    return _bce_share(g, x, weight, reduction) * slope
+    x, target = _counting(weight, x, target)
+    # Each term is exact where it is small; 1 - sigmoid(-x) would not be.
+    positive = target if pos_weight is None else target * pos_weight
+    return _bce_share(g, x, weight, reduction) * (sigmoid(x) * (1 - target) - sigmoid(-x) * positive)
 
 
 def _bce_target(g: Any, x: Any, weight: Any, pos_weight: Any, *, reduction: str) -> Any:
-    slope = -x if pos_weight is None else softplus(-x) * (pos_weight - 1) - x
+    (x,) = _counting(weight, x)
+    slope = -x if pos_weight is None else weighted(softplus(-x), pos_weight) - softplus(x)
     return _bce_share(g, x, weight, reduction) * slope
 
 
@@ -162,12 +192,14 @@ def _bce(x: Any, target: Any, weight: Any = None, *, reduction: str = "mean") ->
     _same_shape(x, target)
     if not ((x >= 0) & (x <= 1)).all():
         raise ValueError("x must be probabilities in [0, 1]; for scores there is binary_cross_entropy_with_logits")
+    (target,) = _counting(weight, target)
     with np.errstate(divide="ignore"):
         losses = (target - 1) * np.maximum(np.log1p(-x), -100) - target * np.maximum(np.log(x), -100)
     return _reduce(losses if weight is None else losses * weight, reduction)
 
 
 def _probability_x(g: Any, x: Any, target: Any, weight: Any, *, reduction: str) -> Any:
+    (target,) = _counting(weight, target)
     return _bce_share(g, x, weight, reduction) * (x - target) / maximum(x * (1 - x), 1e-12)
 
 
@@ -199,8 +231,9 @@ def _pick(labels: Any) -> tuple[Any, ...]:
     return (*grid[:1], labels, *grid[1:])
 
 
-def _check_batch(name: str, x: Any, labels: Any) -> None:
-    """Raise unless the labels are integers, one for each example, and there are some."""
+def _check_batch(name: str, x: Any, labels: Any, reduction: str) -> None:
+    """Raise unless the labels are integers, one for each example, and there are some to average."""
+    _check_reduction(reduction)
     if x.shape[:1] + x.shape[2:] != labels.shape if x.ndim > 1 else x.ndim != 1 or labels.ndim:
         raise ValueError(
             f"{name}: labels of shape {labels.shape} do not fit scores of shape {x.shape}; scores are (classes,), "
@@ -208,8 +241,8 @@ def _check_batch(name: str, x: Any, labels: Any) -> None:
         )
     if labels.dtype.kind not in "iu":
         raise TypeError(f"{name}: labels must be integers, not {labels.dtype}; convert them with .long()")
-    if not labels.size:
-        raise ValueError(f"{name}: an empty batch (scores of shape {x.shape})")
+    if reduction == "mean" and not labels.size:
+        raise ValueError(f"{name}: an empty batch (scores of shape {x.shape}) has no mean")
 
 
 def _check_classes(name: str, x: Any, labels: Any, ignore_index: int) -> None:
@@ -225,7 +258,7 @@ def _check_classes(name: str, x: Any, labels: Any, ignore_index: int) -> None:
 
 def _all_count(labels: Any, weight: Any, ignore_index: int) -> bool:
     """Whether it is the common case, at the cost of one reduction: no weights, and no label negative or ignored."""
-    return weight is None and ignore_index < 0 and bool(smallest(labels) >= 0)
+    return weight is None and ignore_index < 0 and bool(labels.size and smallest(labels) >= 0)
 
 
 def _classes(labels: Any, ignore_index: int) -> Any:
@@ -233,7 +266,7 @@ def _classes(labels: Any, ignore_index: int) -> Any:
     return np.where(labels == ignore_index, 0, labels)
 
 
-def _factors(x: Any, labels: Any, weight: Any, ignore_index: int, reduction: str) -> Any:
+def _factors(name: str, x: Any, labels: Any, weight: Any, ignore_index: int, reduction: str) -> Any:
     """By what each example's loss is multiplied in the result."""
     factors = (labels != ignore_index).astype(x.dtype)
     if weight is not None:
@@ -242,21 +275,35 @@ def _factors(x: Any, labels: Any, weight: Any, ignore_index: int, reduction: str
         return factors
     if (labels == ignore_index).all():
         raise ValueError(
-            f"every label is ignore_index ({ignore_index}), so there is nothing to average; skip such a batch, or use "
-            "reduction='sum'"
+            f"{name}: every label is ignore_index ({ignore_index}), so there is nothing to average; skip such a batch, "
+            "or use reduction='sum'"
         )
     return factors / np.add.reduce(factors, axis=None)
 
 
+def _spread(factors: Any, x: Any) -> Any:
+    """A factor per example with an axis for the classes."""
+    return unsqueeze(factors, axis=1 if len(x.shape) > 1 else 0) if factors.shape else factors
+
+
+def _counted(x: Any, factors: Any) -> Any:
+    """The scores, with 0 for those of examples whose factor is 0."""
+    if isinstance(factors, float):
+        return x
+    counts = not_equal(factors, 0)
+    return x if counts.all() else masked(x, _spread(counts, x))
+
+
 def _nll_loss(x: Any, labels: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> Any:
-    _check_batch("nll_loss", x, labels)
+    _check_batch("nll_loss", x, labels, reduction)
     _check_classes("nll_loss", x, labels, ignore_index)
-    losses = -x[_pick(_classes(labels, ignore_index))] * _factors(x, labels, weight, ignore_index, reduction)
+    factors = _factors("nll_loss", x, labels, weight, ignore_index, reduction)
+    losses = weighted(-x[_pick(_classes(labels, ignore_index))], factors)
     return _reduce(losses, "none" if reduction == "none" else "sum")
 
 
 def _nll_rule(g: Any, x: Any, labels: Any, weight: Any, *, ignore_index: int, reduction: str) -> Any:
-    shares = -g * _factors(x, labels, weight, ignore_index, reduction)
+    shares = -weighted(g, _factors("nll_loss", x, labels, weight, ignore_index, reduction))
     return place(shares, key=_pick(_classes(labels, ignore_index)), shape=x.shape)
 
 
@@ -274,37 +321,42 @@ def _cross_entropy(
     x: Any, labels: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"
 ) -> tuple[Any, Any, Any, Any]:
     """The loss; and the probabilities, the key of the elements at the labels and each example's factor in the loss."""
-    _check_batch("cross_entropy", x, labels)
+    _check_batch("cross_entropy", x, labels, reduction)
+    factors: Any
+    if common := _all_count(labels, weight, ignore_index):
+        key, factors = _pick(labels), 1 / labels.size if reduction == "mean" else 1.0
+    else:
+        _check_classes("cross_entropy", x, labels, ignore_index)
+        key = _pick(_classes(labels, ignore_index))
+        factors = _factors("cross_entropy", x, labels, weight, ignore_index, reduction)
+        x = _counted(x, factors)
     axis = 1 if x.ndim > 1 else 0
     shifted = x - largest(x.real, axis=axis, keepdims=True)
     probabilities = np.exp(shifted)
     total = np.add.reduce(probabilities, axis=axis, keepdims=True)
     probabilities /= total
     losses = np.log(total).reshape(labels.shape)
-    if _all_count(labels, weight, ignore_index):
-        key = _pick(labels)
-        if type(x) in DEVICE_ARRAYS:  # where a label that is too large would wrap around
-            _check_classes("cross_entropy", x, labels, ignore_index)
-        try:
-            losses -= shifted[key]
-        except IndexError:
-            pass  # a label is too large, and the check says which
-        else:
-            return _reduce(losses, reduction), probabilities, key, 1 / labels.size if reduction == "mean" else 1.0
-    _check_classes("cross_entropy", x, labels, ignore_index)
-    key = _pick(_classes(labels, ignore_index))
-    factors = _factors(x, labels, weight, ignore_index, reduction)
-    out = _reduce((losses - shifted[key]) * factors, "none" if reduction == "none" else "sum")
-    return out, probabilities, key, factors
+    if type(x) in DEVICE_ARRAYS:  # where a label that is too large would wrap around
+        _check_classes("cross_entropy", x, labels, ignore_index)
+    try:
+        losses -= shifted[key]
+    except IndexError:
+        _check_classes("cross_entropy", x, labels, ignore_index)  # which says the label
+        raise
+    if not common:
+        losses *= factors
+    return _reduce(losses, reduction if common or reduction == "none" else "sum"), probabilities, key, factors
+
+
+def _probabilities(x: Any, factors: Any) -> Any:
+    return softmax(_counted(x, factors), axis=1 if len(x.shape) > 1 else 0)
 
 
 def _cross_entropy_rule(g: Any, probabilities: Any, key: Any, factors: Any) -> Any:
     one_hot = namespace(probabilities).zeros(probabilities.shape, probabilities.dtype)
     one_hot[key] = 1
-    shares = g * factors
-    if shares.shape:
-        shares = unsqueeze(shares, axis=1 if len(probabilities.shape) > 1 else 0)
-    return (probabilities - one_hot) * shares
+    shares = g * factors if isinstance(factors, float) else weighted(g, factors)
+    return (probabilities - one_hot) * _spread(shares, probabilities)
 
 
 cross_entropy = primitive(
@@ -312,11 +364,26 @@ cross_entropy = primitive(
     _cross_entropy,
     "x labels weight",
     (_cross_entropy_rule, None, None),
-    extras={
-        "probabilities": lambda x: softmax(x, axis=1 if len(x.shape) > 1 else 0),
-        "key": None,
-        "factors": None,
-    },
+    extras={"probabilities": _probabilities, "key": None, "factors": None},
     to_float=True,
     doc="`nll_loss` of `log_softmax`, as one node: x are scores (logits), labels are class numbers.",
 )
+
+
+def smoothed_targets(
+    name: str, x: Any, labels: Any, weight: Any, ignore_index: int, reduction: str, smoothing: float
+) -> tuple[Any, Any, Any]:
+    """Class numbers as probabilities: (1-ε) at the label and ε spread over all classes.
+
+    Returns:
+        The scores, with 0 for those of ignored examples; the probabilities, 0 for them; and the divisor of the mean.
+    """
+    _check_batch(name, x, labels, reduction)
+    _check_classes(name, x, labels, ignore_index)
+    if reduction == "mean":
+        _factors(name, x, labels, None, ignore_index, reduction)  # raises where all are ignored
+    counted = _factors(name, x, labels, None, ignore_index, "sum")
+    count = np.add.reduce(_factors(name, x, labels, weight, ignore_index, "sum"), axis=None)
+    one_hot = place(counted, key=_pick(_classes(labels, ignore_index)), shape=x.shape)
+    targets = one_hot * (1 - smoothing) + _spread(counted, x) * (smoothing / x.shape[1 if x.ndim > 1 else 0])
+    return _counted(x, counted), targets, count
