@@ -420,4 +420,4 @@ def plain_index(key: Any) -> Any:
         if key.dtype.kind not in "iub":
             raise TypeError(f"indexing: an index must be integer or bool, not {key.dtype}; convert it with .long()")
         return key.copy()
-    return np.asarray(key) if isinstance(key, list) else key
+    return ops.indexing.as_indices(key) if isinstance(key, list) else key

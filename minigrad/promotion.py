@@ -53,15 +53,17 @@ def promote(primitive: Primitive, args: tuple[Any, ...], arrays: list[Any]) -> l
         dtype = np.result_type(*(_weak(values[i], i in numbers or i in lists) for i in joined))
     # Numbers stay what they are, as NumPy lets them adopt the dtype of arrays, if there are any.
     kept = numbers.intersection(joined) if not primitive.variadic else set()
-    for i, value in enumerate(values):
+    for i, (given, value) in enumerate(zip(arrays, values, strict=True)):
         if value is None or (i in kept and len(kept) < len(joined)):
             continue
+        is_array = devices.is_array(given)
+        home = devices.namespace(given) if is_array else library  # lists and numbers go where the tensors are
         if i not in joined:
-            values[i] = _as(value, None, library)
+            values[i] = home.asarray(value)
         elif i in lists:
-            values[i] = library.asarray(arrays[i], dtype)  # from its numbers, as NumPy refuses those that are too large
-        elif dtype is not None and (dtype.kind in "fc" or not devices.is_array(value)):
-            values[i] = _as(value, dtype, library)
+            values[i] = home.asarray(given, dtype)  # from its numbers, as NumPy refuses those that are too large
+        elif not is_array or (dtype is not None and dtype.kind in "fc"):
+            values[i] = home.asarray(value, dtype)
     return values
 
 
@@ -111,11 +113,6 @@ def _weak(value: Any, weak: bool) -> Any:
         return value.dtype
     kind = np.asarray(value).dtype
     return {"b": False, "i": 0}.get(kind.kind, kind)
-
-
-def _as(value: Any, dtype: Any, library: Any) -> Any:
-    """An array where it is; lists and numbers on the device of the tensors that they meet."""
-    return (devices.namespace(value) if devices.is_array(value) else library).asarray(value, dtype)
 
 
 def is_floating(value: Any) -> bool:

@@ -191,8 +191,8 @@ def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Any:
     tensor([[5., 6.],
             [1., 2.]])
     """
-    if not isinstance(indices, Tensor):
-        indices = devices.namespace(indices if devices.is_array(indices) else weight).asarray(indices)
+    if not isinstance(indices, Tensor) and not devices.is_array(indices):
+        indices = devices.to_device(indexing.as_indices(indices), _device(weight))
     return indexing.embedding(indices, weight, padding_idx=check_row("embedding", padding_idx, weight.shape[0]))
 
 

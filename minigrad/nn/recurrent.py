@@ -150,7 +150,7 @@ class _Recurrent(Module):
                 f"{self._describe()}: got input of shape {x.shape}; it needs {layout}, or (L, {self.input_size}) "
                 "without a batch"
             )
-        if 0 in x.shape:
+        if not x.shape[1 if self.batch_first and x.ndim == 3 else 0]:
             raise ValueError(f"{self._describe()}: got empty input of shape {x.shape}; it needs at least one step")
 
     def _check_state(self, name: str, state: Any, x: Any) -> None:

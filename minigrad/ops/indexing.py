@@ -63,20 +63,23 @@ place: Primitive = primitive("place", _place, "g", (lambda g, *, key: getitem(g,
 
 
 def _take(x: Any, indices: Any, *, axis: int | None = None) -> Any:
+    indices = as_indices(indices)
     if type(x) in DEVICE_ARRAYS:
         refuse_outside("take", (x.size if axis is None else x.shape[axis],), indices)
     return np.take(x, indices, axis)
 
 
-def _asarray(indices: Any) -> Any:
-    return namespace(indices).asarray(indices)
+def as_indices(indices: Any) -> Any:
+    """Indices as an array; of an empty list NumPy would make floating numbers."""
+    array = namespace(indices).asarray(indices)
+    return array if array.size or is_array(indices) else array.astype(np.intp)
 
 
 def _take_rule(g: Any, x_shape: tuple[int, ...], indices: Any, *, axis: int | None) -> Any:
     if axis is None:
-        key: Key = np.unravel_index(_asarray(indices) % max(1, math.prod(x_shape)), x_shape)
+        key: Key = np.unravel_index(as_indices(indices) % max(1, math.prod(x_shape)), x_shape)
     else:
-        key = (slice(None),) * (axis % len(x_shape)) + (_asarray(indices),)
+        key = (slice(None),) * (axis % len(x_shape)) + (as_indices(indices),)
     return place(g, key=key, shape=x_shape)
 
 

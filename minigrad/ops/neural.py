@@ -15,6 +15,8 @@ from .reduction import Axis, mean, sum
 
 
 def _softmax(x: Any, *, axis: int = -1) -> Any:
+    if not x.size:
+        return x.copy()
     # The shift is real, so that the complex step of a gradient check passes through.
     out = np.exp(x - largest(x.real, axis=axis, keepdims=True))
     out /= np.add.reduce(out, axis=axis, keepdims=True)
@@ -27,6 +29,8 @@ def _softmax_rule(g: Any, out: Any, *, axis: int) -> Any:
 
 
 def _log_softmax(x: Any, *, axis: int = -1) -> Any:
+    if not x.size:
+        return x.copy()
     out = x - largest(x.real, axis=axis, keepdims=True)
     out -= np.log(np.add.reduce(np.exp(out), axis=axis, keepdims=True))
     return out

@@ -174,7 +174,7 @@ def split(x: Any, sizes: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
     if isinstance(sizes, int):
         if sizes <= 0:
             raise ValueError(f"split: the size of a part must be positive, not {sizes}")
-        sizes = [min(sizes, total - start) for start in range(0, total, sizes)]
+        sizes = [min(sizes, total - start) for start in range(0, max(total, 1), sizes)]  # one empty part of nothing
     if sum(sizes) != total or any(size < 0 for size in sizes):
         raise ValueError(f"split: sizes {tuple(sizes)} do not add up to {total}, the size of axis {axis}")
     parts, start = [], 0
