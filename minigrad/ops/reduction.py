@@ -203,7 +203,7 @@ all = primitive("all", _all, "x", doc="Whether all elements are true.")
 
 
 def finite_max(x: Any, axis: Axis) -> Any:
-    """The shift that keeps exp(x - shift) from overflowing; 0 for a row of -inf (inf - inf would be NaN) or of nothing."""
+    """The shift that keeps exp(x - shift) from overflowing; 0 for a row of -inf, as inf - inf is NaN, or of nothing."""
     if not x.size:
         return 0
     shift = largest(x.real, axis=axis, keepdims=True)
