@@ -74,11 +74,10 @@ def _read(primitive: Primitive, arrays: list[Any]) -> tuple[list[Any], set[int],
         if isinstance(value, np.generic) or devices.is_array(value):
             if value.dtype.kind not in "fiubc":
                 raise TypeError(f"cannot compute with {value.dtype}; supported are {SUPPORTED}")
-        elif isinstance(value, int | float | complex):
+        elif isinstance(value, Number):
             numbers.add(i)
-        elif isinstance(value, Number):  # a fraction or a decimal
-            numbers.add(i)
-            values[i] = float(value)  # type: ignore[arg-type]
+            if not isinstance(value, bool | complex):  # a subclass or a fraction would decide the dtype, in NumPy
+                values[i] = int(value) if isinstance(value, int) else float(value)  # type: ignore[arg-type]
         elif value is not None:
             values[i], found = nested(primitive.name, value)
             if not found and not hasattr(value, "dtype"):

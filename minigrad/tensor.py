@@ -58,9 +58,6 @@ class Tensor(ArrayLike):
         "_version",
     )
 
-    # NumPy leaves ``array + tensor`` to the tensor.
-    __array_ufunc__ = None
-
     def __init__(self, data: Any, dtype: npt.DTypeLike | None = None, requires_grad: bool = False) -> None:
         self._data = as_array(data, dtype)
         self._grad: Tensor | None = None

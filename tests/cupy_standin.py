@@ -66,6 +66,8 @@ class ndarray:  # noqa: N801 - CuPy's name
             (kwargs["out"],) = kwargs["out"]
         if method not in ("__call__", "outer", "at", "reduce", "accumulate", "reduceat"):
             return NotImplemented
+        if not all(isinstance(x, ndarray | np.ndarray | np.generic) or type(x) in _SCALARS for x in inputs):
+            return NotImplemented
         if ufunc.__name__ in _COMPARISONS:
             inputs = tuple(x.item() if isinstance(x, np.ndarray) and x.ndim == 0 else x for x in inputs)
         if method == "__call__":
@@ -245,7 +247,8 @@ def _operators() -> None:
         def method(self, other):
             if getattr(other, "__array_ufunc__", self) is None:
                 return NotImplemented
-            return _call(ufunc, (other, self) if swapped else (self, other))
+            inputs = (other, self) if swapped else (self, other)
+            return _call(ufunc, inputs) if isinstance(other, (ndarray, *_SCALARS)) else ufunc(*inputs)
 
         return method
 
