@@ -26,6 +26,9 @@ from . import devices
 from .arrays import DEFAULT_DTYPE, SUPPORTED, nested
 from .ops.primitive import Primitive, Traced
 
+# Python's numbers, and what NumPy calls their kinds.
+_KINDS = {float: "f", int: "i", bool: "b", complex: "c"}
+
 
 def completed(primitive: Primitive, args: tuple[Any, ...]) -> tuple[Any, ...]:
     """The inputs, with ``None`` for optional ones that are absent."""
@@ -44,17 +47,17 @@ def promote(primitive: Primitive, args: tuple[Any, ...], arrays: list[Any]) -> l
         RuntimeError: for a list with a tensor that requires a gradient.
     """
     library = devices.namespace(next(arg for arg in args if isinstance(arg, Traced)))
-    values, numbers, lists = _read(primitive, arrays)
-    joined = [
-        i for i, v in enumerate(values) if v is not None and not (primitive.is_discrete(i) and not is_floating(v))
-    ]
-    dtype = _floating(primitive, args, values, joined)
+    values, kinds, lists = _read(primitive, arrays)
+    joined = [i for i, kind in enumerate(kinds) if kind and (kind == "f" or not primitive.is_discrete(i))]
+    dtype = _floating(primitive, args, values, [kinds[i] for i in joined], joined)
     if dtype is None and (lists or primitive.variadic) and joined:  # integers: lists adopt the dtype of arrays too
-        dtype = np.result_type(*(_weak(values[i], i in numbers or i in lists) for i in joined))
+        dtype = np.result_type(*(_weak(values[i], kinds[i], i in lists) for i in joined))
     # Numbers stay what they are, as NumPy lets them adopt the dtype of arrays, if there are any.
-    kept = numbers.intersection(joined) if not primitive.variadic else set()
+    kept = [] if primitive.variadic else [i for i in joined if type(values[i]) in _KINDS]
+    if len(kept) == len(joined):
+        kept = []
     for i, (given, value) in enumerate(zip(arrays, values, strict=True)):
-        if value is None or (i in kept and len(kept) < len(joined)):
+        if value is None or i in kept:
             continue
         is_array = devices.is_array(given)
         home = devices.namespace(given) if is_array else library  # lists and numbers go where the tensors are
@@ -67,30 +70,38 @@ def promote(primitive: Primitive, args: tuple[Any, ...], arrays: list[Any]) -> l
     return values
 
 
-def _read(primitive: Primitive, arrays: list[Any]) -> tuple[list[Any], set[int], set[int]]:
-    """The inputs as arrays, numbers and None; and which of them are Python's numbers, and which lists of those."""
-    values, numbers, lists = list(arrays), set(), set()
+def _read(primitive: Primitive, arrays: list[Any]) -> tuple[list[Any], list[str], list[int]]:
+    """The inputs as arrays, Python's numbers and None; the kind of each, and which are lists of Python's numbers."""
+    values, kinds, lists = list(arrays), [], []
     for i, value in enumerate(arrays):
-        if isinstance(value, np.generic) or devices.is_array(value):
-            if value.dtype.kind not in "fiubc":
+        if isinstance(value, np.ndarray | np.generic) or devices.is_device_array(value):
+            kind = value.dtype.kind
+            if kind not in "fiubc":
                 raise TypeError(f"cannot compute with {value.dtype}; supported are {SUPPORTED}")
-        elif isinstance(value, Number):
-            numbers.add(i)
-            if not isinstance(value, bool | complex):  # a subclass or a fraction would decide the dtype, in NumPy
-                values[i] = int(value) if isinstance(value, int) else float(value)  # type: ignore[arg-type]
-        elif value is not None:
+        elif value is None:
+            kind = ""
+        elif type(value) in _KINDS:
+            kind = _KINDS[type(value)]
+        elif isinstance(value, Number):  # a fraction; or one of a subclass, which to NumPy would decide the dtype
+            values[i] = int(value) if isinstance(value, int) else float(value)  # type: ignore[arg-type]
+            kind = _KINDS[type(values[i])]
+        else:
             values[i], found = nested(primitive.name, value)
+            kind = values[i].dtype.kind
             if not found and not hasattr(value, "dtype"):
                 if primitive.is_discrete(i) and not values[i].size:
-                    values[i] = values[i].astype(np.intp)
+                    kind, values[i] = "i", values[i].astype(np.intp)
                 else:
-                    lists.add(i)
-    return values, numbers, lists
+                    lists.append(i)
+        kinds.append(kind)
+    return values, kinds, lists
 
 
-def _floating(primitive: Primitive, args: tuple[Any, ...], values: list[Any], joined: list[int]) -> Any:
-    """The floating dtype to compute in, or None for integers and bools."""
-    dtypes = {values[i].dtype for i in joined if isinstance(args[i], Traced) and values[i].dtype.kind in "fc"}
+def _floating(
+    primitive: Primitive, args: tuple[Any, ...], values: list[Any], kinds: list[str], joined: list[int]
+) -> Any:
+    """The floating dtype to compute in, or None for integers and bools; ``kinds`` are those of the ``joined``."""
+    dtypes = {values[i].dtype for i, k in zip(joined, kinds, strict=True) if k in "fc" and isinstance(args[i], Traced)}
     if np.dtype(np.complex128) in dtypes:  # only in the complex step of check_gradients
         dtypes.discard(np.dtype(np.float64))
     if len(dtypes) > 1:
@@ -99,24 +110,18 @@ def _floating(primitive: Primitive, args: tuple[Any, ...], values: list[Any], jo
             "or .double() (a tensor of a NumPy array is float64 unless made with dtype=np.float32)"
         )
     dtype = dtypes.pop() if dtypes else None
-    if (dtype is None or dtype.kind != "c") and any(np.iscomplexobj(values[i]) for i in joined):
+    if "c" in kinds and (dtype is None or dtype.kind != "c"):
         raise TypeError("complex numbers are not supported")
-    if dtype is None and (primitive.to_float or any(is_floating(values[i]) for i in joined)):
+    if dtype is None and (primitive.to_float or "f" in kinds):
         return DEFAULT_DTYPE
     return dtype
 
 
-def _weak(value: Any, weak: bool) -> Any:
+def _weak(value: Any, kind: str, is_list: bool) -> Any:
     """What decides for `numpy.result_type`: a dtype, or for Python's integers a number, which any dtype can hold."""
-    if not weak:
-        return value.dtype
-    kind = np.asarray(value).dtype
-    return {"b": False, "i": 0}.get(kind.kind, kind)
-
-
-def is_floating(value: Any) -> bool:
-    """Whether a number or an array is of floating point."""
-    return isinstance(value, float) or (hasattr(value, "dtype") and value.dtype.kind == "f")
+    if type(value) in _KINDS or (is_list and kind in "bi"):
+        return kind == "i" and 0
+    return value.dtype
 
 
 def explained(primitive: Primitive, arrays: list[Any], settings: dict[str, Any], error: Exception) -> Exception:
