@@ -18,12 +18,10 @@ from .operators import Operators
 if TYPE_CHECKING:
     from .tensor import Tensor
 
-# The op of each of NumPy's universal functions. What has the same meaning under another name is in the second part.
+# The op of each of NumPy's universal functions: the one of its name, or one that means the same.
 _UFUNCS: dict[Any, Callable[..., Any]] = {
-    entry.forward: entry for entry in ops.PRIMITIVES.values() if isinstance(entry.forward, np.ufunc)
+    getattr(np, name): entry for name, entry in ops.PRIMITIVES.items() if isinstance(getattr(np, name, None), np.ufunc)
 } | {
-    np.power: ops.power,
-    np.matmul: ops.matmul,
     np.positive: ops.clone,
     np.fabs: ops.abs,
     np.rint: ops.round,

@@ -592,8 +592,10 @@ def differentiate(
 
 
 def _with_history(value: Any, edge: Edge, version: Version) -> Any:
-    if isinstance(edge, Tensor) or version is NO_VERSION:
-        return value if edge is None else edge
+    if version is NO_VERSION:  # an array in place of a tensor decides the dtype of what rules compute, as one would
+        return Tensor._make(value) if devices.is_array(value) else value
+    if isinstance(edge, Tensor):
+        return edge
     tensor = Tensor._make(value, edge)
     tensor._version = version
     return tensor
