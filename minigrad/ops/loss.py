@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..devices import DEVICE_ARRAYS, largest, namespace, smallest
+from ..summation import add_up
 from .activation import sigmoid, softplus
 from .elementwise import clip, log, maximum, sign
 from .indexing import place
@@ -22,9 +23,9 @@ def _reduce(losses: Any, reduction: str) -> Any:
     if reduction == "mean":
         if not losses.size:
             raise ValueError("the mean of an empty batch is undefined")
-        return np.add.reduce(losses, axis=None) / losses.size
+        return add_up(losses) / losses.size
     if reduction == "sum":
-        return np.add.reduce(losses, axis=None)
+        return add_up(losses)
     if reduction == "none":
         return losses
     raise ValueError(f"reduction must be 'mean', 'sum' or 'none', not {reduction!r}")
@@ -245,7 +246,7 @@ def _factors(x: Any, labels: Any, weight: Any, ignore_index: int, reduction: str
             f"every label is ignore_index ({ignore_index}), so there is nothing to average; skip such a batch, or use "
             "reduction='sum'"
         )
-    return factors / np.add.reduce(factors, axis=None)
+    return factors / add_up(factors)
 
 
 def _nll_loss(x: Any, labels: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> Any:
@@ -278,7 +279,7 @@ def _cross_entropy(
     axis = 1 if x.ndim > 1 else 0
     shifted = x - largest(x.real, axis=axis, keepdims=True)
     probabilities = np.exp(shifted)
-    total = np.add.reduce(probabilities, axis=axis, keepdims=True)
+    total = add_up(probabilities, axis=axis, keepdims=True)
     probabilities /= total
     losses = np.log(total).reshape(labels.shape)
     if _all_count(labels, weight, ignore_index):
