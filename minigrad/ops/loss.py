@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..devices import DEVICE_ARRAYS, largest, namespace, smallest
+from ..devices import DEVICE_ARRAYS, all_true, largest, namespace, smallest
 from ..summation import add_up
 from .activation import sigmoid, softplus
-from .elementwise import clip, log, maximum, sign
+from .elementwise import clip, log, masked, maximum, sign
 from .indexing import place
 from .neural import softmax
 from .primitive import primitive
@@ -120,15 +120,21 @@ def smooth_l1_loss(x: Any, target: Any, *, beta: float = 1.0, reduction: str = "
 # --- classification into two -----------------------------------------------------------------------------------------
 
 
-def _positive_weight(target: Any, pos_weight: Any) -> Any:
-    return 1 if pos_weight is None else 1 + (pos_weight - 1) * target
+def _weighted(target: Any, pos_weight: Any) -> Any:
+    return target if pos_weight is None else target * pos_weight
 
 
 def _bce_with_logits(
     x: Any, target: Any, weight: Any = None, pos_weight: Any = None, *, reduction: str = "mean"
 ) -> Any:
     _same_shape(x, target)
-    losses = x * (1 - target) + np.logaddexp(-x, 0) * _positive_weight(target, pos_weight)
+    tail = np.log1p(np.exp(-np.absolute(x)))
+    if pos_weight is None and all_true(np.isfinite(x)):
+        losses = np.maximum(x, 0) - x * target + tail
+    else:
+        # -log(1 - p) and -log(p). One that is infinite counts only if its factor is not 0.
+        losses = masked(np.maximum(x, 0) + tail, target != 1) * (1 - target)
+        losses = losses + masked(np.maximum(-x, 0) + tail, target != 0) * _weighted(target, pos_weight)
     return _reduce(losses if weight is None else losses * weight, reduction)
 
 
@@ -138,12 +144,12 @@ def _bce_share(g: Any, x: Any, weight: Any, reduction: str) -> Any:
 
 
 def _bce_x(g: Any, x: Any, target: Any, weight: Any, pos_weight: Any, *, reduction: str) -> Any:
-    slope = 1 - target - sigmoid(-x) * _positive_weight(target, pos_weight)
+    slope = (1 - target) * sigmoid(x) - _weighted(target, pos_weight) * sigmoid(-x)
     return _bce_share(g, x, weight, reduction) * slope
 
 
 def _bce_target(g: Any, x: Any, weight: Any, pos_weight: Any, *, reduction: str) -> Any:
-    slope = -x if pos_weight is None else softplus(-x) * (pos_weight - 1) - x
+    slope = -x if pos_weight is None else softplus(-x) * pos_weight - softplus(x)
     return _bce_share(g, x, weight, reduction) * slope
 
 
