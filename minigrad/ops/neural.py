@@ -121,8 +121,8 @@ standardize: Primitive = primitive(
 )
 
 
-def _trailing(ndim: int) -> tuple[int, ...]:
-    return tuple(range(-ndim, 0))
+def _trailing(ndim: int) -> Axis:
+    return -1 if ndim == 1 else tuple(range(-ndim, 0))
 
 
 def _affine(out: Any, weight: Any, bias: Any) -> Any:

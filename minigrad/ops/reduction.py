@@ -108,6 +108,13 @@ _CORRECTION = "The divisor is the number of elements minus ``correction``: 1 by 
 var = primitive("var", _var, "x", (_var_rule,), to_float=True, doc=f"The variance. {_CORRECTION}")
 
 
+# Roots between these bounds come from squares that neither overflowed nor lost digits by underflow.
+_SAFE = {
+    np.dtype(kind): (float(np.sqrt(np.finfo(kind).tiny / np.finfo(kind).eps)), math.inf)
+    for kind in (np.float32, np.float64, np.complex128)
+}
+
+
 def _scaled(root: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     """``root(x)``, the root of a sum of squares, also where the squares leave the range of the dtype.
 
@@ -115,8 +122,8 @@ def _scaled(root: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     """
     with np.errstate(over="ignore", invalid="ignore"):
         out = root(x)
-    size, range_ = abs(out), np.finfo(x.dtype)
-    if ((size > math.sqrt(range_.tiny / range_.eps)) & (size < math.inf)).all() or not x.size:
+    low, high = _SAFE[x.dtype]
+    if ((out.real > low) & (out.real < high)).all() or not x.size:
         return out
     most = largest(abs(x), axis=axis, keepdims=True)
     usable = (most > 0) & (most < math.inf)
@@ -131,8 +138,13 @@ def _unit(x: Any, out: Any) -> tuple[Any, Any]:
 
 
 def _std(x: Any, *, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Any:
-    _degrees("std", x.shape, axis, correction)
-    return _scaled(lambda x: np.sqrt(_var(x, axis=axis, correction=correction, keepdims=keepdims)), x, axis, keepdims)
+    degrees = _degrees("std", x.shape, axis, correction)
+
+    def root(x: Any) -> Any:
+        centred = _centred(x, axis)
+        return np.sqrt(add_up(centred * centred, axis=axis, keepdims=keepdims) / degrees)
+
+    return _scaled(root, x, axis, keepdims)
 
 
 def _std_rule(g: Any, x: Any, out: Any, *, axis: Axis, correction: float) -> Any:
