@@ -18,7 +18,7 @@ import numpy.typing as npt
 from . import gpu
 from .gpu import INSTALL, DeviceError, cuda_status, device_errors, update_problem
 from .suggest import unknown
-from .summation import Axis, axes_of
+from .summation import ROWS, Axis, axes_of
 
 Array = npt.NDArray[Any]
 
@@ -248,11 +248,16 @@ _and_up: Any = np.logical_and.reduce
 def add_at(total: Any, positions: Any, values: Any) -> None:
     """Add each of ``values`` to ``total``, all flat, at its position; what has one position is added in a fixed order.
 
+    On the CPU, float32 values are added in float64, unless they are few, in number or beside ``total``.
+
     CuPy's own ``add.at`` adds in the order in which threads happen to arrive, so its sums differ from run to run.
     Here values are sorted by position, and the values of one position added in pairs, pairs of pairs and so on.
     """
     if type(total) not in DEVICE_ARRAYS:
-        np.add.at(total, positions, values)
+        if total.dtype == np.float32 and ROWS < values.size > total.size // 8:
+            total += np.bincount(positions, values, total.size)
+        else:
+            np.add.at(total, positions, values)
         return
     if not values.size:
         return

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..arguments import named_arguments
 from ..devices import namespace
+from ..summation import ROWS, add_up
 from .indexing import getitem
 from .primitive import Primitive, primitive
 from .shape import expand, permute, reshape, transpose
@@ -76,9 +79,67 @@ outer = primitive(
 # --- einsum ----------------------------------------------------------------------------------------------------------
 
 
+_LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+@functools.lru_cache
+def _sizes(inputs: str, shapes: tuple[tuple[int, ...], ...]) -> dict[str, int]:
+    """The size of each label; those of size 1 broadcast. Empty where sizes differ, which NumPy's einsum reports."""
+    sizes: dict[str, int] = {}
+    for word, shape in zip(inputs.split(","), shapes, strict=True):
+        for label, n in zip(word, shape, strict=True):
+            if n != 1 and sizes.get(label, 1) not in (1, n):
+                return {}
+            sizes[label] = n if sizes.get(label, 1) == 1 else sizes[label]
+    return sizes
+
+
 def _contract(*operands: Any, subscripts: str) -> Any:
+    inputs, output = subscripts.split("->")
+    sizes = _sizes(inputs, tuple(x.shape for x in operands))
+    if math.prod(n for label, n in sizes.items() if label not in output) > ROWS:
+        return _long_contract(operands, inputs.split(","), output, sizes)
     # From three operands on, in pairs in a good order: all at once would loop over every label together.
     return np.einsum(subscripts, *operands, optimize=len(operands) > 2)
+
+
+def _long_contract(operands: Sequence[Any], words: list[str], output: str, sizes: dict[str, int]) -> Any:
+    """Long sums in blocks of about `ROWS` products: NumPy's einsum adds one product after the other."""
+    terms = []
+    for i, (x, word) in enumerate(zip(operands, words, strict=True)):
+        elsewhere = output + "".join(words[:i] + words[i + 1 :])
+        own = tuple(axis for axis, label in enumerate(word) if label not in elsewhere)
+        x = add_up(x, axis=own) if own else x
+        terms.append((x, "".join(label for label in word if label in elsewhere)))
+
+    def contracted(cut: Callable[[Any, str], tuple[Any, str]], output: str) -> Any:
+        arrays, labels = zip(*(cut(x, word) for x, word in terms), strict=True)
+        return _contract(*arrays, subscripts=f"{','.join(labels)}->{output}")
+
+    summed = {label for _, word in terms for label in word if label not in output}
+    longest = max(summed, key=lambda label: (sizes[label], label), default="")
+    block = max(1, ROWS // math.prod(sizes[label] for label in summed - {longest}))
+    parts, left = divmod(sizes.get(longest, 1), block)
+    whole = parts * block
+    room = 4 * sum(math.prod(x.shape) for x, _ in terms)
+    if parts <= 1 or parts * math.prod(sizes[label] for label in output) > room:
+        # Nothing left to sum, or so many sums that they are a product of matrices.
+        return np.einsum(f"{','.join(w for _, w in terms)}->{output}", *(x for x, _ in terms), optimize=parts > 1)
+    part = next(label for label in _LABELS if label not in sizes)
+
+    def in_blocks(x: Any, word: str) -> tuple[Any, str]:
+        axis = word.find(longest)
+        if axis < 0 or x.shape[axis] == 1:
+            return x, word
+        x = x[(slice(None),) * axis + (slice(whole),)]
+        return x.reshape(*x.shape[:axis], parts, block, *x.shape[axis + 1 :]), word.replace(longest, part + longest)
+
+    def remaining(x: Any, word: str) -> tuple[Any, str]:
+        axis = word.find(longest)
+        return (x if axis < 0 or x.shape[axis] == 1 else x[(slice(None),) * axis + (slice(whole, None),)]), word
+
+    total = add_up(contracted(in_blocks, part + output), axis=0)
+    return total + contracted(remaining, output) if left else total
 
 
 def _contract_rule(
@@ -129,7 +190,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     labels = inputs.split(",")
     if len(labels) != len(operands):
         raise ValueError(f"einsum: subscripts {subscripts!r} name {len(labels)} operands, given are {len(operands)}")
-    free = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in text]
+    free = [c for c in _LABELS if c not in text]
     ranks = [len(x.shape) - len(s.replace("...", "")) for s, x in zip(labels, operands, strict=True)]
     for s, x, rank in zip(labels, operands, ranks, strict=True):
         if rank < 0 or (rank and "..." not in s):
