@@ -1,13 +1,16 @@
-"""Sums and products of many floating numbers, without the rounding errors of adding one row after the other.
+"""Sums of many numbers without the rounding errors of adding one row after the other.
 
 NumPy sums in pairs only along the axis whose elements are neighbors in memory. Along any other axis it adds one row
 after the other, and the error grows with the number of rows: to 1 % for a million rows of float32.
 
 The order of summation here, along each such axis of more than `ROWS` rows: while more than `FEW` rows are left, the n
 rows are cut into p = min(16, √n) consecutive parts of n // p rows, and the parts are added to each other, row by row,
-in order; the n % p rows that are left over are added to the first rows of the result. The last rows are added one
-after the other. With several axes, they are summed in order of their strides, from the smallest. Everything else is
-one call of NumPy's ``reduce``: fewer summands, elements that are contiguous in memory, integers.
+in order; the n % p rows that are left over are added to the first rows of the result. The last rows are one call of
+NumPy's ``reduce``. If several axes have more than `ROWS` summands together, they are summed one after the other, from
+the largest stride to the smallest, and each is cut if it has more than `FEW` rows. Everything else is one call of
+``reduce``: up to `ROWS` summands, and those that are neighbors in memory.
+
+Products have no such order: every multiplication adds its own relative error, whatever comes first.
 """
 
 from __future__ import annotations
@@ -27,7 +30,6 @@ FEW = 32
 
 # NumPy's types do not allow for a keepdims that is only known when running.
 _add: Any = np.add.reduce
-_multiply: Any = np.multiply.reduce
 
 
 def axes_of(ndim: int, axis: Axis) -> tuple[int, ...]:
@@ -47,22 +49,11 @@ def axes_of(ndim: int, axis: Axis) -> tuple[int, ...]:
 def add_up(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
     """The sum over ``axis``, in the order that is described above."""
     if x.size > ROWS and (not x.flags.forc if axis is None else _many(x, axis) and not _neighbors(x, axis)):
-        return _in_parts(np.add, x, axis, keepdims)
-    return _reduced(_add, x, axis, keepdims)
-
-
-def multiply_up(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The product over ``axis``, in the same order along every axis: NumPy multiplies in pairs along none."""
-    if x.size > ROWS and (axis is None or _many(x, axis)):
-        return _in_parts(np.multiply, x, axis, keepdims)
-    return _reduced(_multiply, x, axis, keepdims)
-
-
-def _reduced(reduce: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
+        return _in_parts(x, axis, keepdims)
     try:
-        return reduce(x, axis=axis, keepdims=keepdims)
+        return _add(x, axis=axis, keepdims=keepdims)
     except AxisError:
-        return reduce(x, axis=axis if x.shape else axes_of(0, axis), keepdims=keepdims)
+        return _add(x, axis=axis if x.shape else axes_of(0, axis), keepdims=keepdims)
 
 
 def cumulate(x: Any, *, axis: int) -> Any:
@@ -96,28 +87,27 @@ def _neighbors(x: Any, axis: Any) -> bool:
     return step > 0 and step == min(map(abs, x.strides))
 
 
-def _in_parts(ufunc: Any, x: Any, axis: Any, keepdims: bool) -> Any:
-    """Reduce one axis after the other."""
+def _in_parts(x: Any, axis: Any, keepdims: bool) -> Any:
+    """Sum over one axis after the other."""
     if axis is not None and not isinstance(axis, tuple):
-        return _along(ufunc, x, axis % x.ndim, keepdims)
+        return _along(x, axis % x.ndim, keepdims)
     axes = normalize_axis_tuple(range(x.ndim) if axis is None else axis, x.ndim)
     kept = tuple(1 if a in axes else n for a, n in enumerate(x.shape) if keepdims or a not in axes)
     for a in sorted(axes, key=lambda a: -abs(x.strides[a])):
-        x = _along(ufunc, x, a, True)
+        x = _along(x, a, True)
     return x.reshape(kept)
 
 
-def _along(ufunc: Any, x: Any, axis: int, keepdims: bool) -> Any:
+def _along(x: Any, axis: int, keepdims: bool) -> Any:
     n = x.shape[axis]
-    if n > FEW and not (ufunc is np.add and _neighbors(x, axis)):
+    if n > FEW and not _neighbors(x, axis):
         before, after, every = x.shape[:axis], x.shape[axis + 1 :], (slice(None),) * axis
         while n > FEW:
             parts = min(16, math.isqrt(n))
             size = n // parts
             whole = parts * size
-            total = ufunc.reduce(x[(*every, slice(whole))].reshape(*before, parts, size, *after), axis=axis)
+            total = _add(x[(*every, slice(whole))].reshape(*before, parts, size, *after), axis=axis)
             if whole < n:
-                first = total[(*every, slice(n - whole))]
-                ufunc(first, x[(*every, slice(whole, n))], out=first)
+                total[(*every, slice(n - whole))] += x[(*every, slice(whole, n))]
             x, n = total, size
-    return ufunc.reduce(x, axis=axis, keepdims=keepdims)
+    return _add(x, axis=axis, keepdims=keepdims)

@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 
 from ..devices import all_true, any_true, largest, smallest
-from ..summation import Axis, add_up, axes_of, cumulate, multiply_up
+from ..summation import Axis, add_up, axes_of, cumulate
 from .elementwise import astype, equal, greater, isnan, less, logical_not, masked, not_equal, where
 from .primitive import Primitive, primitive
 from .shape import concatenate, expand, flip, permute, reshape, stack
+
+# NumPy's types do not allow for a keepdims that is only known when running.
+_multiply_up: Any = np.multiply.reduce
 
 
 def _kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
@@ -252,7 +255,7 @@ cumsum: Primitive = primitive(
 
 
 def _prod(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    return multiply_up(_signed(x), axis=axis, keepdims=keepdims)
+    return _multiply_up(_signed(x), axis=axis if x.shape else axes_of(0, axis), keepdims=keepdims)
 
 
 def _products_of_others(x: Any) -> Any:
