@@ -131,7 +131,8 @@ def _scaled(root: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     most = largest(abs(x), axis=axis, keepdims=True)
     usable = (most > 0) & (most < math.inf)
     scale = np.where(usable, np.exp2(np.floor(np.log2(np.where(usable, most, 1)))), 1)
-    out = root(x / scale)
+    with np.errstate(over="ignore", invalid="ignore"):
+        out = root(x / scale)
     return out * (scale if keepdims else scale.reshape(out.shape))
 
 
