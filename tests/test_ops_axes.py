@@ -93,6 +93,10 @@ def test_sums_and_products_of_integers_are_int64(dtype: str) -> None:
     assert x.mean().item() == 1
 
 
+def test_bools_are_rounded_to_bools() -> None:
+    assert mg.round(mg.tensor([True, False])).dtype == np.bool_
+
+
 DIVISIONS: list[Callable[[Any, Any], Any]] = [lambda a, b: a // b, lambda a, b: a % b]
 
 

@@ -83,7 +83,7 @@ def _power_base(g: Any, a: Any, b: Any) -> Any:
     if isinstance(b, int | float):
         return g * (b * power(a, b - 1)) if b else no_slope(g)
     # With an exponent of 0 the slope is 0, also where a ** -1 is infinite or NaN, but its own slope in b is 1 / a.
-    defined = logical_or(not_equal(b, 0), logical_not(logical_or(equal(a, 0), isnan(a))))
+    defined = logical_or(not_equal(b, 0), greater_equal(abs(a), float(np.finfo(g.dtype).tiny)))
     return g * (masked(b, defined) * power(where(defined, a, 1.0), b - 1))
 
 
@@ -132,7 +132,7 @@ def no_slope(g: Any) -> Any:
     return masked(g, less(g, g))
 
 
-abs = primitive(
+abs: Primitive = primitive(
     "abs", np.absolute, "x", (lambda g, x: g * sign(x),), analytic=False, doc="The absolute value; its slope at 0 is 0."
 )
 
@@ -141,9 +141,15 @@ floor: Primitive = primitive(
     "floor", np.floor, "x", (no_slope,), analytic=False, doc="The whole number below; its gradient is 0."
 )
 ceil = primitive("ceil", np.ceil, "x", (no_slope,), analytic=False, doc="The whole number above; its gradient is 0.")
+
+
+def _round(x: Any) -> Any:
+    return np.round(x) if x.dtype.kind != "b" else x.copy()  # NumPy makes float16 of bools
+
+
 round = primitive(
     "round",
-    np.round,
+    _round,
     "x",
     (no_slope,),
     analytic=False,
@@ -267,7 +273,7 @@ logical_xor = primitive(
     "logical_xor", np.logical_xor, "a b", hint=BROADCAST_HINT, doc="Whether one of a and b is true."
 )
 logical_not: Primitive = primitive("logical_not", np.logical_not, "x", doc="Whether x is false.")
-isnan: Primitive = primitive("isnan", np.isnan, "x", doc="Where x is NaN.")
+isnan = primitive("isnan", np.isnan, "x", doc="Where x is NaN.")
 isinf = primitive("isinf", np.isinf, "x", doc="Where x is infinite.")
 isfinite = primitive("isfinite", np.isfinite, "x", doc="Where x is neither NaN nor infinite.")
 
