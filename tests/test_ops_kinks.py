@@ -294,6 +294,11 @@ def test_the_gradient_of_a_product_is_that_of_the_others(values: Any, slope: Any
         np.testing.assert_array_equal(slope_of(lambda x: x.prod(), values), slope)
 
 
+def test_plain_arrays_of_integers_have_norms_and_sigmoids() -> None:
+    assert mg.norm(np.array([3, 4])) == 5
+    np.testing.assert_allclose(mg.sigmoid(np.array([0, 1], np.int8)), sigma(np.array([0.0, 1.0])), rtol=1e-3)
+
+
 # --- NaN, as PyTorch (torch.amax, torch.maximum, torch.relu, ...) -----------------------------------------------------
 
 NAN = np.nan

@@ -31,7 +31,7 @@ def _sigmoid_and_rest(x: Any) -> tuple[Any, Any]:
     with np.errstate(over="ignore"):
         e = np.exp(-x)
     out = 1 / (1 + e)
-    rest = np.minimum(e, _LARGEST[e.dtype])
+    rest = np.minimum(e, _LARGEST.get(e.dtype, math.inf))
     rest *= out
     return out, rest
 

@@ -111,9 +111,9 @@ _CORRECTION = "The divisor is the number of elements minus ``correction``: 1 by 
 var = primitive("var", _var, "x", (_var_rule,), to_float=True, doc=f"The variance. {_CORRECTION}")
 
 
-# Roots between these bounds come from squares that neither overflowed nor lost digits by underflow.
+# Roots above these come from squares that have not lost digits by underflow.
 _SAFE = {
-    np.dtype(kind): (float(np.sqrt(np.finfo(kind).tiny / np.finfo(kind).eps)), math.inf)
+    np.dtype(kind): float(np.sqrt(np.finfo(kind).tiny / np.finfo(kind).eps))
     for kind in (np.float32, np.float64, np.complex128)
 }
 
@@ -125,8 +125,7 @@ def _scaled(root: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     """
     with np.errstate(over="ignore", invalid="ignore"):
         out = root(x)
-    low, high = _SAFE[x.dtype]
-    if ((out.real > low) & (out.real < high)).all() or not x.size:
+    if ((out.real > _SAFE.get(out.dtype, 0)) & (out.real < math.inf)).all() or not x.size:
         return out
     most = largest(abs(x), axis=axis, keepdims=True)
     usable = (most > 0) & (most < math.inf)
