@@ -141,6 +141,27 @@ def test_gradients_of_what_is_shared_by_many_rows_are_accurate(f: Callable[..., 
     assert relative_error(gradient_of(f, *shape), ROWS * TENTH) < 1e-6
 
 
+@pytest.mark.parametrize(
+    "shapes", [((ROWS,), (ROWS,)), ((1, ROWS), (ROWS, 3)), ((2, 3, ROWS), (ROWS,)), ((ROWS,), (2, ROWS, 3))]
+)
+def test_products_with_one_long_row_or_column_are_accurate(shapes: Any) -> None:
+    a, b = (mg.full(shape, 0.1) for shape in shapes)
+    out = a @ b
+    assert out.shape == np.matmul(a.data, b.data).shape
+    assert relative_error(out.data, ROWS * TENTH**2) < 3e-6
+    with pytest.raises(ValueError, match=r"^matmul: .*the sizes do not fit"):
+        mg.ones(2000) @ mg.ones(2128)
+    rng = np.random.default_rng(0)
+    mg.check_gradients(lambda a, b: a @ b, [rng.standard_normal(1030), rng.standard_normal((1030, 2))], order=1)
+
+
+def test_the_weight_of_a_single_output_gets_an_accurate_gradient() -> None:
+    weight = mg.ones(1, 10, requires_grad=True)
+    F.linear(mg.tensor(TENTHS), weight).sum().backward()
+    assert relative_error(weight.grad.data, ROWS * TENTH) < 3e-6
+    assert relative_error(gradient_of(lambda w: F.linear(mg.ones(ROWS, 1), w), 10, 1), ROWS * TENTH) < 3e-6
+
+
 def test_running_statistics_of_a_large_batch_are_accurate() -> None:
     norm = nn.BatchNorm1d(10, momentum=1.0)
     norm(mg.tensor(TENTHS))

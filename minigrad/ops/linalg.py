@@ -20,12 +20,34 @@ from .shape import expand, permute, reshape, transpose
 MATMUL_HINT = "the last axis of the first must equal the last but one of the second (its only one if a vector)"
 
 
+# Above this many products, BLAS's sum for a single row or column is as inaccurate as adding one after the other.
+_LONG = 1024
+
+
 def _matmul(a: Any, b: Any) -> Any:
     try:
+        if a.size > _LONG and a.shape[-1] > _LONG and 1 in (a.ndim, b.ndim, *a.shape[-2:-1], *b.shape[-1:]):
+            return _long_matmul(a, b)
         return np.matmul(a, b)
     except ValueError:
         # NumPy's own text speaks of core dimensions.
         raise ValueError("the sizes do not fit") from None
+
+
+def _long_matmul(a: Any, b: Any) -> Any:
+    """The product in blocks of `ROWS` along the inner axis, whose products are added in pairs."""
+    n = a.shape[-1]
+    if b.shape[-2:][:1] != (n,):
+        return np.matmul(a, b)  # which reports it
+    if a.ndim == 1:
+        return _long_matmul(a[None, :], b)[..., 0, :] if b.ndim > 1 else _long_matmul(a[None, :], b)[0]
+    if b.ndim == 1:
+        return _long_matmul(a, b[:, None])[..., 0]
+    whole = n - n % ROWS
+    left = np.swapaxes(a[..., :whole].reshape(*a.shape[:-1], -1, ROWS), -2, -3)
+    right = b[..., :whole, :].reshape(*b.shape[:-2], -1, ROWS, b.shape[-1])
+    out = add_up(np.matmul(left, right), axis=-3)
+    return out + np.matmul(a[..., whole:], b[..., whole:, :]) if whole < n else out
 
 
 # A vector stands for a matrix of one row (in front) or one column (behind); so does its gradient.
@@ -58,7 +80,7 @@ matmul: Primitive = primitive(
 def _dot(a: Any, b: Any) -> Any:
     if a.ndim != 1 or b.ndim != 1:
         raise ValueError("needs two vectors; use matmul() for matrices")
-    return np.matmul(a, b)
+    return _matmul(a, b)
 
 
 def _outer(a: Any, b: Any) -> Any:
@@ -242,7 +264,7 @@ linear = primitive(
     "x weight bias",
     (
         lambda g, weight: g @ weight,
-        lambda g, x: _rows(g).T @ _rows(x),
+        lambda g, x: matmul(_rows(g).T, _rows(x)) if g.size > _LONG else _rows(g).T @ _rows(x),
         lambda g: g,
     ),
     hint="x needs shape (..., in_features), weight (out_features, in_features) and bias (out_features,)",
