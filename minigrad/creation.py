@@ -31,19 +31,23 @@ def _shape(op: str, sizes: tuple[Any, ...]) -> tuple[int, ...]:
     return shape
 
 
-def _made(array: Array, dtype: DType, device: Device, requires_grad: bool) -> Tensor:
-    """A tensor of an array that was made on the CPU, so that the numbers are the same on every device."""
+def _made(op: str, array: Array, dtype: DType, device: Device, requires_grad: bool) -> Tensor:
+    """A tensor of an array that was made on the CPU, so that the numbers are the same on every device.
+
+    Raises:
+        ValueError: if a number is outside the range of an integer dtype, in which it would wrap around.
+    """
     kind = np.dtype(DEFAULT_DTYPE if dtype is None else dtype)
-    if kind.kind in "iu" and array.size:
-        _check_range(kind, array.min(), array.max())
+    if array.size and array.dtype != kind:
+        _check_range(op, kind, array.min(), array.max())
     array = array.astype(kind, copy=False)
     return Tensor(devices.to_device(array, devices.as_device(device)), requires_grad=requires_grad)
 
 
-def _check_range(kind: np.dtype[Any], low: Any, high: Any) -> None:
+def _check_range(op: str, kind: np.dtype[Any], low: Any, high: Any) -> None:
     """Raise unless numbers from ``low`` to ``high`` fit into an integer dtype, where they would wrap around."""
     if kind.kind in "iu" and not np.iinfo(kind).min <= low <= high <= np.iinfo(kind).max:
-        raise ValueError(f"numbers from {low} to {high} do not fit into {kind}; give a wider dtype")
+        raise ValueError(f"{op}: numbers from {low} to {high} do not fit {kind}; choose a wider dtype")
 
 
 @named_arguments
@@ -90,7 +94,7 @@ def arange(
     if dtype is None:
         whole = all(isinstance(n, int | np.integer) for n in (start, stop, step))
         dtype = np.int64 if whole else DEFAULT_DTYPE
-    return _made(np.arange(start, stop, step), dtype, device, requires_grad)
+    return _made("arange", np.arange(start, stop, step), dtype, device, requires_grad)
 
 
 @named_arguments
@@ -98,7 +102,7 @@ def linspace(
     start: float, stop: float, steps: int, *, dtype: DType = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
     """``steps`` numbers at equal distances, from ``start`` to ``stop`` inclusive."""
-    return _made(np.linspace(start, stop, steps), dtype, device, requires_grad)
+    return _made("linspace", np.linspace(start, stop, steps), dtype, device, requires_grad)
 
 
 @named_arguments
@@ -125,7 +129,7 @@ def _draw(op: str, draw: Any, sizes: tuple[Any, ...], dtype: DType, device: Devi
     kind = np.dtype(dtype or DEFAULT_DTYPE)
     if kind not in (np.float32, np.float64):
         raise TypeError(f"{op}: draws float32 or float64, not {kind}")
-    return _made(np.asarray(draw(_shape(op, sizes), kind)), kind, device, requires_grad)
+    return _made(op, np.asarray(draw(_shape(op, sizes), kind)), kind, device, requires_grad)
 
 
 @named_arguments
@@ -135,8 +139,8 @@ def randint(low: int, high: int, shape: Any, *, dtype: DType = None, device: Dev
     if low >= high:
         raise ValueError(f"randint: no integers from {low} up to but without {high}")
     kind = np.dtype(dtype or np.int64)
-    _check_range(kind, low, high - 1)
-    return _made(np.asarray(generator().integers(low, high, sizes, dtype=np.int64)), kind, device, False)
+    _check_range("randint", kind, low, high - 1)  # whatever is drawn
+    return _made("randint", np.asarray(generator().integers(low, high, sizes, dtype=np.int64)), kind, device, False)
 
 
 @named_arguments

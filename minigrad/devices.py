@@ -18,9 +18,9 @@ import numpy.typing as npt
 from . import gpu
 from .gpu import INSTALL, DeviceError, cuda_status, device_errors, update_problem
 from .suggest import unknown
+from .summation import ROWS, Axis, axes_of
 
 Array = npt.NDArray[Any]
-Axis = int | tuple[int, ...] | None
 
 NAMES = ("cpu", "cuda")
 
@@ -208,6 +208,7 @@ def settled(value: Any) -> Any:
 
 def largest(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The largest elements."""
+    axis = axis if x.shape else axes_of(0, axis)
     if type(x) in DEVICE_ARRAYS:
         return x.max(axis=axis, keepdims=keepdims)
     return _largest(x, axis=axis, keepdims=keepdims)
@@ -215,6 +216,7 @@ def largest(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 def smallest(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The smallest elements."""
+    axis = axis if x.shape else axes_of(0, axis)
     if type(x) in DEVICE_ARRAYS:
         return x.min(axis=axis, keepdims=keepdims)
     return _smallest(x, axis=axis, keepdims=keepdims)
@@ -222,6 +224,7 @@ def smallest(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 def any_true(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Whether any element is true."""
+    axis = axis if x.shape else axes_of(0, axis)
     if type(x) in DEVICE_ARRAYS:
         return x.any(axis=axis, keepdims=keepdims)
     return _or_up(x, axis=axis, keepdims=keepdims)
@@ -229,6 +232,7 @@ def any_true(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 def all_true(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Whether all elements are true."""
+    axis = axis if x.shape else axes_of(0, axis)
     if type(x) in DEVICE_ARRAYS:
         return x.all(axis=axis, keepdims=keepdims)
     return _and_up(x, axis=axis, keepdims=keepdims)
@@ -244,11 +248,16 @@ _and_up: Any = np.logical_and.reduce
 def add_at(total: Any, positions: Any, values: Any) -> None:
     """Add each of ``values`` to ``total``, all flat, at its position; what has one position is added in a fixed order.
 
+    On the CPU, float32 values are added in float64, unless they are few, in number or beside ``total``.
+
     CuPy's own ``add.at`` adds in the order in which threads happen to arrive, so its sums differ from run to run.
     Here values are sorted by position, and the values of one position added in pairs, pairs of pairs and so on.
     """
     if type(total) not in DEVICE_ARRAYS:
-        np.add.at(total, positions, values)
+        if total.dtype == np.float32 and ROWS < values.size > total.size // 8:
+            total += np.bincount(positions, values, total.size)
+        else:
+            np.add.at(total, positions, values)
         return
     if not values.size:
         return

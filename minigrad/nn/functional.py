@@ -17,6 +17,7 @@ from ..ops import activation, indexing, neural, shape
 from ..ops.activation import relu, relu6, sigmoid, silu
 from ..ops.elementwise import tanh, where
 from ..ops.linalg import linear
+from ..ops.reduction import mean, var
 from ..tensor import Tensor
 from .checks import (
     check_approximate,
@@ -261,7 +262,7 @@ def batch_norm(
         out = out + shape.reshape(bias, shape=column)
     if training and running_mean is not None and running_var is not None:
         values = (x.data if isinstance(x, Tensor) else x).real  # a gradient check steps into the complex plane
-        for running, batch in ((running_mean, values.mean(axis=axes)), (running_var, values.var(axis=axes, ddof=1))):
+        for running, batch in ((running_mean, mean(values, axis=axes)), (running_var, var(values, axis=axes))):
             running.data = (1 - momentum) * running.data + momentum * batch
     return out
 

@@ -67,7 +67,7 @@ from .loss import (
     nll_loss,
     smooth_l1_loss,
 )
-from .neural import dropout, layer_norm, log_softmax, rms_norm, softmax, standardize
+from .neural import dropout, layer_norm, log_softmax, logsumexp, rms_norm, softmax, standardize
 from .primitive import PRIMITIVES, Primitive, Traced, primitive
 from .reduction import (
     all,
@@ -75,7 +75,6 @@ from .reduction import (
     argmax,
     argmin,
     cumsum,
-    logsumexp,
     max,
     mean,
     min,

@@ -1,5 +1,8 @@
 """Activation functions, with the slopes that PyTorch gives at kinks: 0 for `relu` at 0 and `relu6` at 0 and 6.
 
+At NaN, `relu`, `relu6` and `elu` have slope 1, and `leaky_relu` its ``negative_slope``, as in PyTorch: their masks
+are written so that a comparison with NaN, which is false, lets the gradient through.
+
 The branches of a rule are chosen with `masked`: several times faster than `where` for numbers of random sign.
 """
 
@@ -10,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .elementwise import exp, masked
+from .elementwise import exp, logical_not, masked
 from .primitive import Primitive, primitive
 
 
@@ -20,8 +23,27 @@ def _sigmoid(x: Any) -> Any:
         return 1 / (1 + np.exp(-x))
 
 
-sigmoid = primitive(
-    "sigmoid", _sigmoid, "x", (lambda g, out: g * out * (1 - out),), to_float=True, doc="1 / (1 + exp(-x))."
+_LARGEST = {np.dtype(kind): float(np.finfo(kind).max) for kind in (np.float32, np.float64, np.complex128)}
+
+
+def _sigmoid_and_rest(x: Any) -> tuple[Any, Any]:
+    """The output; and 1 - output, without cancellation, as far as the product of both needs it: 0 if exp overflows."""
+    with np.errstate(over="ignore"):
+        e = np.exp(-x)
+    out = 1 / (1 + e)
+    rest = np.minimum(e, _LARGEST.get(e.dtype, math.inf))
+    rest *= out
+    return out, rest
+
+
+sigmoid: Primitive = primitive(
+    "sigmoid",
+    _sigmoid_and_rest,
+    "x",
+    (lambda g, out, rest: g * (out * rest),),
+    extras={"rest": lambda x: sigmoid(-x)},
+    to_float=True,
+    doc="1 / (1 + exp(-x)).",
 )
 
 
@@ -48,12 +70,12 @@ def _relu6(x: Any) -> Any:
     return np.minimum(np.maximum(x, 0), 6)
 
 
-relu = primitive("relu", _relu, "x", (lambda g, out: masked(g, out > 0),), analytic=False, doc="max(x, 0).")
+relu = primitive("relu", _relu, "x", (lambda g, out: masked(g, out != 0),), analytic=False, doc="max(x, 0).")
 relu6 = primitive(
     "relu6",
     _relu6,
     "x",
-    (lambda g, out: masked(g, (out > 0) & (out < 6)),),
+    (lambda g, out: masked(g, (out != 0) & (out != 6)),),
     analytic=False,
     doc="min(max(x, 0), 6).",
 )
@@ -67,7 +89,7 @@ leaky_relu = primitive(
     "leaky_relu",
     _leaky_relu,
     "x",
-    (lambda g, x, *, negative_slope: masked(g, x > 0) + masked(g * negative_slope, x <= 0),),
+    (lambda g, x, *, negative_slope: masked(g, x > 0) + masked(g * negative_slope, logical_not(x > 0)),),
     to_float=True,
     analytic=False,
     doc="x where positive, else negative_slope * x.",
@@ -78,12 +100,16 @@ def _elu(x: Any, *, alpha: float = 1.0) -> Any:
     return np.maximum(x, 0) + np.expm1(np.minimum(x, 0)) * alpha
 
 
+def _elu_rule(g: Any, x: Any, *, alpha: float) -> Any:
+    # Not out + alpha, which cancels. The inner mask makes the second derivative at 0 to 0, as in PyTorch.
+    return masked(g, logical_not(x <= 0)) + masked(g * (exp(masked(x, x < 0)) * alpha), x <= 0)
+
+
 elu = primitive(
     "elu",
     _elu,
     "x",
-    # The inner mask keeps the value, as out is 0 where x is, and makes the second derivative there 0, as in PyTorch.
-    (lambda g, x, out, *, alpha: masked(g, x > 0) + masked(g * (masked(out, x < 0) + alpha), x <= 0),),
+    (_elu_rule,),
     to_float=True,
     analytic=False,
     doc="x where positive, else alpha * (exp(x) - 1).",
@@ -147,7 +173,8 @@ def _gelu(x: Any, *, approximate: str = "none") -> tuple[Any, Any]:
         normal = _normal(x, approximate=approximate)
         return x * normal, normal
     if approximate == "tanh":
-        return 0.5 * x * (1 + np.tanh(_GELU_SCALE * (x + _GELU_CUBIC * x * x * x))), None
+        # (1 + tanh(z)) / 2 is sigmoid(2 z), and 1 less that is sigmoid(-2 z), which do not cancel where z is large.
+        return x * _sigmoid(2 * _GELU_SCALE * (x + _GELU_CUBIC * x * x * x)), None
     raise ValueError(f"gelu: approximate must be 'none' or 'tanh', not {approximate!r}")
 
 
@@ -158,7 +185,6 @@ def _normal(x: Any, *, approximate: str) -> Any:
 def _gelu_rule(g: Any, x: Any, normal: Any, *, approximate: str) -> Any:
     if approximate == "none":
         return g * (normal + x * exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi)))
-    # (1 + tanh(z)) / 2 is sigmoid(2 z), and 1 less that is sigmoid(-2 z), which does not cancel where z is large.
     z = 2 * _GELU_SCALE * (x + _GELU_CUBIC * x * x * x)
     return g * sigmoid(z) * (1 + x * sigmoid(-z) * (2 * _GELU_SCALE * (1 + 3 * _GELU_CUBIC * x * x)))
 

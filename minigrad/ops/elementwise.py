@@ -42,12 +42,35 @@ divide = primitive(
     doc="a / b; integers are divided as float32.",
 )
 negative = primitive("negative", np.negative, "x", (lambda g: -g,), doc="-x.")
+
+
+def _refuse_zero(op: str, a: Any, b: Any) -> None:
+    """Raise ZeroDivisionError for integers and a divisor of 0, where NumPy warns and gives 0."""
+    whole = all(isinstance(x, int) or getattr(x, "dtype", np.dtype(float)).kind in "iub" for x in (a, b))
+    if whole and (not b if isinstance(b, int) else not devices.all_true(b)):
+        raise ZeroDivisionError(f"{op}: an integer divided by 0; replace the zeros with where(), or use .float()")
+
+
+def _floor_divide(a: Any, b: Any) -> Any:
+    _refuse_zero("floor_divide", a, b)
+    return np.floor_divide(a, b)
+
+
+def _remainder(a: Any, b: Any) -> Any:
+    _refuse_zero("remainder", a, b)
+    return np.remainder(a, b)
+
+
 floor_divide = primitive(
-    "floor_divide", np.floor_divide, "a b", hint=BROADCAST_HINT, doc="The whole number below a / b; without gradient."
+    "floor_divide",
+    _floor_divide,
+    "a b",
+    hint=BROADCAST_HINT,
+    doc="The whole number below a / b; without gradient. Integers are not divided by 0.",
 )
 remainder = primitive(
     "remainder",
-    np.remainder,
+    _remainder,
     "a b",
     (lambda g: g, lambda g, a, b: -g * floor_divide(a, b)),
     analytic=False,
@@ -59,8 +82,9 @@ remainder = primitive(
 def _power_base(g: Any, a: Any, b: Any) -> Any:
     if isinstance(b, int | float):
         return g * (b * power(a, b - 1)) if b else no_slope(g)
-    # A constant, also at base 0, where a ** -1 would give inf.
-    return g * (b * power(a, b + equal(b, 0) - 1))
+    # With an exponent of 0 the slope is 0, also where a ** -1 is infinite or NaN, but its own slope in b is 1 / a.
+    defined = logical_or(not_equal(b, 0), greater_equal(abs(a), float(np.finfo(g.dtype).tiny)))
+    return g * (masked(b, defined) * power(where(defined, a, 1.0), b - 1))
 
 
 def _power_exponent(g: Any, a: Any, b: Any, out: Any) -> Any:
@@ -90,7 +114,7 @@ power: Primitive = primitive(
 
 exp = primitive("exp", np.exp, "x", (lambda g, out: g * out,), to_float=True, doc="e to the power x.")
 expm1 = primitive(
-    "expm1", np.expm1, "x", (lambda g, out: g * (out + 1),), to_float=True, doc="exp(x) - 1, exact for small x."
+    "expm1", np.expm1, "x", (lambda g, x: g * exp(x),), to_float=True, doc="exp(x) - 1, exact for small x."
 )
 log = primitive("log", np.log, "x", (lambda g, x: g / x,), to_float=True, doc="The natural logarithm.")
 log1p = primitive(
@@ -109,7 +133,7 @@ def no_slope(g: Any) -> Any:
     return masked(g, less(g, g))
 
 
-abs = primitive(
+abs: Primitive = primitive(
     "abs", np.absolute, "x", (lambda g, x: g * sign(x),), analytic=False, doc="The absolute value; its slope at 0 is 0."
 )
 
@@ -118,9 +142,15 @@ floor: Primitive = primitive(
     "floor", np.floor, "x", (no_slope,), analytic=False, doc="The whole number below; its gradient is 0."
 )
 ceil = primitive("ceil", np.ceil, "x", (no_slope,), analytic=False, doc="The whole number above; its gradient is 0.")
+
+
+def _round(x: Any) -> Any:
+    return np.round(x) if x.dtype.kind != "b" else x.copy()  # NumPy makes float16 of bools
+
+
 round = primitive(
     "round",
-    np.round,
+    _round,
     "x",
     (no_slope,),
     analytic=False,
@@ -145,30 +175,34 @@ masked: Primitive = primitive(
     "masked", _masked, "x mask", (lambda g, mask: masked(g, mask), None), doc="x where the mask is true, else 0."
 )
 
-# Half of (a >= b) + (a > b): 1 where a wins, 1/2 at a tie.
+
+# Half of two masks: both are true where a wins, one at a tie. Both inputs win over NaN, whose comparisons are false.
+def _larger(g: Any, a: Any, b: Any) -> Any:
+    return (masked(g, logical_not(less(a, b))) + masked(g, logical_not(less_equal(a, b)))) * 0.5
+
+
+def _smaller(g: Any, a: Any, b: Any) -> Any:
+    return (masked(g, logical_not(greater(a, b))) + masked(g, logical_not(greater_equal(a, b)))) * 0.5
+
+
+_TIES = "ties share the gradient evenly, and both get it where one is NaN, as in PyTorch."
 maximum = primitive(
     "maximum",
     np.maximum,
     "a b",
-    (
-        lambda g, a, b: (masked(g, greater_equal(a, b)) + masked(g, greater(a, b))) * 0.5,
-        lambda g, a, b: (masked(g, greater_equal(b, a)) + masked(g, greater(b, a))) * 0.5,
-    ),
+    (_larger, lambda g, a, b: _larger(g, b, a)),
     analytic=False,
     hint=BROADCAST_HINT,
-    doc="The larger of a and b; ties share the gradient evenly.",
+    doc=f"The larger of a and b; {_TIES}",
 )
 minimum = primitive(
     "minimum",
     np.minimum,
     "a b",
-    (
-        lambda g, a, b: (masked(g, less_equal(a, b)) + masked(g, less(a, b))) * 0.5,
-        lambda g, a, b: (masked(g, less_equal(b, a)) + masked(g, less(b, a))) * 0.5,
-    ),
+    (_smaller, lambda g, a, b: _smaller(g, b, a)),
     analytic=False,
     hint=BROADCAST_HINT,
-    doc="The smaller of a and b; ties share the gradient evenly.",
+    doc=f"The smaller of a and b; {_TIES}",
 )
 
 
@@ -223,7 +257,7 @@ where: Primitive = primitive(
 # --- comparisons and logic: results are bool, without gradients ----------------------------------------------------
 
 equal: Primitive = primitive("equal", np.equal, "a b", hint=BROADCAST_HINT, doc="Whether a = b.")
-not_equal = primitive("not_equal", np.not_equal, "a b", hint=BROADCAST_HINT, doc="Whether a and b differ.")
+not_equal: Primitive = primitive("not_equal", np.not_equal, "a b", hint=BROADCAST_HINT, doc="Whether a and b differ.")
 greater: Primitive = primitive("greater", np.greater, "a b", hint=BROADCAST_HINT, doc="Whether a > b.")
 greater_equal: Primitive = primitive(
     "greater_equal", np.greater_equal, "a b", hint=BROADCAST_HINT, doc="Whether a >= b."
@@ -239,7 +273,7 @@ logical_or: Primitive = primitive(
 logical_xor = primitive(
     "logical_xor", np.logical_xor, "a b", hint=BROADCAST_HINT, doc="Whether one of a and b is true."
 )
-logical_not = primitive("logical_not", np.logical_not, "x", doc="Whether x is false.")
+logical_not: Primitive = primitive("logical_not", np.logical_not, "x", doc="Whether x is false.")
 isnan = primitive("isnan", np.isnan, "x", doc="Where x is NaN.")
 isinf = primitive("isinf", np.isinf, "x", doc="Where x is infinite.")
 isfinite = primitive("isfinite", np.isfinite, "x", doc="Where x is neither NaN nor infinite.")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..devices import DEVICE_ARRAYS, add_at, is_array, namespace, refuse_outside
+from ..summation import axes_of
 from .elementwise import masked
 from .primitive import Primitive, primitive
 
@@ -76,6 +77,8 @@ def as_indices(indices: Any) -> Any:
 
 
 def _take_rule(g: Any, x_shape: tuple[int, ...], indices: Any, *, axis: int | None) -> Any:
+    if axis is not None and not x_shape:
+        return place(g, key=(as_indices(indices),), shape=(1,))[0]
     if axis is None:
         key: Key = np.unravel_index(as_indices(indices) % max(1, math.prod(x_shape)), x_shape)
     else:
@@ -94,6 +97,8 @@ take = primitive(
 
 def _along(indices: Any, axis: int) -> tuple[Any, ...]:
     """The key that looks up ``indices`` along ``axis`` and keeps the position on all other axes."""
+    if not indices.ndim:
+        return ()
     axis %= indices.ndim
     grid = namespace(indices).ogrid[tuple(slice(n) for n in indices.shape)]
     return tuple(indices if i == axis else grid[i] for i in range(indices.ndim))
@@ -104,6 +109,9 @@ def _gather(x: Any, indices: Any, *, axis: int) -> Any:
         n < m for i, (n, m) in enumerate(zip(x.shape, indices.shape, strict=True)) if i != axis % x.ndim
     ):
         raise ValueError("indices must have as many axes, and be no larger on any axis but the one looked up")
+    if not x.shape:
+        axes_of(0, axis)
+        return _gather(x.reshape(1), indices.reshape(1), axis=0).reshape(())
     if type(x) in DEVICE_ARRAYS:
         refuse_outside("gather", (x.shape[axis],), indices)
     return x[_along(indices, axis)]

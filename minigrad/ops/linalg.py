@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..arguments import named_arguments
 from ..devices import namespace
+from ..summation import ROWS, add_up
 from .indexing import getitem
 from .primitive import Primitive, primitive
 from .shape import expand, permute, reshape, transpose
@@ -17,12 +20,34 @@ from .shape import expand, permute, reshape, transpose
 MATMUL_HINT = "the last axis of the first must equal the last but one of the second (its only one if a vector)"
 
 
+# Above this many products, BLAS's sum for a single row or column is as inaccurate as adding one after the other.
+_LONG = 1024
+
+
 def _matmul(a: Any, b: Any) -> Any:
     try:
+        if a.size > _LONG and a.shape[-1] > _LONG and 1 in (a.ndim, b.ndim, *a.shape[-2:-1], *b.shape[-1:]):
+            return _long_matmul(a, b)
         return np.matmul(a, b)
     except ValueError:
         # NumPy's own text speaks of core dimensions.
         raise ValueError("the sizes do not fit") from None
+
+
+def _long_matmul(a: Any, b: Any) -> Any:
+    """The product in blocks of `ROWS` along the inner axis, whose products are added in pairs."""
+    n = a.shape[-1]
+    if b.shape[-2:][:1] != (n,):
+        return np.matmul(a, b)  # which reports it
+    if a.ndim == 1:
+        return _long_matmul(a[None, :], b)[..., 0, :] if b.ndim > 1 else _long_matmul(a[None, :], b)[0]
+    if b.ndim == 1:
+        return _long_matmul(a, b[:, None])[..., 0]
+    whole = n - n % ROWS
+    left = np.swapaxes(a[..., :whole].reshape(*a.shape[:-1], -1, ROWS), -2, -3)
+    right = b[..., :whole, :].reshape(*b.shape[:-2], -1, ROWS, b.shape[-1])
+    out = add_up(np.matmul(left, right), axis=-3)
+    return out + np.matmul(a[..., whole:], b[..., whole:, :]) if whole < n else out
 
 
 # A vector stands for a matrix of one row (in front) or one column (behind); so does its gradient.
@@ -55,7 +80,7 @@ matmul: Primitive = primitive(
 def _dot(a: Any, b: Any) -> Any:
     if a.ndim != 1 or b.ndim != 1:
         raise ValueError("needs two vectors; use matmul() for matrices")
-    return np.matmul(a, b)
+    return _matmul(a, b)
 
 
 def _outer(a: Any, b: Any) -> Any:
@@ -76,9 +101,67 @@ outer = primitive(
 # --- einsum ----------------------------------------------------------------------------------------------------------
 
 
+_LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+@functools.lru_cache
+def _sizes(inputs: str, shapes: tuple[tuple[int, ...], ...]) -> dict[str, int]:
+    """The size of each label; those of size 1 broadcast. Empty where sizes differ, which NumPy's einsum reports."""
+    sizes: dict[str, int] = {}
+    for word, shape in zip(inputs.split(","), shapes, strict=True):
+        for label, n in zip(word, shape, strict=True):
+            if n != 1 and sizes.get(label, 1) not in (1, n):
+                return {}
+            sizes[label] = n if sizes.get(label, 1) == 1 else sizes[label]
+    return sizes
+
+
 def _contract(*operands: Any, subscripts: str) -> Any:
+    inputs, output = subscripts.split("->")
+    sizes = _sizes(inputs, tuple(x.shape for x in operands))
+    if math.prod(n for label, n in sizes.items() if label not in output) > ROWS:
+        return _long_contract(operands, inputs.split(","), output, sizes)
     # From three operands on, in pairs in a good order: all at once would loop over every label together.
     return np.einsum(subscripts, *operands, optimize=len(operands) > 2)
+
+
+def _long_contract(operands: Sequence[Any], words: list[str], output: str, sizes: dict[str, int]) -> Any:
+    """Long sums in blocks of about `ROWS` products: NumPy's einsum adds one product after the other."""
+    terms = []
+    for i, (x, word) in enumerate(zip(operands, words, strict=True)):
+        elsewhere = output + "".join(words[:i] + words[i + 1 :])
+        own = tuple(axis for axis, label in enumerate(word) if label not in elsewhere)
+        x = add_up(x, axis=own) if own else x
+        terms.append((x, "".join(label for label in word if label in elsewhere)))
+
+    def contracted(cut: Callable[[Any, str], tuple[Any, str]], output: str) -> Any:
+        arrays, labels = zip(*(cut(x, word) for x, word in terms), strict=True)
+        return _contract(*arrays, subscripts=f"{','.join(labels)}->{output}")
+
+    summed = {label for _, word in terms for label in word if label not in output}
+    longest = max(summed, key=lambda label: (sizes[label], label), default="")
+    block = max(1, ROWS // math.prod(sizes[label] for label in summed - {longest}))
+    parts, left = divmod(sizes.get(longest, 1), block)
+    whole = parts * block
+    room = 4 * sum(math.prod(x.shape) for x, _ in terms)
+    if parts <= 1 or parts * math.prod(sizes[label] for label in output) > room:
+        # Nothing left to sum, or so many sums that they are a product of matrices.
+        return np.einsum(f"{','.join(w for _, w in terms)}->{output}", *(x for x, _ in terms), optimize=parts > 1)
+    part = next(label for label in _LABELS if label not in sizes)
+
+    def in_blocks(x: Any, word: str) -> tuple[Any, str]:
+        axis = word.find(longest)
+        if axis < 0 or x.shape[axis] == 1:
+            return x, word
+        x = x[(slice(None),) * axis + (slice(whole),)]
+        return x.reshape(*x.shape[:axis], parts, block, *x.shape[axis + 1 :]), word.replace(longest, part + longest)
+
+    def remaining(x: Any, word: str) -> tuple[Any, str]:
+        axis = word.find(longest)
+        return (x if axis < 0 or x.shape[axis] == 1 else x[(slice(None),) * axis + (slice(whole, None),)]), word
+
+    total = add_up(contracted(in_blocks, part + output), axis=0)
+    return total + contracted(remaining, output) if left else total
 
 
 def _contract_rule(
@@ -134,7 +217,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     if len(labels) != len(operands):
         raise ValueError(f"einsum: subscripts {subscripts!r} name {len(labels)} operands, given are {len(operands)}")
     operands = tuple(x if hasattr(x, "shape") else np.asarray(x) for x in operands)
-    free = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in text]
+    free = [c for c in _LABELS if c not in text]
     ranks = [len(x.shape) - len(s.replace("...", "")) for s, x in zip(labels, operands, strict=True)]
     for s, x, rank in zip(labels, operands, ranks, strict=True):
         if rank < 0 or (rank and "..." not in s):
@@ -186,7 +269,7 @@ linear = primitive(
     "x weight bias",
     (
         lambda g, weight: g @ weight,
-        lambda g, x: _rows(g).T @ _rows(x),
+        lambda g, x: matmul(_rows(g).T, _rows(x)) if g.size > _LONG else _rows(g).T @ _rows(x),
         lambda g: g,
     ),
     hint="x needs shape (..., in_features), weight (out_features, in_features) and bias (out_features,)",

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..devices import DEVICE_ARRAYS, largest, namespace, smallest
+from ..summation import add_up
 from .activation import sigmoid, softplus
 from .elementwise import clip, log, masked, maximum, not_equal, sign
 from .indexing import place
@@ -32,7 +33,7 @@ def _reduce(losses: Any, reduction: str) -> Any:
     _check_reduction(reduction)
     if reduction == "none":
         return losses
-    total = np.add.reduce(losses, axis=None)
+    total = add_up(losses)
     if reduction == "sum":
         return total
     if not losses.size:
@@ -278,7 +279,7 @@ def _factors(name: str, x: Any, labels: Any, weight: Any, ignore_index: int, red
             f"{name}: every label is ignore_index ({ignore_index}), so there is nothing to average; skip such a batch, "
             "or use reduction='sum'"
         )
-    return factors / np.add.reduce(factors, axis=None)
+    return factors / add_up(factors)
 
 
 def _spread(factors: Any, x: Any) -> Any:
@@ -319,8 +320,8 @@ nll_loss = primitive(
 
 def _cross_entropy(
     x: Any, labels: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"
-) -> tuple[Any, Any, Any, Any]:
-    """The loss; and the probabilities, the key of the elements at the labels and each example's factor in the loss."""
+) -> tuple[Any, Any, Any]:
+    """The loss; and the probabilities, and each example's factor in the loss."""
     _check_batch("cross_entropy", x, labels, reduction)
     factors: Any
     if common := _all_count(labels, weight, ignore_index):
@@ -333,7 +334,7 @@ def _cross_entropy(
     axis = 1 if x.ndim > 1 else 0
     shifted = x - largest(x.real, axis=axis, keepdims=True)
     probabilities = np.exp(shifted)
-    total = np.add.reduce(probabilities, axis=axis, keepdims=True)
+    total = add_up(probabilities, axis=axis, keepdims=True)
     probabilities /= total
     losses = np.log(total).reshape(labels.shape)
     if type(x) in DEVICE_ARRAYS:  # where a label that is too large would wrap around
@@ -345,16 +346,16 @@ def _cross_entropy(
         raise
     if not common:
         losses *= factors
-    return _reduce(losses, reduction if common or reduction == "none" else "sum"), probabilities, key, factors
+    return _reduce(losses, reduction if common or reduction == "none" else "sum"), probabilities, factors
 
 
 def _probabilities(x: Any, factors: Any) -> Any:
     return softmax(_counted(x, factors), axis=1 if len(x.shape) > 1 else 0)
 
 
-def _cross_entropy_rule(g: Any, probabilities: Any, key: Any, factors: Any) -> Any:
+def _cross_entropy_rule(g: Any, labels: Any, probabilities: Any, factors: Any, *, ignore_index: int) -> Any:
     one_hot = namespace(probabilities).zeros(probabilities.shape, probabilities.dtype)
-    one_hot[key] = 1
+    one_hot[_pick(labels if isinstance(factors, float) else _classes(labels, ignore_index))] = 1
     shares = g * factors if isinstance(factors, float) else weighted(g, factors)
     return (probabilities - one_hot) * _spread(shares, probabilities)
 
@@ -364,7 +365,7 @@ cross_entropy = primitive(
     _cross_entropy,
     "x labels weight",
     (_cross_entropy_rule, None, None),
-    extras={"probabilities": _probabilities, "key": None, "factors": None},
+    extras={"probabilities": _probabilities, "factors": None},
     to_float=True,
     doc="`nll_loss` of `log_softmax`, as one node: x are scores (logits), labels are class numbers.",
 )
@@ -383,7 +384,7 @@ def smoothed_targets(
     if reduction == "mean":
         _factors(name, x, labels, None, ignore_index, reduction)  # raises where all are ignored
     counted = _factors(name, x, labels, None, ignore_index, "sum")
-    count = np.add.reduce(_factors(name, x, labels, weight, ignore_index, "sum"), axis=None)
+    count = add_up(_factors(name, x, labels, weight, ignore_index, "sum"))
     one_hot = place(counted, key=_pick(_classes(labels, ignore_index)), shape=x.shape)
     targets = one_hot * (1 - smoothing) + _spread(counted, x) * (smoothing / x.shape[1 if x.ndim > 1 else 0])
     return _counted(x, counted), targets, count

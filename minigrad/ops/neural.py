@@ -7,33 +7,48 @@ from typing import Any
 import numpy as np
 
 from ..devices import largest
+from ..summation import Axis, add_up, axes_of
 from .elementwise import exp, sqrt
 from .primitive import Primitive, primitive
-from .reduction import Axis, mean, sum
+from .reduction import keep, mean, sum, summands
 
 # --- softmax ---------------------------------------------------------------------------------------------------------
 
 
-def _softmax(x: Any, *, axis: int = -1) -> Any:
-    if not x.size:
-        return x.copy()
-    # The shift is real, so that the complex step of a gradient check passes through.
-    out = np.exp(x - largest(x.real, axis=axis, keepdims=True))
-    out /= np.add.reduce(out, axis=axis, keepdims=True)
+def _peak(x: Any, axis: Axis) -> Any:
+    """The largest elements, which exp(x - peak) cannot overflow. Real, so that the complex step passes through."""
+    return largest(x.real, axis=axis, keepdims=True) if x.size else 0
+
+
+def _softmax(x: Any, *, axis: Axis = -1) -> Any:
+    out = np.exp(x - _peak(x, axis))
+    out /= add_up(out, axis=axis, keepdims=True)
     return out
 
 
-def _softmax_rule(g: Any, out: Any, *, axis: int) -> Any:
+def _softmax_rule(g: Any, out: Any, *, axis: Axis) -> Any:
     weighted = g * out
     return weighted - out * sum(weighted, axis=axis, keepdims=True)
 
 
-def _log_softmax(x: Any, *, axis: int = -1) -> Any:
+def _log_softmax(x: Any, *, axis: Axis = -1) -> Any:
     if not x.size:
         return x.copy()
-    out = x - largest(x.real, axis=axis, keepdims=True)
-    out -= np.log(np.add.reduce(np.exp(out), axis=axis, keepdims=True))
+    out = x - _peak(x, axis)
+    out -= np.log(add_up(np.exp(out), axis=axis, keepdims=True))
     return out
+
+
+def _logsumexp(x: Any, *, axis: Axis = None, keepdims: bool = False) -> tuple[Any, Any]:
+    """The output; and the softmax, its gradient. (exp(x - out) is off by as much as a large output is rounded.)"""
+    peak = _peak(x, axis)
+    shift = np.where(np.isfinite(peak), peak, 0) if x.size else peak  # of a row of -inf, inf - inf would be NaN
+    out = np.exp(x - shift)
+    total = add_up(out, axis=axis, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        out /= total
+        logarithm = np.log(total) + shift
+    return logarithm if keepdims else np.squeeze(logarithm, axes_of(x.ndim, axis)), out
 
 
 softmax = primitive(
@@ -51,6 +66,15 @@ log_softmax = primitive(
     (lambda g, out, *, axis: g - exp(out) * sum(g, axis=axis, keepdims=True),),
     to_float=True,
     doc="log(softmax(x)) along ``axis``, without underflow.",
+)
+logsumexp = primitive(
+    "logsumexp",
+    _logsumexp,
+    "x",
+    (lambda g, x_shape, slope, *, axis: keep(g, x_shape, axis) * slope,),
+    extras={"slope": lambda x, *, axis: softmax(x, axis=axis)},
+    to_float=True,
+    doc="log(sum(exp(x))) without overflow; -inf for a row of -inf.",
 )
 
 # --- dropout ---------------------------------------------------------------------------------------------------------
@@ -76,16 +100,10 @@ dropout = primitive(
 
 
 def _standardize(x: Any, *, axis: Axis, eps: float = 1e-5) -> Any:
-    out = x - np.add.reduce(x, axis=axis, keepdims=True) / _size(x.shape, axis)
-    out *= 1 / np.sqrt(np.add.reduce(out * out, axis=axis, keepdims=True) / _size(x.shape, axis) + eps)
+    n = summands(x.shape, axis)
+    out = x - add_up(x, axis=axis, keepdims=True) / n
+    out *= 1 / np.sqrt(add_up(out * out, axis=axis, keepdims=True) / n + eps)
     return out
-
-
-def _size(shape: tuple[int, ...], axis: Axis) -> int:
-    n = 1
-    for a in range(len(shape)) if axis is None else axis if isinstance(axis, tuple | list) else (axis,):
-        n *= shape[a]
-    return n
 
 
 def _standardize_rule(g: Any, x: Any, *, axis: Axis, eps: float) -> Any:
@@ -105,8 +123,8 @@ standardize: Primitive = primitive(
 )
 
 
-def _trailing(ndim: int) -> tuple[int, ...]:
-    return tuple(range(-ndim, 0))
+def _trailing(ndim: int) -> Axis:
+    return -1 if ndim == 1 else tuple(range(-ndim, 0))
 
 
 def _affine(out: Any, weight: Any, bias: Any) -> Any:

@@ -11,50 +11,46 @@ from typing import Any
 import numpy as np
 
 from ..devices import all_true, any_true, largest, smallest
-from .elementwise import astype, equal, exp, masked, not_equal, where
+from ..summation import Axis, add_up, axes_of, cumulate
+from .elementwise import astype, equal, greater, isnan, less, logical_not, masked, not_equal, where
 from .primitive import Primitive, primitive
 from .shape import concatenate, expand, flip, permute, reshape, stack
 
-Axis = int | tuple[int, ...] | None
-
 # NumPy's types do not allow for a keepdims that is only known when running.
-_add_up: Any = np.add.reduce
 _multiply_up: Any = np.multiply.reduce
-
-
-def _axes(ndim: int, axis: Axis) -> tuple[int, ...]:
-    """The reduced axes, counted from the front."""
-    if axis is None:
-        return tuple(range(ndim))
-    return tuple(a % (ndim or 1) for a in (axis if isinstance(axis, tuple | list) else (axis,)))
 
 
 def _kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
     """``shape`` with the reduced axes kept at size 1."""
-    reduced = _axes(len(shape), axis)
+    reduced = axes_of(len(shape), axis)
     return tuple(1 if i in reduced else n for i, n in enumerate(shape))
 
 
-def _keep(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
+def keep(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
     """Give a reduced gradient (or output) back the reduced axes, at size 1."""
     return g if not g.shape else reshape(g, shape=_kept(shape, axis))
 
 
 def _spread(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
     """Give a reduced gradient back the reduced axes, at full size."""
-    return expand(_keep(g, shape, axis), shape=shape)
+    return expand(keep(g, shape, axis), shape=shape)
 
 
-def _count(shape: tuple[int, ...], axis: Axis) -> int:
+def summands(shape: tuple[int, ...], axis: Axis) -> int:
     """How many elements each result is made of."""
-    return math.prod(shape) if axis is None else math.prod(shape[a] for a in _axes(len(shape), axis))
+    return math.prod(shape) if axis is None else math.prod(shape[a] for a in axes_of(len(shape), axis))
+
+
+def _signed(x: Any) -> Any:
+    """Unsigned integers as int64, the dtype of sums of integers (NumPy would sum them as uint64), as in PyTorch."""
+    return x.astype(np.int64) if x.dtype.kind == "u" else x
 
 
 # --- sums and means --------------------------------------------------------------------------------------------------
 
 
 def _sum(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    return _add_up(x, axis=axis, keepdims=keepdims)
+    return add_up(_signed(x), axis=axis, keepdims=keepdims)
 
 
 sum = primitive("sum", _sum, "x", (lambda g, x_shape, *, axis: _spread(g, x_shape, axis),), doc="The sum.")
@@ -69,8 +65,8 @@ def sum_to_shape(g: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _mean(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    total = _add_up(x, axis=axis, keepdims=keepdims)
-    count = _count(x.shape, axis)
+    total = add_up(x, axis=axis, keepdims=keepdims)
+    count = summands(x.shape, axis)
     if not count:
         raise ValueError("mean: of no elements; the tensor is empty")
     return total / count
@@ -80,7 +76,7 @@ mean: Primitive = primitive(
     "mean",
     _mean,
     "x",
-    (lambda g, x_shape, *, axis: _spread(g / _count(x_shape, axis), x_shape, axis),),
+    (lambda g, x_shape, *, axis: _spread(g / summands(x_shape, axis), x_shape, axis),),
     to_float=True,
     doc="The arithmetic mean.",
 )
@@ -91,10 +87,10 @@ def _centred(x: Any, axis: Axis) -> Any:
 
 
 def _degrees(name: str, shape: tuple[int, ...], axis: Axis, correction: float) -> float:
-    degrees = _count(shape, axis) - correction
+    degrees = summands(shape, axis) - correction
     if degrees <= 0:
         raise ValueError(
-            f"{name}: {_count(shape, axis)} elements with correction={correction} leave no degree of freedom; "
+            f"{name}: {summands(shape, axis)} elements with correction={correction} leave no degree of freedom; "
             "reduce over more elements, or pass correction=0"
         )
     return degrees
@@ -103,26 +99,60 @@ def _degrees(name: str, shape: tuple[int, ...], axis: Axis, correction: float) -
 def _var(x: Any, *, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Any:
     degrees = _degrees("var", x.shape, axis, correction)
     centred = _centred(x, axis)
-    return _add_up(centred * centred, axis=axis, keepdims=keepdims) / degrees
+    return add_up(centred * centred, axis=axis, keepdims=keepdims) / degrees
 
 
 def _var_rule(g: Any, x: Any, *, axis: Axis, correction: float) -> Any:
-    factor = 2 / (_count(x.shape, axis) - correction)
-    return _keep(g, x.shape, axis) * ((x - mean(x, axis=axis, keepdims=True)) * factor)
+    factor = 2 / (summands(x.shape, axis) - correction)
+    return keep(g, x.shape, axis) * ((x - mean(x, axis=axis, keepdims=True)) * factor)
 
 
 _CORRECTION = "The divisor is the number of elements minus ``correction``: 1 by default, as in PyTorch (NumPy's is 0)."
 var = primitive("var", _var, "x", (_var_rule,), to_float=True, doc=f"The variance. {_CORRECTION}")
 
 
+# Roots above these come from squares that have not lost digits by underflow.
+_SAFE = {
+    np.dtype(kind): float(np.sqrt(np.finfo(kind).tiny / np.finfo(kind).eps))
+    for kind in (np.float32, np.float64, np.complex128)
+}
+
+
+def _scaled(root: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
+    """``root(x)``, the root of a sum of squares, also where the squares leave the range of the dtype.
+
+    There each slice is divided by a power of two near its largest element, and the result multiplied by it.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        out = root(x)
+    if ((out.real > _SAFE.get(out.dtype, 0)) & (out.real < math.inf)).all() or not x.size:
+        return out
+    most = largest(abs(x), axis=axis, keepdims=True)
+    usable = (most > 0) & (most < math.inf)
+    scale = np.where(usable, np.exp2(np.floor(np.log2(np.where(usable, most, 1)))), 1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        out = root(x / scale)
+    return out * (scale if keepdims else scale.reshape(out.shape))
+
+
+def _unit(x: Any, out: Any) -> tuple[Any, Any]:
+    """``x / out`` and where ``out`` is not 0. Elsewhere x is 0 too, and so are the gradient and its gradient."""
+    return x / where(equal(out, 0), 1.0, out), not_equal(out, 0)
+
+
 def _std(x: Any, *, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Any:
-    return np.sqrt(_var(x, axis=axis, correction=correction, keepdims=keepdims))
+    degrees = _degrees("std", x.shape, axis, correction)
+
+    def root(x: Any) -> Any:
+        centred = _centred(x, axis)
+        return np.sqrt(add_up(centred * centred, axis=axis, keepdims=keepdims) / degrees)
+
+    return _scaled(root, x, axis, keepdims)
 
 
 def _std_rule(g: Any, x: Any, out: Any, *, axis: Axis, correction: float) -> Any:
-    # Where there is no spread all deviations are 0, and so is the gradient, and the gradient's gradient.
-    g = masked(g / (where(equal(out, 0), 1.0, out) * 2), not_equal(out, 0))
-    return _var_rule(g, x, axis=axis, correction=correction)
+    unit, spread = _unit(x - mean(x, axis=axis, keepdims=True), keep(out, x.shape, axis))
+    return masked(keep(g, x.shape, axis) / (summands(x.shape, axis) - correction), spread) * unit
 
 
 std = primitive(
@@ -136,12 +166,12 @@ std = primitive(
 
 
 def _norm(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    return np.sqrt(_add_up(x * x, axis=axis, keepdims=keepdims))
+    return _scaled(lambda x: np.sqrt(add_up(x * x, axis=axis, keepdims=keepdims)), x, axis, keepdims)
 
 
 def _norm_rule(g: Any, x: Any, out: Any, *, axis: Axis) -> Any:
-    out, g = _keep(out, x.shape, axis), _keep(g, x.shape, axis)
-    return x * masked(g / where(equal(out, 0), 1.0, out), not_equal(out, 0))
+    unit, positive = _unit(x, keep(out, x.shape, axis))
+    return masked(keep(g, x.shape, axis), positive) * unit
 
 
 norm = primitive(
@@ -164,16 +194,25 @@ def _min(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
     return smallest(x, axis=axis, keepdims=keepdims)
 
 
-def _extreme_rule(g: Any, x: Any, out: Any, *, axis: Axis) -> Any:
-    ties = equal(x, _keep(out, x.shape, axis))
+def _shares(g: Any, x: Any, out: Any, ties: Any, axis: Axis) -> Any:
     # As a float, since a division by integers would be one in float64.
     count = astype(sum(ties, axis=axis, keepdims=True), dtype=g.dtype)
-    return masked(expand(_keep(g, x.shape, axis) / count, shape=x.shape), ties)
+    out, g = keep(out, x.shape, axis), keep(g, x.shape, axis)
+    return masked(expand(where(isnan(out), out, g / count), shape=x.shape), ties)
 
 
-_TIES = "The gradient is shared evenly among ties (``torch.amax``)."
-max = primitive("max", _max, "x", (_extreme_rule,), analytic=False, doc=f"The largest element. {_TIES}")
-min = primitive("min", _min, "x", (_extreme_rule,), analytic=False, doc=f"The smallest element. {_TIES}")
+# Of a row with NaN, all elements are ties: the comparisons are false there.
+def _max_rule(g: Any, x: Any, out: Any, *, axis: Axis) -> Any:
+    return _shares(g, x, out, logical_not(less(x, keep(out, x.shape, axis))), axis)
+
+
+def _min_rule(g: Any, x: Any, out: Any, *, axis: Axis) -> Any:
+    return _shares(g, x, out, logical_not(greater(x, keep(out, x.shape, axis))), axis)
+
+
+_TIES = "The gradient is shared evenly among ties, and NaN where the result is NaN (``torch.amax``)."
+max = primitive("max", _max, "x", (_max_rule,), analytic=False, doc=f"The largest element. {_TIES}")
+min = primitive("min", _min, "x", (_min_rule,), analytic=False, doc=f"The smallest element. {_TIES}")
 
 
 def _argmax(x: Any, *, axis: int | None = None, keepdims: bool = False) -> Any:
@@ -202,38 +241,8 @@ all = primitive("all", _all, "x", doc="Whether all elements are true.")
 # --- others ----------------------------------------------------------------------------------------------------------
 
 
-def finite_max(x: Any, axis: Axis) -> Any:
-    """The shift that keeps exp(x - shift) from overflowing; 0 for a row of -inf, as inf - inf is NaN, or of nothing."""
-    if not x.size:
-        return 0
-    shift = largest(x.real, axis=axis, keepdims=True)
-    return np.where(np.isfinite(shift), shift, 0)
-
-
-def _logsumexp(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    shift = finite_max(x, axis)
-    total = _add_up(np.exp(x - shift), axis=axis, keepdims=True)
-    with np.errstate(divide="ignore"):
-        out = np.log(total) + shift
-    return out if keepdims else np.squeeze(out, axis)
-
-
-def _logsumexp_rule(g: Any, x: Any, out: Any, *, axis: Axis) -> Any:
-    return _keep(g, x.shape, axis) * exp(x - _keep(out, x.shape, axis))
-
-
-logsumexp = primitive(
-    "logsumexp",
-    _logsumexp,
-    "x",
-    (_logsumexp_rule,),
-    to_float=True,
-    doc="log(sum(exp(x))) without overflow; -inf for a row of -inf.",
-)
-
-
 def _cumsum(x: Any, *, axis: int) -> Any:
-    return np.cumsum(x, axis)
+    return cumulate(_signed(x), axis=axis)
 
 
 cumsum: Primitive = primitive(
@@ -246,7 +255,7 @@ cumsum: Primitive = primitive(
 
 
 def _prod(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    return _multiply_up(x, axis=axis, keepdims=keepdims)
+    return _multiply_up(_signed(x), axis=axis if x.shape else axes_of(0, axis), keepdims=keepdims)
 
 
 def _products_of_others(x: Any) -> Any:
@@ -257,9 +266,9 @@ def _products_of_others(x: Any) -> Any:
     """
     n = x.shape[-1]
     if n == 1:
-        return x * 0 + 1
+        return x**0
     if n % 2:
-        x = concatenate(x, x[..., :1] * 0 + 1, axis=-1)
+        x = concatenate(x, x[..., :1] ** 0, axis=-1)
     left, right = x[..., 0::2], x[..., 1::2]
     outside = _products_of_others(left * right)
     pairs = stack(outside * right, outside * left, axis=-1)
@@ -269,7 +278,7 @@ def _products_of_others(x: Any) -> Any:
 def _prod_rule(g: Any, x: Any, *, axis: Axis) -> Any:
     if not math.prod(x.shape):
         return x
-    shape, reduced = x.shape, _axes(len(x.shape), axis)
+    shape, reduced = x.shape, axes_of(len(x.shape), axis)
     order = tuple(i for i in range(len(shape)) if i not in reduced) + reduced
     rows = permute(x, axes=order)
     others = reshape(
@@ -277,7 +286,9 @@ def _prod_rule(g: Any, x: Any, *, axis: Axis) -> Any:
         shape=rows.shape,
     )
     back = tuple(order.index(i) for i in range(len(shape)))
-    return _keep(g, shape, axis) * permute(others, axes=back)
+    return keep(g, shape, axis) * permute(others, axes=back)
 
 
-prod = primitive("prod", _prod, "x", (_prod_rule,), doc="The product; its gradient is exact also at zeros.")
+prod = primitive(
+    "prod", _prod, "x", (_prod_rule,), doc="The product; its gradient is exact also at zeros and infinities."
+)

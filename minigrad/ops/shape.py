@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments import named_arguments
+from ..summation import axes_of
 from .indexing import getitem
 from .primitive import Primitive, primitive
 
@@ -23,6 +24,8 @@ def _expand(x: Any, *, shape: tuple[int, ...]) -> Any:
 
 
 def _transpose(x: Any, *, axis0: int = -2, axis1: int = -1) -> Any:
+    if not x.shape and axes_of(0, axis0) == axes_of(0, axis1) == ():
+        return x
     return np.swapaxes(x, axis0, axis1)
 
 
@@ -31,7 +34,7 @@ def _permute(x: Any, *, axes: Sequence[int]) -> Any:
 
 
 def _squeeze(x: Any, *, axis: int | tuple[int, ...] | None = None) -> Any:
-    return np.squeeze(x, axis)
+    return np.squeeze(x, axis if x.shape else axes_of(0, axis))
 
 
 def _unsqueeze(x: Any, *, axis: int | tuple[int, ...]) -> Any:
@@ -39,7 +42,7 @@ def _unsqueeze(x: Any, *, axis: int | tuple[int, ...]) -> Any:
 
 
 def _flip(x: Any, *, axis: int | tuple[int, ...] | None = None) -> Any:
-    return np.flip(x, axis)
+    return np.flip(x, axis if x.shape else axes_of(0, axis))
 
 
 def _inverse(axes: Sequence[int]) -> tuple[int, ...]:
