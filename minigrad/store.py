@@ -143,6 +143,10 @@ class ParameterStore:
         """The number of parameters, counted as elements."""
         return sum(buffer.size for buffer in self.buffers)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy is a store over the copied parameters, which move into it."""
+        return ParameterStore, ([(entry.name, entry.parameter) for entry in self.entries.values()],)
+
     def __repr__(self) -> str:
         return f"<ParameterStore: {len(self.entries)} tensors in {len(self.layers)} layers, {self.size:,} parameters>"
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from copy import copy
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +17,14 @@ from .arrays import DEFAULT_DTYPE, Array, as_array
 from .devices import DEVICE_ARRAYS
 from .gpu import translated
 from .graph import NO_VERSION, RETAIN, Edge, Node, tick, walk
-from .hooks import RemovableHandle
+from .hooks import Hooks, RemovableHandle
 from .methods import plain_index
 from .modes import enable_grad, is_grad_enabled, mode
 from .observers import observers, watching
 from .ops.primitive import ALL_SHAPES, ALL_VALUES, Primitive, Recipe
 from .promotion import completed, explained, promote
+
+T = TypeVar("T", bound="Tensor")
 
 # Numbers that take the dtype of the tensors they meet.
 _WEAK = (float, int)
@@ -61,7 +64,7 @@ class Tensor(ArrayLike):
         self._grad: Tensor | None = None
         self._grad_view: Array | None = None  # where a ParameterStore wants the gradient
         self._grad_given: weakref.ref[Tensor] | None = None  # the last tensor that stood there
-        self._hooks: dict[int, Callable[[Tensor], Tensor | None]] | None = None
+        self._hooks: Hooks | None = None
         self._node: Node | None = None
         self._requires_grad = False
         self._version = [0]
@@ -115,19 +118,38 @@ class Tensor(ArrayLike):
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else repr(self)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+    # --- copies: `copy.copy`, `copy.deepcopy` and `pickle` ---------------------------------------------------------
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         if self._node is not None:
-            raise RuntimeError("deepcopy: only a leaf tensor can be copied with its gradient; use .detach() first")
-        new = type(self).__new__(type(self))
-        memo[id(self)] = new
-        new._data = self._data.copy()
-        new._grad = None if self._grad is None else self._grad.detach().clone()
-        new._grad_view = None
-        new._grad_given = None
-        new._hooks = None
-        new._node = None
-        new._requires_grad = self._requires_grad
-        new._version = [0]
+            raise RuntimeError(
+                f"copy or pickle: only a leaf tensor can be copied, but this one was made by "
+                f"{self._node.primitive.name}; use .detach() first"
+            )
+        # The array goes first: whatever is met on the way to the rest of the state can use the tensor already.
+        return _leaf, (type(self), self._data), self.__getstate__()
+
+    def __getstate__(self) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+        """All attributes, also those of subclasses, but the place in a `ParameterStore`, which is not copied."""
+        state: Any = super().__getstate__()  # a pair, as there are slots
+        attributes, slots = state
+        grad = self._grad if self._grad is None or self._grad._node is None else self._grad.detach()
+        return attributes, slots | {"_grad": grad, "_grad_view": None, "_grad_given": None}
+
+    def __setstate__(self, state: tuple[dict[str, Any] | None, dict[str, Any]]) -> None:
+        attributes, slots = state
+        for name, value in slots.items():
+            setattr(self, name, value)
+        if attributes:
+            vars(self).update(attributes)
+        self._version[0] = 0  # the clock of another process says nothing here
+
+    def __copy__(self) -> Self:
+        """A tensor around the same array, with the same gradient."""
+        new = _leaf(*self.__reduce_ex__(4)[1])
+        attributes, slots = self.__getstate__()
+        new.__setstate__((attributes, slots | {"_version": [0], "_hooks": copy(self._hooks)}))
+        new._version = self._version
         return new
 
     # --- gradients -----------------------------------------------------------------------------------------------
@@ -252,7 +274,7 @@ class Tensor(ArrayLike):
             raise TypeError(f"register_hook: needs a function, not {type(hook).__name__}")
         place: Any = self if self._node is None else self._node
         if place._hooks is None:
-            place._hooks = {}
+            place._hooks = Hooks()
         return RemovableHandle(place._hooks, hook)
 
     def retain_grad(self) -> None:
@@ -262,7 +284,7 @@ class Tensor(ArrayLike):
         if self._node is None:
             return
         if self._node._hooks is None:
-            self._node._hooks = {}
+            self._node._hooks = Hooks()
         self._node._hooks[RETAIN] = weakref.ref(self)
 
     # --- changes in place ------------------------------------------------------------------------------------------
@@ -311,6 +333,13 @@ class Tensor(ArrayLike):
             devices.refuse_outside("assignment to an element", self.shape, key)
         self._data[key] = devices.beside(value._data if isinstance(value, Tensor) else value, self._data)
         self._version[0] = tick()
+
+
+def _leaf(kind: type[T], array: Array) -> T:
+    """A leaf around an array, whose further state is set next."""
+    self = kind.__new__(kind)
+    Tensor.__init__(self, array)
+    return self
 
 
 # --- making tensors --------------------------------------------------------------------------------------------------
@@ -484,8 +513,8 @@ def _run_hooks(place: Edge, g: Any) -> Any:
     traced = isinstance(g, Tensor)
     # A copy, since a hook may change it in place, while others may have been given the same array.
     given = g if traced else Tensor._make(devices.own(g))
-    for key in sorted(place._hooks.keys() - {RETAIN}):
-        replaced = place._hooks[key](given)
+    for key, hook in tuple(place._hooks.items()):
+        replaced = None if key == RETAIN else hook(given)
         if replaced is None:
             continue
         if not isinstance(replaced, Tensor) or replaced.shape != place.shape or replaced.dtype != place.dtype:

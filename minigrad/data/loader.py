@@ -76,6 +76,10 @@ class DataLoader:
         self._batch = 0
         self._resuming = False
 
+    def __repr__(self) -> str:
+        order = f"shuffled by seed {self._seed}" if self.shuffle else "in order"
+        return f"<DataLoader of {self.dataset!r}: {len(self)} batches of {self.batch_size}, {order}>"
+
     def __len__(self) -> int:
         """The number of batches in an epoch."""
         full, rest = divmod(len(self.dataset), self.batch_size)
@@ -147,6 +151,11 @@ class DataLoader:
                 raise ValueError(f"DataLoader: {state[key]!r} is no {key} of a loader with {len(self)} batches")
         self._seed, self._epoch, self._batch = state["seed"], state["epoch"], state["batch"]
         self._resuming = True
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy goes on like a loader with the loaded state: with the batch that comes next."""
+        vars(self).update(state)
+        self._resuming = self._resuming or bool(self._batch)
 
     def _settings(self) -> dict[str, Any]:
         return {

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from copy import copy
 from typing import TYPE_CHECKING, Any, Self
 
 from ..arguments import parameters_of, refuse_unknown
+from ..hooks import Hooks
 from ..tensor import Tensor
 from .parameter import Parameter, join
 
 if TYPE_CHECKING:
     from .module import Module
+
+
+_TABLES = ("_parameters", "_modules", "_buffers", "_forward_hooks", "_forward_pre_hooks")
 
 
 class Registry:
@@ -26,8 +31,8 @@ class Registry:
     _parameters: dict[str, Parameter]
     _modules: dict[str, Module]
     _buffers: dict[str, bool]
-    _forward_hooks: dict[int, Any]
-    _forward_pre_hooks: dict[int, Any]
+    _forward_hooks: Hooks
+    _forward_pre_hooks: Hooks
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102 - the class says what it is
         known = parameters_of(cls.__init__) if kwargs else None
@@ -41,10 +46,17 @@ class Registry:
             _parameters={},
             _modules={},
             _buffers={},  # name to whether it is persistent; the value is the attribute
-            _forward_hooks={},
-            _forward_pre_hooks={},
+            _forward_hooks=Hooks(),
+            _forward_pre_hooks=Hooks(),
         )
         return self
+
+    def __copy__(self) -> Self:
+        """The same parts in another module, which registers for itself."""
+        new = type(self).__new__(type(self))
+        for name, value in vars(self).items():
+            vars(new)[name] = copy(value) if name in _TABLES else value
+        return new
 
     # --- registering ---------------------------------------------------------------------------------------------
 

@@ -111,6 +111,10 @@ class ParamGroup(MutableMapping[str, Any]):
         for name, value in options.items():
             self[name] = value
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: a shallow copy has its own options."""
+        return {**vars(self), "_options": dict(self._options)}
+
     def __getitem__(self, name: str) -> Any:
         return self._options[name]
 

@@ -15,7 +15,7 @@ from ..clipping.clip import Clip, Clips
 from ..clipping.reports import ClipReport, nonfinite_error, reports
 from ..devices import beside
 from ..graph import tick
-from ..hooks import RemovableHandle
+from ..hooks import Hooks, RemovableHandle
 from ..kernels.plan import Element, Plan
 from ..kernels.program import Cohort, Layout, Program
 from ..modes import enable_grad
@@ -65,11 +65,16 @@ class Optimizer:
         TypeError: for an unknown option, or something that is no tensor.
     """
 
+    _schedulers: list[weakref.ref[Any]]
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102 - the class says what it is
         known = parameters_of(cls.__init__) if kwargs else None
         if known is not None:
             refuse_unknown(cls.__name__, kwargs, known)
-        return super().__new__(cls)
+        self = super().__new__(cls)
+        # Those that set options, in the order in which they were made; here, since in a copy they may come first.
+        self._schedulers = []
+        return self
 
     def __init__(
         self,
@@ -89,11 +94,8 @@ class Optimizer:
         self.defaults = {name: check_option(type(self).__name__, name, value) for name, value in options.items()}
         self.param_groups: list[ParamGroup] = []
         self.store: ParameterStore
-        self._pre_hooks: dict[int, Hook] = {}
-        self._post_hooks: dict[int, Hook] = {}
+        self._pre_hooks, self._post_hooks = Hooks(), Hooks()
         self._watches: tuple[Watch, ...] = ()
-        # Those that set options, in the order in which they were made.
-        self._schedulers: list[weakref.ref[Any]] = []
         # State by slot, then by buffer; ages of parameters that no cohort holds at the moment.
         self._state: dict[str, list[Array]] = {}
         self._ages: dict[str, int] = {}
@@ -314,6 +316,9 @@ class Optimizer:
     @property
     def state(self) -> dict[str, dict[str, Any]]:
         """For each parameter by name its number of steps and its state, as views of the flat arrays."""
+        return self._views()
+
+    def _views(self) -> dict[str, dict[str, Any]]:
         slots = {slot: self._by_name(slot) for slot in self._state}
         return {
             name: {"step": age, **{slot: arrays[name] for slot, arrays in slots.items()}}
@@ -333,24 +338,26 @@ class Optimizer:
         """
         import_state(self, state_dict)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """A copy over copies of the parameters: those in ``memo``, when the model is copied in the same call."""
-        new = copy.copy(self)
-        memo[id(self)] = new
-        new.defaults, new._pre_hooks, new._post_hooks = dict(self.defaults), {}, {}
-        new._watches, new._schedulers = (), []
-        groups = []
-        for group in self.param_groups:
-            options = {name: value for name, value in group.items() if name != "params"}
-            own = ParamGroup(type(self).__name__, {name: options[name] for name in group.known}, [
-                (name, copy.deepcopy(parameter, memo)) for name, parameter in group.named
-            ])  # fmt: skip
-            for name in options.keys() - set(group.known):
-                own[name] = options[name]
-            groups.append(own)
-        new.param_groups, new._state, new._ages, new._program, new._layout = [], {}, {}, None, None
-        new._adopt(groups)
-        new._restore(self.state, self._state)
+    # --- copies: `copy.copy`, `copy.deepcopy` and `pickle` ---------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but what was compiled. Schedulers enter themselves; observers watch the original alone."""
+        own = {name: value for name, value in vars(self).items() if name not in ("_schedulers", "_ages")}
+        state = {"_state": tuple(self._state), "_by_name": self._views()}
+        return own | state | {"_program": None, "_layout": None, "_watches": ()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        by_name, slots = state["_by_name"], state["_state"]
+        vars(self).update({name: value for name, value in state.items() if name != "_by_name"})
+        self._restore(by_name, slots)
+
+    def __copy__(self) -> Self:
+        """An optimizer of the same parameters with its own options and state."""
+        groups = [copy.copy(group) for group in self.param_groups]
+        store = ParameterStore([pair for group in groups for pair in group.named])
+        hooks = {name: copy.copy(vars(self)[name]) for name in ("_pre_hooks", "_post_hooks")}
+        new = type(self).__new__(type(self))
+        new.__setstate__(self.__getstate__() | hooks | {"param_groups": groups, "store": store})
         return new
 
     # --- the rest of PyTorch's interface -----------------------------------------------------------------------------
@@ -429,7 +436,7 @@ class Optimizer:
     def origins(self, group: int) -> dict[str, str]:
         """What set the scheduled options of a param group as they are now, in words, by the names that rules know."""
         found: dict[str, str] = {}
-        self._schedulers = [ref for ref in self._schedulers if ref() is not None]
+        self._schedulers[:] = [ref for ref in self._schedulers if ref() is not None]
         for ref in self._schedulers:
             scheduler = ref()
             for name, words in () if scheduler is None else scheduler.origins(group).items():

@@ -85,7 +85,7 @@ class ReduceLROnPlateau:
         self.num_bad_epochs = self.cooldown_counter = self.last_epoch = 0
         self._min_lrs()
         self._last_lr = [float(group["lr"]) for group in optimizer.param_groups]
-        optimizer._schedulers.append(weakref.ref(self))
+        self._enter()
 
     def _min_lrs(self) -> list[float]:
         groups = len(self.optimizer.param_groups)
@@ -141,6 +141,14 @@ class ReduceLROnPlateau:
     def _reduced(self, rates: Sequence[float], lowest: Sequence[float]) -> list[float]:
         reduced = [max(rate * self.factor, low) for rate, low in zip(rates, lowest, strict=True)]
         return [new if old - new > self.eps else old for old, new in zip(rates, reduced, strict=True)]
+
+    def _enter(self) -> None:
+        """Let the optimizer know who sets its options."""
+        self.optimizer._schedulers.append(weakref.ref(self))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._enter()
 
     def get_last_lr(self) -> list[float]:
         """The learning rate after the last step, for each param group."""

@@ -84,7 +84,15 @@ class Scheduler:
         self._steps_before = optimizer.steps
         self._stepped = False
         self._write(self._values(self.epoch))
-        optimizer._schedulers.append(weakref.ref(self))
+        self._enter()
+
+    def _enter(self) -> None:
+        """Let the optimizer know who sets its options."""
+        self.optimizer._schedulers.append(weakref.ref(self))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._enter()
 
     # --- values ------------------------------------------------------------------------------------------------------
 

@@ -101,6 +101,11 @@ class RunLog(Callback):
         self._files: dict[str, AppendedFile] = {}
         self._noted: list[tuple[int, int, float | None, float]] = []
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy opens the files itself when its run begins, where they are now."""
+        self.state_dict()
+        return {**vars(self), "_files": {}}
+
     def begin(self, run: Run) -> None:
         """Open the files, and cut them back to where the run stands."""
         for name, length in self._lengths.items():
