@@ -34,7 +34,7 @@ class Setting:
     def __set__(self, owner: Any, value: Any) -> None:
         name, values = self._name, vars(owner)
         value = self._check(owner, name, value)
-        if self._fixed and name in values and values[name] != value:
+        if self._fixed and name in values and values[name] is not value and values[name] != value:
             kind = type(owner).__name__
             raise AttributeError(
                 f"{kind}.{name} is {values[name]!r} and cannot be changed to {value!r}; make a new {kind}"
@@ -100,3 +100,8 @@ def flag(owner: Any, name: str, value: Any) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{type(owner).__name__}: {name} must be True or False, not {value!r}")
     return bool(value)
+
+
+def unchecked(owner: Any, name: str, value: Any) -> Any:
+    """Anything; the constructor has checked it."""
+    return value

@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from ...data.dataset import is_stored
 from ...hooks import RemovableHandle
 from ...nn import Module
 from ...optim import Optimizer
@@ -182,7 +183,7 @@ class Recorder(Callback):
 
     def begin(self, run: Run) -> None:
         """Begin to record; the probe is rows of the training data, evenly spread, where none was given."""
-        if self.probe is None and self._wants_probe:
+        if self.probe is None and self._wants_probe and is_stored(run.loader.dataset):
             self.probe = as_probe(even_rows(run.loader.dataset.features, PROBE_ROWS))
         self._in_run = self._file.strict = True
         self.attach()
