@@ -40,6 +40,9 @@ class Tensor(ArrayLike):
             float32 and its integers int64.
         requires_grad: whether gradients with respect to this tensor are wanted.
 
+    A leaf can be copied and pickled, with its gradient and hooks. In one pickle or deep copy a tensor and its `detach`
+    keep sharing their memory; a slice becomes independent.
+
     Raises:
         TypeError: for data that is not numeric, or an integer tensor with ``requires_grad=True``.
     """

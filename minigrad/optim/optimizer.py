@@ -55,6 +55,10 @@ class Optimizer:
     ``grad`` are views of it from then on. A parameter whose gradient is ``None`` is skipped, and its own count of steps
     stands still.
 
+    Copied or pickled together at any time, as in ``pickle.dumps((model, optimizer, scheduler))``, all of them train on
+    to the same bits. Hooks are copied; a `watch` stays with the original. Dropout draws from `minigrad.random`, whose
+    state is not part of a pickle (of a `minigrad.training.Run` it is).
+
     Attributes:
         stepped: whether the last `step` changed the parameters; a clip that skips non-finite gradients may not have.
         skipped: how many steps were skipped.
