@@ -315,6 +315,23 @@ def test_a_value_cannot_hide_a_method(name, value):
     assert module(Tensor([1.0])).item() == 0.0
 
 
+@pytest.mark.parametrize("name", ["register", "mro"])
+def test_what_only_the_metaclass_defines_is_a_free_name(name):
+    model = nn.Sequential()
+    setattr(model, name, 3)
+    setattr(model, name, nn.Parameter([1.0]))
+    assert [p.name for p in model.parameters()] == [name]
+
+
+def test_a_default_of_a_users_class_may_be_replaced():
+    class Net(nn.Module):
+        act = nn.ReLU
+
+    net = Net()
+    net.act = None
+    assert net.act is None
+
+
 @pytest.mark.parametrize("name", ["training", "_modules", "_path"])
 def test_the_tables_of_a_module_cannot_be_replaced_by_a_part(name):
     module = nn.Module()

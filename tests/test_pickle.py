@@ -814,7 +814,7 @@ CLASSES = sorted(
 )
 
 
-@every_way
+@pytest.mark.parametrize("again", [*WAYS.values(), copy.copy], ids=[*WAYS, "copy"])
 @pytest.mark.parametrize("kind", [c for c in CLASSES if c not in STATELESS], ids=lambda c: c.__name__)
 def test_one_of_every_public_class(kind, again):
     example = _example(kind)

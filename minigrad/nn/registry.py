@@ -8,7 +8,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any, Self
 
 from ..arguments import parameters_of, refuse_unknown
-from ..attributes import Setting, flag, setting
+from ..attributes import PACKAGE, Setting, flag, setting
 from ..hooks import Hooks
 from ..tensor import Tensor
 from .parameter import Parameter, join
@@ -72,7 +72,8 @@ class Registry:
         if isinstance(value, Parameter | Registry):
             self._register(name, value)
             return
-        if not callable(value) and callable(getattr(type(self), name, None)):
+        owner = None if callable(value) else self._owner_of_method(name)
+        if owner is not None and owner.__module__.partition(".")[0] == PACKAGE:
             raise ValueError(f"{type(self).__name__}.{name} is a method; choose another name")
         kind = self._kind(name)
         if kind and value is not None and not (kind == "a Tensor" and isinstance(value, Tensor)):
@@ -83,6 +84,12 @@ class Registry:
         if kind and kind != "a Tensor":
             self._forget(name)
         object.__setattr__(self, name, value)
+
+    def _owner_of_method(self, name: str) -> type | None:
+        """The class that defines a method ``name``; ``None`` if none does."""
+        if not callable(getattr(type(self), name, None)):
+            return None
+        return next((kind for kind in type(self).__mro__ if name in vars(kind)), None)
 
     def _kind(self, name: str) -> str:
         """What is registered under ``name``; empty if nothing is."""
@@ -101,7 +108,7 @@ class Registry:
     def _register(self, name: str, value: Any) -> None:
         """Enter a parameter or module under ``name`` and tell it its place."""
         self._check_name(type(self).__name__, name)
-        if callable(getattr(type(self), name, None)):
+        if self._owner_of_method(name) is not None:
             raise ValueError(f"{type(self).__name__}.{name} is a method; choose another name")
         if isinstance(value, Registry):
             self._check_part(f"{type(self).__name__}.{name}", value)
