@@ -33,6 +33,10 @@ Array = npt.NDArray[Any]
 Hook = Callable[["Optimizer"], None]
 
 
+# What depends on where the parameters are in memory, which a copy finds for itself.
+_PLACED = ("store", "_group_of", "_state", "_ages")
+
+
 class Optimizer:
     """Base of every optimizer. A new one states its options and its chain::
 
@@ -346,22 +350,36 @@ class Optimizer:
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but what was compiled. Schedulers enter themselves; observers watch the original alone."""
-        own = {name: value for name, value in vars(self).items() if name not in ("_schedulers", "_ages")}
-        state = {"_state": tuple(self._state), "_by_name": self._views()}
-        return own | state | {"_program": None, "_layout": None, "_watches": ()}
+        saved = {"_saved": (tuple(self._state), self._views())}
+        own = {name: value for name, value in vars(self).items() if name not in ("_schedulers", *_PLACED)}
+        return own | saved | {"_program": None, "_layout": None, "_watches": ()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        by_name, slots = state["_by_name"], state["_state"]
-        vars(self).update({name: value for name, value in state.items() if name != "_by_name"})
-        self._restore(by_name, slots)
+        vars(self).update(state)
+
+    if not TYPE_CHECKING:  # a type checker should report an unknown attribute itself
+
+        def __getattr__(self, name: str) -> Any:
+            # A copy makes its store when it is first used: until then its parameters may be unfinished themselves.
+            if name not in _PLACED or "_saved" not in vars(self):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            saved, groups = vars(self).pop("_saved"), self.param_groups[:]
+            self.param_groups.clear()
+            self._state, self._ages = {}, {}
+            try:
+                self._adopt(groups)
+            except BaseException:
+                self._saved, self.param_groups[:] = saved, groups
+                raise
+            self._restore(saved[1], saved[0])
+            return getattr(self, name)
 
     def __copy__(self) -> Self:
         """An optimizer of the same parameters with its own options and state."""
         groups = [copy.copy(group) for group in self.param_groups]
-        store = ParameterStore([pair for group in groups for pair in group.named])
         hooks = {name: copy.copy(vars(self)[name]) for name in ("_pre_hooks", "_post_hooks")}
         new = type(self).__new__(type(self))
-        new.__setstate__(self.__getstate__() | hooks | {"param_groups": groups, "store": store})
+        new.__setstate__(self.__getstate__() | hooks | {"param_groups": groups})
         return new
 
     # --- the rest of PyTorch's interface -----------------------------------------------------------------------------
