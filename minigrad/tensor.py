@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from copy import copy
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -137,23 +136,15 @@ class Tensor(ArrayLike):
         state: Any = super().__getstate__()  # a pair, as there are slots
         attributes, slots = state
         grad = self._grad if self._grad is None or self._grad._node is None else self._grad.detach()
-        return attributes, slots | {"_grad": grad, "_grad_view": None, "_grad_given": None}
+        version = _counters.setdefault(id(self._version), _Counter(self._version))
+        return attributes, slots | {"_grad": grad, "_grad_view": None, "_grad_given": None, "_version": version}
 
     def __setstate__(self, state: tuple[dict[str, Any] | None, dict[str, Any]]) -> None:
         attributes, slots = state
-        for name, value in slots.items():
+        for name, value in (slots | {"_version": slots["_version"].version}).items():
             setattr(self, name, value)
         if attributes:
             vars(self).update(attributes)
-        self._version[0] = 0  # the clock of another process says nothing here
-
-    def __copy__(self) -> Self:
-        """A tensor around the same array, with the same gradient."""
-        new = _leaf(*self.__reduce_ex__(4)[1])
-        attributes, slots = self.__getstate__()
-        new.__setstate__((attributes, slots | {"_version": [0], "_hooks": copy(self._hooks)}))
-        new._version = self._version
-        return new
 
     # --- gradients -----------------------------------------------------------------------------------------------
 
@@ -336,6 +327,20 @@ class Tensor(ArrayLike):
             devices.refuse_outside("assignment to an element", self.shape, key)
         self._data[key] = devices.beside(value._data if isinstance(value, Tensor) else value, self._data)
         self._version[0] = tick()
+
+
+class _Counter:
+    """The version counter of tensors that share memory, on its way: a copy counts anew, and is shared as well."""
+
+    def __init__(self, version: list[int] | None = None) -> None:
+        self.version = [0] if version is None else version
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Counter, ()
+
+
+# Those of the pickles and copies that are being made, which keep them alive.
+_counters: weakref.WeakValueDictionary[int, _Counter] = weakref.WeakValueDictionary()
 
 
 def _leaf(kind: type[T], array: Array) -> T:
