@@ -30,7 +30,7 @@ RETAIN = -1
 Version = list[Any]
 
 # A place where gradients arrive: a node, or a leaf, which is a tensor that requires a gradient and was not computed.
-# Both have a shape, a dtype and ``_hooks``: functions by number, run on the complete gradient, or None.
+# Both have a shape, a dtype and ``_hooks``: functions by key, run on the complete gradient, or None.
 Edge = Any
 Hook = Callable[[Any], Any]
 Wrap = Callable[[Any, Edge, Version], Any]
@@ -87,7 +87,7 @@ class Node:
         self.order = tick()
         self.shape: tuple[int, ...] = out.shape
         self.dtype = out.dtype
-        self._hooks: dict[int, Any] | None = None
+        self._hooks: dict[Any, Any] | None = None
 
     def __repr__(self) -> str:
         return f"<node {self.primitive.name} {self.dtype} {self.shape}>"

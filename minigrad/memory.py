@@ -167,10 +167,16 @@ def _is_unshared(parameter: Tensor) -> bool:
         return True
     if getrefcount(parameter._data) > UNSHARED:
         return False
-    base = parameter._data.base
-    return base is None or (
-        type(base) is type(parameter._data) and base.base is None and getrefcount(parameter._data.base) - 1 <= UNSHARED
-    )
+    array = parameter._data
+    while (base := array.base) is not None:
+        if getrefcount(array.base) > UNSHARED + 1:  # one more is the name here
+            return False
+        if isinstance(base, memoryview):  # of the bytes that an array was unpickled from
+            return isinstance(base.obj, bytes | bytearray) and getrefcount(base.obj) <= UNSHARED
+        if type(base) is not type(array):  # such as a memory map, which others may use too
+            return False
+        array = base
+    return True
 
 
 def placed(parameter: Tensor) -> Place:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,7 +34,7 @@ class Entry:
     """
 
     name: str
-    ref: weakref.ref[Tensor]
+    ref: Callable[[], Tensor | None]
     layer: str
     start: int
     stop: int
@@ -48,6 +48,13 @@ class Entry:
         parameter = self.ref()
         assert parameter is not None, f"the parameter {self.name!r} is gone"
         return parameter
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Entry, (self.name, _gone, self.layer, self.start, self.stop, self.shape, self.units, self.ids)
+
+
+def _gone() -> None:
+    """In place of the reference of an entry that was copied."""
 
 
 class Buffer:
@@ -127,6 +134,10 @@ class ParameterStore:
     def size(self) -> int:
         """The number of parameters, counted as elements."""
         return sum(entry.stop - entry.start for entry in self.entries.values())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy is the table alone; a copied optimizer makes a store for its own parameters."""
+        return {**vars(self), "buffers": ()}
 
     def __repr__(self) -> str:
         return f"<ParameterStore: {len(self.entries)} tensors in {len(self.layers)} layers, {self.size:,} parameters>"

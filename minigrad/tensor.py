@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from sys import getrefcount
 from types import EllipsisType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +18,15 @@ from .arrays import DEFAULT_DTYPE, Array, as_array
 from .devices import DEVICE_ARRAYS
 from .gpu import translated
 from .graph import NO_VERSION, RETAIN, Edge, Node, Version, tick, walk
-from .hooks import RemovableHandle
+from .hooks import Hooks, RemovableHandle
 from .memory import UNSHARED, Place
 from .methods import plain_index
 from .modes import enable_grad, is_grad_enabled, mode
 from .observers import observers, watching
 from .ops.primitive import ALL_SHAPES, ALL_VALUES, Primitive, Recipe
 from .promotion import completed, explained, promote
+
+T = TypeVar("T", bound="Tensor")
 
 # Numbers that take the dtype of the tensors they meet.
 _WEAK = (float, int)
@@ -42,6 +44,9 @@ class Tensor(ArrayLike):
         dtype: float32, float64, an integer type or bool. By default that of an array; Python's floats become
             float32 and its integers int64.
         requires_grad: whether gradients with respect to this tensor are wanted.
+
+    A leaf can be copied and pickled, with its gradient and hooks. In one pickle or deep copy a tensor and its `detach`
+    keep sharing their memory; a slice becomes independent.
 
     Raises:
         TypeError: for data that is not numeric, or an integer tensor with ``requires_grad=True``.
@@ -61,7 +66,7 @@ class Tensor(ArrayLike):
     def __init__(self, data: Any, dtype: npt.DTypeLike | None = None, requires_grad: bool = False) -> None:
         self._data = as_array(data, dtype)
         self._grad: Tensor | None = None
-        self._hooks: dict[int, Callable[[Tensor], Tensor | None]] | None = None
+        self._hooks: Hooks | None = None
         self._node: Node | None = None
         self._place: Place | None = None  # in the flat memory of a ParameterStore
         self._requires_grad = False
@@ -117,19 +122,31 @@ class Tensor(ArrayLike):
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else repr(self)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+    # --- copies: `copy.copy`, `copy.deepcopy` and `pickle` ---------------------------------------------------------
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         if self._node is not None:
-            raise RuntimeError("deepcopy: only a leaf tensor can be copied with its gradient; use .detach() first")
-        new = type(self).__new__(type(self))
-        memo[id(self)] = new
-        new._data = self._data.copy()
-        new._grad = None if self._grad is None else self._grad.detach().clone()
-        new._hooks = None
-        new._node = None
-        new._place = None
-        new._requires_grad = self._requires_grad
-        new._version = [0]
-        return new
+            raise RuntimeError(
+                f"copy or pickle: only a leaf tensor can be copied, but this one was made by "
+                f"{self._node.primitive.name}; use .detach() first"
+            )
+        # The array goes first: whatever is met on the way to the rest of the state can use the tensor already.
+        return _leaf, (type(self), self._data), self.__getstate__()
+
+    def __getstate__(self) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+        """All attributes, also those of subclasses, but the place in a `ParameterStore`, which is not copied."""
+        state: Any = super().__getstate__()  # a pair, as there are slots
+        attributes, slots = state
+        grad = self._grad if self._grad is None or self._grad._node is None else self._grad.detach()
+        version = _counters.setdefault(id(self._version), _Counter(self._version))
+        return attributes, slots | {"_grad": grad, "_place": None, "_version": version}
+
+    def __setstate__(self, state: tuple[dict[str, Any] | None, dict[str, Any]]) -> None:
+        attributes, slots = state
+        for name, value in (slots | {"_version": slots["_version"].version}).items():
+            setattr(self, name, value)
+        if attributes:
+            vars(self).update(attributes)
 
     # --- gradients -----------------------------------------------------------------------------------------------
 
@@ -255,7 +272,7 @@ class Tensor(ArrayLike):
             raise TypeError(f"register_hook: needs a function, not {type(hook).__name__}")
         place: Any = self if self._node is None else self._node
         if place._hooks is None:
-            place._hooks = {}
+            place._hooks = Hooks()
         return RemovableHandle(place._hooks, hook)
 
     def retain_grad(self) -> None:
@@ -265,7 +282,7 @@ class Tensor(ArrayLike):
         if self._node is None:
             return
         if self._node._hooks is None:
-            self._node._hooks = {}
+            self._node._hooks = Hooks()
         self._node._hooks[RETAIN] = weakref.ref(self)
 
     # --- changes in place ------------------------------------------------------------------------------------------
@@ -338,6 +355,27 @@ class Tensor(ArrayLike):
             devices.refuse_outside("assignment to an element", self.shape, key)
         self._data[key] = devices.beside(value._data if isinstance(value, Tensor) else value, self._data)
         self._version[0] = tick()
+
+
+class _Counter:
+    """The version counter of tensors that share memory, on its way: a copy counts anew, and is shared as well."""
+
+    def __init__(self, version: list[int] | None = None) -> None:
+        self.version = [0] if version is None else version
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Counter, ()
+
+
+# Those of the pickles and copies that are being made, which keep them alive.
+_counters: weakref.WeakValueDictionary[int, _Counter] = weakref.WeakValueDictionary()
+
+
+def _leaf(kind: type[T], array: Array) -> T:
+    """A leaf around an array, whose further state is set next."""
+    self = kind.__new__(kind)
+    Tensor.__init__(self, array)
+    return self
 
 
 # --- making tensors --------------------------------------------------------------------------------------------------
@@ -606,8 +644,8 @@ def _run_hooks(place: Edge, g: Any) -> Any:
     traced = isinstance(g, Tensor)
     # A copy, since a hook may change it in place, while others may have been given the same array.
     given = g if traced else Tensor._make(devices.own(g))
-    for key in sorted(place._hooks.keys() - {RETAIN}):
-        replaced = place._hooks[key](given)
+    for key, hook in tuple(place._hooks.items()):
+        replaced = None if key == RETAIN else hook(given)
         if replaced is None:
             continue
         if not isinstance(replaced, Tensor) or replaced.shape != place.shape or replaced.dtype != place.dtype:

@@ -1,12 +1,15 @@
 """DataLoader: batches, seeded orders, resuming."""
 
+import copy
 import json
+import pickle
 
 import numpy as np
 import pytest
 
-from minigrad.data import DataLoader, Dataset
-from minigrad.random import manual_seed
+from minigrad import check_gradients, nn, optim, study, training
+from minigrad.data import DataLoader, Dataset, load_digits, moons, spirals, stratified_split
+from minigrad.random import get_state, manual_seed
 from minigrad.tensor import Tensor
 
 
@@ -172,3 +175,170 @@ def test_bare_arrays_and_misspelt_arguments_are_refused():
         DataLoader((np.zeros((3, 1)), np.zeros(3, int)))
     with pytest.raises(TypeError, match="batchsize"):
         DataLoader(numbered(3), batchsize=2)
+
+
+# --- datasets of one's own -----------------------------------------------------------------------------------------
+
+
+class Squares(Dataset):
+    """As in PyTorch: its own attributes, one row at a time."""
+
+    def __init__(self, rows):
+        self.labels = np.arange(rows) ** 2  # a name that Dataset uses too
+        self.calls = []
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, row):
+        self.calls.append(row)
+        return [float(row), 1.0], self.labels[row]
+
+
+class Noisy(Dataset):
+    """Stored rows, changed on their way."""
+
+    def __getitem__(self, row):
+        features, label = super().__getitem__(row)
+        return features + 0.5, label
+
+
+class Plain:
+    """Nothing of minigrad's."""
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, row):
+        return Tensor([float(row), float(row)]), row
+
+
+def test_a_dataset_may_give_its_rows_one_by_one():
+    dataset = Squares(7)
+    loader = DataLoader(dataset, 3, shuffle=True, seed=2)
+    order = [label for batch in batches(DataLoader(numbered(7), 3, shuffle=True, seed=2)) for label in batch]
+    assert [label for batch in batches(loader) for label in batch] == [row**2 for row in order]
+    assert dataset.calls == order
+    assert all(type(row) is int for row in dataset.calls)
+    features, labels = next(iter(DataLoader(dataset, 3)))
+    assert (features.dtype, labels.dtype) == (np.float32, np.int64)
+    assert features.tolist() == [[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]]
+    assert "Squares" in repr(loader)
+
+
+def test_a_subclass_may_change_the_rows_that_it_holds():
+    dataset = Noisy(np.zeros((4, 2), np.float32), [0, 1, 0, 1])
+    assert [f.tolist() for f, _ in DataLoader(dataset, 4)] == [[[0.5, 0.5]] * 4]
+
+
+@pytest.mark.parametrize("dataset", [Plain(), [([float(i)], i) for i in range(5)]])
+def test_anything_with_rows_is_a_dataset(dataset):
+    assert batches(DataLoader(dataset, 2, drop_last=True)) == [[0, 1], [2, 3]]
+    model = nn.Linear(2 if isinstance(dataset, Plain) else 1, 5)
+    assert set(training.evaluate(model, dataset, lambda x, y: x.sum())) == {"loss"}
+
+
+def test_a_run_trains_on_rows_one_by_one():
+    dataset = Squares(6)
+    dataset.labels = np.array([0, 1, 0, 1, 0, 1])
+    model = nn.Linear(2, 2)
+    optimizer = optim.SGD(model.parameters(), 0.1)
+    recorder = study.Recorder(model, optimizer, every=1)
+    run = training.fit(
+        model, optimizer, DataLoader(dataset, 3), 2, evaluate=dataset, metrics={"accuracy": training.correct},
+        callbacks=[recorder],
+    )  # fmt: skip
+    assert len(run.progress.history) == 2
+    assert recorder.recording.activations
+    assert {len(part) for part in stratified_split(dataset, 1 / 3)} == {2, 4}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "error", "message"),
+    [
+        ([1, 2], TypeError, r"list: row 0 must be a pair \(features, label\), not int"),
+        ([(1, 2, 3)], TypeError, "list: row 0 must be a pair"),
+        ([([1.0], 0), ([1.0, 2.0], 0)], ValueError, r"features of row 1 is float32 \(2,\), but float32 \(1,\) in"),
+        ([], ValueError, "list is empty"),
+    ],
+)
+def test_rows_that_make_no_batch_are_refused(dataset, error, message):
+    with pytest.raises(error, match=message):
+        next(iter(DataLoader(dataset, 2)))
+
+
+@pytest.mark.parametrize("dataset", [np.zeros((3, 1)), Tensor([1.0]), iter([]), 3, {1: 2}.keys()])
+def test_what_has_no_rows_is_refused(dataset):
+    with pytest.raises(TypeError, match=r"needs a Dataset, not .*, or define __len__ and __getitem__"):
+        DataLoader(dataset)
+
+
+def test_a_subclass_without_rows_says_what_is_missing():
+    class Empty(Dataset):
+        def __init__(self):
+            pass
+
+    with pytest.raises(AttributeError, match=r"Empty has no attribute 'features'; call super.*or define __len__ and"):
+        DataLoader(Empty())
+
+
+def test_a_dataset_itself_does_not_change():
+    dataset = numbered(3)
+    for name in ("features", "labels", "name", "allow_nonfinite"):
+        with pytest.raises(AttributeError, match=f"Dataset.{name} cannot be changed; make a new Dataset"):
+            setattr(dataset, name, [1, 2, 3])
+    assert dataset.name == "numbered"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("batch_size", 3), ("shuffle", False), ("drop_last", True), ("dataset", numbered(3)), ("device", "cuda")],
+)
+def test_a_loader_is_what_it_was_made(name, value):
+    loader = DataLoader(numbered(8), 2, shuffle=True, seed=0)
+    for _ in loader:
+        with pytest.raises(AttributeError, match=rf"DataLoader\.{name} is .* and cannot be changed"):
+            setattr(loader, name, value)
+    with pytest.raises(AttributeError, match=r"DataLoader\.seed is an argument of the constructor"):
+        loader.seed = 3
+
+
+# --- random numbers ------------------------------------------------------------------------------------------------
+
+
+def test_nothing_that_only_looks_draws_from_the_generator():
+    def looks():
+        yield "a loader in order", lambda: batches(DataLoader(numbered(9), 2))
+        yield "a seeded loader", lambda: batches(DataLoader(numbered(9), 2, shuffle=True, seed=1))
+        yield "a loaded state", lambda: loader.load_state_dict(loader.state_dict())
+        yield "split", lambda: stratified_split(moons(20), 0.5, seed=3)
+        yield "generators", lambda: [moons(20), spirals(30, seed=4), load_digits()]
+        yield "evaluate", lambda: training.evaluate(model, moons(20), nn.functional.cross_entropy)
+        yield "summary", lambda: model.summary(features)
+        yield "eval", lambda: model.eval()(features)
+        yield "copy", lambda: copy.deepcopy((model, optimizer))
+        yield "pickle", lambda: pickle.loads(pickle.dumps((model, optimizer)))
+        yield "draw_graph", lambda: study.draw_graph(model.eval()(features))
+        yield "check_gradients", lambda: check_gradients(lambda x: x * x, np.ones(3))
+        yield "check of a model", lambda: check_gradients(model.eval(), features)
+        yield "explain", lambda: optimizer.explain("0.weight", (0, 0), coming=True)
+        yield "plan", lambda: str(optimizer.plan())
+        yield "state", lambda: optimizer.load_state_dict(optimizer.state_dict())
+        yield "step", optimizer.step
+        yield "recorder", lambda: record(model, optimizer, features)
+
+    def record(model, optimizer, features):
+        with study.Recorder(model, optimizer, every=1, probe=features):
+            optimizer.step()
+
+    manual_seed(1)
+    loader = DataLoader(numbered(9), 2, shuffle=True)
+    model = nn.MLP([2, 4, 2], dropout=0.5, norm="batch")
+    optimizer = optim.Adam(model.parameters())
+    features, labels = (Tensor(array) for array in moons(20)[:])
+    nn.functional.cross_entropy(model(features), labels).backward()
+    before = get_state()
+    for name, look in looks():
+        model.train()
+        look()
+        assert get_state() == before, name

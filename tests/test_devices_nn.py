@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import cupy_standin
 import numpy as np
@@ -154,10 +155,13 @@ def test_a_state_dict_stays_on_the_device_and_loads_on_any(gpu):
     assert_same(net[0].weight, model()[0].weight)
 
 
-def test_a_copy_of_a_model_is_where_the_model_is(gpu):
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["copy", "pickle"])
+def test_a_copy_of_a_model_is_where_the_model_is(gpu, again):
     net = model().cuda()
-    twin = copy.deepcopy(net)
+    twin, store = again((net, ParameterStore(net.named_parameters())))
+    assert store.device == "cuda"
     assert_on_gpu(twin[0].weight)
+    assert_same(twin[0].weight, net[0].weight)
     twin[0].weight.data = twin[0].weight.data * 0
     assert net[0].weight.data.any()
 

@@ -91,6 +91,111 @@ def test_a_module_list_registers_what_it_holds():
         net.layers(x(2, 2))
 
 
+# --- every list operation, compared with a list --------------------------------------------------------------------
+
+OPERATIONS = {
+    "del one": "del seq[2]",
+    "del from the end": "del seq[-1]",
+    "del a slice": "del seq[1::2]",
+    "del a part": "del seq[1:3]",
+    "del backwards": "del seq[::-2]",
+    "del nothing": "del seq[3:1]",
+    "set one": "seq[1] = new[0]",
+    "set from the end": "seq[-2] = new[0]",
+    "set a slice": "seq[1:3] = new",
+    "set a longer slice": "seq[:1] = new",
+    "set every second": "seq[::2] = [new[0], new[1], new[2]]",
+    "insert": "seq.insert(1, new[0])",
+    "insert from the end": "seq.insert(-1, new[0])",
+    "insert far behind": "seq.insert(99, new[0])",
+    "insert far before": "seq.insert(-99, new[0])",
+    "append": "seq.append(new[0])",
+    "extend": "seq.extend(new)",
+    "extend by a generator": "seq.extend(each for each in new)",
+    "extend by itself": "seq.extend(seq)",
+    "+=": "seq += new",
+    "+": "seq = seq + new",
+    "pop": "popped = seq.pop()",
+    "pop the first": "popped = seq.pop(0)",
+    "pop from the end": "popped = seq.pop(-2)",
+    "remove": "seq.remove(old[1])",
+    "reverse": "seq.reverse()",
+    "clear": "seq.clear()",
+    "index": "popped = seq.index(old[2])",
+    "in": "popped = (old[2] in seq, new[0] in seq)",
+    "reversed": "popped = list(reversed(seq))",
+    "count": "popped = seq.count(old[0])",
+}
+
+
+@pytest.mark.parametrize("kind", [nn.Sequential, nn.ModuleList])
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_every_operation_of_a_list(kind, operation):
+    old, new = [nn.Linear(2, 2) for _ in range(5)], [nn.Linear(2, 2) for _ in range(3)]
+    ours = {"seq": nn.Sequential(*old) if kind is nn.Sequential else nn.ModuleList(old), "old": old, "new": new}
+    theirs = {"seq": list(old), "old": old, "new": new}
+    exec(operation, ours)
+    exec(operation, theirs)
+    seq = ours["seq"]
+    assert type(seq) is kind
+    assert list(seq) == theirs["seq"]
+    assert ours.get("popped") == theirs.get("popped")
+    assert list(seq._modules) == [str(i) for i in range(len(seq))]
+    assert [getattr(seq, str(i)) for i in range(len(seq))] == theirs["seq"]
+    if operation != "seq.extend(seq)":
+        assert [p.name for p in seq.parameters()] == [f"{i}.{n}" for i in range(len(seq)) for n in ("weight", "bias")]
+    left = [module for module in [*old, *new] if module not in theirs["seq"]]
+    assert all(module.weight.name == "weight" for module in left)
+
+
+@pytest.mark.parametrize("kind", [nn.Sequential, nn.ModuleList])
+@pytest.mark.parametrize(
+    ("operation", "error", "message"),
+    [
+        ("seq[1:2] = [1]", TypeError, "assignment to a slice: needs a Module, not int"),
+        ("seq[::2] = [nn.ReLU()]", ValueError, "sequence of size 1 to extended slice of size 2"),
+        ("seq[5] = nn.ReLU()", IndexError, "index 5 is out of range for 3 modules"),
+        ("seq[0] = 3", TypeError, "'0' must be a Module, not int"),
+        ("seq[0] = None", TypeError, "'0' must be a Module, not NoneType"),
+        ("del seq[3]", IndexError, "index 3 is out of range for 3 modules"),
+        ("seq.pop(-4)", IndexError, "index -4 is out of range for 3 modules"),
+        ("seq.extend([nn.ReLU(), 1])", TypeError, "'4' must be a Module, not int"),
+        ("seq += [nn.ReLU(), seq]", ValueError, "a module cannot contain itself"),
+        ("seq.insert(0, seq)", ValueError, "a module cannot contain itself"),
+        ("seq.append(nn.ReLU)", TypeError, "insert: needs a Module, not type"),
+    ],
+)
+def test_a_refused_operation_changes_nothing(kind, operation, error, message):
+    parts = [nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)]
+    seq = nn.Sequential(*parts) if kind is nn.Sequential else nn.ModuleList(parts)
+    with pytest.raises(error, match=message):
+        exec(operation, {"seq": seq, "nn": nn})
+    assert list(seq) == parts
+    assert list(seq._modules) == ["0", "1", "2"]
+    assert [p.name for p in seq.parameters()] == ["0.weight", "0.bias", "2.weight", "2.bias"]
+
+
+def test_names_that_were_given_are_kept():
+    first, second, third = nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)
+    model = nn.Sequential({"first": first, "1": second})
+    model.append(third)
+    assert list(model) == [first, second, third]  # "1" is not taken over by the new one, as it is in PyTorch
+    assert names(model) == ["first", "1", "2"]
+    del model[1]
+    assert names(model) == ["first", "1"]
+    assert third.weight.name == "1.weight"
+    model.reverse()
+    assert names(model) == ["0", "first"]
+    assert list(model) == [third, first]
+
+
+def test_a_list_inside_a_model_is_renamed_with_it():
+    net = nn.Module()
+    net.layers = nn.ModuleList(nn.Linear(2, 2) for _ in range(4))
+    del net.layers[1::2]
+    assert [p.name for p in net.layers.parameters()] == [f"layers.{i}.{n}" for i in (0, 1) for n in ("weight", "bias")]
+
+
 # --- MLP -----------------------------------------------------------------------------------------------------------
 
 

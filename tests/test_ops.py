@@ -192,6 +192,34 @@ def test_a_name_is_taken_once() -> None:
         primitive("exp", np.exp, "x")
 
 
+def test_a_cell_that_defines_a_primitive_can_be_run_again() -> None:
+    cell = (
+        "from minigrad.ops import primitive\ncube = primitive('test_cell', lambda x: x ** power, 'x', doc='A power.')"
+    )
+    notebook = {"__name__": "__main__", "power": 2}
+    try:
+        exec(cell, notebook)
+        first = notebook["cube"]
+        exec(cell, notebook | {"power": 3})
+        assert PRIMITIVES["test_cell"](2.0) == 8.0
+        assert first(2.0) == 4.0, "what was made before is as it was"
+        with pytest.raises(TypeError, match="asks for 'y'"):
+            exec(cell.replace("doc=", "vjps=(lambda g, y: g,), doc="), notebook)
+        assert PRIMITIVES["test_cell"](2.0) == 8.0, "a definition that is refused replaces nothing"
+        with pytest.raises(ValueError, match="'test_cell' exists already, from __main__; choose another name"):
+            exec(cell, {"__name__": "another_module", "power": 2})
+    finally:
+        PRIMITIVES.pop("test_cell", None)
+
+
+@pytest.mark.parametrize("module", ["__main__", "mine", "minigrad.ops.elementwise"])
+def test_a_name_of_the_package_stays_taken(module: str) -> None:
+    before = PRIMITIVES["exp"]
+    with pytest.raises(ValueError, match=r"'exp' exists already, from minigrad\.ops\.elementwise"):
+        exec("from minigrad.ops import primitive\nprimitive('exp', abs, 'x')", {"__name__": module})
+    assert PRIMITIVES["exp"] is before
+
+
 @pytest.mark.parametrize("name", TESTED)
 def test_every_primitive_says_in_a_sentence_what_it_computes(name: str) -> None:
     text = PRIMITIVES[name].__doc__

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import FrozenInstanceError, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,19 @@ from ..arrays import as_array
 Array = npt.NDArray[Any]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class Dataset:
-    """Rows of features, each with its label.
+    """Rows of features, each with its label. A dataset does not change.
+
+    As in PyTorch, a subclass may keep what it likes, and define ``__len__`` and ``__getitem__``, which returns the pair
+    (features, label) of one row::
+
+        class Squares(data.Dataset):
+            def __len__(self):
+                return 10
+
+            def __getitem__(self, row):
+                return [float(row)], float(row) ** 2
 
     Args:
         features: (n, ...), floating or integer. Python's floats become float32; an array keeps its dtype.
@@ -60,6 +70,17 @@ class Dataset:
                 f"{self.name}: {len(self.features)} rows of features, but {len(self.labels)} labels; each row needs one"
             )
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if type(self) is Dataset and name in vars(self):
+            raise FrozenInstanceError(f"Dataset.{name} cannot be changed; make a new Dataset")
+        object.__setattr__(self, name, as_array(value) if name in ("features", "labels") else value)
+
+    def __getattr__(self, name: str) -> Any:
+        told = f"{type(self).__name__} has no attribute {name!r}"
+        if name in ("features", "labels"):
+            told += "; call super().__init__(features, labels), or define __len__ and __getitem__"
+        raise AttributeError(told)
+
     def __len__(self) -> int:
         return len(self.features)
 
@@ -68,6 +89,8 @@ class Dataset:
         return self.features[key], self.labels[key]
 
     def __repr__(self) -> str:
+        if not is_stored(self):
+            return f"<dataset {name_of(self)}: {len(self)} rows>"
         return (
             f"<dataset {self.name}: features {self.features.dtype} {self.features.shape}, "
             f"labels {self.labels.dtype} {self.labels.shape}>"
@@ -112,6 +135,51 @@ class Dataset:
                 "counted in integer labels of shape (n,), 0 and up"
             )
         return int(self.labels.max()) + 1
+
+
+def is_stored(dataset: Any) -> bool:
+    """Whether the rows of a dataset are those of its arrays, and can be had many at a time."""
+    return (
+        isinstance(dataset, Dataset) and type(dataset).__getitem__ is Dataset.__getitem__ and "labels" in vars(dataset)
+    )
+
+
+def name_of(dataset: Any) -> str:
+    """What messages call a dataset of any kind."""
+    return dataset.name if is_stored(dataset) else type(dataset).__name__
+
+
+def as_dataset(dataset: Any) -> Dataset:
+    """A dataset of any kind with all its rows as arrays; itself where it is that already."""
+    if is_stored(dataset):
+        return dataset
+    return Dataset(*collated(dataset, range(len(dataset))), name_of(dataset))
+
+
+def collated(dataset: Any, rows: Iterable[int]) -> tuple[Array, Array]:
+    """The features and the labels of some rows of any dataset, asked for one by one.
+
+    Raises:
+        TypeError: if a row is not a pair.
+        ValueError: if rows differ in their shapes; it names both.
+    """
+    parts: tuple[list[Array], list[Array]] = ([], [])
+    for row in rows:
+        pair = dataset[int(row)]
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise TypeError(
+                f"{name_of(dataset)}: row {row} must be a pair (features, label), not {type(pair).__name__}; return "
+                "both from __getitem__"
+            )
+        for part, name, value in zip(parts, ("features", "label"), pair, strict=True):
+            array = devices.to_host(as_array(value))
+            if part and (array.shape, array.dtype) != (part[0].shape, part[0].dtype):
+                raise ValueError(
+                    f"{name_of(dataset)}: the {name} of row {row} is {array.dtype} {array.shape}, but "
+                    f"{part[0].dtype} {part[0].shape} in a row before; all rows of a batch must be alike"
+                )
+            part.append(array)
+    return np.stack(parts[0]), np.stack(parts[1])
 
 
 def _refuse_nonfinite(name: str, part: str, array: Array) -> None:

@@ -10,8 +10,10 @@ import numpy.typing as npt
 
 from .. import devices, random
 from ..arguments import named_arguments
+from ..attributes import argument, fixed, unchecked
+from ..devices import is_array
 from ..tensor import Tensor
-from .dataset import Dataset
+from .dataset import Dataset, collated, is_stored, name_of
 from .transfer import transferred
 
 
@@ -23,16 +25,18 @@ class DataLoader:
     after `load_state_dict` the next loop goes on with the batch after the last one that had been given out.
 
     Args:
-        dataset: what to draw from.
+        dataset: what to draw from: a `Dataset`, or anything with ``__len__`` and a ``__getitem__`` that returns the
+            pair (features, label) of one row, such as a subclass of `Dataset` or a list of pairs.
         batch_size: rows per batch. The last batch of an epoch may be smaller.
         shuffle: a new random order in every epoch; otherwise the order of the rows.
         drop_last: leave out a last batch that is smaller.
-        seed: decides the orders; by default drawn from minigrad's generator, so `minigrad.manual_seed` decides.
+        seed: decides the orders; by default drawn from minigrad's generator if rows are shuffled, so that
+            `minigrad.manual_seed` decides.
         device: where batches go, ``"cpu"`` or ``"cuda"``; by default where the dataset is. For a GPU, a batch is copied
             from page-locked memory while the model works on the batch before.
 
     Raises:
-        TypeError: if ``dataset`` is not a `Dataset`.
+        TypeError: if ``dataset`` is not a dataset.
         ValueError: if the dataset is empty, the batch size not positive, or every batch would be dropped.
 
     >>> loader = data.DataLoader(data.load_digits(), batch_size=500, shuffle=True, seed=0)
@@ -40,10 +44,17 @@ class DataLoader:
     [(500, 64), (500, 64), (500, 64), (297, 64)]
     """
 
+    dataset: Any = fixed(unchecked)
+    batch_size: int = fixed(unchecked)
+    shuffle: bool = fixed(unchecked)
+    drop_last: bool = fixed(unchecked)
+    device: str = fixed(unchecked)
+    seed = argument("load_state_dict() takes the seed of another loader")
+
     @named_arguments
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Any,
         batch_size: int = 1,
         shuffle: bool = False,
         *,
@@ -51,30 +62,40 @@ class DataLoader:
         seed: int | None = None,
         device: str | None = None,
     ) -> None:
-        if not isinstance(dataset, Dataset):
+        kind = type(dataset)
+        if isinstance(dataset, tuple | Tensor) or is_array(dataset) or not {"__len__", "__getitem__"} <= {*dir(kind)}:
             raise TypeError(
-                f"DataLoader: needs a Dataset, not {type(dataset).__name__}; wrap arrays as Dataset(features, labels)"
+                f"DataLoader: needs a Dataset, not {kind.__name__}; wrap arrays as Dataset(features, labels), or "
+                "define __len__ and __getitem__"
             )
+        name = name_of(dataset)
         if not len(dataset):
-            raise ValueError(f"DataLoader: {dataset.name} is empty")
+            raise ValueError(f"DataLoader: {name} is empty")
         if not _is_count(batch_size) or batch_size < 1:
             raise ValueError(f"DataLoader: batch_size must be a whole number of at least 1, not {batch_size!r}")
         if seed is not None and not _is_count(seed):
             raise ValueError(f"DataLoader: seed must be a whole number, 0 or more, not {seed!r}")
-        self.device = dataset.device if device is None else devices.as_device(device)
+        self._home = dataset.device if isinstance(dataset, Dataset) and is_stored(dataset) else "cpu"
+        self.device = self._home if device is None else devices.as_device(device)
         self.dataset = dataset
         self.batch_size = int(batch_size)
         self.shuffle = bool(shuffle)
         self.drop_last = bool(drop_last)
         if not len(self):
             raise ValueError(
-                f"DataLoader: drop_last would drop every batch of {dataset.name}: {len(dataset)} rows do not fill "
+                f"DataLoader: drop_last would drop every batch of {name}: {len(dataset)} rows do not fill "
                 f"one batch of {batch_size}"
             )
-        self._seed = int(random.generator().integers(2**32)) if seed is None else int(seed)
+        if seed is None:
+            seed = int(random.generator().integers(2**32)) if self.shuffle else 0
+        self._seed = int(seed)
         self._epoch = 0
         self._batch = 0
         self._resuming = False
+
+    def __repr__(self) -> str:
+        order = f"shuffled by seed {self._seed}" if self.shuffle else "in order"
+        return f"<DataLoader of {self.dataset!r}: {len(self)} batches of {self.batch_size}, {order}>"
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
@@ -101,11 +122,14 @@ class DataLoader:
         order = self._order(epoch)
         for batch in range(first, len(self)):
             rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            yield self.dataset[devices.to_device(rows, self.dataset.device)]
+            if is_stored(self.dataset):
+                yield self.dataset[devices.to_device(rows, self._home)]
+            else:
+                yield collated(self.dataset, rows)
 
     def _moved(self, batches: Iterator[tuple[Any, Any]]) -> Iterator[Any]:
         """The same arrays where batches go. To a GPU, the next ones are under way while these are worked on."""
-        if self.device == self.dataset.device:
+        if self.device == self._home:
             yield from batches
         elif self.device == "cpu":
             yield from ([devices.to_host(array) for array in arrays] for arrays in batches)
@@ -147,6 +171,11 @@ class DataLoader:
                 raise ValueError(f"DataLoader: {state[key]!r} is no {key} of a loader with {len(self)} batches")
         self._seed, self._epoch, self._batch = state["seed"], state["epoch"], state["batch"]
         self._resuming = True
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy goes on like a loader with the loaded state: with the batch that comes next."""
+        vars(self).update(state)
+        self._resuming = self._resuming or bool(self._batch)
 
     def _settings(self) -> dict[str, Any]:
         return {

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .dataset import Dataset
+from .dataset import Dataset, as_dataset
 
 
 def stratified_split(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> tuple[Dataset, Dataset]:
@@ -29,6 +29,7 @@ def stratified_split(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> 
     """
     if not 0 < fraction < 1:
         raise ValueError(f"stratified_split: fraction must be between 0 and 1, not {fraction}")
+    dataset = as_dataset(dataset)
     if not len(dataset):
         raise ValueError(f"stratified_split: {dataset.name} is empty")
     if dataset.labels.dtype.kind not in "iu" or dataset.labels.ndim != 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..rules import Norm, Rule
 from .lower import Lowered, lower
@@ -68,6 +69,9 @@ class Plan:
         used += [norm.where for norm in self.norms if norm.where is not None]
         self.hypers = tuple(dict.fromkeys(used))
         self.arrays = tuple(dict.fromkeys(name for p in self.passes for name in p.arrays))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Plan, (self.elements,)
 
     def bytes_per_parameter(self, itemsize: int = 4) -> int:
         """The bytes that one step moves between memory and processor, per parameter."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..attributes import setting
 from ..tensor import Tensor
 from . import functional
-from .checks import check_approximate, check_positive
+from .checks import choice, integer, number, positive
 from .module import Module
 
 
@@ -53,8 +54,10 @@ class LeakyReLU(Module):
     tensor([-0.1,  2. ])
     """
 
+    negative_slope: float = setting(number)
+
     def __init__(self, negative_slope: float = 0.01) -> None:
-        self.negative_slope = float(negative_slope)
+        self.negative_slope = negative_slope
 
     def forward(self, x: Any) -> Tensor:
         """Apply the function."""
@@ -72,8 +75,10 @@ class ELU(Module):
     tensor([-0.63212055,  2.        ])
     """
 
+    alpha: float = setting(number)
+
     def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = float(alpha)
+        self.alpha = alpha
 
     def forward(self, x: Any) -> Tensor:
         """Apply the function."""
@@ -91,8 +96,9 @@ class GELU(Module):
     tensor([-0.15865526,  1.9544997 ])
     """
 
+    approximate: str = setting(choice("none", "tanh"))
+
     def __init__(self, approximate: str = "none") -> None:
-        check_approximate("GELU", approximate)
         self.approximate = approximate
 
     def forward(self, x: Any) -> Tensor:
@@ -147,10 +153,12 @@ class Softplus(Module):
     tensor([0.6931472, 2.126928 ])
     """
 
+    beta: float = setting(positive)
+    threshold: float = setting(number)
+
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
-        check_positive("Softplus", beta=beta)
-        self.beta = float(beta)
-        self.threshold = float(threshold)
+        self.beta = beta
+        self.threshold = threshold
 
     def forward(self, x: Any) -> Tensor:
         """Apply the function."""
@@ -167,6 +175,8 @@ class Softmax(Module):
     >>> nn.Softmax()(minigrad.tensor([0.0, 0.0]))
     tensor([0.5, 0.5])
     """
+
+    axis: int = setting(integer)
 
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis
@@ -186,6 +196,8 @@ class LogSoftmax(Module):
     >>> nn.LogSoftmax()(minigrad.tensor([0.0, 0.0]))
     tensor([-0.6931472, -0.6931472])
     """
+
+    axis: int = setting(integer)
 
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis

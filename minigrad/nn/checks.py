@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ..attributes import Check
 from ..suggest import unknown
+from .parameter import Parameter
 
 
 def check_sizes(layer: str, **sizes: Any) -> None:
@@ -80,3 +83,96 @@ def check_batch(layer: str, shape: tuple[int, ...]) -> None:
             f"{layer}: got input of shape {shape}; training needs more than one value per feature, use a larger batch "
             "or eval()"
         )
+
+
+# --- checks of attributes, as `minigrad.attributes.setting` takes them ------------------------------------------------
+
+CONVERT = "use .to(), .float() or .double() to convert the layer"
+
+
+def size(owner: Any, name: str, value: Any) -> int:
+    """A positive integer."""
+    check_sizes(type(owner).__name__, **{name: value})
+    return int(value)
+
+
+def sizes(owner: Any, name: str, value: int | Sequence[int]) -> tuple[int, ...]:
+    """One positive integer or several, as a tuple."""
+    layer = type(owner).__name__
+    shape = (value,) if isinstance(value, int | np.integer) else tuple(value)
+    if not shape:
+        raise ValueError(f"{layer}: {name} must name at least one axis")
+    check_sizes(layer, **{f"{name}[{i}]": size for i, size in enumerate(shape)})
+    return tuple(map(int, shape))
+
+
+def integer(owner: Any, name: str, value: Any) -> int:
+    """Any integer."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool):
+        raise TypeError(f"{type(owner).__name__}: {name} must be an integer, not {value!r}")
+    return int(value)
+
+
+def number(owner: Any, name: str, value: Any) -> float:
+    """Any number but NaN."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        raise TypeError(f"{type(owner).__name__}: {name} must be a number, not {value!r}")
+    if value != value:
+        raise ValueError(f"{type(owner).__name__}: {name} must not be NaN")
+    return float(value)
+
+
+def positive(owner: Any, name: str, value: Any) -> float:
+    """A finite number above 0."""
+    value = number(owner, name, value)
+    check_positive(type(owner).__name__, **{name: value})
+    return float(value)
+
+
+def not_negative(owner: Any, name: str, value: Any) -> float:
+    """A number of 0 or more."""
+    value = number(owner, name, value)
+    if value < 0:
+        raise ValueError(f"{type(owner).__name__}: {name} must not be negative, got {value}")
+    return float(value)
+
+
+def fraction(owner: Any, name: str, value: Any) -> float:
+    """A number in [0, 1]."""
+    value = number(owner, name, value)
+    if not 0 <= value <= 1:
+        raise ValueError(f"{type(owner).__name__}: {name} must be in [0, 1], got {value}")
+    return float(value)
+
+
+def probability(owner: Any, name: str, value: Any) -> float:
+    """A probability."""
+    layer = type(owner).__name__
+    check_probability(layer if name == "p" else f"{layer}: {name}", value)
+    return float(value)
+
+
+def choice(*words: str) -> Check:
+    """One of the words."""
+
+    def check(owner: Any, name: str, value: Any) -> Any:
+        if not isinstance(value, str) or value not in words:
+            raise ValueError(f"{type(owner).__name__}: {unknown(name, str(value), words)}")
+        return value
+
+    return check
+
+
+def optional(check: Check) -> Check:
+    """The same check, which lets ``None`` pass."""
+    return lambda owner, name, value: None if value is None else check(owner, name, value)
+
+
+def parameter(owner: Any, name: str, value: Any) -> Any:
+    """A parameter, or ``None`` for none."""
+    if not isinstance(value, Parameter | None):
+        raise TypeError(
+            f"{type(owner).__name__}.{name} must be a Parameter or None, not {type(value).__name__}; whether there is "
+            f"one is decided when the layer is made, with {name}=True"
+        )
+    return value

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence
 from typing import Any, Self
 
+from ..attributes import argument
 from ..suggest import unknown
 from .activation import ELU, GELU, Identity, LeakyReLU, ReLU, ReLU6, Sigmoid, SiLU, Softplus, Tanh
 from .checks import check_probability
@@ -15,14 +16,17 @@ from .module import Module
 from .normalization import BatchNorm1d, LayerNorm, RMSNorm
 
 
-class _Numbered(Module):
-    """A list of modules under the names ``"0"``, ``"1"``, …"""
+class _Numbered(Module, MutableSequence[Any]):
+    """A list of modules under the names ``"0"``, ``"1"``, …; names that were given are kept."""
 
     def __len__(self) -> int:
         return len(self._modules)
 
     def __iter__(self) -> Iterator[Module]:
         return iter(list(self._modules.values()))
+
+    def __iadd__(self, modules: Iterable[Module]) -> Self:
+        return self.extend(modules)
 
     def __getitem__(self, index: int | slice) -> Any:
         """One module, or for a slice a container of some; the modules in it keep the names they have here."""
@@ -35,39 +39,67 @@ class _Numbered(Module):
         part.training = self.training
         return part
 
-    def __setitem__(self, index: int, module: Module) -> None:
-        self.add_module(self._name(index), module)
+    def __setitem__(self, index: int | slice, value: Any) -> None:
+        if not isinstance(index, slice):
+            self.add_module(self._name(index), value)
+            return
+        pairs = list(self._modules.items())
+        pairs[index] = [("", module) for module in value]
+        self._replace("assignment to a slice", pairs)
 
-    def __delitem__(self, index: int) -> None:
-        modules = list(self)
-        del modules[list(self._modules).index(self._name(index))]
-        self._replace(modules)
+    def __delitem__(self, index: int | slice) -> None:
+        pairs = list(self._modules.items())
+        if not isinstance(index, slice):
+            index = list(self._modules).index(self._name(index))
+        del pairs[index]
+        self._replace("del", pairs)
 
-    def append(self, module: Module) -> Self:
+    def __add__(self, modules: Iterable[Module]) -> Self:
+        new: Self = self._empty()
+        return new.extend(self).extend(modules)
+
+    def append(self, module: Module) -> Self:  # type: ignore[override]  # returns itself, as in PyTorch
         """Add a module at the end."""
-        self.add_module(str(len(self)), module)
+        self.insert(len(self), module)
         return self
 
-    def extend(self, modules: Iterable[Module]) -> Self:
+    def extend(self, modules: Iterable[Module]) -> Self:  # type: ignore[override]  # as above
         """Add modules at the end."""
-        for module in list(modules):
-            self.append(module)
+        added = list(modules)
+        for number, module in enumerate(added, len(self)):
+            if not isinstance(module, Module):
+                kind = type(module).__name__
+                raise TypeError(f"{type(self).__name__}: {str(number)!r} must be a Module, not {kind}")
+        self._replace("extend", [*self._modules.items(), *(("", module) for module in added)])
         return self
 
     def insert(self, index: int, module: Module) -> None:
-        """Put a module in front of position ``index``; all are numbered anew."""
-        if not isinstance(module, Module):
-            raise TypeError(f"{type(self).__name__}.insert: needs a Module, not {type(module).__name__}")
-        modules = list(self)
-        modules.insert(index, module)
-        self._replace(modules)
+        """Put a module in front of position ``index``; those after it are renumbered."""
+        pairs = list(self._modules.items())
+        pairs.insert(index, ("", module))
+        self._replace("insert", pairs)
 
-    def _replace(self, modules: list[Module]) -> None:
-        for name in list(self._modules):
-            delattr(self, name)
-        self.extend(modules)
+    def reverse(self) -> None:
+        """Reverse the order."""
+        self._replace("reverse", list(self._modules.items())[::-1])
 
-    def _empty(self) -> _Numbered:
+    def _replace(self, method: str, pairs: list[tuple[str, Any]]) -> None:
+        """Hold these modules, by the names that are not numbers; the others are numbered by their places."""
+        for _, module in pairs:
+            self._check_part(f"{type(self).__name__}.{method}", module)
+        wanted = {name if not name.isdecimal() and name else str(i): module for i, (name, module) in enumerate(pairs)}
+        before = dict(self._modules)
+        for name, module in before.items():
+            if wanted.get(name) is not module:
+                delattr(self, name)
+        for name, module in wanted.items():
+            if before.get(name) is not module:
+                setattr(self, name, module)
+        ordered = {name: self._modules[name] for name in wanted}
+        self._modules.clear()
+        self._modules.update(ordered)
+
+    def _empty(self) -> Any:
         raise NotImplementedError
 
     def _name(self, index: int) -> str:
@@ -120,9 +152,6 @@ class ModuleList(_Numbered):
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         self.extend(modules)
 
-    def __iadd__(self, modules: Iterable[Module]) -> Self:
-        return self.extend(modules)
-
     def _empty(self) -> ModuleList:
         return ModuleList()
 
@@ -162,6 +191,8 @@ class MLP(Sequential):
     >>> [(name, p.shape) for name, p in model.named_parameters()]
     [('0.weight', (32, 64)), ('0.bias', (32,)), ('2.weight', (10, 32)), ('2.bias', (10,))]
     """
+
+    sizes, activation, dropout, norm, bias = (argument("change the modules in it, or make a new one") for _ in range(5))
 
     def __init__(
         self,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..attributes import setting
 from ..tensor import Tensor
 from . import functional
-from .checks import check_probability
+from .checks import probability
 from .module import Module
 
 
@@ -28,8 +29,9 @@ class Dropout(Module):
     tensor([1., 1., 1.])
     """
 
+    p: float = setting(probability)
+
     def __init__(self, p: float = 0.5) -> None:
-        check_probability("Dropout", p)
         self.p = p
 
     def forward(self, x: Any) -> Tensor:

@@ -7,10 +7,11 @@ from typing import Any, Self
 import numpy.typing as npt
 
 from ..arrays import DEFAULT_DTYPE, as_array
+from ..attributes import argument, fixed, setting
 from ..devices import device_of, namespace_on
 from ..tensor import Tensor
 from . import functional, init
-from .checks import check_row, check_sizes
+from .checks import CONVERT, check_row, size
 from .module import Module
 from .parameter import Parameter
 
@@ -37,7 +38,11 @@ class Embedding(Module):
     (2, 2, 3)
     """
 
+    num_embeddings: int = fixed(size)
+    embedding_dim: int = fixed(size)
+    padding_idx: int | None = setting(lambda layer, _, row: check_row(type(layer).__name__, row, layer.num_embeddings))
     weight: Parameter
+    dtype, device = argument(CONVERT), argument(CONVERT)
 
     def __init__(
         self,
@@ -47,10 +52,9 @@ class Embedding(Module):
         dtype: npt.DTypeLike = DEFAULT_DTYPE,
         device: str | None = None,
     ) -> None:
-        check_sizes("Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         self.num_embeddings = num_embeddings
         self.embedding_dim = embedding_dim
-        self.padding_idx = check_row("Embedding", padding_idx, num_embeddings)
+        self.padding_idx = padding_idx
         library = namespace_on(device)
         self.weight = Parameter(library.empty((num_embeddings, embedding_dim), dtype))
         self.reset_parameters()

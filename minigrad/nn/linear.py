@@ -8,11 +8,12 @@ from typing import Any
 import numpy.typing as npt
 
 from ..arrays import DEFAULT_DTYPE
+from ..attributes import argument, fixed, setting
 from ..devices import namespace_on
 from ..ops.linalg import linear
 from ..tensor import Tensor
 from . import functional, init
-from .checks import check_features, check_sizes
+from .checks import CONVERT, check_features, integer, parameter, size
 from .module import Module
 from .parameter import Parameter
 
@@ -39,8 +40,11 @@ class Linear(Module):
     (5, 2)
     """
 
+    in_features: int = fixed(size)
+    out_features: int = fixed(size)
     weight: Parameter
-    bias: Parameter | None
+    bias: Parameter | None = setting(parameter)
+    dtype, device = argument(CONVERT), argument(CONVERT)
 
     def __init__(
         self,
@@ -50,7 +54,6 @@ class Linear(Module):
         dtype: npt.DTypeLike = DEFAULT_DTYPE,
         device: str | None = None,
     ) -> None:
-        check_sizes("Linear", in_features=in_features, out_features=out_features)
         self.in_features = in_features
         self.out_features = out_features
         library = namespace_on(device)
@@ -86,6 +89,9 @@ class Flatten(Module):
     >>> nn.Flatten()(minigrad.ones(5, 8, 8)).shape
     (5, 64)
     """
+
+    start_dim: int = setting(integer)
+    end_dim: int = setting(integer)
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         self.start_dim = start_dim

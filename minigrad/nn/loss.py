@@ -8,13 +8,14 @@ import numpy as np
 
 from ..arguments import named_arguments
 from ..arrays import as_array
+from ..attributes import setting
 from ..devices import is_array, namespace
 from ..ops import loss as primitives
 from ..ops.elementwise import equal, logical_and, logical_not, masked
 from ..ops.neural import log_softmax
 from ..ops.shape import reshape
 from ..tensor import Tensor
-from .checks import check_input, check_positive, check_reduction
+from .checks import check_input, check_reduction, choice, fraction, integer, not_negative, positive
 from .module import Module
 
 # --- functions -----------------------------------------------------------------------------------------------------
@@ -236,8 +237,9 @@ def _class_weight(name: str, weight: Any, x: Any) -> Any:
 class _Loss(Module):
     """A loss with a reduction."""
 
+    reduction: str = setting(choice("mean", "sum", "none"))
+
     def __init__(self, reduction: str = "mean") -> None:
-        check_reduction(type(self).__name__, reduction)
         self.reduction = reduction
 
     def _set_factor(self, name: str, value: Any) -> None:
@@ -249,13 +251,13 @@ class CrossEntropyLoss(_Loss):
     """`minigrad.nn.functional.cross_entropy` as a module; ``weight`` is a buffer."""
 
     weight: Tensor | None
+    ignore_index: int = setting(integer)
+    label_smoothing: float = setting(fraction)
 
     def __init__(
         self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
     ) -> None:
         super().__init__(reduction)
-        if not 0.0 <= label_smoothing <= 1.0:
-            raise ValueError(f"CrossEntropyLoss: label_smoothing must be in [0, 1], got {label_smoothing}")
         self._set_factor("weight", weight)
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
@@ -269,6 +271,7 @@ class NLLLoss(_Loss):
     """`minigrad.nn.functional.nll_loss` as a module; ``weight`` is a buffer."""
 
     weight: Tensor | None
+    ignore_index: int = setting(integer)
 
     def __init__(self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> None:
         super().__init__(reduction)
@@ -329,9 +332,10 @@ class L1Loss(_Loss):
 class HuberLoss(_Loss):
     """`minigrad.nn.functional.huber_loss` as a module."""
 
+    delta: float = setting(positive)
+
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction)
-        check_positive("HuberLoss", delta=delta)
         self.delta = delta
 
     def forward(self, x: Any, target: Any) -> Tensor:
@@ -342,10 +346,10 @@ class HuberLoss(_Loss):
 class SmoothL1Loss(_Loss):
     """`minigrad.nn.functional.smooth_l1_loss` as a module."""
 
+    beta: float = setting(not_negative)
+
     def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
         super().__init__(reduction)
-        if beta < 0:
-            raise ValueError(f"SmoothL1Loss: beta must not be negative, got {beta}")
         self.beta = beta
 
     def forward(self, x: Any, target: Any) -> Tensor:

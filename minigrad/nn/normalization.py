@@ -9,20 +9,24 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import DEFAULT_DTYPE
+from ..attributes import argument, fixed, flag, setting
 from ..devices import namespace_on
 from ..tensor import Tensor
 from . import functional, init
-from .checks import check_batch, check_features, check_input, check_positive, check_sizes
+from .checks import (
+    CONVERT,
+    check_batch,
+    check_features,
+    check_input,
+    fraction,
+    optional,
+    parameter,
+    positive,
+    size,
+    sizes,
+)
 from .module import Module
 from .parameter import Parameter
-
-
-def _shape(layer: str, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    shape = (normalized_shape,) if isinstance(normalized_shape, int | np.integer) else tuple(normalized_shape)
-    if not shape:
-        raise ValueError(f"{layer}: normalized_shape must name at least one axis")
-    check_sizes(layer, **{f"normalized_shape[{i}]": size for i, size in enumerate(shape)})
-    return shape
 
 
 class LayerNorm(Module):
@@ -44,8 +48,12 @@ class LayerNorm(Module):
             [-0.99999976,  0.99999976]], made by layer_norm)
     """
 
-    weight: Parameter | None
-    bias: Parameter | None
+    normalized_shape: Any = fixed(sizes)
+    eps: float = setting(positive)
+    elementwise_affine: bool = fixed(flag)
+    weight: Parameter | None = setting(parameter)
+    bias: Parameter | None = setting(parameter)
+    dtype, device = argument(CONVERT), argument(CONVERT)
 
     def __init__(
         self,
@@ -56,8 +64,7 @@ class LayerNorm(Module):
         dtype: npt.DTypeLike = DEFAULT_DTYPE,
         device: str | None = None,
     ) -> None:
-        self.normalized_shape = _shape("LayerNorm", normalized_shape)
-        check_positive("LayerNorm", eps=eps)
+        self.normalized_shape = normalized_shape
         self.eps = eps
         self.elementwise_affine = elementwise_affine
         library = namespace_on(device)
@@ -95,7 +102,11 @@ class RMSNorm(Module):
     tensor([[0.2, 1.4]], made by rms_norm)
     """
 
-    weight: Parameter | None
+    normalized_shape: Any = fixed(sizes)
+    eps: float | None = setting(optional(positive))
+    elementwise_affine: bool = fixed(flag)
+    weight: Parameter | None = setting(parameter)
+    dtype, device = argument(CONVERT), argument(CONVERT)
 
     def __init__(
         self,
@@ -105,9 +116,7 @@ class RMSNorm(Module):
         dtype: npt.DTypeLike = DEFAULT_DTYPE,
         device: str | None = None,
     ) -> None:
-        self.normalized_shape = _shape("RMSNorm", normalized_shape)
-        if eps is not None:
-            check_positive("RMSNorm", eps=eps)
+        self.normalized_shape = normalized_shape
         self.eps = eps
         self.elementwise_affine = elementwise_affine
         library = namespace_on(device)
@@ -127,6 +136,17 @@ class RMSNorm(Module):
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
+def _tracked(layer: Any, name: str, value: Any) -> bool:
+    """A flag; there must be statistics to follow."""
+    value = flag(layer, name, value)
+    if value and vars(layer).get("running_mean", value) is None:
+        raise ValueError(
+            f"{type(layer).__name__}: {name} cannot be switched on, since the layer was made without running "
+            "statistics; make a new one"
+        )
+    return value
+
+
 class BatchNorm1d(Module):
     """(x − mean) / √(var + eps) · weight + bias, per feature over the batch: Ioffe and Szegedy, arXiv 1502.03167.
 
@@ -139,7 +159,8 @@ class BatchNorm1d(Module):
         eps: added to the variance.
         momentum: the weight of the newest batch; ``None`` makes the running statistics plain averages.
         affine: whether there are a weight (a gain, from 1) and a bias (from 0).
-        track_running_stats: without them, the batch's statistics are used in evaluation too.
+        track_running_stats: without them, the batch's statistics are used in evaluation too. Switched off later, the
+            running statistics stay as they are, and are used in evaluation.
         dtype: float32 by default.
         device: ``"cpu"`` (by default) or ``"cuda"``.
 
@@ -153,8 +174,14 @@ class BatchNorm1d(Module):
             [ 0.999995]], made by add)
     """
 
-    weight: Parameter | None
-    bias: Parameter | None
+    num_features: int = fixed(size)
+    eps: float = setting(positive)
+    momentum: float | None = setting(optional(fraction))
+    affine: bool = fixed(flag)
+    track_running_stats: bool = setting(_tracked)
+    weight: Parameter | None = setting(parameter)
+    bias: Parameter | None = setting(parameter)
+    dtype, device = argument(CONVERT), argument(CONVERT)
     running_mean: Tensor | None
     running_var: Tensor | None
     num_batches_tracked: Tensor | None
@@ -169,10 +196,6 @@ class BatchNorm1d(Module):
         dtype: npt.DTypeLike = DEFAULT_DTYPE,
         device: str | None = None,
     ) -> None:
-        check_sizes("BatchNorm1d", num_features=num_features)
-        check_positive("BatchNorm1d", eps=eps)
-        if momentum is not None and not 0 <= momentum <= 1:
-            raise ValueError(f"BatchNorm1d: momentum must be in [0, 1] or None, got {momentum}")
         self.num_features = num_features
         self.eps = eps
         self.momentum = momentum
@@ -212,10 +235,10 @@ class BatchNorm1d(Module):
         momentum = self.momentum
         if momentum is None and self.num_batches_tracked is not None:
             momentum = 1.0 / (self.num_batches_tracked.item() + 1)
-        out = functional.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, use_batch, momentum or 0.0, self.eps
-        )
-        if self.training and self.num_batches_tracked is not None:
+        follows = self.training and self.track_running_stats
+        running = (None, None) if use_batch and not follows else (self.running_mean, self.running_var)
+        out = functional.batch_norm(x, *running, self.weight, self.bias, use_batch, momentum or 0.0, self.eps)
+        if follows and self.num_batches_tracked is not None:
             self.num_batches_tracked.data = self.num_batches_tracked.data + 1
         return out
 

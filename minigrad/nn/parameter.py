@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -78,11 +78,6 @@ class Parameter(Tensor):
         self._place = None
         self._grad = None if gradient is None else Tensor(gradient)
         self._version[0] = tick()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        new = super().__deepcopy__(memo)
-        new._name, new._layer, new._role = self._name, self._layer, self._role
-        return new
 
     def __repr__(self) -> str:
         title = f"Parameter {self._name}" if self._name else "Parameter"

@@ -10,19 +10,27 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arrays import DEFAULT_DTYPE
+from ..attributes import argument, fixed, flag, setting
 from ..devices import namespace, namespace_on
 from ..ops.linalg import linear
 from ..ops.shape import concatenate, stack, transpose
-from ..suggest import unknown
 from ..tensor import Tensor
 from . import functional as F
 from . import init
-from .checks import check_input, check_probability, check_sizes
+from .checks import CONVERT, check_input, choice, probability, size
 from .module import Module
 from .parameter import Parameter
 
 State = tuple[Any, ...]  # tensors, or arrays of zeros to begin with
 Weights = tuple[Parameter, Parameter, Parameter | None, Parameter | None]
+
+
+def _dropout(layer: Any, name: str, value: Any) -> float:
+    """A probability, for outputs that another layer reads."""
+    value = probability(layer, name, value)
+    if value and layer.num_layers == 1:
+        raise ValueError(f"{type(layer).__name__}: dropout acts between layers, so it needs num_layers of at least 2")
+    return value
 
 
 class _Recurrent(Module):
@@ -34,6 +42,15 @@ class _Recurrent(Module):
 
     gates: ClassVar[int]
     states: ClassVar[int] = 1
+
+    input_size: int = fixed(size)
+    hidden_size: int = fixed(size)
+    num_layers: int = fixed(size)
+    bias: bool = fixed(flag)
+    batch_first: bool = setting(flag)
+    dropout: float = setting(_dropout)
+    bidirectional: bool = fixed(flag)
+    dtype, device = argument(CONVERT), argument(CONVERT)
 
     def __init__(
         self,
@@ -47,17 +64,12 @@ class _Recurrent(Module):
         dtype: npt.DTypeLike = DEFAULT_DTYPE,
         device: str | None = None,
     ) -> None:
-        name = type(self).__name__
-        check_sizes(name, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
-        check_probability(f"{name}: dropout", dropout)
-        if dropout and num_layers == 1:
-            raise ValueError(f"{name}: dropout acts between layers, so it needs num_layers of at least 2")
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_layers = num_layers
-        self.use_bias = bias
+        self.bias = bias
         self.batch_first = batch_first
-        self.dropout = float(dropout)
+        self.dropout = dropout
         self.bidirectional = bidirectional
         rows = self.gates * hidden_size
         library = namespace_on(device)
@@ -168,7 +180,7 @@ class _Recurrent(Module):
         text = f"{self.input_size}, {self.hidden_size}"
         defaults = {"num_layers": 1, "batch_first": False, "dropout": 0.0, "bidirectional": False}
         text += "".join(f", {k}={getattr(self, k)}" for k, v in defaults.items() if getattr(self, k) != v)
-        return text if self.use_bias else text + ", bias=False"
+        return text if self.bias else text + ", bias=False"
 
 
 class RNN(_Recurrent):
@@ -203,6 +215,7 @@ class RNN(_Recurrent):
     """
 
     gates = 1
+    nonlinearity: str = setting(choice("tanh", "relu"))
 
     def __init__(
         self,
@@ -217,8 +230,6 @@ class RNN(_Recurrent):
         dtype: npt.DTypeLike = DEFAULT_DTYPE,
         device: str | None = None,
     ) -> None:
-        if nonlinearity not in ("tanh", "relu"):
-            raise ValueError(f"RNN: {unknown('nonlinearity', str(nonlinearity), ['tanh', 'relu'])}")
         self.nonlinearity = nonlinearity
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, device)
 

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from copy import copy
 from typing import TYPE_CHECKING, Any, Self
 
 from ..arguments import parameters_of, refuse_unknown
+from ..attributes import PACKAGE, Setting, flag, setting
+from ..hooks import Hooks
 from ..tensor import Tensor
 from .parameter import Parameter, join
 
 if TYPE_CHECKING:
     from .module import Module
+
+
+_TABLES = ("_parameters", "_modules", "_buffers", "_forward_hooks", "_forward_pre_hooks")
+_OWN = {"training", "_path", *_TABLES}
+
+
+class RegistrationError(ValueError, KeyError):
+    """A name that cannot be registered, or is taken; in PyTorch that is a KeyError."""
+
+    __str__ = Exception.__str__
 
 
 class Registry:
@@ -21,13 +34,13 @@ class Registry:
     and again when the module that owns it is set as an attribute of another.
     """
 
-    training: bool
+    training: bool = setting(flag)
     _path: str
     _parameters: dict[str, Parameter]
     _modules: dict[str, Module]
     _buffers: dict[str, bool]
-    _forward_hooks: dict[int, Any]
-    _forward_pre_hooks: dict[int, Any]
+    _forward_hooks: Hooks
+    _forward_pre_hooks: Hooks
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102 - the class says what it is
         known = parameters_of(cls.__init__) if kwargs else None
@@ -41,10 +54,17 @@ class Registry:
             _parameters={},
             _modules={},
             _buffers={},  # name to whether it is persistent; the value is the attribute
-            _forward_hooks={},
-            _forward_pre_hooks={},
+            _forward_hooks=Hooks(),
+            _forward_pre_hooks=Hooks(),
         )
         return self
+
+    def __copy__(self) -> Self:
+        """The same parts in another module, which registers for itself."""
+        new = type(self).__new__(type(self))
+        for name, value in vars(self).items():
+            vars(new)[name] = copy(value) if name in _TABLES else value
+        return new
 
     # --- registering ---------------------------------------------------------------------------------------------
 
@@ -52,6 +72,9 @@ class Registry:
         if isinstance(value, Parameter | Registry):
             self._register(name, value)
             return
+        owner = None if callable(value) else self._owner_of_method(name)
+        if owner is not None and owner.__module__.partition(".")[0] == PACKAGE:
+            raise ValueError(f"{type(self).__name__}.{name} is a method; choose another name")
         kind = self._kind(name)
         if kind and value is not None and not (kind == "a Tensor" and isinstance(value, Tensor)):
             raise TypeError(
@@ -62,6 +85,12 @@ class Registry:
             self._forget(name)
         object.__setattr__(self, name, value)
 
+    def _owner_of_method(self, name: str) -> type | None:
+        """The class that defines a method ``name``; ``None`` if none does."""
+        if not callable(getattr(type(self), name, None)):
+            return None
+        return next((kind for kind in type(self).__mro__ if name in vars(kind)), None)
+
     def _kind(self, name: str) -> str:
         """What is registered under ``name``; empty if nothing is."""
         if name in self._parameters:
@@ -71,19 +100,21 @@ class Registry:
         return "a Tensor" if name in self._buffers else ""
 
     def __delattr__(self, name: str) -> None:
+        if isinstance(getattr(type(self), name, None), Setting):
+            raise AttributeError(f"{type(self).__name__}.{name} cannot be deleted; set it to another value")
         self._forget(name)
         object.__delattr__(self, name)
 
     def _register(self, name: str, value: Any) -> None:
         """Enter a parameter or module under ``name`` and tell it its place."""
-        if not name or "." in name:
-            raise ValueError(f"{type(self).__name__}: {name!r} is no name for a parameter or module (no dots)")
-        if callable(getattr(type(self), name, None)):
+        self._check_name(type(self).__name__, name)
+        if self._owner_of_method(name) is not None:
             raise ValueError(f"{type(self).__name__}.{name} is a method; choose another name")
-        if isinstance(value, Registry) and any(part is self for part in value.modules()):
-            raise ValueError(f"{type(self).__name__}.{name}: a module cannot contain itself")
-        self._release(name)
+        if isinstance(value, Registry):
+            self._check_part(f"{type(self).__name__}.{name}", value)
+        before = vars(self).get(name)
         object.__setattr__(self, name, value)
+        self._release(name, before)
         if isinstance(value, Parameter):
             self._modules.pop(name, None)
             self._parameters[name] = value
@@ -96,9 +127,16 @@ class Registry:
             value._move(join(self._path, name))
         self._buffers.pop(name, None)
 
-    def _release(self, name: str) -> None:
-        """Let what is registered under ``name`` be the top of its own tree again."""
-        value, path = vars(self).get(name), join(self._path, name)
+    def _check_part(self, where: str, module: Any) -> None:
+        """Raise unless ``module`` can be a part of this one."""
+        if not isinstance(module, Registry):
+            raise TypeError(f"{where}: needs a Module, not {type(module).__name__}")
+        if any(part is self for part in module.modules()):
+            raise ValueError(f"{where}: a module cannot contain itself")
+
+    def _release(self, name: str, value: Any) -> None:
+        """Let ``value``, which was registered under ``name``, be the top of its own tree again."""
+        path = join(self._path, name)
         if isinstance(value, Parameter) and value.name == path:
             value._label("", "")
         elif isinstance(value, Registry) and value._path == path:
@@ -106,7 +144,7 @@ class Registry:
 
     def _forget(self, name: str) -> None:
         """Take ``name`` out of the registries."""
-        self._release(name)
+        self._release(name, vars(self).get(name))
         self._parameters.pop(name, None)
         self._modules.pop(name, None)
         self._buffers.pop(name, None)
@@ -120,20 +158,34 @@ class Registry:
         for name, module in self._modules.items():
             module._move(join(path, name))
 
-    def _check_free(self, method: str, name: str) -> None:
-        if not self._kind(name) and getattr(self, name, None) is not None:
-            raise ValueError(f"{type(self).__name__}.{method}: the attribute {name!r} exists already")
+    def _check_name(self, where: str, name: Any) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"{where}: a name must be a string, not {name!r}")
+        if not name or "." in name:
+            raise RegistrationError(f"{where}: {name!r} cannot be registered: a name is not empty and has no dots")
+        if name in _OWN:
+            raise RegistrationError(f"{where}: {name!r} exists already, in every module; choose another name")
+
+    def _check_free(self, method: str, name: Any, kind: str) -> None:
+        """Raise if a name is impossible, or stands for something other than ``kind``."""
+        where = f"{type(self).__name__}.{method}"
+        self._check_name(where, name)
+        taken = self._kind(name)
+        if taken and taken != kind:
+            raise RegistrationError(f"{where}: {name!r} exists already, as {taken}; del it first to reuse the name")
+        if not taken and getattr(self, name, None) is not None:
+            raise RegistrationError(f"{where}: the attribute {name!r} exists already")
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
         """Set a parameter by name, as ``setattr`` does; ``None`` is an attribute without a parameter."""
-        self._check_free("register_parameter", name)
+        self._check_free("register_parameter", name, "a Parameter")
         if parameter is not None and not isinstance(parameter, Parameter):
             raise TypeError(f"register_parameter: {name!r} must be a Parameter, not {type(parameter).__name__}")
         setattr(self, name, parameter)
 
     def add_module(self, name: str, module: Module) -> None:
         """Set a module by name, as ``setattr`` does."""
-        self._check_free("add_module", name)
+        self._check_free("add_module", name, "a Module")
         if not isinstance(module, Registry):
             raise TypeError(f"{type(self).__name__}: {name!r} must be a Module, not {type(module).__name__}")
         setattr(self, name, module)
@@ -146,11 +198,9 @@ class Registry:
             tensor: the value; ``None`` is a buffer that is switched off.
             persistent: whether it is part of the state dict.
         """
-        self._check_free("register_buffer", name)
+        self._check_free("register_buffer", name, "a Tensor")
         if isinstance(tensor, Parameter) or not isinstance(tensor, Tensor | None):
             raise TypeError(f"register_buffer: {name!r} must be a Tensor or None, not {type(tensor).__name__}")
-        if not name or "." in name:
-            raise ValueError(f"register_buffer: {name!r} is no name for a buffer (no dots)")
         self._forget(name)
         self._buffers[name] = persistent
         vars(self)[name] = tensor

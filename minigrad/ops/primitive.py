@@ -26,7 +26,10 @@ returns a gradient of the output's shape and the engine sums it back, once for a
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
+import pickle
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Number
@@ -118,6 +121,7 @@ class Primitive:
             cost as much as one, rather than an array of zeros each.
         hint: the remedy that an error about the shapes of the inputs ends with.
         settings: the names of the keywords.
+        module: the name of the module that made it, from which a pickle gets it again.
         required: how many inputs must be given; the others have a default in ``forward`` and may be absent.
     """
 
@@ -136,6 +140,7 @@ class Primitive:
         add_at: Callable[..., bool] | None = None,
         hint: str = "",
         doc: str | None = None,
+        module: str = __name__,
     ) -> None:
         self.name = self.__name__ = self.__qualname__ = name
         self.forward = forward
@@ -148,6 +153,7 @@ class Primitive:
         self.analytic = analytic
         self.add_at = add_at
         self.hint = hint
+        self.module = module
         self.__doc__ = doc or forward.__doc__
         self.differentiable = any(rule is not None for rule in self.vjps)
         self.settings, self.defaults = _settings(forward)
@@ -191,6 +197,17 @@ class Primitive:
             kind(name, kind.KEYWORD_ONLY, default=self.defaults.get(name, kind.empty)) for name in self.settings
         ]
         return inspect.Signature(parameters)
+
+    def __copy__(self) -> Primitive:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Primitive:
+        return self  # it never changes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if PRIMITIVES.get(self.name) is not self:
+            raise pickle.PicklingError(f"{self!r} cannot be pickled: the op table has another one of this name")
+        return _from_table, (self.module, self.name)
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}({', '.join(self.inputs)})>"
@@ -312,6 +329,15 @@ def _parameters(forward: Callable[..., Any]) -> Sequence[inspect.Parameter]:
     return list(inspect.signature(forward).parameters.values())
 
 
+def _from_table(module: str, name: str) -> Primitive:
+    """The primitive that a pickle names."""
+    if name not in PRIMITIVES:
+        importlib.import_module(module)
+    if name not in PRIMITIVES:
+        raise pickle.UnpicklingError(f"there is no primitive {name!r} here; run what defines it first ({module})")
+    return PRIMITIVES[name]
+
+
 def primitive(
     name: str,
     forward: Callable[..., Any],
@@ -323,18 +349,21 @@ def primitive(
 
     Without ``vjps`` the op is not differentiable (comparisons, ``argmax``): its output never requires a gradient.
 
+    When a module or a notebook defines a name that it has defined before, the new primitive replaces the old one, so
+    a cell can be run again.
+
     Raises:
-        ValueError: if the name is taken, or the number of rules is not the number of inputs.
+        ValueError: if the name is taken by minigrad or another module, or the number of rules is not the number of
+            inputs.
     """
-    if name in PRIMITIVES:
-        raise ValueError(f"a primitive named {name!r} exists already")
-    entry = PRIMITIVES[name] = Primitive(name, forward, inputs, vjps, **options)
-    # A rule that asks for something unknown is refused now, not when somebody first needs it.
-    try:
-        for index, rule in enumerate(entry.vjps):
-            if rule is not None:
-                entry.recipe(index + 1 if entry.variadic else len(entry.inputs), 1 << index)
-    except TypeError:
-        del PRIMITIVES[name]
-        raise
+    module = sys._getframe(1).f_globals.get("__name__", "__main__")
+    before = PRIMITIVES.get(name)
+    if before is not None and (before.module != module or module.partition(".")[0] == __name__.partition(".")[0]):
+        raise ValueError(f"a primitive named {name!r} exists already, from {before.module}; choose another name")
+    entry = Primitive(name, forward, inputs, vjps, module=module, **options)
+    # A rule that asks for something unknown is refused now, not when it is first needed.
+    for index, rule in enumerate(entry.vjps):
+        if rule is not None:
+            entry.recipe(index + 1 if entry.variadic else len(entry.inputs), 1 << index)
+    PRIMITIVES[name] = entry
     return entry

@@ -76,6 +76,10 @@ class ParamGroup(MutableMapping[str, Any]):
         self.parted: dict[int, Any] = {}
         self.update(options)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and pickles: a shallow copy has its own options."""
+        return {**vars(self), "_options": dict(self._options)}
+
     def __getitem__(self, name: str) -> Any:
         return self._options[name]
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 from ..clipping import Clip
 from ..clipping.reports import ClipReport
 from ..graph import tick
+from ..hooks import Hooks
 from ..kernels.plan import Element, Plan
 from ..kernels.program import Cohort, Layout, Program
 from ..rules import Rule, rule
@@ -91,7 +92,7 @@ class Lookahead(Optimizer):
         self.base, self.k, self.alpha, self.momentum = optimizer, k, alpha, momentum
         self.counter = self.steps = 0
         self.defaults = optimizer.defaults
-        self._pre_hooks, self._post_hooks, self._watches = {}, {}, ()
+        self._pre_hooks, self._post_hooks, self._watches = Hooks(), Hooks(), ()
         self._schedulers = optimizer._schedulers
         self._slow: Layout | None = None
         self._fast: Program | None = None  # whose state the slow step reads
@@ -164,15 +165,23 @@ class Lookahead(Optimizer):
         """The plan of a fast step."""
         return self.base.plan(device)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """A copy over a copy of the optimizer inside."""
-        new = copy.copy(self)
-        memo[id(self)] = new
-        new.base = copy.deepcopy(self.base, memo)
-        new.defaults = new.base.defaults
-        new._begun_in = new.base.store if self._begun_in is self.base.store else None
-        new._pre_hooks, new._post_hooks, new._watches, new._slow = {}, {}, (), None
-        new._schedulers = new.base._schedulers
+    def __getstate__(self) -> dict[str, Any]:
+        own = {name: value for name, value in vars(self).items() if name != "_schedulers"}
+        begun = self._begun if self._begun_in is not self.base.store else frozenset(self.store.entries)
+        return own | {"_slow": None, "_fast": None, "_watches": (), "_begun": begun, "_begun_in": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        early = self._schedulers  # those that have entered themselves already
+        vars(self).update(state)
+        self._schedulers = self.base._schedulers
+        self._schedulers += early
+
+    def __copy__(self) -> Self:
+        """An optimizer of the same parameters with its own options and state."""
+        base = copy.copy(self.base)
+        hooks = {name: copy.copy(vars(self)[name]) for name in ("_pre_hooks", "_post_hooks")}
+        new = type(self).__new__(type(self))
+        new.__setstate__(self.__getstate__() | hooks | {"base": base, "defaults": base.defaults})
         return new
 
     def chain(self) -> list[Element]:

@@ -15,7 +15,7 @@ from ..clipping.clip import Clip, Clips
 from ..clipping.reports import ClipReport, nonfinite_error, reports
 from ..devices import beside
 from ..graph import tick
-from ..hooks import RemovableHandle
+from ..hooks import Hooks, RemovableHandle
 from ..kernels.plan import Element, Plan
 from ..kernels.program import Cohort, Layout, Program
 from ..memory import Place, gather, placed
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 Hook = Callable[["Optimizer"], None]
+
+
+# What depends on where the parameters are in memory, or belongs to one optimizer; a copy makes it for itself.
+_PLACED = ("store", "_groups", "_group_of", "_bound", "_bound_entries", "_state", "_ages", "_carried")
 
 
 class Optimizer:
@@ -60,6 +64,10 @@ class Optimizer:
     that; `minigrad.memory` has the rule. A parameter whose gradient is ``None`` is skipped, and its own count of steps
     stands still.
 
+    Copied or pickled together at any time, as in ``pickle.dumps((model, optimizer, scheduler))``, all of them train on
+    to the same bits. Hooks are copied; a `watch` stays with the original. Dropout draws from `minigrad.random`, whose
+    state is not part of a pickle (of a `minigrad.training.Run` it is).
+
     Attributes:
         stepped: whether the last `step` changed the parameters; a clip that skips non-finite gradients may not have.
         skipped: how many steps were skipped.
@@ -70,11 +78,16 @@ class Optimizer:
         TypeError: for an unknown option, or something that is not a tensor.
     """
 
+    _schedulers: list[weakref.ref[Any]]
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102 - the class says what it is
         known = parameters_of(cls.__init__) if kwargs else None
         if known is not None:
             refuse_unknown(cls.__name__, kwargs, known)
-        return super().__new__(cls)
+        self = super().__new__(cls)
+        # Those that set options, in the order in which they were made; here, since in a copy they may come first.
+        self._schedulers = []
+        return self
 
     def __init__(
         self,
@@ -101,11 +114,8 @@ class Optimizer:
         self._groups = ParamGroups(self)
         self.store: ParameterStore
         self._bound: list[tuple[Tensor, Place]] = []
-        self._pre_hooks: dict[int, Hook] = {}
-        self._post_hooks: dict[int, Hook] = {}
+        self._pre_hooks, self._post_hooks = Hooks(), Hooks()
         self._watches: tuple[Watch, ...] = ()
-        # Those that set options, in the order in which they were made.
-        self._schedulers: list[weakref.ref[Any]] = []
         # State by slot, then by buffer; ages of parameters that no cohort holds at the moment.
         self._state: dict[str, list[Array]] = {}
         self._ages: dict[str, int] = {}
@@ -447,6 +457,13 @@ class Optimizer:
         for slot in self._state:
             self._fill(slot, inits.get(slot, 0.0), chosen)
 
+    def _views(self) -> dict[str, dict[str, Any]]:
+        slots = {slot: self._by_name(slot) for slot in self._state}
+        return {
+            name: {"step": age, **{slot: arrays[name] for slot, arrays in slots.items()}}
+            for name, age in self._all_ages().items()
+        }
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed run needs, by parameter name; a copy, on the device of the parameters."""
         return export_state(self)
@@ -460,24 +477,43 @@ class Optimizer:
         """
         import_state(self, state_dict)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """A copy over copies of the parameters: those in ``memo``, when the model is copied in the same call."""
-        new = copy.copy(self)
-        memo[id(self)] = new
-        new.defaults, new.ranges, new._pre_hooks, new._post_hooks = dict(self.defaults), dict(self.ranges), {}, {}
-        new._watches, new._schedulers = (), []
-        groups = []
-        for group in self.param_groups:
-            options = {name: value for name, value in group.items() if name != "params"}
-            named = [(name, copy.deepcopy(parameter, memo)) for name, parameter in group.named]
-            own = ParamGroup(type(self).__name__, {name: options[name] for name in group.known}, named, new.ranges)
-            own.update(options)
-            memo[id(group)] = own  # a scheduler that is copied in the same call knows its groups
-            groups.append(own)
-        new._groups, new._state, new._ages, new._carried = ParamGroups(new), {}, {}, {}
-        new._program = new._layout = None
-        new._regroup(groups)
-        new._restore(self.state, self._state, self._all_carried())
+    # --- copies: `copy.copy`, `copy.deepcopy` and `pickle` ---------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but what was compiled. Schedulers enter themselves; a watch stays with the original."""
+        saved = {"groups": list(self._groups), "restored": (self._views(), tuple(self._state), self._all_carried())}
+        own = {name: value for name, value in vars(self).items() if name not in ("_schedulers", *_PLACED)}
+        return own | {"_saved": saved, "_program": None, "_layout": None, "_watches": ()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+
+    if not TYPE_CHECKING:  # a type checker should report an unknown attribute itself
+
+        def __getattr__(self, name: str) -> Any:
+            # A copy makes its store when it is first used: until then its parameters may be unfinished themselves.
+            if name not in _PLACED or "_saved" not in vars(self):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            saved = vars(self).pop("_saved")
+            self._groups, self._bound = ParamGroups(self), []
+            self._state, self._ages, self._carried = {}, {}, {}
+            try:
+                self._regroup(saved["groups"])
+                self._restore(*saved["restored"])
+            except BaseException:
+                for each in _PLACED:
+                    vars(self).pop(each, None)
+                self._saved = saved
+                raise
+            return getattr(self, name)
+
+    def __copy__(self) -> Self:
+        """An optimizer of the same parameters with its own options and state."""
+        state = self.__getstate__()
+        state["_saved"] = state["_saved"] | {"groups": [copy.copy(group) for group in self._groups]}
+        hooks = {name: copy.copy(vars(self)[name]) for name in ("_pre_hooks", "_post_hooks")}
+        new = type(self).__new__(type(self))
+        new.__setstate__(state | hooks)
         return new
 
     # --- the rest of PyTorch's interface -----------------------------------------------------------------------------
@@ -555,7 +591,7 @@ class Optimizer:
     def origins(self, group: int) -> dict[str, str]:
         """What set the scheduled options of a param group as they are now, in words, by the names that rules know."""
         found: dict[str, str] = {}
-        self._schedulers = [ref for ref in self._schedulers if ref() is not None]
+        self._schedulers[:] = [ref for ref in self._schedulers if ref() is not None]
         for ref in self._schedulers:
             scheduler = ref()
             for name, words in () if scheduler is None else scheduler.origins(group).items():

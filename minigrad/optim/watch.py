@@ -103,11 +103,16 @@ class Watch:
         self.active = True
         # After every other hook has had its say, and before any other looks at the result.
         self._handles = [
-            RemovableHandle(self._base._pre_hooks, self._begin, LAST),
-            RemovableHandle(self._base._post_hooks, self._end, FIRST),
+            RemovableHandle(self._base._pre_hooks, self._begin, LAST, copied=False),
+            RemovableHandle(self._base._post_hooks, self._end, FIRST, copied=False),
         ]
         if self._base is not optimizer:
-            self._handles.append(RemovableHandle(optimizer._post_hooks, self._end_slow, FIRST))
+            self._handles.append(RemovableHandle(optimizer._post_hooks, self._end_slow, FIRST, copied=False))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy has the last record, and watches nothing."""
+        self.last()
+        return {**vars(self), "active": False, "_handles": []}
 
     def covers(self, name: str) -> bool:
         """Whether it watches this parameter."""

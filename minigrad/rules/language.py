@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import copy
+import importlib
 import inspect
+import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ..store import SCOPES
@@ -66,6 +68,29 @@ class Rule:
         found = tuple(reading.values[name] for name in self.outputs)
         return found if len(found) > 1 else found[0]
 
+    def __copy__(self) -> Rule:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Rule:
+        return self  # it never changes, and one that cannot be pickled can be copied so
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By the name of its function: as the rule that is found there, changed by `renamed` where it was."""
+        module, name = self.function.__module__, self.function.__qualname__
+        found = _found(module, name)
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        if isinstance(found, Rule) and found.function is self.function:
+            if found is self:
+                return _rule_at, (module, name)
+            del own["function"], own["scalars"]
+            return _variant, (found, own)
+        if found is self.function:
+            return _variant, (None, own)
+        raise pickle.PicklingError(
+            f"rule {self.name!r} cannot be pickled, because {module}.{name} is something else; define it with def at "
+            "the top level of a module"
+        )
+
     def __repr__(self) -> str:
         return f"<rule {self.name}({', '.join(self.inputs)}; {', '.join(self.hypers)})>"
 
@@ -109,6 +134,30 @@ class Rule:
 def _arguments(function: Callable[..., Any], carried: bool) -> tuple[str, ...]:
     parameters = inspect.signature(function).parameters.values()
     return tuple(p.name for p in parameters if (p.kind is p.KEYWORD_ONLY) == carried)
+
+
+def _found(module: str, name: str) -> Any:
+    """What is called ``name``, such as ``"Class.method"``, in a module; ``None`` if nothing is."""
+    try:
+        found: Any = importlib.import_module(module)
+    except (ImportError, TypeError, AttributeError):
+        return None
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def _rule_at(module: str, name: str) -> Rule:
+    """The rule that a pickle names."""
+    found = _found(module, name)
+    if not isinstance(found, Rule):
+        raise pickle.UnpicklingError(f"there is no rule {module}.{name} here")
+    return found
+
+
+def _variant(rule: Rule | None, own: dict[str, Any]) -> Rule:
+    """A rule with some fields of its own."""
+    return Rule(**own) if rule is None else replace(rule, **own)
 
 
 @dataclass(frozen=True)

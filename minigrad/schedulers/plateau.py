@@ -156,14 +156,6 @@ class ReduceLROnPlateau:
             known["_chosen"] = True
         super().__setattr__(name, value)
 
-    def _enter(self) -> None:
-        """Let the optimizer know what sets its options."""
-        self.optimizer.innermost._schedulers.append(weakref.ref(self))
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._enter()
-
     def adopt(self, mode: str, metric: str) -> None:
         """Take the direction of a metric for the mode; `minigrad.training.fit` does so before it trains.
 
@@ -257,6 +249,14 @@ class ReduceLROnPlateau:
     def _reduced(self, rates: Sequence[float], lowest: Sequence[float]) -> list[float]:
         reduced = [max(rate * self.factor, low) for rate, low in zip(rates, lowest, strict=True)]
         return [new if old - new > self.eps else old for old, new in zip(rates, reduced, strict=True)]
+
+    def _enter(self) -> None:
+        """Let the optimizer know who sets its options."""
+        self.optimizer._schedulers.append(weakref.ref(self))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._enter()
 
     def get_last_lr(self) -> list[float]:
         """The learning rate after the last step, for each param group."""

@@ -162,7 +162,7 @@ class Scheduler:
 
     def _enter(self) -> None:
         """Let the optimizer know what sets its options."""
-        self.optimizer.innermost._schedulers.append(weakref.ref(self))
+        self.optimizer._schedulers.append(weakref.ref(self))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

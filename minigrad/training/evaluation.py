@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..data import Dataset
+from ..data.dataset import as_dataset
 from ..devices import to_device
 from ..modes import no_grad
 from ..nn import Module
@@ -56,6 +57,7 @@ def evaluate(
     >>> sorted(result)
     ['accuracy', 'loss']
     """
+    dataset = as_dataset(dataset)
     modes = [(module, module.training) for module in model.modules()]
     device = next((parameter.device for parameter in model.parameters()), dataset.device)
     model.eval()

@@ -102,8 +102,7 @@ def train(run: Run, epochs: int) -> Run:
     # What overflows shows as a loss that is not finite.
     with np.errstate(over="ignore", invalid="ignore"):
         try:
-            for callback in run.callbacks:
-                callback.begin(run)
+            run.begin()
             while run.progress.epoch < epochs and not run.stopping:
                 if _train_epoch(run):
                     _finish_epoch(run)

@@ -117,6 +117,11 @@ class RunLog(Callback):
             if name not in self._files:
                 self._files[name] = AppendedFile(self.folder / name)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy opens the files itself when its run begins, where they are now."""
+        self.state_dict()
+        return {**vars(self), "_files": {}}
+
     def begin(self, run: Run) -> None:
         """Open the files, and cut them back to where the run stands."""
         self.open()

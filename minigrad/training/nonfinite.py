@@ -32,6 +32,9 @@ class NonFiniteLossError(FloatingPointError):
         super().__init__(text)
         self.loss, self.step, self.layer, self.anomaly = loss, step, layer, anomaly
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.loss, self.step, self.layer, self.anomaly)
+
 
 def explain_nonfinite(
     model: Module, loss: Loss, features: Any, labels: Any, value: float, *, step: int, epoch: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import os
@@ -106,11 +107,8 @@ def problem(recipe: Recipe) -> Problem:
     outputs = max(train.classes, held_out.classes) if classes else int(np.prod(train.labels.shape[1:]))
     function = catalogue.LOSSES[name]
 
-    def loss(output: Any, labels: Any) -> Any:
-        return function(output, labels, **options)
-
     metrics = catalogue.METRICS if classes else {}
-    return Problem(train, held_out, loss if options else function, metrics, outputs)
+    return Problem(train, held_out, functools.partial(function, **options) if options else function, metrics, outputs)
 
 
 def _load(text: str) -> tuple[Dataset, Dataset]:

@@ -85,11 +85,24 @@ class Run:
         self.progress = Progress()
         self.stopping = ""
         self._unmeasured: list[tuple[float, Any, Any]] = []
+        self._random: dict[str, Any] | None = None  # of a copy, where the random numbers were
         self._directions = directions_of(self.metrics, evaluate)
         self._monitor = None if monitor is None else self._checked_monitor(monitor)
         for each in self.schedulers:
             if isinstance(each, ReduceLROnPlateau):
                 each.adopt(self.direction, self.monitor)
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.settle()
+        return {**vars(self), "_random": self._random or random.get_state()}
+
+    def begin(self) -> None:
+        """Let a copy draw the random numbers that the original would have drawn next, and tell the callbacks."""
+        if self._random is not None:
+            random.set_state(self._random)
+            self._random = None
+        for callback in self.callbacks:
+            callback.begin(self)
 
     def _checked_monitor(self, name: str) -> str:
         """The name of a metric that can be monitored."""

@@ -35,6 +35,10 @@ class ClipCounts:
         self.steps = [0] * len(optimizer.clips)
         self.acted = [0] * len(optimizer.clips)
 
+    def __getstate__(self) -> dict[str, Any]:
+        self.settle()
+        return {**vars(self), "_layout": None}
+
     def count(self) -> None:
         """Keep what tells whether the clips acted in the step that was just taken."""
         layout = self._optimizer._layout

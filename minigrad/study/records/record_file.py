@@ -6,6 +6,7 @@ import contextlib
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 from ...training.logs import AppendedFile
 from .recording import Record, Recording, line, may_be_recording
@@ -39,6 +40,10 @@ class RecordFile:
         self._file: AppendedFile | None = None
         self._unwritten: list[Record] = []
         self._is_empty = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.sync()
+        return {**vars(self), "_file": None}
 
     def open(self) -> Recording:
         """Begin to write, behind what is there up to the length; what that is.

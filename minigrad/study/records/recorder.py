@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import time
@@ -12,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from ...data.dataset import is_stored
 from ...hooks import RemovableHandle
 from ...nn import Module
 from ...optim import Optimizer
@@ -118,6 +120,12 @@ class Recorder(Callback):
         self._kinds: dict[str, str] = {}
         self._stretches: tuple[Any, dict[str, list[Stretch]]] = (None, {})
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy records nothing until it is attached, or its run begins; then it goes on from here."""
+        own = {name: value for name, value in vars(self).items() if name != "_left_out"}
+        own |= {"_before": None, "_fast": None, "_gradient": None, "_stretches": (None, {})}
+        return own | {"_handles": [], "_in_run": False}
+
     # --- attaching ---------------------------------------------------------------------------------------------------
 
     def attach(self) -> Self:
@@ -130,11 +138,11 @@ class Recorder(Callback):
             self.recording.records = [record for record in held.records if self._stays(record)]
         self._left_out = LeftOut(self.model, self._base)
         self._handles = [
-            self.optimizer.register_step_pre_hook(self._before_step),
-            self.optimizer.register_step_post_hook(self._after_step),
+            _observed(self.optimizer._pre_hooks, self._before_step),
+            _observed(self.optimizer._post_hooks, self._after_step),
         ]
         if self._base is not self.optimizer:
-            self._handles.append(self._base.register_step_post_hook(self._after_fast_step))
+            self._handles.append(_observed(self._base._post_hooks, self._after_fast_step))
         if self.probe is None and self._wants_probe:
             self._catch_probe()
         self.cost.begin()
@@ -168,14 +176,14 @@ class Recorder(Callback):
                 self.probe = as_probe(tuple(even_rows(each, PROBE_ROWS) for each in args))
                 handle.remove()
 
-        handle = self.model.register_forward_pre_hook(catch)
+        handle = _observed(self.model._forward_pre_hooks, catch)
         self._handles.append(handle)
 
     # --- under fit ---------------------------------------------------------------------------------------------------
 
     def begin(self, run: Run) -> None:
         """Begin to record; the probe is rows of the training data, evenly spread, where none was given."""
-        if self.probe is None and self._wants_probe:
+        if self.probe is None and self._wants_probe and is_stored(run.loader.dataset):
             self.probe = as_probe(even_rows(run.loader.dataset.features, PROBE_ROWS))
         self._in_run = self._file.strict = True
         self.attach()
@@ -382,3 +390,7 @@ class Recorder(Callback):
 
     def __str__(self) -> str:
         return f"{self.recording!r}\n{self.cost_in_words()}"
+
+
+# Hooks that copies of the model and of the optimizer do not have.
+_observed = functools.partial(RemovableHandle, copied=False)

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from ...hooks import Hooks
 from ...kernels.program import range_names
 from ...optim import Optimizer
 from ...optim.watch import Record
@@ -39,7 +40,10 @@ def explain_update(optimizer: Optimizer, name: str, index: int | Sequence[int] =
 def explain_coming(optimizer: Optimizer, name: str, index: int | Sequence[int] = ()) -> Explanation:
     """The update that the next step would make, made on a copy."""
     place = place_of(optimizer, name, index)
-    twin = copy.deepcopy(optimizer)
+    # Without hooks, which look at the steps that are taken.
+    hooked = (optimizer, optimizer.innermost)
+    bare: dict[int, Any] = {id(hooks): Hooks() for each in hooked for hooks in (each._pre_hooks, each._post_hooks)}
+    twin = copy.deepcopy(optimizer, bare)
     twin.innermost._schedulers = optimizer._schedulers
     # Where a clip raises, the record says so.
     with twin.watch(name) as watch, contextlib.suppress(FloatingPointError):
