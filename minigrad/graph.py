@@ -16,8 +16,9 @@ from typing import Any
 from .gpu import translated
 from .observers import Observer, watching
 from .ops.elementwise import add
-from .ops.primitive import ALL_VALUES, Primitive, Recipe
+from .ops.primitive import ALL_VALUES, Primitive, Recipe, Traced
 from .ops.reduction import sum, sum_to_shape
+from .summation import add_up
 
 # One clock for recording and for changes in place: a value is stale for a node when it changed at a later tick.
 tick = itertools.count(1).__next__
@@ -293,7 +294,8 @@ def _fit(node: Node, position: int, g: Any, shape: tuple[int, ...]) -> Any:
     """Undo broadcasting, or report a rule that returned a gradient of an impossible shape."""
     extra = len(g.shape) - len(shape)
     if extra >= 0 and g.shape[extra:] == shape:
-        return sum(g, axis=tuple(range(extra))) if extra > 1 else sum(g, axis=0)
+        axis = tuple(range(extra)) if extra > 1 else 0
+        return sum(g, axis=axis) if isinstance(g, Traced) else add_up(g, axis=axis)
     if extra < 0 or any(n not in (1, m) for n, m in zip(shape, g.shape[extra:], strict=True)):
         raise ValueError(
             f"{node.primitive.name}: the gradient rule for input {position} returned shape {g.shape}, "

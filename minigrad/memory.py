@@ -145,7 +145,7 @@ def settle(parameters: Iterable[Tensor]) -> None:
                 "that is used elsewhere too; make it of a copy, as in nn.Parameter(x.clone())"
             )
     for group in moving.values():
-        values = _allocate(sum(p.size for p in group), group[0].dtype, group[0].device)
+        values = _allocate(sum(p._data.size for p in group), group[0].dtype, group[0].device)
         memory = Memory(_plain(values))
         start = 0
         for parameter in group:
@@ -153,7 +153,7 @@ def settle(parameters: Iterable[Tensor]) -> None:
             moved[...] = parameter._data
             parameter._data = moved
             memory.settle(parameter, start)
-            start += parameter.size
+            start += moved.size
     for parameter in staying:
         Memory(parameter._data.reshape(-1)).settle(parameter, 0)
 

@@ -115,7 +115,7 @@ class ParameterStore:
                     weakref.ref(parameter),
                     layer,
                     place.start,
-                    place.start + parameter.size,
+                    place.start + parameter._data.size,
                     place.shape,
                     units,
                     ids,

@@ -48,12 +48,17 @@ def axes_of(ndim: int, axis: Axis) -> tuple[int, ...]:
 
 def add_up(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
     """The sum over ``axis``, in the order that is described above."""
+    shape = x.shape
+    if type(axis) is int and -len(shape) <= axis < len(shape):  # most sums
+        if shape[axis] <= ROWS or _neighbors(x, axis):
+            return _add(x, axis=axis, keepdims=keepdims)
+        return _along(x, axis % len(shape), keepdims)
     if x.size > ROWS and (not x.flags.forc if axis is None else _many(x, axis) and not _neighbors(x, axis)):
         return _in_parts(x, axis, keepdims)
     try:
         return _add(x, axis=axis, keepdims=keepdims)
     except AxisError:
-        return _add(x, axis=axis if x.shape else axes_of(0, axis), keepdims=keepdims)
+        return _add(x, axis=axis if shape else axes_of(0, axis), keepdims=keepdims)
 
 
 def cumulate(x: Any, *, axis: int) -> Any:

@@ -598,7 +598,7 @@ def _kept_extra(extra: Any, values: Sequence[Any], arrays: Sequence[Any], versio
 def seed_gradient(op: str, output: Tensor, gradient: Any, traced: bool) -> Any:
     """The gradient that a walk starts with at ``output``: checked, as a tensor if the walk is recorded."""
     if gradient is None:
-        if output.size != 1:
+        if output._data.size != 1:
             raise RuntimeError(
                 f"{op}: a tensor of shape {output.shape} needs a gradient of that shape; pass one, or reduce it to a "
                 "single number first, for instance with .sum() or .mean()"

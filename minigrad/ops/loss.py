@@ -224,12 +224,17 @@ binary_cross_entropy = primitive(
 # --- classification into many ----------------------------------------------------------------------------------------
 
 
-def _pick(labels: Any) -> tuple[Any, ...]:
-    """The key of each label's element: classes are on axis 1, or on axis 0 of a single example."""
+def _grid(labels: Any) -> Any:
+    """For `_pick`: where each label is; an array for a batch of single labels, otherwise one for each axis."""
     if labels.ndim == 1:
-        return (namespace(labels).arange(len(labels)), labels)
-    grid = namespace(labels).ogrid[tuple(slice(n) for n in labels.shape)]
-    return (*grid[:1], labels, *grid[1:])
+        return namespace(labels).arange(len(labels))
+    return namespace(labels).ogrid[tuple(slice(n) for n in labels.shape)]
+
+
+def _pick(labels: Any, grid: Any = None) -> tuple[Any, ...]:
+    """The key of each label's element: classes are on axis 1, or on axis 0 of a single example."""
+    grid = _grid(labels) if grid is None else grid
+    return (grid, labels) if labels.ndim == 1 else (*grid[:1], labels, *grid[1:])
 
 
 def _check_batch(name: str, x: Any, labels: Any, reduction: str) -> None:
@@ -320,15 +325,14 @@ nll_loss = primitive(
 
 def _cross_entropy(
     x: Any, labels: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"
-) -> tuple[Any, Any, Any]:
-    """The loss; and the probabilities, and each example's factor in the loss."""
+) -> tuple[Any, Any, Any, Any]:
+    """The loss; and the probabilities, where the labels are, and each example's factor in the loss."""
     _check_batch("cross_entropy", x, labels, reduction)
     factors: Any
     if common := _all_count(labels, weight, ignore_index):
-        key, factors = _pick(labels), 1 / labels.size if reduction == "mean" else 1.0
+        factors = 1 / labels.size if reduction == "mean" else 1.0
     else:
         _check_classes("cross_entropy", x, labels, ignore_index)
-        key = _pick(_classes(labels, ignore_index))
         factors = _factors("cross_entropy", x, labels, weight, ignore_index, reduction)
         x = _counted(x, factors)
     axis = 1 if x.ndim > 1 else 0
@@ -339,23 +343,24 @@ def _cross_entropy(
     losses = np.log(total).reshape(labels.shape)
     if type(x) in DEVICE_ARRAYS:  # where a label that is too large would wrap around
         _check_classes("cross_entropy", x, labels, ignore_index)
+    grid = _grid(labels)
     try:
-        losses -= shifted[key]
+        losses -= shifted[_pick(labels if common else _classes(labels, ignore_index), grid)]
     except IndexError:
         _check_classes("cross_entropy", x, labels, ignore_index)  # which says the label
         raise
     if not common:
         losses *= factors
-    return _reduce(losses, reduction if common or reduction == "none" else "sum"), probabilities, factors
+    return _reduce(losses, reduction if common or reduction == "none" else "sum"), probabilities, grid, factors
 
 
 def _probabilities(x: Any, factors: Any) -> Any:
     return softmax(_counted(x, factors), axis=1 if len(x.shape) > 1 else 0)
 
 
-def _cross_entropy_rule(g: Any, labels: Any, probabilities: Any, factors: Any, *, ignore_index: int) -> Any:
+def _cross_entropy_rule(g: Any, labels: Any, probabilities: Any, grid: Any, factors: Any, *, ignore_index: int) -> Any:
     one_hot = namespace(probabilities).zeros(probabilities.shape, probabilities.dtype)
-    one_hot[_pick(labels if isinstance(factors, float) else _classes(labels, ignore_index))] = 1
+    one_hot[_pick(labels if isinstance(factors, float) else _classes(labels, ignore_index), grid)] = 1
     shares = g * factors if isinstance(factors, float) else weighted(g, factors)
     return (probabilities - one_hot) * _spread(shares, probabilities)
 
@@ -365,7 +370,7 @@ cross_entropy = primitive(
     _cross_entropy,
     "x labels weight",
     (_cross_entropy_rule, None, None),
-    extras={"probabilities": _probabilities, "factors": None},
+    extras={"probabilities": _probabilities, "grid": None, "factors": None},
     to_float=True,
     doc="`nll_loss` of `log_softmax`, as one node: x are scores (logits), labels are class numbers.",
 )

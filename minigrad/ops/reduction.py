@@ -50,7 +50,7 @@ def _signed(x: Any) -> Any:
 
 
 def _sum(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    return add_up(_signed(x), axis=axis, keepdims=keepdims)
+    return add_up(_signed(x) if x.dtype.kind == "u" else x, axis=axis, keepdims=keepdims)
 
 
 sum = primitive("sum", _sum, "x", (lambda g, x_shape, *, axis: _spread(g, x_shape, axis),), doc="The sum.")

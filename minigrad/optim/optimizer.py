@@ -36,8 +36,27 @@ Array = npt.NDArray[Any]
 Hook = Callable[["Optimizer"], None]
 
 
-# What depends on where the parameters are in memory, or belongs to one optimizer; a copy makes it for itself.
-_PLACED = ("store", "_groups", "_group_of", "_bound", "_bound_entries", "_state", "_ages", "_carried")
+class _Placed:
+    """An attribute that depends on where the parameters are, or belongs to one optimizer.
+
+    A copy sets all of them when one is first asked for: until then its parameters may be unfinished themselves. Once
+    they are set, this descriptor is not asked any more.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, optimizer: Optimizer | None, owner: type) -> Any:
+        if optimizer is None:
+            return self
+        if "_saved" not in vars(optimizer):
+            raise AttributeError(f"{owner.__name__!r} object has no attribute {self._name!r}")
+        optimizer._place()
+        return getattr(optimizer, self._name)
+
+
+def _placed() -> Any:
+    return _Placed()
 
 
 class Optimizer:
@@ -80,6 +99,17 @@ class Optimizer:
 
     _schedulers: list[weakref.ref[Any]]
 
+    store: ParameterStore = _placed()
+    _groups: ParamGroups = _placed()
+    # The number of each parameter's group; all parameters with their places, and their entries in the store.
+    _group_of: dict[str, int] = _placed()
+    _bound: list[tuple[Tensor, Place]] = _placed()
+    _bound_entries: list[Entry] = _placed()
+    # State by slot, then by buffer; ages, and carried numbers, of parameters that no cohort holds at the moment.
+    _state: dict[str, list[Array]] = _placed()
+    _ages: dict[str, int] = _placed()
+    _carried: dict[str, dict[str, float]] = _placed()
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102 - the class says what it is
         known = parameters_of(cls.__init__) if kwargs else None
         if known is not None:
@@ -111,16 +141,10 @@ class Optimizer:
         self.defaults = {
             name: check_option(type(self).__name__, name, each.value, each.range) for name, each in declared.items()
         }
-        self._groups = ParamGroups(self)
-        self.store: ParameterStore
-        self._bound: list[tuple[Tensor, Place]] = []
+        self._groups, self._bound = ParamGroups(self), []
+        self._state, self._ages, self._carried = {}, {}, {}
         self._pre_hooks, self._post_hooks = Hooks(), Hooks()
         self._watches: tuple[Watch, ...] = ()
-        # State by slot, then by buffer; ages of parameters that no cohort holds at the moment.
-        self._state: dict[str, list[Array]] = {}
-        self._ages: dict[str, int] = {}
-        # Numbers that the rules carry from step to step, for parameters that no cohort holds at the moment.
-        self._carried: dict[str, dict[str, float]] = {}
         # Slots that are kept besides those of the chain, by an optimizer that wraps this one, with their first values.
         self.extra_slots: dict[str, float | str] = {}
         self._program: Program | None = None
@@ -482,30 +506,24 @@ class Optimizer:
     def __getstate__(self) -> dict[str, Any]:
         """Everything but what was compiled. Schedulers enter themselves; a watch stays with the original."""
         saved = {"groups": list(self._groups), "restored": (self._views(), tuple(self._state), self._all_carried())}
-        own = {name: value for name, value in vars(self).items() if name not in ("_schedulers", *_PLACED)}
+        own = {name: value for name, value in vars(self).items() if name != "_schedulers" and name not in _PLACED}
         return own | {"_saved": saved, "_program": None, "_layout": None, "_watches": ()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
 
-    if not TYPE_CHECKING:  # a type checker should report an unknown attribute itself
-
-        def __getattr__(self, name: str) -> Any:
-            # A copy makes its store when it is first used: until then its parameters may be unfinished themselves.
-            if name not in _PLACED or "_saved" not in vars(self):
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            saved = vars(self).pop("_saved")
-            self._groups, self._bound = ParamGroups(self), []
-            self._state, self._ages, self._carried = {}, {}, {}
-            try:
-                self._regroup(saved["groups"])
-                self._restore(*saved["restored"])
-            except BaseException:
-                for each in _PLACED:
-                    vars(self).pop(each, None)
-                self._saved = saved
-                raise
-            return getattr(self, name)
+    def _place(self) -> None:
+        saved = vars(self).pop("_saved")
+        self._groups, self._bound = ParamGroups(self), []
+        self._state, self._ages, self._carried = {}, {}, {}
+        try:
+            self._regroup(saved["groups"])
+            self._restore(*saved["restored"])
+        except BaseException:
+            for name in _PLACED & vars(self).keys():
+                del vars(self)[name]
+            self._saved = saved
+            raise
 
     def __copy__(self) -> Self:
         """An optimizer of the same parameters with its own options and state."""
@@ -615,6 +633,9 @@ class Optimizer:
     def __repr__(self) -> str:
         groups = "\n".join(f"  {group!r}" for group in self.param_groups)
         return f"{type(self).__name__}(\n{groups}\n)"
+
+
+_PLACED = {name for name, value in vars(Optimizer).items() if isinstance(value, _Placed)}
 
 
 def _numbered(owner: str, clip: Clips) -> tuple[Clip, ...]:
