@@ -4,17 +4,19 @@ NumPy sums in pairs only along the axis whose elements are neighbors in memory. 
 after the other, and the error grows with the number of rows: to 1 % for a million rows of float32.
 
 The order of summation here, along each such axis of more than `ROWS` rows: while more than `FEW` rows are left, the n
-rows are cut into p = min(16, √n) consecutive parts of n // p rows, and the parts are added to each other, row by row,
-in order; the n % p rows that are left over are added to the first rows of the result. The last rows are one call of
-NumPy's ``reduce``. If several axes have more than `ROWS` summands together, they are summed one after the other, from
-the largest stride to the smallest, and each is cut if it has more than `FEW` rows. Everything else is one call of
-``reduce``: up to `ROWS` summands, and those that are neighbors in memory.
+rows are cut into p consecutive parts of n // p rows, and the parts are added to each other, row by row, in order; p is
+the largest divisor of n that is not above `FEW`, or min(16, √n) if that is below 4, and then the n % p rows that are
+left over are added to the first rows of the result. The last rows are one call of NumPy's ``reduce``. If several axes
+have more than `ROWS` summands together, they are summed one after the other, from the largest stride to the smallest,
+and each is cut if it has more than `FEW` rows. Everything else is one call of ``reduce``: up to `ROWS` summands, and
+those that are neighbors in memory.
 
 Products have no such order: every multiplication adds its own relative error, whatever comes first.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -103,12 +105,18 @@ def _in_parts(x: Any, axis: Any, keepdims: bool) -> Any:
     return x.reshape(kept)
 
 
+@functools.lru_cache
+def _parts(n: int) -> int:
+    exact = max(p for p in range(1, FEW + 1) if n % p == 0)
+    return exact if exact >= 4 else min(16, math.isqrt(n))
+
+
 def _along(x: Any, axis: int, keepdims: bool) -> Any:
     n = x.shape[axis]
     if n > FEW and not _neighbors(x, axis):
         before, after, every = x.shape[:axis], x.shape[axis + 1 :], (slice(None),) * axis
         while n > FEW:
-            parts = min(16, math.isqrt(n))
+            parts = _parts(n)
             size = n // parts
             whole = parts * size
             total = _add(x[(*every, slice(whole))].reshape(*before, parts, size, *after), axis=axis)

@@ -54,11 +54,14 @@ def test_a_short_sum_and_one_along_memory_is_numpys_to_the_bit() -> None:
         np.testing.assert_array_equal(ops.sum(x, axis=axis), np.add.reduce(x, axis=axis))
 
 
-def test_the_order_of_a_long_sum_is_the_documented_one() -> None:
-    x = np.random.default_rng(0).standard_normal((1000, 3), dtype=np.float32)
-    rows, n = x, 1000
+@pytest.mark.parametrize("n", [200, 1000, 1437, 4001])
+def test_the_order_of_a_long_sum_is_the_documented_one(n: int) -> None:
+    x = np.random.default_rng(0).standard_normal((n, 3), dtype=np.float32)
+    rows = x
     while n > summation.FEW:
-        parts = min(16, int(np.sqrt(n)))
+        parts = max(p for p in range(1, summation.FEW + 1) if n % p == 0)
+        if parts < 4:
+            parts = min(16, int(np.sqrt(n)))
         size = n // parts
         total = rows[:size].copy()
         for part in range(1, parts):
