@@ -123,3 +123,13 @@ def test_rates_set_by_hand_are_a_schedule_too():
     weight, optimizer = adamw(lr=0.0)
     assert_decays_by(weight, optimizer, 0.0)
     assert math.isfinite(weight.data[0])
+
+
+def test_the_state_of_a_version_without_a_full_rate_is_loaded():
+    weight, optimizer = adamw()
+    saved = optimizer.state_dict()
+    for group in saved["param_groups"]:
+        del group["max_lr"]
+    optimizer.load_state_dict(saved)
+    assert optimizer.param_groups[0]["max_lr"] == RATE
+    assert_decays_by(weight, optimizer, 1.0)

@@ -357,3 +357,22 @@ def test_a_copy_of_an_optimizer_and_its_schedulers_continues_alike(make):
             reduces.step(1.0)
             rows[-1] += advance(each, follows, 3)
     assert rows[0] == rows[1]
+
+
+def test_the_state_of_a_version_in_which_schedulers_started_from_initial_values_is_loaded():
+    def made():
+        optimizer = optim.SGD([nn.Parameter([1.0])], lr=0.4)
+        return optimizer, S.StepLR(optimizer, 2, 0.5)
+
+    first, scheduler = made()
+    for _ in range(3):
+        first.step()
+        scheduler.step()
+    saved = {name: value for name, value in scheduler.state_dict().items() if name not in ("start", "factor")}
+    second, other = made()
+    other.load_state_dict(saved)
+    assert other.state_dict() == scheduler.state_dict()
+    for optimizer, each in ((first, scheduler), (second, other)):
+        optimizer.step()
+        each.step()
+    assert first.param_groups[0]["lr"] == second.param_groups[0]["lr"] == 0.1

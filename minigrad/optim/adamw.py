@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..clipping.clip import Clips
@@ -85,9 +85,17 @@ class AdamW(Optimizer):
 
     def _regroup(self, wanted: Iterable[Any]) -> None:
         super()._regroup(wanted)
+        self._remember_rates()
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Take over a state dict; one that does not have the full rate is of a version that took the initial one."""
+        super().load_state_dict(state_dict)
+        self._remember_rates()
+
+    def _remember_rates(self) -> None:
         if self._coupling == "schedule":
             for group in self.param_groups:
-                group.setdefault("max_lr", group["lr"])
+                group.setdefault("max_lr", group.get("initial_lr", group["lr"]))
 
     def chain(self) -> list[Element]:
         """Decay, the moments, the step."""

@@ -386,6 +386,11 @@ class Scheduler:
         """
         owner = type(self).__name__
         parts = ("initial", "start", "factor", "values")
+        if isinstance(state_dict, Mapping) and {"initial", "start", "factor"} & state_dict.keys() == {"initial"}:
+            # Of a version in which every scheduler started from the initial values.
+            initial = state_dict["initial"]
+            factors = {name: [1.0] * len(groups) for name, groups in dict(initial).items()}
+            state_dict = {**state_dict, "start": initial, "factor": factors}
         check_kind(owner, state_dict, ("epoch", "schedules", *parts))
         for part in ("schedules", *parts):
             same_keys(f"{owner}: {part} of the state dict", state_dict[part], self._options)
