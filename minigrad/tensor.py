@@ -36,7 +36,9 @@ class Tensor(ArrayLike):
     """A multi-dimensional array that can record what is computed from it.
 
     Numbers, lists and NumPy arrays that meet a tensor of float32 or float64 adopt its dtype, on either side of an
-    operator; tensors of the two do not mix (`minigrad.promotion` has the whole rule).
+    operator; tensors of the two do not mix (`minigrad.promotion` has the whole rule). Views, ``detach()``, ``.data``
+    and ``.numpy()`` share memory for good, and a gradient that is kept in any form keeps its values
+    (`minigrad.memory`).
 
     Args:
         data: numbers, nested lists, an array or a tensor. An array of the right dtype is shared, not copied; use
