@@ -2,6 +2,9 @@
 
 ::
 
+    from minigrad.nn import Module
+    from minigrad.nn.checks import probability
+
     class Dropout(Module):
         p = setting(probability)
 

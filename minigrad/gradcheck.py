@@ -106,11 +106,10 @@ def check_gradients(
 ) -> GradientReport:
     """Compare the gradients of ``f`` with differences of its values, in float64.
 
-    ::
-
-        check_gradients(f, w, b)                              # the gradients of f(w, b)
-        check_gradients(model, x)                             # those of a model: of x and of all its parameters
-        check_gradients(lambda: loss(model(x), y), model.parameters())    # those of a loss, if model and x are float64
+    - ``check_gradients(f, w, b)``: the gradients of ``f(w, b)``.
+    - ``check_gradients(model, x)``: those of a model, of ``x`` and of all its parameters.
+    - ``check_gradients(lambda: loss(model(x), y), model.parameters())``: those of a loss, if ``model`` and ``x`` are
+      float64.
 
     Two methods give the value to compare with. The complex step evaluates ``f`` at x + ih, with an imaginary
     h = 1e-20: for a function that is differentiable over the complex numbers the imaginary part, divided by h, is the

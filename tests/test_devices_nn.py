@@ -258,7 +258,7 @@ def test_state_of_an_optimizer_lives_with_its_parameters_and_loads_on_any_device
     saved = optimizer.state_dict()
     other.cuda()
     moved = optim.Adam(other.named_parameters())
-    moved._restore(saved["state"], ("exp_avg", "exp_avg_sq"))
+    moved._restore(saved["state"], ("exp_avg", "exp_avg_sq"), {})
     for name, values in moved.state.items():
         assert values["step"] == 1
         for slot in ("exp_avg", "exp_avg_sq"):
