@@ -100,7 +100,12 @@ class Memory:
         self.data: Array = data
         self.grad: Array
         self._places: list[weakref.ref[Place]] = []
+        self._followers: list[weakref.ref[Any]] = []
         self.renew()
+
+    def follow(self, follower: Any) -> None:
+        """Have ``follower.renewed()`` called when the gradients have another array."""
+        self._followers = [*(ref for ref in self._followers if ref() is not None), weakref.ref(follower)]
 
     def settle(self, parameter: Tensor, start: int) -> None:
         """Give a parameter, whose values are here already, its place."""
@@ -116,6 +121,8 @@ class Memory:
         self.grad = _plain(self._gradients)
         for place in filter(None, (ref() for ref in self._places)):
             place.window = _window(self._gradients, place.start, place.shape)
+        for follower in filter(None, (ref() for ref in self._followers)):
+            follower.renewed()
 
 
 def _plain(owner: Any) -> Any:

@@ -77,7 +77,7 @@ class CudaLayout(Layout):
         self._make_calls()
 
     def _make_calls(self) -> None:
-        self._grads = [(buffer.memory, buffer.memory.grad) for buffer in self.program.store.buffers]
+        self._current = False
         try:
             self._place(*self._bound_to)
         except DeviceError as error:
@@ -85,6 +85,11 @@ class CudaLayout(Layout):
                 raise
             devices.release_memory()
             self._place(*self._bound_to)
+        self._current = True
+
+    def renewed(self) -> None:
+        """Make the launches again before the next step: here an error would come from whoever assigned a gradient."""
+        self._current = False
 
     def _place(self, rows: Mapping[str, int], states: Sequence[Mapping[str, Array]]) -> None:
         with device_errors("tables of an optimizer"):
@@ -175,7 +180,8 @@ class CudaLayout(Layout):
         Raises:
             minigrad.gpu.DeviceError: if the GPU refuses; the caller's counts of steps stand where they stood.
         """
-        self._follow_memory()
+        if not self._current:
+            self._make_calls()
         self._fetched = False
         with device_errors("optimizer step"):
             stream = self._stream()

@@ -142,6 +142,8 @@ class Layout:
             cohort.row = row
         self.versions = [entry.parameter._version for cohort in cohorts for entry in cohort.entries]
         self._bind({entry.name: row for row, cohort in enumerate(cohorts) for entry in cohort.entries}, states)
+        for buffer in store.buffers:
+            buffer.memory.follow(self)
 
     def _bind(self, rows: Mapping[str, int], states: Sequence[Mapping[str, Array]]) -> None:
         """Make the tables of every buffer, and the calls that run the kernels over them."""
@@ -156,9 +158,8 @@ class Layout:
         self._make_calls()
 
     def _make_calls(self) -> None:
-        """Make the calls for the arrays as they are now; of gradients, renewed memory is another array."""
+        """Make the calls for the arrays as they are now."""
         plan = self.program.plan
-        self._grads = [(buffer.memory, buffer.memory.grad) for buffer in self.program.store.buffers]
         self._steps: list[tuple[Callable[..., int | None], tuple[Any, ...]]] = []
         self._passes: list[list[tuple[Callable[[int, int], None], int]]] = [[] for _ in plan.passes]
         self._whole: list[list[tuple[Callable[..., None], tuple[Any, ...]]]] = [[] for _ in plan.passes]
@@ -171,6 +172,7 @@ class Layout:
         self.elements = self._longest = 0
         for source in self._sources:
             self._add(*source)
+        self._small = self.elements * self._widest < PARALLEL_FROM
         # What a step does that is not one call: passes over every buffer, each with the norms that it finds.
         self._rounds = [
             (whole, calls, self.elements * p.moved, [(plan.norms.index(norm), norm) for norm in p.norms])
@@ -181,12 +183,9 @@ class Layout:
         # Up to so many threads can share the spans, none of which is more than half again as long as each one's part.
         self._sharing = int(1.5 * self.elements / self._longest) if len(self._steps) == 1 < len(self._spans) else 0
 
-    def _follow_memory(self) -> None:
-        """Make the calls anew if the memory of gradients was renewed."""
-        for memory, grad in self._grads:
-            if memory.grad is not grad:
-                self._make_calls()
-                return
+    def renewed(self) -> None:
+        """Make the calls again, since gradients have other memory."""
+        self._make_calls()
 
     def _add(self, kernel: Kernel, buffer: Buffer, state: Mapping[str, Array], blocks: Array, coarse: Array) -> None:
         plan = self.program.plan
@@ -247,8 +246,7 @@ class Layout:
         Returns:
             A norm that was not finite, and stopped the step before it changed anything; usually ``None``.
         """
-        self._follow_memory()
-        serial = self.elements * self._widest < PARALLEL_FROM or get_num_threads() == 1
+        serial = self._small or get_num_threads() == 1
         if serial and self._one_call:
             stopped: int | None = 0
             for function, arguments in self._steps:
