@@ -27,6 +27,8 @@ def as_array(data: Any, dtype: npt.DTypeLike | None = None, op: str = "tensor") 
     if isinstance(data, Traced) and hasattr(data, "_data"):
         data = data._data
     if not isinstance(data, np.ndarray | np.generic) and not devices.is_device_array(data):
+        if hasattr(data, "__array__"):  # an array of another library
+            data = np.asarray(data)
         try:
             data, found = nested(op, data, dtype)
         except (TypeError, ValueError) as error:
@@ -34,6 +36,8 @@ def as_array(data: Any, dtype: npt.DTypeLike | None = None, op: str = "tensor") 
         if dtype is None and data.dtype == np.float64 and np.dtype(np.float64) not in found:
             dtype = DEFAULT_DTYPE
     array: Array = devices.namespace(data).asarray(data, dtype=dtype)
+    if not array.dtype.isnative:  # as from files of another byte order, which no kernel reads
+        array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype.kind not in "fiub" or array.dtype in (np.float16, np.longdouble):
         raise TypeError(f"{op}: cannot hold {array.dtype}; supported are {SUPPORTED}")
     return array

@@ -74,7 +74,7 @@ class Tensor(ArrayLike):
         self._requires_grad = False
         self._version: Version = [0]
         if isinstance(data, Tensor) and self._data is data._data:
-            _share_version(data, self, data._requires_grad)
+            _share_version(data, self)
         if requires_grad:
             self.requires_grad = True
 
@@ -108,7 +108,7 @@ class Tensor(ArrayLike):
             array = devices.beside(value._data if isinstance(value, Tensor) else value, self._data)
             if array.shape != self._data.shape:
                 raise ValueError(f"data: cannot assign shape {array.shape} to a tensor of shape {self.shape}")
-            self._data[...] = array
+            self._write("data", ..., array)
         self._version[0] = tick()
 
     __hash__ = object.__hash__
@@ -140,6 +140,8 @@ class Tensor(ArrayLike):
         state: Any = super().__getstate__()  # a pair, as there are slots
         attributes, slots = state
         grad = self._grad if self._grad is None or self._grad._node is None else self._grad.detach()
+        if len(self._version) == 1:
+            self._version.append(weakref.ref(self))  # for a shallow copy, which shares the memory
         version = _counters.setdefault(id(self._version), _Counter(self._version))
         return attributes, slots | {"_grad": grad, "_place": None, "_version": version}
 
@@ -147,6 +149,7 @@ class Tensor(ArrayLike):
         attributes, slots = state
         for name, value in (slots | {"_version": slots["_version"].version}).items():
             setattr(self, name, value)
+        self._version.append(weakref.ref(self))
         if attributes:
             vars(self).update(attributes)
 
@@ -199,6 +202,8 @@ class Tensor(ArrayLike):
             raise ValueError(
                 f"grad: the gradient is on {value.device}, but the tensor on {self.device}; move one of them"
             )
+        if value._node is None and not getattr(given.flags, "writeable", True):
+            value._data = devices.own(given)  # later gradients are added to it in place, and it may be clipped
         del given
         self._grad = value
         self._settle_grad()
@@ -238,7 +243,7 @@ class Tensor(ArrayLike):
     def detach(self) -> Tensor:
         """The same array without history: no gradient flows through the result. Shares memory."""
         new = Tensor._make(self._data)
-        _share_version(self, new, self._requires_grad)
+        _share_version(self, new)
         return new
 
     @named_arguments
@@ -322,12 +327,14 @@ class Tensor(ArrayLike):
                 f"{op}: the result has shape {result.shape}, which a tensor of shape {self.shape} cannot hold; compute "
                 f"a new tensor, as in x = x {op[:-1]} other"
             )
-        if any(ref() is not None and ref() is not self for ref in self._version[1:]):
-            raise RuntimeError(
-                f"{op}: this tensor shares its memory with another one, as a view or by detach(), which would not "
-                f"change while the gradient is recorded; compute a new tensor, as in x = x {op[:-1]} other, and put "
-                "changed parts together with where(), stack() or concatenate()"
-            )
+        if any(other() is not None and other() is not self for other in self._version[1:]):
+            raise RuntimeError(self._shared_memory(op, "another tensor, as a view or by detach()"))
+        # A node that saved the memory refers to its version too, so more references are those of arrays.
+        if getrefcount(self._data) > getrefcount(self._version):
+            if getrefcount(self._version) > UNSHARED:
+                raise RuntimeError(self._shared_memory(op, "an array, and a gradient needs what it holds"))
+            self._data[...] = result._data
+            result._data = self._data
         retained = self._node is not None and self._node._hooks is not None and self._node._hooks.pop(RETAIN, None)
         self._data, self._node, self._version = result._data, result._node, result._version
         self._requires_grad = True
@@ -335,16 +342,41 @@ class Tensor(ArrayLike):
             self.retain_grad()
         return self
 
+    def _shared_memory(self, op: str, other: str) -> str:
+        return (
+            f"{op}: this tensor shares its memory with {other}, which would not change while the gradient is recorded; "
+            f"compute a new tensor, as in x = x {op[:-1]} other, and put changed parts together with where(), stack() "
+            "or concatenate()"
+        )
+
     def copy_(self, source: Any) -> Self:
         """Copy values in, from any device, broadcast to this shape; not recorded."""
         self._refuse_recorded("copy_", source)
-        self._data[...] = devices.beside(source._data if isinstance(source, Tensor) else source, self._data)
-        self._version[0] = tick()
+        self._write("copy_", ..., source)
         return self
+
+    def _write(self, op: str, key: Any, value: Any) -> None:
+        """Assign at ``key``; numbers as they are, since NumPy refuses those that the dtype cannot hold."""
+        if not getattr(self._data.flags, "writeable", True):
+            raise RuntimeError(
+                f"{op}: this tensor's memory cannot be written to: it is expanded, or shared with an array that is "
+                "read-only; change a copy, made with .clone()"
+            )
+        if isinstance(value, Tensor):
+            value = value._data
+        if type(value) not in _WEAK:
+            value = devices.beside(value, self._data)
+        try:
+            self._data[key] = value
+        except (OverflowError, ValueError) as error:
+            raise type(error)(f"{op}: cannot assign to a tensor of {self.dtype} {self.shape}: {error}") from None
+        self._version[0] = tick()
 
     def fill_(self, value: float) -> Self:
         """Set every element; not recorded."""
-        return self.copy_(value)
+        self._refuse_recorded("fill_", value)
+        self._write("fill_", ..., value)
+        return self
 
     def zero_(self) -> Self:
         """Set every element to 0; not recorded."""
@@ -355,8 +387,7 @@ class Tensor(ArrayLike):
         key = plain_index(key)
         if type(self._data) in DEVICE_ARRAYS:
             devices.refuse_outside("assignment to an element", self.shape, key)
-        self._data[key] = devices.beside(value._data if isinstance(value, Tensor) else value, self._data)
-        self._version[0] = tick()
+        self._write("assignment to an element", key, value)
 
 
 class _Counter:
@@ -469,7 +500,7 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
     if shared:
         source = args[0] if out.base is arrays[0] else _memory_of(out, args, arrays)
         if isinstance(source, Tensor):
-            _share_version(source, result, required > 0)
+            _share_version(source, result)
     if required and mode.enabled and primitive.differentiable and out.dtype.kind in "fc":
         recipe = primitive.recipe(len(arrays), required)
         if recipe.settings:
@@ -498,25 +529,14 @@ def _memory_of(array: Any, values: Sequence[Any], arrays: Sequence[Any]) -> Any:
     return None
 
 
-def _share_version(source: Tensor, result: Tensor, recorded: bool) -> None:
-    """Let a change in place of either be seen as a change of both.
-
-    The cell of recorded tensors has all that share it, as `_become` wants to know whether any of them still exists.
-    """
+def _share_version(source: Tensor, result: Tensor) -> None:
+    """Let a change in place of either be seen as a change of both, and each know of the other while it exists."""
     version = result._version = source._version
-    if recorded:
-        if len(version) == 1:
-            version.append(weakref.ref(source))
-        elif not len(version) & (len(version) - 1):  # now and then, so that many views of one tensor cost little
-            version[1:] = [ref for ref in version[1:] if ref() is not None]
-        version.append(weakref.ref(result))
-    elif len(version) == 1:
-        version.append(_another)
-
-
-def _another() -> Any:
-    """In place of a reference: some tensor, which may still exist."""
-    return _another
+    if len(version) == 1:
+        version.append(weakref.ref(source))
+    elif not len(version) & (len(version) - 1):  # now and then, so that many views of one tensor cost little
+        version[1:] = [other for other in version[1:] if other() is not None]
+    version.append(weakref.ref(result))
 
 
 def _kept(value: Any) -> Any:

@@ -526,9 +526,9 @@ def test_an_array_beside_a_tensor_is_kept_as_it_was() -> None:
 def test_a_view_of_a_recorded_tensor_cannot_be_changed_without_it() -> None:
     h = Tensor(OTHER, requires_grad=True) * 1
     r = h[0]
-    with pytest.raises(RuntimeError, match="shares its memory with another one"):
+    with pytest.raises(RuntimeError, match="shares its memory with another tensor"):
         r += 100
-    with pytest.raises(RuntimeError, match="shares its memory with another one"):
+    with pytest.raises(RuntimeError, match="shares its memory with another tensor"):
         h += 100
     np.testing.assert_array_equal(h.data, OTHER)
 
@@ -576,3 +576,79 @@ def test_many_views_of_one_tensor_leave_no_trace() -> None:
     for _ in range(1000):
         x[0]
     assert len(x._version) < 20
+
+
+@pytest.mark.parametrize("handle", [lambda t: t.detach().numpy(), lambda t: t.data, lambda t: t.data[1:]])
+@pytest.mark.parametrize("recorded", [False, True])
+def test_an_array_of_what_is_changed_in_place_changes_too(handle, recorded) -> None:
+    x = Tensor(OTHER, requires_grad=True)
+    total = x * 2 if recorded else minigrad.tensor(2 * OTHER)
+    array = handle(total)
+    total += x
+    total.sum().backward()
+    np.testing.assert_array_equal(array, handle(total))
+    np.testing.assert_array_equal(total.data, 3 * OTHER)
+    np.testing.assert_array_equal(x.grad.data, np.full(SHAPE, 3.0 if recorded else 1.0))
+
+
+def test_an_array_is_never_left_behind_where_a_gradient_needs_what_it_holds() -> None:
+    h = Tensor(OTHER / 10, requires_grad=True).exp()
+    array = h.data
+    with pytest.raises(RuntimeError, match="shares its memory with an array, and a gradient needs what it holds"):
+        h += 1
+    del array
+    h += 1
+    h.sum().backward()
+
+
+def test_a_total_that_was_looked_at_may_still_be_added_to() -> None:
+    total = minigrad.zeros(3, 3)
+    total.detach()
+    assert [float(row.sum()) for row in total] == [0, 0, 0]
+    total += Tensor(OTHER, requires_grad=True)
+    np.testing.assert_array_equal(total.data, OTHER)
+
+
+@pytest.mark.parametrize("twin", [copy.copy, lambda t: t.detach(), lambda t: t.view(9), Tensor])
+def test_tensors_over_one_memory_refuse_to_part_whichever_is_changed(twin) -> None:
+    for changed in (0, 1):
+        total = minigrad.zeros(3, 3)
+        both = total, twin(total)
+        one = both[changed]
+        with pytest.raises(RuntimeError, match="shares its memory with another tensor"):
+            one += Tensor(OTHER.reshape(one.shape), requires_grad=True)
+
+
+def test_a_converted_model_leaves_graphs_that_have_its_earlier_values() -> None:
+    x, layer = Tensor(OTHER, requires_grad=True), nn.Linear(3, 1)
+    weight = layer.weight.data.copy()
+    loss = layer(x).sum()
+    layer.double()
+    loss.backward()
+    np.testing.assert_array_equal(x.grad.data, np.repeat(weight, 3, axis=0))
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
+
+
+def test_gradients_and_parameters_made_of_read_only_arrays_can_be_changed() -> None:
+    """As arrays of other libraries often are."""
+    for gradient in (Tensor(read_only(np.ones(2, np.float32))), minigrad.ones(1).expand(2)):
+        p = nn.Parameter(read_only(np.array([1, 2], np.float32)))
+        p.grad = gradient
+        clipping.clip_grad_value_([p], 0.5)
+        (p * 2).sum().backward()
+        np.testing.assert_array_equal(p.grad.data, [2.5, 2.5])
+        nn.init.zeros_(p)
+        with minigrad.no_grad():
+            p -= 1
+        np.testing.assert_array_equal(p.data, [-1, -1])
+
+
+@pytest.mark.parametrize("change", [lambda t: t.fill_(1), lambda t: t.copy_(0), lambda t: t.__setitem__(0, 1.0)])
+def test_memory_that_cannot_be_written_to_is_named(change) -> None:
+    for t in (minigrad.ones(1).expand(2), Tensor(read_only(np.ones(2, np.float32)))):
+        with pytest.raises(RuntimeError, match=r"memory cannot be written to: .* change a copy, made with \.clone\(\)"):
+            change(t)

@@ -401,3 +401,13 @@ def test_refused(what):
 
 def test_a_sum_over_nothing_but_ignored_is_zero():
     assert F.cross_entropy(Tensor(LOGITS), np.full(6, -100), reduction="sum").item() == 0
+
+
+def test_a_probability_of_weight_0_may_be_anything():
+    x = Tensor([np.nan, 0.5], requires_grad=True)
+    target, weight = Tensor([0.0, 1.0], requires_grad=True), Tensor([0.0, 1.0])
+    loss = nn.functional.binary_cross_entropy(x, target, weight=weight)
+    loss.backward()
+    np.testing.assert_allclose(loss.item(), np.log(2) / 2, rtol=1e-6)
+    np.testing.assert_allclose(x.grad.data, [0.0, -1.0], rtol=1e-6)
+    assert np.isfinite(target.grad.data).all()

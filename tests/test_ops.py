@@ -226,3 +226,14 @@ def test_every_primitive_says_in_a_sentence_what_it_computes(name: str) -> None:
     assert text
     assert text.endswith(".")
     assert "\n" not in text, "NumPy's text rather than ours"
+
+
+def test_a_number_that_is_taken_several_times_receives_every_gradient() -> None:
+    for axis in (None, 0):
+        x = Tensor(np.float64(0.5), requires_grad=True)
+        x.take([0, 0, -1], axis=axis).sum().backward()
+        assert x.grad.item() == 3
+
+
+def test_a_list_is_summed_as_by_numpy() -> None:
+    assert ops.sum([1.0, 2.0]) == 3

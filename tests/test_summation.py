@@ -210,3 +210,13 @@ def test_long_einsums_have_the_right_values_and_gradients(subscripts: str, shape
 def test_long_running_sums_have_the_right_gradients() -> None:
     x = np.random.default_rng(0).uniform(0.9, 1.1, (150, 2))
     mg.check_gradients(lambda x: (x.transpose(0, 1).cumsum(1), x.cumsum(0)), x)
+
+
+def test_a_linear_layer_sums_many_features_as_accurately_as_a_product() -> None:
+    n = 300_000
+    x = mg.full((1, n), 0.1, requires_grad=True)
+    weight = mg.full((1, n), 0.7)
+    np.testing.assert_allclose(nn.functional.linear(x, weight).item(), 0.07 * n, rtol=1e-6)
+    one, tall = mg.Tensor([[0.0]], requires_grad=True), mg.full((n, 1), 0.7)
+    nn.functional.linear(one, tall).sum().backward()
+    np.testing.assert_allclose(one.grad.item(), 0.7 * n, rtol=1e-6)

@@ -618,3 +618,33 @@ def test_item_is_for_one_element() -> None:
     assert isinstance(tensor(2.5).item(), float)
     with pytest.raises(ValueError, match=r"one element, not of shape \(2,\)"):
         tensor([1.0, 2.0]).item()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "error"),
+    [("int8", 300, OverflowError), ("uint8", -1, OverflowError), ("int64", np.nan, ValueError)],
+)
+def test_a_number_that_a_dtype_cannot_hold_is_never_assigned(dtype, value, error) -> None:
+    t = Tensor(np.zeros(2, dtype))
+    for change in (lambda: t.fill_(value), lambda: t.copy_(value), lambda: t.__setitem__(0, value)):
+        with pytest.raises(error, match=rf"cannot assign to a tensor of {dtype} \(2,\)"):
+            change()
+    assert t.tolist() == [0, 0]
+
+
+def test_arrays_of_another_byte_order_are_read_as_numbers() -> None:
+    """As from IDX, FITS or MATLAB files."""
+    for kind in (">f4", ">f8", ">i4"):
+        t = Tensor(np.array([1, 2], kind))
+        assert t.dtype.isnative
+        assert t.tolist() == [1, 2]
+    assert (tensor([1.0, 2.0]) * Tensor(np.ones(2, ">f4"))).tolist() == [1, 2]
+
+
+def test_arrays_of_other_libraries_keep_their_dtype() -> None:
+    class Foreign:
+        def __array__(self, dtype=None, copy=None):
+            return np.array([0.1, 0.2])
+
+    assert Tensor(Foreign()).dtype == np.float64
+    assert tensor(Foreign(), dtype=np.float32).dtype == np.float32

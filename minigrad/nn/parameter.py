@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import devices
-from ..graph import tick
 from ..tensor import Tensor
 
 ROLES = ("weight", "bias", "gain")
@@ -22,7 +21,7 @@ class Parameter(Tensor):
     computed from a parameter is a plain `Tensor`.
 
     Args:
-        data: numbers, an array or a tensor. An array of the right dtype is shared, not copied.
+        data: numbers, an array or a tensor. An array of the right dtype is shared, not copied, unless it is read-only.
         requires_grad: whether the parameter is trained.
         role: ``"weight"``, ``"bias"`` or ``"gain"`` (the scale of a normalisation layer). By default ``"bias"`` if
             the attribute it is set to begins with ``bias``, and ``"weight"`` otherwise.
@@ -38,6 +37,9 @@ class Parameter(Tensor):
         if role is not None and role not in ROLES:
             raise ValueError(f"Parameter: unknown role {role!r}; choose one of {', '.join(ROLES)}")
         super().__init__(data, requires_grad=requires_grad)
+        if not getattr(self._data.flags, "writeable", True):
+            self._data = devices.own(self._data)
+            self._version = [0]
         self._name = ""
         self._layer = ""
         self._role = role
@@ -77,7 +79,7 @@ class Parameter(Tensor):
         self._data = array
         self._place = None
         self._grad = None if gradient is None else Tensor(gradient)
-        self._version[0] = tick()
+        self._version = [0]  # the earlier array, which graphs and views may have, has not changed
 
     def __repr__(self) -> str:
         title = f"Parameter {self._name}" if self._name else "Parameter"

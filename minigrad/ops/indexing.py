@@ -77,7 +77,7 @@ def as_indices(indices: Any) -> Any:
 
 
 def _take_rule(g: Any, x_shape: tuple[int, ...], indices: Any, *, axis: int | None) -> Any:
-    if axis is not None and not x_shape:
+    if not x_shape:
         return place(g, key=(as_indices(indices),), shape=(1,))[0]
     if axis is None:
         key: Key = np.unravel_index(as_indices(indices) % max(1, math.prod(x_shape)), x_shape)

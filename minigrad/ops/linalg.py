@@ -252,7 +252,7 @@ def _diagonal(x: Any, labels: str) -> tuple[Any, str]:
 
 
 def _linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    out = x @ weight.T
+    out = x @ weight.T if x.shape[-1] <= _LONG else _matmul(x, weight.T)
     if bias is not None:
         out += bias
     return out
@@ -268,7 +268,7 @@ linear = primitive(
     _linear,
     "x weight bias",
     (
-        lambda g, weight: g @ weight,
+        lambda g, weight: matmul(g, weight) if g.shape[-1] > _LONG else g @ weight,
         lambda g, x: matmul(_rows(g).T, _rows(x)) if g.size > _LONG else _rows(g).T @ _rows(x),
         lambda g: g,
     ),

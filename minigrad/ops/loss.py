@@ -191,20 +191,21 @@ binary_cross_entropy_with_logits = primitive(
 
 def _bce(x: Any, target: Any, weight: Any = None, *, reduction: str = "mean") -> Any:
     _same_shape(x, target)
+    x, target = _counting(weight, x, target)
     if not ((x >= 0) & (x <= 1)).all():
         raise ValueError("x must be probabilities in [0, 1]; for scores there is binary_cross_entropy_with_logits")
-    (target,) = _counting(weight, target)
     with np.errstate(divide="ignore"):
         losses = (target - 1) * np.maximum(np.log1p(-x), -100) - target * np.maximum(np.log(x), -100)
     return _reduce(losses if weight is None else losses * weight, reduction)
 
 
 def _probability_x(g: Any, x: Any, target: Any, weight: Any, *, reduction: str) -> Any:
-    (target,) = _counting(weight, target)
+    x, target = _counting(weight, x, target)
     return _bce_share(g, x, weight, reduction) * (x - target) / maximum(x * (1 - x), 1e-12)
 
 
 def _probability_target(g: Any, x: Any, weight: Any, *, reduction: str) -> Any:
+    (x,) = _counting(weight, x)
     least = math.exp(-100)
     return _bce_share(g, x, weight, reduction) * (log(maximum(1 - x, least)) - log(maximum(x, least)))
 

@@ -50,6 +50,8 @@ def _signed(x: Any) -> Any:
 
 
 def _sum(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    if not hasattr(x, "dtype"):  # lists, as NumPy takes them
+        x = np.asarray(x)
     return add_up(_signed(x) if x.dtype.kind == "u" else x, axis=axis, keepdims=keepdims)
 
 
