@@ -215,6 +215,27 @@ def test_a_complete_run_is_left_as_it_is(capsys):
     assert json.loads(Path("runs/moons-sgd-1/config.json").read_text())["arguments"]["epochs"] == 3
 
 
+def test_an_interrupted_run_is_not_finished_by_asking_for_fewer_epochs(capsys, monkeypatch):
+    evaluation, calls = training.Run.evaluation, []
+
+    def interrupted(self):
+        calls.append(None)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return evaluation(self)
+
+    monkeypatch.setattr(training.Run, "evaluation", interrupted)
+    assert run(capsys, "train", *SMALL, "--epochs", "9")[0] == 130
+    monkeypatch.setattr(training.Run, "evaluation", evaluation)
+    before = {file: file.read_bytes() for file in Path("runs").rglob("*") if file.is_file()}
+    for fewer in ("1", "2"):
+        status, _, err = run(capsys, "resume", "runs/moons-sgd-1", "--epochs", fewer)
+        assert status == 2
+        assert f"is in epoch 3 of 9, which --epochs {fewer} would not let it finish; give 3 or more" in err
+        assert {file: file.read_bytes() for file in Path("runs").rglob("*") if file.is_file()} == before
+    assert run(capsys, "resume", "runs/moons-sgd-1", "--epochs", "3")[0] == 0
+
+
 # --- temporary files and folders -------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import shlex
 import time
 from collections.abc import Iterator
@@ -75,6 +76,11 @@ def _resume(directory: RunDirectory, given: Arguments) -> int:
         remedy = way_out(directory, "it") if directory.surplus(last) is None else ""
         raise CommandError(f"minigrad resume: {words(error)}{remedy}") from None
     saved = config["arguments"]
+    if given.get("epochs", math.inf) <= run.progress.epoch < saved.get("epochs", 0):
+        raise CommandError(
+            f"minigrad resume: {path} is in epoch {run.progress.epoch + 1} of {saved['epochs']}, which --epochs "
+            f"{given['epochs']} would not let it finish; give {run.progress.epoch + 1} or more, or leave it out"
+        )
     changed = {name: given[name] for name in ("epochs", "device") if name in given and given[name] != saved.get(name)}
     if run.progress.epoch > recipe.epochs:  # which it cannot be brought back to
         changed.pop("epochs", None)
