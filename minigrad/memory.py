@@ -166,7 +166,7 @@ def settle(parameters: Iterable[Tensor]) -> None:
 
 
 def _is_unshared(parameter: Tensor) -> bool:
-    """Whether nobody can notice that a parameter moves: nothing refers to its array, or to what that is a view of.
+    """Whether moving a parameter goes unnoticed: nothing else refers to its array, or to what that is a view of.
 
     An array that cannot be written to must move in any case.
     """

@@ -187,7 +187,7 @@ def _read(name: str, config: dict[str, Any], label: str, out: Console) -> Entry:
     except (ValueError, OSError) as error:
         raise CommandError(f"minigrad compare: {words(error)}") from None
     if not history:
-        raise CommandError(f"minigrad compare: {name}: has finished no epoch yet; minigrad resume goes on with it")
+        raise CommandError(f"minigrad compare: {name}: has finished no epoch yet; continue it with minigrad resume")
     return Entry(label, describe_optimizer(run), history, run.monitor, run.direction, None, _digest(run))
 
 

@@ -299,7 +299,7 @@ def carry_on(
 
 
 def _interrupted(number: int | None, after: str, directory: RunDirectory | None) -> str:
-    """What a signal did, and how to go on."""
+    """What a signal did, and how to continue."""
     by = "" if title(number) == "Ctrl-C" else f" by {title(number)}"
     again = f"; go on with: minigrad resume {quoted(directory)}" if directory is not None else ""
     return f"interrupted{by}{after}{again}"
@@ -334,7 +334,7 @@ def way_out(directory: RunDirectory, it: str) -> str:
     if older is None:
         config = shlex.quote(str(directory.path / CONFIG))
         return f"; no older checkpoint fits; train the run again with: minigrad train --config {config}"
-    return f"; the steps since {older.name} can be trained again, bit for bit; delete {it} to go on from {older.name}"
+    return f"; the steps since {older.name} can be trained again bit for bit; delete {it} to continue from {older.name}"
 
 
 def _remedy(error: Exception, directory: RunDirectory | None) -> str:

@@ -173,7 +173,7 @@ class DataLoader:
         self._resuming = True
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """A copy goes on like a loader with the loaded state: with the batch that comes next."""
+        """A copy continues as a loader with the loaded state does: with the next batch."""
         vars(self).update(state)
         self._resuming = self._resuming or bool(self._batch)
 

@@ -88,7 +88,7 @@ class CudaLayout(Layout):
         self._current = True
 
     def renewed(self) -> None:
-        """Make the launches again before the next step: here an error would come from whoever assigned a gradient."""
+        """Have the next step make the launches again, where an error is reported as one of the step."""
         self._current = False
 
     def _place(self, rows: Mapping[str, int], states: Sequence[Mapping[str, Array]]) -> None:
