@@ -1,5 +1,6 @@
 """detect_anomaly: planted faults are found and named, healthy training is left alone, and off means off."""
 
+import gc
 import inspect
 import linecache
 import math
@@ -301,6 +302,7 @@ def test_a_block_without_its_parentheses_says_so(block):
 
 
 def test_what_is_known_of_a_graph_goes_with_it():
+    gc.collect()  # graphs that earlier tests have left in cycles
     before = len(places.places)
     with study.detect_anomaly():
         y = leaf(1.0).exp().sum()
