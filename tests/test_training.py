@@ -111,6 +111,75 @@ def test_whether_a_loss_adds_up_is_seen_in_partial_functions_too():
     assert found == pytest.approx(found[:1] * 3, rel=1e-6)
 
 
+IGNORING = data.Dataset(
+    np.random.default_rng(1).normal(size=(10, 3)).astype(np.float32), [0, -100, 1, 1, -100, -100, -100, 0, 1, 1]
+)
+CLASS_WEIGHT = np.array([0.25, 2.0], np.float32)
+COUNTING = {
+    "cross entropy": nn.functional.cross_entropy,
+    "weighted": functools.partial(nn.functional.cross_entropy, weight=CLASS_WEIGHT),
+    "weighted by a list": functools.partial(nn.functional.cross_entropy, weight=[0.25, 2.0]),
+    "a class ignored": functools.partial(nn.functional.cross_entropy, ignore_index=0),
+    "smoothed": functools.partial(nn.functional.cross_entropy, weight=CLASS_WEIGHT, label_smoothing=0.1),
+    "module": nn.CrossEntropyLoss(weight=CLASS_WEIGHT),
+    "partial of a module": functools.partial(nn.CrossEntropyLoss(ignore_index=1)),
+    "sum": nn.CrossEntropyLoss(weight=CLASS_WEIGHT, reduction="sum"),
+    "nll": functools.partial(nn.functional.nll_loss, weight=CLASS_WEIGHT),
+    "nll module": nn.NLLLoss(),
+}
+
+
+@pytest.mark.parametrize("kind", COUNTING)
+def test_batches_weigh_by_the_labels_that_count_and_their_class_weights(kind):
+    """As in one batch of all rows; batches of 4 rows have 3, 1 and 2 labels that are not -100."""
+    loss = COUNTING[kind]
+    dataset = IGNORING
+    if "ignore" in kind or "partial" in kind:
+        dataset = data.Dataset(IGNORING.features, [0, 1, 1, 1, 0, 0, 1, 0, 1, 0])
+
+    def trained(batch_size, accumulate):
+        manual_seed(0)
+        model = nn.Linear(3, 2)
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+        loader = data.DataLoader(dataset, batch_size)
+        return training.fit(model, optimizer, loader, 2, loss=loss, accumulate=accumulate, evaluate=dataset)
+
+    parts, whole = trained(4, 3), trained(10, 1)
+    for p, q in zip(parts.model.parameters(), whole.model.parameters(), strict=True):
+        np.testing.assert_allclose(p.data, q.data, rtol=1e-5, atol=1e-7)
+    assert parts.progress.loss == pytest.approx(whole.progress.loss, rel=1e-6)
+    for row, expected in zip(parts.progress.history, whole.progress.history, strict=True):
+        assert row == pytest.approx(expected, rel=1e-6)
+    model = whole.model
+    if "sum" not in kind:
+        expected = loss(model(Tensor(dataset.features)), Tensor(dataset.labels)).item()
+        assert training.evaluate(model, dataset, loss)["loss"] == pytest.approx(expected, rel=1e-6)
+    found = [
+        training.evaluate(model, dataset, loss, batch_size=size)["loss"]
+        for size in (3 if dataset is IGNORING else 5, 4, 6)
+    ]
+    assert found == pytest.approx([training.evaluate(model, dataset, loss)["loss"]] * 3, rel=1e-6)
+
+
+def test_class_probabilities_and_other_losses_weigh_by_rows():
+    features, rng = IGNORING.features, np.random.default_rng(0)
+    soft = data.Dataset(features, rng.dirichlet([1.0, 1.0], 10).astype(np.float32))
+    hard = data.Dataset(features, np.arange(10) % 2)
+    loss = nn.CrossEntropyLoss(weight=CLASS_WEIGHT)
+    rows = nn.functional.cross_entropy
+    model = nn.Linear(3, 2)
+    for dataset, each in ((soft, loss), (soft, nn.MSELoss()), (hard, lambda x, y: rows(x, y, reduction="none").mean())):
+        assert training.evaluate(model, dataset, each, batch_size=4) == pytest.approx(
+            training.evaluate(model, dataset, each), rel=1e-6
+        )
+
+
+def test_progress_saved_before_labels_were_counted_loads():
+    state = training.Progress(rows=8, loss_sum=4.0, loss_count=8).state_dict()
+    del state["loss_count"]
+    assert training.Progress.from_state(state).means() == {"train_loss": 0.5}
+
+
 def test_callbacks_are_called_in_order_at_their_moments():
     calls = []
 

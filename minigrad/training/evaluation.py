@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import as_array
 from ..data import Dataset
 from ..data.dataset import as_dataset
-from ..devices import to_device
+from ..devices import device_of, to_device
 from ..modes import no_grad
-from ..nn import Module
+from ..nn import CrossEntropyLoss, Module, NLLLoss
+from ..nn.functional import cross_entropy, nll_loss
 from ..tensor import Tensor
 from .metrics import metric
 
@@ -40,10 +43,36 @@ def adds_up(loss: Any) -> bool:
     return bool(getattr(loss, "reduction", "mean") == "sum")
 
 
+def divisor(loss: Any, labels: Array) -> float:
+    """By what the mean of a loss over a batch divides.
+
+    It is the number of rows, but for cross entropy and `nll_loss` with class numbers, also as modules and partial
+    functions, the sum of the class weights of the labels that are not ignored.
+    """
+    settings: dict[str, Any] = {}
+    while isinstance(loss, functools.partial):
+        loss, settings = loss.func, {**loss.keywords, **settings}
+    if getattr(type(loss), "forward", None) in (CrossEntropyLoss.forward, NLLLoss.forward):
+        settings = {"weight": loss.weight, "ignore_index": loss.ignore_index}
+    elif loss is not cross_entropy and loss is not nll_loss:
+        return len(labels)
+    if labels.dtype.kind in "fc":
+        return len(labels)
+    counted = labels != settings.get("ignore_index", -100)
+    weight = settings.get("weight")
+    if weight is None:
+        return int(np.count_nonzero(counted))
+    weights = to_device(as_array(weight), device_of(labels))
+    return float((weights[labels.clip(0, len(weights) - 1)] * counted).sum())  # the loss refuses other classes
+
+
 def evaluate(
     model: Module, dataset: Dataset, loss: Loss, metrics: Mapping[str, Metric] | None = None, batch_size: int = 1024
 ) -> dict[str, float]:
     """The mean loss and the mean metrics over the rows of a dataset, in evaluation mode.
+
+    The loss is that of one batch of all rows: with class weights a weighted mean, and without the labels that are
+    ignored.
 
     Args:
         model: any module; each of its parts is in the mode that it was in afterwards.
@@ -61,16 +90,20 @@ def evaluate(
     modes = [(module, module.training) for module in model.modules()]
     device = next((parameter.device for parameter in model.parameters()), dataset.device)
     model.eval()
-    total, sums = 0.0, dict.fromkeys(metrics or {}, 0.0)
+    total, count, sums = 0.0, 0.0, dict.fromkeys(metrics or {}, 0.0)
     try:
         with no_grad():
             for start in range(0, len(dataset), batch_size):
                 features, labels = (to_device(array, device) for array in dataset[start : start + batch_size])
                 output = model(Tensor(features))
-                total += loss(output, Tensor(labels)).item() * (1 if adds_up(loss) else len(labels))
+                value = loss(output, Tensor(labels)).item()
+                size = divisor(loss, labels)
+                total += value * (1 if adds_up(loss) else size)
+                count += size
                 for name, function in (metrics or {}).items():
                     sums[name] += function(output.data, labels)
     finally:
         for module, training in modes:
             module.training = training
-    return {name: value / len(dataset) for name, value in {"loss": total, **sums}.items()}
+    means = {name: value / len(dataset) for name, value in sums.items()}
+    return {"loss": total / count if count else math.nan, **means}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from ..optim import Optimizer
 from ..schedulers import ReduceLROnPlateau, Scheduler
 from .callbacks import Callback
 from .checkpoint import load_checkpoint
-from .evaluation import Loss, Metric, adds_up
+from .evaluation import Loss, Metric, adds_up, divisor
 from .nonfinite import explain_nonfinite
 from .run import AnyScheduler, Evaluate, Run
 
@@ -53,7 +54,8 @@ def fit(
         scheduler: one or more, fresh; ReduceLROnPlateau is given the monitored metric after every epoch, and takes its
             mode from it, if it was made without one.
         scheduler_every: ``"epoch"`` or ``"step"``: when the other schedulers step.
-        accumulate: how many batches make one optimizer step, which is that of one batch of all their rows.
+        accumulate: how many batches make one optimizer step, which is that of one batch of all their rows. They are
+            loaded before the first of them is used, because the mean loss may depend on how many labels count.
         callbacks: see `Callback`, called in this order; loggers stand before `Checkpoints`.
         monitor: the metric that decides which epoch was best, such as ``held_out_loss``. A loss is minimized; of any
             other, the function declares whether more or less is better, by `metric`. By default
@@ -125,27 +127,31 @@ def _train_epoch(run: Run) -> bool:
     schedulers = _plain_schedulers(run) if run.scheduler_every == "step" else []
     after_step = [each.after_step for each in run.callbacks if type(each).after_step is not Callback.after_step]
     model.train()
-    for features, labels in run.loader:
-        if progress.batch % accumulate == 0:
-            optimizer.zero_grad()
-            first, last = progress.batch, min(progress.batch + accumulate, batches)
-            group = _rows(run.loader, first, last)
-            losses = 0.0
-        output = model(features)
-        value = loss(output, labels)
-        number = value.item()
-        if not math.isfinite(number):
-            raise explain_nonfinite(
-                model, loss, features, labels, number, step=progress.step + 1, epoch=progress.epoch + 1
-            )
-        # The mean over the rows of all the batches, of which the last one may have fewer.
-        share = 1.0 if sums else group / len(labels)
-        (value if share == 1 else value / share).backward()
-        losses += number / share
-        progress.batch += 1
-        run.measure(number, output, labels)
-        if progress.batch % accumulate and progress.batch < batches:
+    group: list[tuple[Any, Any]] = []
+    for batch in run.loader:
+        group.append(batch)
+        if len(group) < accumulate and progress.batch + len(group) < batches:
             continue
+        optimizer.zero_grad()
+        # By what the mean over all batches of the step divides, and that over each: they may differ in their rows, and
+        # in how many of them count.
+        sizes = [divisor(loss, labels.data) for _, labels in group] if len(group) > 1 and not sums else [1] * len(group)
+        whole = 1 if sums else sum(sizes)
+        losses = 0.0
+        for (features, labels), size in zip(group, sizes, strict=True):
+            output = model(features)
+            value = loss(output, labels)
+            number = value.item()
+            if not math.isfinite(number):
+                raise explain_nonfinite(
+                    model, loss, features, labels, number, step=progress.step + 1, epoch=progress.epoch + 1
+                )
+            share = size / whole
+            (value if share == 1 else value * share).backward()
+            losses += number * share
+            progress.batch += 1
+            run.measure(number, output, labels)
+        group = []
         optimizer.step()
         progress.step += 1
         progress.loss = losses
@@ -158,11 +164,6 @@ def _train_epoch(run: Run) -> bool:
         if run.stopping:
             return False
     return True
-
-
-def _rows(loader: DataLoader, first: int, last: int) -> int:
-    """The number of rows in the batches from ``first`` up to ``last``."""
-    return min(last * loader.batch_size, len(loader.dataset)) - first * loader.batch_size
 
 
 def _finish_epoch(run: Run) -> None:

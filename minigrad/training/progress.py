@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -23,6 +24,7 @@ class Progress:
         first_loss: that of the first one.
         rows: how many rows of data this epoch has used, with ``loss_sum`` and ``sums``, the sums over them of the loss
             and of the metrics.
+        loss_count: by what the mean loss divides its sum: the rows, or the class weights of those that count.
         history: a row of metrics per epoch.
         best: the best value of the monitored metric so far, in epoch ``best_epoch``.
     """
@@ -34,6 +36,7 @@ class Progress:
     first_loss: float | None = None
     rows: int = 0
     loss_sum: float = 0.0
+    loss_count: float = 0.0
     sums: dict[str, float] = field(default_factory=dict)
     history: list[Row] = field(default_factory=list)
     best: float | None = None
@@ -42,14 +45,14 @@ class Progress:
     def begin_epoch(self) -> None:
         """Start the sums anew."""
         self.batch = self.rows = 0
-        self.loss_sum = 0.0
+        self.loss_sum = self.loss_count = 0.0
         self.sums = {}
 
     def means(self) -> Row:
         """The means over the rows of this epoch so far."""
         rows = max(self.rows, 1)
         return {
-            "train_loss": self.loss_sum / rows,
+            "train_loss": self.loss_sum / self.loss_count if self.loss_count else math.nan,
             **{f"train_{name}": total / rows for name, total in self.sums.items()},
         }
 
@@ -71,6 +74,8 @@ class Progress:
             ValueError: for missing or unknown names, or values that are none of a progress.
         """
         names = [each.name for each in fields(cls)]
+        if isinstance(state, Mapping) and "rows" in state:  # saved when the mean loss divided by the rows alone
+            state = {"loss_count": state["rows"], **state}
         if not isinstance(state, Mapping) or set(state) != set(names):
             raise ValueError(f"progress: needs exactly {', '.join(names)}")
         for name in ("epoch", "batch", "step", "rows"):
@@ -78,8 +83,8 @@ class Progress:
                 raise ValueError(f"progress: {name} must be a whole number of 0 or more, not {state[name]!r:.40}")
         if not (state["best_epoch"] is None or type(state["best_epoch"]) is int):
             raise ValueError(f"progress: best_epoch must be a whole number, not {state['best_epoch']!r:.40}")
-        for name in ("loss", "first_loss", "best", "loss_sum"):
-            if not (_is_number(state[name]) or (state[name] is None and name != "loss_sum")):
+        for name in ("loss", "first_loss", "best", "loss_sum", "loss_count"):
+            if not (_is_number(state[name]) or (state[name] is None and name not in ("loss_sum", "loss_count"))):
                 raise ValueError(f"progress: {name} must be a number, not {state[name]!r:.40}")
         rows = state["history"]
         if not isinstance(rows, list) or len(rows) != state["epoch"] or not all(map(_is_row, [*rows, state["sums"]])):

@@ -13,7 +13,7 @@ from ..optim.state import same_keys
 from ..schedulers import ReduceLROnPlateau, Scheduler
 from ..suggest import unknown
 from .callbacks import Callback
-from .evaluation import Loss, Metric, adds_up, evaluate
+from .evaluation import Loss, Metric, adds_up, divisor, evaluate
 from .metrics import directions_of, without_part
 from .progress import Progress, Row
 
@@ -180,7 +180,9 @@ class Run:
         progress, metrics, sums = self.progress, self.metrics.items(), adds_up(self.loss)
         for loss, output, labels in self._unmeasured:
             progress.rows += len(labels)
-            progress.loss_sum += loss * (1 if sums else len(labels))
+            size = divisor(self.loss, labels)
+            progress.loss_sum += loss * (1 if sums else size)
+            progress.loss_count += size
             for name, metric in metrics:
                 progress.sums[name] = progress.sums.get(name, 0.0) + metric(output, labels)
         self._unmeasured.clear()
