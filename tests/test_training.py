@@ -439,3 +439,33 @@ def test_the_log_and_the_checkpoints_make_their_folders(tmp_path):
     training.fit(model, optimizer, loader, 1, callbacks=[log, kept])
     for file in ("a/b/steps.jsonl", "a/b/metrics.csv", "e/f/step-000000005.safetensors"):
         assert (tmp_path / file).exists()
+
+
+def foreign(model):
+    """Optimizers and schedulers that do not belong together."""
+    own = optim.SGD(model.parameters(), 0.1)
+    other = optim.SGD(nn.Linear(2, 3).parameters(), 0.1)
+    step, plateau = schedulers.StepLR(other, 1), schedulers.ReduceLROnPlateau(other)
+    chain = schedulers.SequentialLR(other, [schedulers.StepLR(other, 1), schedulers.ConstantLR(other)], [2])
+    for each in (step, plateau, chain, [schedulers.StepLR(own, 1), step]):
+        yield own, each, "belongs to another optimizer; make it from the optimizer that is passed to fit"
+    yield own, schedulers.StepLR(optim.SGD(model.parameters(), 0.1), 1), "StepLR belongs to another optimizer"
+    yield other, None, r"none of the model's parameters.*make it from model.parameters\(\)"
+    yield optim.Lookahead(other), None, "none of the model's parameters"
+
+
+def test_an_optimizer_of_another_model_and_schedulers_of_another_optimizer_are_refused():
+    model, _, loader, _ = parts()
+    before = [p.data.copy() for p in model.parameters()]
+    for optimizer, scheduler, message in foreign(model):
+        with pytest.raises(ValueError, match=f"fit: the .*{message}"):
+            training.fit(model, optimizer, loader, 1, scheduler=scheduler)
+    assert all((p.data == old).all() for p, old in zip(model.parameters(), before, strict=True))
+
+
+def test_a_scheduler_of_the_optimizer_inside_lookahead_is_of_the_same_one():
+    model, optimizer, loader, _ = parts()
+    ahead = optim.Lookahead(optimizer)
+    for inner, outer in ((optimizer, ahead), (ahead, ahead)):
+        training.fit(model, outer, loader, 1, scheduler=schedulers.StepLR(inner, 1, 0.5))
+    assert optimizer.param_groups[0]["lr"] == 0.02 / 4

@@ -67,7 +67,8 @@ def fit(
         The run, whose ``progress.history`` has a row of metrics per epoch.
 
     Raises:
-        ValueError: for an unknown monitor, one that does not declare what is better, or a plateau with the other mode.
+        ValueError: for an unknown monitor, one that does not declare what is better, a plateau with the other mode, a
+            scheduler of another optimizer, or an optimizer of another model.
         NonFiniteLossError: if the loss becomes NaN or infinite, before that step has changed a parameter.
         CheckpointError: if ``resume`` does not fit; then nothing has changed.
 

@@ -41,6 +41,23 @@ def _checked(name: str, values: Iterable[Any], kind: Any, hint: str) -> list[Any
     return found
 
 
+def _check_optimizer(run: Run) -> None:
+    """Raise unless the optimizer is of the model, and the schedulers are of the optimizer."""
+    modules = [each for each in (run.model, run.loss) if isinstance(each, Module)]  # a loss may learn parameters too
+    learned = {id(parameter) for module in modules for parameter in module.parameters()}
+    if learned.isdisjoint(id(each) for group in run.optimizer.param_groups for each in group["params"]):
+        raise ValueError(
+            "fit: the optimizer has none of the model's parameters, so nothing would be trained; make it from "
+            "model.parameters() of this model"
+        )
+    for each in run.schedulers:
+        if each.optimizer.innermost is not run.optimizer.innermost:
+            raise ValueError(
+                f"fit: the {type(each).__name__} belongs to another optimizer; make it from the optimizer that is "
+                "passed to fit"
+            )
+
+
 class Run:
     """A training that is under way; `minigrad.training.fit` makes one and returns it.
 
@@ -80,6 +97,7 @@ class Run:
         listed = [] if scheduler is None else scheduler if isinstance(scheduler, Sequence) else [scheduler]
         self.schedulers: list[AnyScheduler] = _checked("scheduler", listed, AnyScheduler, "schedulers of an optimizer")
         self.scheduler_every, self.accumulate = scheduler_every, accumulate
+        _check_optimizer(self)
         self.callbacks: list[Callback] = _checked("callbacks", callbacks, Callback, "instances of training.Callback")
         self._evaluate = evaluate
         self.progress = Progress()
