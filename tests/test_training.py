@@ -469,3 +469,24 @@ def test_a_scheduler_of_the_optimizer_inside_lookahead_is_of_the_same_one():
     for inner, outer in ((optimizer, ahead), (ahead, ahead)):
         training.fit(model, outer, loader, 1, scheduler=schedulers.StepLR(inner, 1, 0.5))
     assert optimizer.param_groups[0]["lr"] == 0.02 / 4
+
+
+@pytest.mark.parametrize("epochs", [-1, True, False, 1.0, 2.5, math.inf, "3", None])
+def test_epochs_must_be_a_whole_number(epochs):
+    model, optimizer, loader, _ = parts()
+    before = [p.data.copy() for p in model.parameters()]
+    with pytest.raises(
+        ValueError, match=re.escape(f"fit: epochs must be a whole number of at least 0, not {epochs!r}")
+    ):
+        training.fit(model, optimizer, loader, epochs, resume="a file that is not there")
+    run = training.fit(model, optimizer, loader, 0)
+    with pytest.raises(ValueError, match="train: epochs must be a whole number of at least 0"):
+        training.train(run, epochs)
+    assert all((p.data == old).all() for p, old in zip(model.parameters(), before, strict=True))
+    assert training.train(run, np.int64(1)).progress.epoch == 1
+
+
+@pytest.mark.parametrize("size", [0, -4, 2.0, True])
+def test_the_batch_size_of_an_evaluation_must_be_a_whole_number(size):
+    with pytest.raises(ValueError, match="evaluate: batch_size must be a whole number of at least 1"):
+        training.evaluate(nn.Linear(2, 3), blobs()[1], nn.functional.cross_entropy, batch_size=size)

@@ -36,6 +36,12 @@ def correct(output: Array, labels: Array) -> int:
     return int(np.count_nonzero(output.argmax(1) == labels))
 
 
+def check_count(what: str, value: Any, least: int) -> None:
+    """Raise unless a value is a whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{what} must be a whole number of at least {least}, not {value!r}")
+
+
 def adds_up(loss: Any) -> bool:
     """Whether a loss is the sum over the rows, by its ``reduction``, and not their mean."""
     if isinstance(loss, functools.partial):
@@ -86,6 +92,7 @@ def evaluate(
     >>> sorted(result)
     ['accuracy', 'loss']
     """
+    check_count("evaluate: batch_size", batch_size, 1)
     dataset = as_dataset(dataset)
     modes = [(module, module.training) for module in model.modules()]
     device = next((parameter.device for parameter in model.parameters()), dataset.device)

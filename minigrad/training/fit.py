@@ -16,7 +16,7 @@ from ..optim import Optimizer
 from ..schedulers import ReduceLROnPlateau, Scheduler
 from .callbacks import Callback
 from .checkpoint import load_checkpoint
-from .evaluation import Loss, Metric, adds_up, divisor
+from .evaluation import Loss, Metric, adds_up, check_count, divisor
 from .nonfinite import explain_nonfinite
 from .run import AnyScheduler, Evaluate, Run
 
@@ -45,7 +45,7 @@ def fit(
         model: is in training mode afterwards.
         optimizer: of the model's parameters.
         loader: gives the batches. A run that goes on in the middle of an epoch goes on with the next batch.
-        epochs: how many epochs there are in all, those before a checkpoint included.
+        epochs: how many epochs there are in all, 0 or more, those before a checkpoint included.
         loss: from output and labels to the mean loss over the rows, or to their sum if its ``reduction`` is ``"sum"``,
             as in ``functools.partial(nn.functional.cross_entropy, reduction="sum")``. What is reported is the mean.
         metrics: more to report, each from output and labels to a sum over the rows: ``{"accuracy": correct}``.
@@ -79,6 +79,7 @@ def fit(
     >>> len(run.progress.history), run.progress.step
     (3, 12)
     """
+    check_count("fit: epochs", epochs, 0)
     run = Run(
         model,
         optimizer,
@@ -102,6 +103,7 @@ def train(run: Run, epochs: int) -> Run:
 
     An exception leaves the run as the step under way has left it; what it raises is the first error.
     """
+    check_count("train: epochs", epochs, 0)
     # What overflows shows as a loss that is not finite.
     with np.errstate(over="ignore", invalid="ignore"):
         try:

@@ -13,7 +13,7 @@ from ..optim.state import same_keys
 from ..schedulers import ReduceLROnPlateau, Scheduler
 from ..suggest import unknown
 from .callbacks import Callback
-from .evaluation import Loss, Metric, adds_up, divisor, evaluate
+from .evaluation import Loss, Metric, adds_up, check_count, divisor, evaluate
 from .metrics import directions_of, without_part
 from .progress import Progress, Row
 
@@ -90,8 +90,7 @@ class Run:
             _no_class(name, value)
         if scheduler_every not in ("epoch", "step"):
             raise ValueError(f"fit: scheduler_every must be 'epoch' or 'step', not {scheduler_every!r}")
-        if isinstance(accumulate, bool) or not isinstance(accumulate, int) or accumulate < 1:
-            raise ValueError(f"fit: accumulate must be a whole number of at least 1, not {accumulate!r}")
+        check_count("fit: accumulate", accumulate, 1)
         self.model, self.optimizer, self.loader, self.loss = model, optimizer, loader, loss
         self.metrics = dict(metrics or {})
         listed = [] if scheduler is None else scheduler if isinstance(scheduler, Sequence) else [scheduler]
