@@ -1,5 +1,6 @@
 """fit is the explicit loop, with callbacks, evaluation and accumulation, and it stops at what is not finite."""
 
+import fractions
 import functools
 import json
 import math
@@ -490,3 +491,50 @@ def test_epochs_must_be_a_whole_number(epochs):
 def test_the_batch_size_of_an_evaluation_must_be_a_whole_number(size):
     with pytest.raises(ValueError, match="evaluate: batch_size must be a whole number of at least 1"):
         training.evaluate(nn.Linear(2, 3), blobs()[1], nn.functional.cross_entropy, batch_size=size)
+
+
+NO_NUMBERS = {
+    "an array": (np.ones(3), r"ndarray of shape \(3,\)"),
+    "an array of truth values": (np.array([True, False]), r"ndarray of shape \(2,\)"),
+    "a tensor": (Tensor([1.0, 2.0]), r"Tensor of shape \(2,\)"),
+    "an empty array": (np.ones(0), r"ndarray of shape \(0,\)"),
+    "nothing": (None, "NoneType"),
+    "text": ("1.5", "str"),
+    "an array of text": (np.array("1.5"), "ndarray"),
+    "a complex number": (1j, "complex"),
+    "a list": ([1.0], "list"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_NUMBERS)
+def test_a_metric_that_is_not_one_number_is_named(kind):
+    value, message = NO_NUMBERS[kind]
+    model, optimizer, loader, held_out = parts()
+    metrics = {"right": training.correct, "mine": lambda output, labels: value}
+    with pytest.raises(TypeError, match=f"fit: the metric 'mine' must be one number, not {message}"):
+        training.fit(model, optimizer, loader, 1, metrics=metrics)
+    with pytest.raises(TypeError, match=f"evaluate: the metric 'mine' must be one number, not {message}"):
+        training.evaluate(model, held_out, nn.functional.cross_entropy, metrics)
+    with pytest.raises(TypeError, match=f"fit: 'mine' of evaluate must be one number, not {message}"):
+        training.fit(model, optimizer, loader, 1, evaluate=lambda model: {"loss": 1.0, "mine": value})
+    with pytest.raises(TypeError, match=r'evaluate must return numbers by name, such as \{"loss": 0.5\}, not '):
+        training.fit(model, optimizer, loader, 1, evaluate=lambda model: value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [2, 2.0, np.float32(2), np.int64(2), np.array(2), np.array([2.0]), Tensor(2.0), Tensor([2]), fractions.Fraction(2)],
+    ids=repr,
+)
+def test_a_metric_may_be_any_kind_of_number(value):
+    model, optimizer, loader, held_out = parts(batch_size=45)
+    run = training.fit(
+        model, optimizer, loader, 1, metrics={"a": lambda output, labels: value},
+        evaluate=lambda model: {"loss": value, "true": np.True_},
+    )  # fmt: skip
+    row = run.progress.history[0]
+    assert (row["train_a"], row["held_out_loss"], row["held_out_true"]) == (2 / 45, 2.0, 1.0)
+    assert {type(each) for each in row.values()} == {float}
+    json.dumps(row)
+    found = training.evaluate(model, held_out, nn.functional.cross_entropy, {"a": lambda output, labels: value})
+    assert found["a"] == 2 / len(held_out)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
+import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -40,6 +42,22 @@ def check_count(what: str, value: Any, least: int) -> None:
     """Raise unless a value is a whole number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(f"{what} must be a whole number of at least {least}, not {value!r}")
+
+
+def as_number(what: str, value: Any) -> float:
+    """The value of a metric as a Python number, for a number or an array or tensor of one.
+
+    Raises:
+        TypeError: for anything else; it names the metric.
+    """
+    found = value
+    if hasattr(value, "item"):
+        with contextlib.suppress(TypeError, ValueError, RuntimeError):  # of more than one element
+            found = value.item()
+    if isinstance(found, numbers.Real):
+        return found if isinstance(found, int) else float(found)
+    shape = f" of shape {value.shape}" if hasattr(value, "shape") else ""
+    raise TypeError(f"{what} must be one number, not {type(value).__name__}{shape}; add it up, as in .sum()")
 
 
 def adds_up(loss: Any) -> bool:
@@ -108,7 +126,7 @@ def evaluate(
                 total += value * (1 if adds_up(loss) else size)
                 count += size
                 for name, function in (metrics or {}).items():
-                    sums[name] += function(output.data, labels)
+                    sums[name] += as_number(f"evaluate: the metric {name!r}", function(output.data, labels))
     finally:
         for module, training in modes:
             module.training = training

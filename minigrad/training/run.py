@@ -13,7 +13,7 @@ from ..optim.state import same_keys
 from ..schedulers import ReduceLROnPlateau, Scheduler
 from ..suggest import unknown
 from .callbacks import Callback
-from .evaluation import Loss, Metric, adds_up, check_count, divisor, evaluate
+from .evaluation import Loss, Metric, adds_up, as_number, check_count, divisor, evaluate
 from .metrics import directions_of, without_part
 from .progress import Progress, Row
 
@@ -184,7 +184,13 @@ class Run:
             found: Mapping[str, float] = evaluate(self.model, self._evaluate, self.loss, self.metrics)
         else:
             found = self._evaluate(self.model)
-        return {f"held_out_{name}": float(value) for name, value in found.items()}
+            if not isinstance(found, Mapping):
+                raise TypeError(
+                    f'fit: evaluate must return numbers by name, such as {{"loss": 0.5}}, not {type(found).__name__}'
+                )
+        return {
+            f"held_out_{name}": float(as_number(f"fit: {name!r} of evaluate", value)) for name, value in found.items()
+        }
 
     def measure(self, loss: float, output: Any, labels: Any) -> None:
         """Count a batch in the means of the epoch, though not at once: many together cost half as much."""
@@ -201,7 +207,8 @@ class Run:
             progress.loss_sum += loss * (1 if sums else size)
             progress.loss_count += size
             for name, metric in metrics:
-                progress.sums[name] = progress.sums.get(name, 0.0) + metric(output, labels)
+                value = as_number(f"fit: the metric {name!r}", metric(output, labels))
+                progress.sums[name] = progress.sums.get(name, 0.0) + value
         self._unmeasured.clear()
 
     # --- state -------------------------------------------------------------------------------------------------------
