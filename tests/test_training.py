@@ -404,6 +404,28 @@ MISTAKEN = {
         "schedulers of an optimizer, and a Linear is not one",
     ),
     "a loss class": ({"loss": nn.CrossEntropyLoss}, r"loss must be an instance: CrossEntropyLoss\(\.\.\.\)"),
+    "a loader to evaluate on": (
+        {"evaluate": data.DataLoader(blobs()[1], 5)},
+        r"evaluate must be a Dataset, such as .* or loader.dataset, or a function of the model, not a DataLoader",
+    ),
+    "a pair to evaluate on": ({"evaluate": (np.ones((2, 2)), np.ones(2))}, r"evaluate must be a Dataset.* not a tuple"),
+    "an array to evaluate on": ({"evaluate": np.ones((2, 2))}, r"evaluate must be a Dataset.* not a ndarray"),
+    "True to evaluate": ({"evaluate": True}, r"evaluate must be a Dataset.* not a bool"),
+    "a class to evaluate on": ({"evaluate": data.Dataset}, r"evaluate must be an instance: Dataset\(\.\.\.\)"),
+    "a list of metrics": ({"metrics": [training.correct]}, r'metrics must be .*\{"accuracy": .* not a list'),
+    "no list of metrics": ({"metrics": []}, r"metrics must be functions by name.* not a list"),
+    "one metric": ({"metrics": training.correct}, "metrics must be functions by name.* not a function"),
+    "a metric by its name": ({"metrics": {"accuracy": "correct"}}, "the metric 'accuracy' must be a function.* a str"),
+    "a metric without name": ({"metrics": {0: training.correct}}, "name of a metric must be text, not an int"),
+    "a metric's class": ({"metrics": {"a": training.Progress}}, r"the metric 'a' must be an instance: Progress"),
+    "a loss by its name": ({"loss": "mse"}, "loss must be a function .* nn.functional.cross_entropy, not a str"),
+    "no loss": ({"loss": None}, "loss must be a function of output and labels.* not a NoneType"),
+    "a function as model": ({"model": lambda x: x}, "model must be a Module, such as .* not a function"),
+    "a model class": ({"model": nn.MLP}, r"model must be an instance: MLP\(\.\.\.\)"),
+    "a list of batches": ({"loader": [([[0.0, 0.0]], [1])]}, "loader must be a DataLoader, such as .* not a list"),
+    "a generator": ({"loader": (each for each in [])}, "loader must be a DataLoader, such as .* not a generator"),
+    "a dataset as loader": ({"loader": blobs()[0]}, "loader must be a DataLoader, such as .* not a Dataset"),
+    "parameters as optimizer": ({"optimizer": []}, "optimizer must be an Optimizer, such as .* not a list"),
     "an optimizer class": ({"optimizer": optim.Adam}, r"optimizer must be an instance: Adam\(\.\.\.\)"),
 }
 
@@ -538,3 +560,21 @@ def test_a_metric_may_be_any_kind_of_number(value):
     json.dumps(row)
     found = training.evaluate(model, held_out, nn.functional.cross_entropy, {"a": lambda output, labels: value})
     assert found["a"] == 2 / len(held_out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"model": lambda x: x}, "model must be a Module"),
+        ({"loss": nn.CrossEntropyLoss}, "loss must be an instance"),
+        ({"loss": "mse"}, "loss must be a function"),
+        ({"metrics": [training.correct]}, "metrics must be functions by name"),
+        ({"dataset": data.DataLoader(blobs()[1], 5)}, "dataset must be a Dataset.* loader.dataset, not a DataLoader"),
+        ({"dataset": (np.ones((2, 2)), np.ones(2))}, "dataset must be a Dataset.* not a tuple"),
+        ({"dataset": np.ones((2, 2))}, "dataset must be a Dataset.* not a ndarray"),
+    ],
+)
+def test_what_is_given_to_evaluate_by_mistake_is_named(arguments, message):
+    given = {"model": nn.Linear(2, 3), "dataset": blobs()[1], "loss": nn.functional.cross_entropy}
+    with pytest.raises(TypeError, match=f"evaluate: {message}"):
+        training.evaluate(**{**given, **arguments})

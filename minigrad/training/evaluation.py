@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..arrays import as_array
 from ..data import Dataset
 from ..data.dataset import as_dataset
-from ..devices import device_of, to_device
+from ..devices import device_of, is_array, to_device
 from ..modes import no_grad
 from ..nn import CrossEntropyLoss, Module, NLLLoss
 from ..nn.functional import cross_entropy, nll_loss
@@ -42,6 +42,47 @@ def check_count(what: str, value: Any, least: int) -> None:
     """Raise unless a value is a whole number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(f"{what} must be a whole number of at least {least}, not {value!r}")
+
+
+def check_instance(what: str, value: Any) -> None:
+    """Refuse a class where one of its instances is needed; a loss may be any function, but not a class."""
+    if isinstance(value, type):
+        raise TypeError(f"{what} must be an instance: {value.__name__}(...), not the class {value.__name__}")
+
+
+def check_measured(owner: str, model: Any, loss: Any, metrics: Any) -> None:
+    """Raise TypeError unless these are a model, a loss and metrics or None."""
+    check_instance(f"{owner}: model", model)
+    if not isinstance(model, Module):
+        raise TypeError(f"{owner}: model must be a Module, such as nn.MLP([2, 8, 3]), not {kind_of(model)}")
+    check_instance(f"{owner}: loss", loss)
+    if not callable(loss):
+        raise TypeError(
+            f"{owner}: loss must be a function of output and labels, such as nn.functional.cross_entropy, "
+            f"not {kind_of(loss)}"
+        )
+    if metrics is None:
+        return
+    if not isinstance(metrics, Mapping):
+        raise TypeError(
+            f'{owner}: metrics must be functions by name, such as {{"accuracy": training.correct}}, '
+            f"not {kind_of(metrics)}"
+        )
+    for name, function in metrics.items():
+        if not isinstance(name, str):
+            raise TypeError(f"{owner}: the name of a metric must be text, not {kind_of(name)}")
+        check_instance(f"{owner}: the metric {name!r}", function)
+        if not callable(function):
+            raise TypeError(
+                f"{owner}: the metric {name!r} must be a function of output and labels, such as training.correct, "
+                f"not {kind_of(function)}"
+            )
+
+
+def kind_of(value: Any) -> str:
+    """The kind of a value in words, such as "a tuple"."""
+    kind = type(value).__name__
+    return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
 
 
 def as_number(what: str, value: Any) -> float:
@@ -110,6 +151,12 @@ def evaluate(
     >>> sorted(result)
     ['accuracy', 'loss']
     """
+    check_measured("evaluate", model, loss, metrics)
+    if not hasattr(dataset, "__getitem__") or isinstance(dataset, tuple | Tensor) or is_array(dataset):
+        raise TypeError(
+            f"evaluate: dataset must be a Dataset, such as Dataset(features, labels) or loader.dataset, "
+            f"not {kind_of(dataset)}"
+        )
     check_count("evaluate: batch_size", batch_size, 1)
     dataset = as_dataset(dataset)
     modes = [(module, module.training) for module in model.modules()]

@@ -13,7 +13,18 @@ from ..optim.state import same_keys
 from ..schedulers import ReduceLROnPlateau, Scheduler
 from ..suggest import unknown
 from .callbacks import Callback
-from .evaluation import Loss, Metric, adds_up, as_number, check_count, divisor, evaluate
+from .evaluation import (
+    Loss,
+    Metric,
+    adds_up,
+    as_number,
+    check_count,
+    check_instance,
+    check_measured,
+    divisor,
+    evaluate,
+    kind_of,
+)
 from .metrics import directions_of, without_part
 from .progress import Progress, Row
 
@@ -23,22 +34,35 @@ Evaluate = Callable[[Module], Mapping[str, float]]
 _BATCHES = 16  # batches that are counted together; few enough to stay in the cache
 
 
-def _no_class(name: str, value: Any) -> None:
-    """Refuse a class where one of its instances is needed; a loss may be any function, but not a class."""
-    if isinstance(value, type):
-        raise TypeError(f"fit: {name} must be an instance: {value.__name__}(...), not the class {value.__name__}")
-
-
 def _checked(name: str, values: Iterable[Any], kind: Any, hint: str) -> list[Any]:
     """Callbacks or schedulers as a list; TypeError for what is not one."""
     if not isinstance(values, Iterable):
         raise TypeError(f"fit: {name} must be a list, not a {type(values).__name__}")
     found = list(values)
     for each in found:
-        _no_class(name, each)
+        check_instance(f"fit: {name}", each)
         if not isinstance(each, kind):
             raise TypeError(f"fit: {name} must be {hint}, and a {type(each).__name__} is not one")
     return found
+
+
+def _check_parts(optimizer: Any, loader: Any, evaluate: Any) -> None:
+    """Raise TypeError for an optimizer, a loader or what to evaluate on of another kind."""
+    for name, value in {"optimizer": optimizer, "loader": loader, "evaluate": evaluate}.items():
+        check_instance(f"fit: {name}", value)
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            f"fit: optimizer must be an Optimizer, such as optim.Adam(model.parameters()), not {kind_of(optimizer)}"
+        )
+    if not all(hasattr(loader, each) for each in ("__iter__", "__len__", "batch_size", "dataset")):
+        raise TypeError(
+            f"fit: loader must be a DataLoader, such as DataLoader(dataset, batch_size=32), not {kind_of(loader)}"
+        )
+    if not (evaluate is None or isinstance(evaluate, Dataset) or callable(evaluate)):
+        raise TypeError(
+            "fit: evaluate must be a Dataset, such as Dataset(features, labels) or loader.dataset, or a function of "
+            f"the model, not {kind_of(evaluate)}"
+        )
 
 
 def _check_optimizer(run: Run) -> None:
@@ -86,8 +110,8 @@ class Run:
         callbacks: Iterable[Callback] = (),
         monitor: str | None = None,
     ) -> None:
-        for name, value in {"model": model, "optimizer": optimizer, "loader": loader, "loss": loss}.items():
-            _no_class(name, value)
+        check_measured("fit", model, loss, metrics)
+        _check_parts(optimizer, loader, evaluate)
         if scheduler_every not in ("epoch", "step"):
             raise ValueError(f"fit: scheduler_every must be 'epoch' or 'step', not {scheduler_every!r}")
         check_count("fit: accumulate", accumulate, 1)
