@@ -108,12 +108,35 @@ def test_an_accuracy_that_declares_nothing_is_reported_and_the_loss_is_monitored
         assert training.fit(model, optimizer, loader, 1, metrics=metrics, evaluate=evaluate).monitor == monitor
 
 
-def test_where_evaluate_returns_nothing_that_is_known_the_training_is_monitored(made):
+def test_where_evaluate_returns_nothing_that_is_known_the_training_is_reported_as_best(made):
     model, optimizer, loader, _ = made
-    plateau = schedulers.ReduceLROnPlateau(optimizer)
-    run = training.fit(model, optimizer, loader, 2, evaluate=given([1, 2]), scheduler=plateau)
-    assert (run.monitor, run.direction, plateau.last_epoch) == ("train_loss", "min", 2)
+    run = training.fit(model, optimizer, loader, 2, evaluate=given([1, 2]))
+    assert (run.monitor, run.direction) == ("train_loss", "min")
     assert run.progress.best == min(row["train_loss"] for row in run.progress.history)
+
+
+@pytest.mark.parametrize("kind", ["EarlyStopping", "ReduceLROnPlateau"])
+def test_nothing_acts_on_the_training_loss_in_place_of_what_evaluate_returns(made, kind):
+    def acting():
+        model, optimizer, loader, _ = parts()
+        if kind == "EarlyStopping":
+            return model, optimizer, loader, {"callbacks": [training.EarlyStopping(3)]}
+        return model, optimizer, loader, {"scheduler": schedulers.ReduceLROnPlateau(optimizer)}
+
+    for metrics, name in ((None, "loss"), ({"accuracy": training.correct}, "accuracy")):
+        model, optimizer, loader, settings = acting()
+        message = rf'{kind} .*evaluate returned no \'{name}\'.*metric\(score="min"\).* monitor="train_{name}"'
+        with pytest.raises(ValueError, match=message):
+            training.fit(model, optimizer, loader, 2, evaluate=given([1, 2]), metrics=metrics, **settings)
+    declared = training.metric(score="max")(given([1, 2]))
+    for settings, monitor in (
+        ({"evaluate": given([1, 2]), "monitor": "train_loss"}, "train_loss"),
+        ({"evaluate": declared}, "held_out_score"),
+        ({"evaluate": lambda model: {"loss": 1.0}}, "held_out_loss"),
+    ):
+        model, optimizer, loader, more = acting()
+        run = training.fit(model, optimizer, loader, 2, **settings, **more)
+        assert (run.monitor, run.progress.epoch) == (monitor, 2)
 
 
 # What is refused before training

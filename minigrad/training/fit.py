@@ -60,7 +60,9 @@ def fit(
         monitor: the metric that decides which epoch was best, such as ``held_out_loss``. A loss is minimized; of any
             other, the function declares whether more or less is better, by `metric`. By default
             ``held_out_accuracy`` if that is declared, or else ``held_out_loss``; or the same with ``train``, if
-            nothing is held out. For a function given as ``evaluate`` that declares its numbers, the first of them.
+            nothing is held out. For a function given as ``evaluate`` that declares its numbers, the first of them. For
+            one that neither declares them nor returns such a number, that of ``train``; then EarlyStopping and
+            ReduceLROnPlateau raise ValueError after the first epoch, unless ``monitor`` is given.
         resume: a checkpoint to go on from, of a run made with the same arguments.
 
     Returns:

@@ -12,7 +12,7 @@ from ..optim import Optimizer
 from ..optim.state import same_keys
 from ..schedulers import ReduceLROnPlateau, Scheduler
 from ..suggest import unknown
-from .callbacks import Callback
+from .callbacks import Callback, EarlyStopping
 from .evaluation import (
     Loss,
     Metric,
@@ -30,6 +30,7 @@ from .progress import Progress, Row
 
 AnyScheduler = Scheduler | ReduceLROnPlateau
 Evaluate = Callable[[Module], Mapping[str, float]]
+_ACTING = (EarlyStopping, ReduceLROnPlateau)  # on the monitored metric, where others only report it
 
 _BATCHES = 16  # batches that are counted together; few enough to stay in the cache
 
@@ -189,8 +190,17 @@ class Run:
         """The monitored metric of an epoch.
 
         Raises:
-            ValueError: if ``evaluate`` is a function that did not return it.
+            ValueError: if ``evaluate`` is a function that did not return it, or that neither declares what it returns
+                nor returns what is monitored by default, where a callback or a scheduler acts on it.
         """
+        acting = [each for each in (*self.callbacks, *self.schedulers) if isinstance(each, _ACTING)]
+        if acting and self._monitor is None and self._evaluate is not None and self.monitor.startswith("train_"):
+            held_out = next((without_part(name) for name in row if name.startswith("held_out_")), "name")
+            raise ValueError(
+                f"fit: {type(acting[0]).__name__} needs a metric to act on, and evaluate returned no "
+                f"{without_part(self.monitor)!r}; declare what it returns, as by "
+                f'@training.metric({held_out}="min") or "max", or choose monitor="{self.monitor}"'
+            )
         if self.monitor not in row:
             known = ", ".join(row)
             raise ValueError(f"fit: {self.monitor} is monitored, but evaluate did not return it; there are {known}")
