@@ -24,6 +24,9 @@ Check = Callable[[Any, str, Any], Any]
 
 PACKAGE = __name__.partition(".")[0]
 
+# What to do in place of setting an argument that nothing else changes.
+RENEW = "make a new one with it"
+
 
 class Setting:
     """An attribute that is checked whenever it is set. It is read from the instance, at the usual speed."""

@@ -1,5 +1,8 @@
 """What optimizers refuse: one clear error naming the option or the parameter, and everything as it was before."""
 
+import inspect
+import re
+
 import numpy as np
 import pytest
 from optim_cases import problem
@@ -7,6 +10,7 @@ from optim_registry import REGISTRY
 from optim_tools import Chain, assert_same_bits, bits, leaves, network, run, set_gradients, train
 
 from minigrad import optim
+from minigrad.clipping import by_value
 from minigrad.optim import apply_update, norm, rule
 from minigrad.tensor import Tensor
 
@@ -161,6 +165,64 @@ def test_lookahead_takes_an_optimizer_and_looks_ahead_once():
         optim.Lookahead([parameter()])
     with pytest.raises(TypeError, match="looks ahead already"):
         optim.Lookahead(optim.Lookahead(optim.SGD([parameter()])))
+
+
+# Attributes
+
+
+@EVERY_OPTIMIZER
+def test_an_argument_of_the_constructor_that_is_set_as_an_attribute_is_refused_with_the_remedy(entry):
+    optimizer = entry.make([parameter()], lr=0.1)
+    for each in {optimizer, optimizer.innermost}:
+        for name in set(inspect.signature(type(each).__init__).parameters) - {"self"} - vars(each).keys():
+            option = name in each.defaults
+            remedy = (
+                re.escape(f"optimizer.param_groups[i][{name!r}] = ...") if option else "add_param_group|make a new one"
+            )
+            with pytest.raises(AttributeError, match=rf"{type(each).__name__}\.{name} is an argument.*({remedy})"):
+                setattr(each, name, None)
+            assert not hasattr(each, name)
+    assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_an_optimizer_outside_of_the_package_may_use_the_names_itself():
+    class Own(optim.SGD):
+        def __init__(self, params, lr):
+            self.lr, self.params, self.clip = lr, params, "mine"
+            super().__init__(params, lr=lr)
+
+    own = Own([parameter()], 0.5)
+    own.lr = own.momentum = 3.0
+    assert (own.lr, own.momentum, own.clip, own.param_groups[0]["lr"]) == (3.0, 3.0, "mine", 0.5)
+
+
+@pytest.mark.parametrize("name", ["clips", "ranges"])
+def test_what_follows_from_the_arguments_cannot_be_replaced(name):
+    optimizer = optim.SGD([parameter()], clip=by_value(1.0))
+    before = getattr(optimizer, name)
+    with pytest.raises(AttributeError, match=rf"SGD\.{name} .*make a new SGD"):
+        setattr(optimizer, name, type(before)())
+    assert getattr(optimizer, name) is before
+
+
+def test_lookahead_obeys_or_refuses_what_is_set_later():
+    weight = Tensor(np.zeros(1), requires_grad=True)
+    optimizer = optim.Lookahead(optim.SGD([weight], lr=1.0), k=1, alpha=0.5)
+    for alpha, after in ((0.5, -0.5), (1.0, -1.5), (0.25, -1.75)):
+        optimizer.alpha = alpha
+        weight.grad = Tensor(np.ones(1))
+        optimizer.step()
+        assert weight.item() == after
+    for name, value, error in (
+        ("k", 0, ValueError),
+        ("alpha", 2.0, ValueError),
+        ("momentum", "reset", AttributeError),
+        ("base", optim.SGD([parameter()]), AttributeError),
+    ):
+        before = getattr(optimizer, name)
+        with pytest.raises(error, match=name):
+            setattr(optimizer, name, value)
+        assert getattr(optimizer, name) is before
 
 
 # Chains

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..attributes import RENEW, argument
 from ..clipping.clip import Clips
 from ..kernels.plan import Element
 from ..rules import rule
@@ -55,6 +56,8 @@ class AdamW(Optimizer):
     Parameter (weight):
     [0.84999996, 1.8       ]
     """
+
+    decay_coupling = argument(RENEW)
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..attributes import RENEW, argument
 from ..clipping.clip import Clips
 from ..kernels.plan import Element
 from ..rules import maximum, minimum, rule
@@ -58,6 +59,8 @@ class LAMB(Optimizer):
     Parameter (weight):
     [[2.6464467, 3.6464467]]
     """
+
+    scope, phi, exclude_from_decay, exclude_from_adaptation = (argument(RENEW) for _ in range(4))
 
     def __init__(
         self,

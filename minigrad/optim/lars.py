@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..attributes import RENEW, argument
 from ..clipping.clip import Clips
 from ..kernels.plan import Element
 from ..rules import rule
@@ -80,6 +81,8 @@ class LARS(Optimizer):
     Parameter (weight):
     [[2.6464467, 3.6464467]]
     """
+
+    scope, lr_in_momentum, exclude_from_decay, exclude_from_adaptation = (argument(RENEW) for _ in range(4))
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
+from ..attributes import RENEW, argument, fixed, setting, unchecked
 from ..clipping import Clip
 from ..clipping.reports import ClipReport
 from ..graph import tick
@@ -44,6 +45,24 @@ def pull_back_momentum(momentum, slow_momentum, *, slow_step):
     return momentum, slow_momentum
 
 
+def _whole(owner: Any, name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"Lookahead: {name} must be a whole number of 1 or more, not {value!r}")
+    return value
+
+
+def _fraction(owner: Any, name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"Lookahead: {name} must be in [0, 1], not {value!r}")
+    return value
+
+
+def _treatment(owner: Any, name: str, value: Any) -> str:
+    if value not in ("keep", "reset", "pullback"):
+        raise ValueError(f"Lookahead: {name} must be 'keep', 'reset' or 'pullback', not {value!r}")
+    return str(value)
+
+
 class Lookahead(Optimizer):
     """Lookahead around another optimizer, which moves the fast weights θ; every k steps::
 
@@ -73,23 +92,22 @@ class Lookahead(Optimizer):
     [0.9]
     """
 
+    optimizer = argument(RENEW)
+    base: Optimizer = fixed(unchecked)
+    k, alpha = setting(_whole), setting(_fraction)
+    momentum: str = fixed(_treatment)
+
     def __init__(self, optimizer: Optimizer, k: int = 5, alpha: float = 0.5, momentum: str = "keep") -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"Lookahead: needs an optimizer, not {type(optimizer).__name__}")
         if isinstance(optimizer, Lookahead):
             raise TypeError("Lookahead: the optimizer looks ahead already")
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise ValueError(f"Lookahead: k must be a whole number of 1 or more, not {k!r}")
-        if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
-            raise ValueError(f"Lookahead: alpha must be in [0, 1], not {alpha!r}")
-        if momentum not in ("keep", "reset", "pullback"):
-            raise ValueError(f"Lookahead: momentum must be 'keep', 'reset' or 'pullback', not {momentum!r}")
+        self.base, self.k, self.alpha, self.momentum = optimizer, k, alpha, momentum
         for slot in ("slow", "slow_momentum", "momentum"):
             if slot in Plan(optimizer._elements()).state:
                 raise ValueError(
                     f"Lookahead: {type(optimizer).__name__} keeps a state named {slot!r} itself; rename it"
                 )
-        self.base, self.k, self.alpha, self.momentum = optimizer, k, alpha, momentum
         self.counter = self.steps = 0
         self.defaults = optimizer.defaults
         self._pre_hooks, self._post_hooks, self._watches = Hooks(), Hooks(), ()
@@ -246,7 +264,9 @@ class Lookahead(Optimizer):
         """The tables of the slow step, for the parameters that the fast step has just moved."""
         fast = self.base._layout
         assert fast is not None
-        if self._slow is None or self._slow.missing != fast.missing or self._fast is not fast.program:
+        slow = self._slow
+        alike = slow is not None and slow.missing == fast.missing and self._fast is fast.program
+        if slow is None or not alike or slow.cohorts[0].overrides["slow_step"] != self.alpha:
             program = self._slow_program()
             entries = [e for e in self.store.entries.values() if e not in fast.missing]
             cohort = Cohort(0, {"slow_step": self.alpha}, 0, entries)
@@ -255,10 +275,10 @@ class Lookahead(Optimizer):
                 state = {slot: arrays[number] for slot, arrays in self.base._state.items()}
                 first = state.get("momentum_buffer", state.get("exp_avg"))
                 states.append(state if first is None else {**state, "momentum": first})
-            self._slow = program.lay_out([cohort], fast.missing, states)
+            self._slow = slow = program.lay_out([cohort], fast.missing, states)
             program.bind_options(cohort, {})
             self._fast = fast.program
-        return self._slow
+        return slow
 
     def state_dict(self) -> dict[str, Any]:
         """That of the optimizer inside with the slow weights, and where in the cycle of k steps the run stands."""

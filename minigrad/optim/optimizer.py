@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments import parameters_of, refuse_unknown
+from ..attributes import PACKAGE, RENEW, argument, fixed, unchecked
 from ..clipping.clip import Clip, Clips
 from ..clipping.reports import ClipReport, nonfinite_error, reports
 from ..devices import beside
@@ -99,6 +101,10 @@ class Optimizer:
 
     _schedulers: list[weakref.ref[Any]]
 
+    params, clip = argument("use add_param_group()"), argument(RENEW)
+    clips: tuple[Clip, ...] = fixed(unchecked)
+    ranges: dict[str, Range] = fixed(unchecked)
+
     store: ParameterStore = _placed()
     _groups: ParamGroups = _placed()
     # The number of each parameter's group; all parameters with their places, and their entries in the store.
@@ -109,6 +115,16 @@ class Optimizer:
     _state: dict[str, list[Array]] = _placed()
     _ages: dict[str, int] = _placed()
     _carried: dict[str, dict[str, float]] = _placed()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Refuse what would change nothing: an option that is set on an optimizer instead of on its groups."""
+        super().__init_subclass__(**options)
+        if cls.__module__.partition(".")[0] != PACKAGE:
+            return
+        for name in inspect.signature(cls.__init__).parameters:
+            if name != "self" and not hasattr(cls, name):
+                setattr(cls, name, argument(f"set it in the groups: optimizer.param_groups[i][{name!r}] = ..."))
+                vars(cls)[name].__set_name__(cls, name)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102 - the class says what it is
         known = parameters_of(cls.__init__) if kwargs else None
@@ -137,7 +153,7 @@ class Optimizer:
         for one in self.clips:
             declared |= one.declared
         # The values that each option may have, where its declaration says so.
-        self.ranges: dict[str, Range] = {name: each.range for name, each in declared.items() if each.range is not None}
+        self.ranges = {name: each.range for name, each in declared.items() if each.range is not None}
         self.defaults = {
             name: check_option(type(self).__name__, name, each.value, each.range) for name, each in declared.items()
         }
