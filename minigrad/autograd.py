@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .arguments import named_arguments
+from .arguments import listed, named_arguments
 from .devices import own
 from .modes import enable_grad
 from .tensor import Tensor, differentiate, edge_of, seed_gradient
@@ -73,7 +73,7 @@ def grad(
 
 
 def _tensors(name: str, given: Any) -> Sequence[Tensor]:
-    tensors = [given] if isinstance(given, Tensor) else list(given)
+    tensors = [given] if isinstance(given, Tensor) else listed("grad", given, name)
     for tensor in tensors:
         if not isinstance(tensor, Tensor):
             raise TypeError(f"grad: {name} must be tensors, not {type(tensor).__name__}")

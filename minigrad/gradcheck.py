@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
 import numpy as np
 
 from . import devices, random
+from .arguments import listed
 from .arrays import Array
 from .autograd import grad
 from .graph import Node, collect
@@ -123,7 +124,8 @@ def check_gradients(
     Args:
         f: a function of tensors that returns a tensor or a tuple of them; of a `Module` the parameters are checked
             too. It must be deterministic and compute in float64. One that takes no arguments uses the tensors itself.
-        inputs: the arguments of ``f``, one by one or as one sequence: tensors or arrays. Those of a float dtype are
+        inputs: the arguments of ``f``, one by one or as one sequence, dictionary, or iterator of (name, tensor) pairs
+            as ``model.named_parameters()`` is: tensors or arrays. Those of a float dtype are
             checked: a tensor is itself set to float64 values and moved, and is afterwards as it was before; so are the
             parameters and buffers of a module. Others are passed on as they are.
         order: 1 for gradients, 2 for gradients of gradients also.
@@ -142,9 +144,16 @@ def check_gradients(
     """
     if order not in (1, 2):
         raise ValueError(f"check_gradients: order must be 1 or 2, not {order!r}")
+    if not callable(f):
+        raise TypeError(
+            f"check_gradients: f must be a function, which is called again at other points, not {type(f).__name__}; "
+            "pass lambda: ..., or the function and its arguments"
+        )
     given = list(inputs)
     if len(given) == 1 and isinstance(given[0], Iterable) and not _is_value(given[0]):
-        given = list(given[0])
+        given = listed("check_gradients", given[0].items() if isinstance(given[0], Mapping) else given[0], "inputs")
+        if all(isinstance(x, tuple) and len(x) == 2 and isinstance(x[0], str) for x in given):
+            given = [x for _, x in given]
     moved = _Moved(f, given)
     if not moved.tensors:
         raise ValueError("check_gradients: no input is of a float dtype, so there is nothing to check")

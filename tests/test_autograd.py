@@ -426,6 +426,16 @@ def test_an_unused_input_raises_unless_allowed() -> None:
     assert gother is None
 
 
+def test_grad_names_an_iterator_that_was_used_up() -> None:
+    x = leaf(3.0)
+    once = iter([x])
+    list(once)
+    with pytest.raises(ValueError, match="grad: the list of inputs is empty: the iterator"):
+        grad(x * x, (each for each in once))
+    with pytest.raises(ValueError, match="grad: the list of inputs is empty: the iterator"):
+        grad(x * x, once)
+
+
 def test_grad_says_what_is_wrong_with_its_arguments() -> None:
     x = leaf([1.0, 2.0])
     with pytest.raises(RuntimeError, match=r"grad: a tensor of shape \(2,\) needs a gradient of that shape"):

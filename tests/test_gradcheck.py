@@ -327,3 +327,29 @@ def test_a_recorded_tensor_and_arrays_are_copied():
 def test_what_is_not_a_tensor_is_refused_by_its_type():
     with pytest.raises(TypeError, match="f must return a tensor or a tuple of them, not float"):
         check_gradients(lambda x: 3.0, X)
+
+
+@pytest.mark.parametrize("form", [lambda m: dict(m.named_parameters()), lambda m: m.named_parameters()])
+def test_parameters_may_be_given_with_their_names(form):
+    model = nn.Linear(4, 3).double()
+    report = check_gradients(lambda: F.cross_entropy(model(tensor(X)), Y), form(model))
+    assert {entry.name for entry in report.entries} == {"weight", "bias"}
+    assert report.ok
+
+
+def test_named_inputs_are_arguments_in_their_order():
+    assert check_gradients(lambda a, b: a * b * b, {"a": X, "b": X + 1.0}).ok
+
+
+def test_an_iterator_that_was_used_up_is_named():
+    model = nn.Linear(4, 3).double()
+    for once in (model.parameters(), model.named_parameters()):
+        list(once)
+        with pytest.raises(ValueError, match="check_gradients: the list of inputs is empty: the iterator"):
+            check_gradients(lambda: model(tensor(X)), once)
+
+
+@pytest.mark.parametrize("f", [tensor([1.0], requires_grad=True), 3.0, None], ids=["tensor", "number", "none"])
+def test_what_is_not_a_function_is_refused_before_anything_runs(f):
+    with pytest.raises(TypeError, match=f"f must be a function.*not {type(f).__name__}; pass lambda: "):
+        check_gradients(f, X)
