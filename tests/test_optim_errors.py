@@ -271,6 +271,60 @@ def test_an_option_that_a_rule_needs_and_nobody_gives_is_named_and_nothing_chang
     assert_same_bits(params["w"].data, np.ones(3, np.float32))
 
 
+@rule
+def reads_beta3(update, *, beta3):
+    update = beta3 * update
+    return update
+
+
+@rule(scalars=lambda step, beta3: {"length": beta3})
+def depends_on_beta3(update, *, length):
+    update = length * update
+    return update
+
+
+@pytest.mark.parametrize(
+    ("element", "name", "value", "right", "named"),
+    [
+        (
+            apply_update,
+            "lr",
+            "a",
+            1.0,
+            r"rule 'apply_update' needs a number for 'lr', which is 'a', of type str; pass a",
+        ),
+        (
+            needs_length,
+            "length",
+            None,
+            1.0,
+            r"'needs_length' .*'length', which is None, of type NoneType; pass a number",
+        ),
+        (needs_warmup, "warmup", (1, 2), 1, r"needs a number for 'warmup', which is \(1, 2\), of type tuple; pass a"),
+        (
+            reads_beta3,
+            "betas",
+            (0.5, 0.5),
+            (0.5, 0.5, 1.0),
+            r"'beta3', number 3 of 'betas', which is \(0.5, 0.5\); pass",
+        ),
+        (depends_on_beta3, "betas", (1, "b", 2), (0, 0, 1), r"'beta3', number 3 of 'betas'.*'b'.*at least 3 numbers"),
+    ],
+)
+def test_an_option_that_is_not_the_number_that_a_rule_reads_is_named_with_its_value(element, name, value, right, named):
+    weight = parameter()
+    elements = [element] if element is apply_update else [element, apply_update]
+    optimizer = optim.Optimizer([weight], {"lr": 1.0, name: value}, chain=elements)
+    weight.grad = Tensor(np.ones(2, np.float32))
+    for _ in range(2):
+        with pytest.raises(TypeError, match=named):
+            optimizer.step()
+    assert weight.tolist() == [1.0, 1.0]
+    optimizer.param_groups[0][name] = right
+    optimizer.step()
+    assert weight.tolist() == [0.0, 0.0]
+
+
 def test_an_error_in_a_closure_or_hook_before_the_step_changes_nothing():
     model = network()
     optimizer = optim.SGD(model.parameters(), lr=0.1)

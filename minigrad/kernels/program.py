@@ -96,8 +96,15 @@ class Program:
         """The tables for these cohorts, ready to run; ``states`` has the flat arrays of each buffer by slot."""
         return self.backend.layout(self, cohorts, missing, states)
 
-    def bind_options(self, cohort: Cohort, options: Mapping[str, float]) -> None:
+    def bind_options(
+        self, cohort: Cohort, options: Mapping[str, float], group: Mapping[str, Any] | None = None
+    ) -> None:
         """Take over the options of the cohort's group, and write those that do not depend on the step.
+
+        Args:
+            cohort: the parameters.
+            options: the numbers among the options, by the names that rules know.
+            group: all options as they were given, for an error to say what is wrong with one.
 
         Raises:
             TypeError: if a rule needs an option that is not there.
@@ -106,7 +113,7 @@ class Program:
         for function, names, _ in self._functions:
             for name in names:
                 if name not in known:
-                    raise TypeError(f"{function.__name__}() needs {name!r}, which is no numeric option of the group")
+                    raise TypeError(_missing_number(f"{function.__name__}()", name, group or {}))
         bound = [(function, tuple(known[name] for name in names), carry) for function, names, carry in self._functions]
         cohort.bound = [(cohort.carrying(f, carry) if carry else f, arguments) for f, arguments, carry in bound]
         for function, arguments, _ in bound:
@@ -114,8 +121,27 @@ class Program:
         for name, column in self.columns.items():
             if name not in known:
                 users = [rule.name for rule in self.plan.rules if name in rule.hypers] or ["a norm"]
-                raise TypeError(f"rule {users[0]!r} needs {name!r}, which is no numeric option of the param group")
+                raise TypeError(_missing_number(f"rule {users[0]!r}", name, group or {}))
             cohort.row[column] = known[name]
+
+
+def _missing_number(user: str, name: str, group: Mapping[str, Any]) -> str:
+    """What to say where a rule reads a number that the options of its param group do not give."""
+    stem = name.rstrip("0123456789")
+    plural, place = f"{stem}s", name.removeprefix(stem)
+    if name in group:
+        value = group[name]
+        return (
+            f"{user} needs a number for {name!r}, which is {value!r}, of type {type(value).__name__}; pass a number: "
+            f"{name}=..., or optimizer.param_groups[i][{name!r}] = ..."
+        )
+    if place and plural in group:
+        value = group[plural]
+        return (
+            f"{user} needs {name!r}, number {place} of {plural!r}, which is {value!r}; pass a tuple of at least "
+            f"{place} numbers: {plural}=(...), or optimizer.param_groups[i][{plural!r}] = (...)"
+        )
+    return f"{user} needs {name!r}, which is not an option of the param group; add it to the optimizer's defaults"
 
 
 class Layout:

@@ -346,7 +346,7 @@ class Optimizer:
     def _bind_options(self, layout: Layout) -> None:
         options = [group.scalars() for group in self.param_groups]
         for cohort in layout.cohorts:
-            layout.program.bind_options(cohort, options[cohort.group])
+            layout.program.bind_options(cohort, options[cohort.group], self._groups[cohort.group])
 
     def _elements(self) -> list[Element]:
         clips = [element for clip in self.clips for element in clip.elements]
