@@ -206,8 +206,8 @@ def test_the_command_alone_lists_the_commands(capsys, words):
 
 def test_help_of_a_command_and_the_version(capsys):
     assert run(capsys, "help", "train") == run(capsys, "train", "--help")
-    status, out, err = run(capsys, "--version")
-    assert (status, out, err) == (0, f"minigrad {minigrad.__version__}\n", "")
+    for option in ("--version", "-V"):
+        assert run(capsys, option) == (0, f"minigrad {minigrad.__version__}\n", "")
     assert re.fullmatch(r"\d+\.\d+\.\d+", minigrad.__version__)
 
 

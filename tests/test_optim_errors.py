@@ -71,6 +71,26 @@ def test_numbers_of_numpy_are_numbers():
         optim.Adam([parameter()], lr=np.float32("nan"))
 
 
+@pytest.mark.parametrize("made", [np.array, lambda v: Tensor(np.array(v)), lambda v: Tensor(np.array([[v]]))])
+def test_an_array_or_tensor_of_one_number_is_a_number(made):
+    optimizer = optim.Adam([parameter()], lr=made(0.5), betas=(made(0.5), 0.75), amsgrad=made(True))
+    group = optimizer.param_groups[0]
+    assert (group["lr"], group["betas"], group["amsgrad"]) == (0.5, (0.5, 0.75), True)
+    group["lr"] = made(2)
+    assert type(group["lr"]) is int
+    for wrong in (-1.0, NAN, True):
+        with pytest.raises(ValueError, match="lr must be a finite number of 0 or more"):
+            group["lr"] = made(wrong)
+    ahead = optim.Lookahead(optimizer, k=made(3), alpha=made(0.25))
+    assert (ahead.k, ahead.alpha) == (3, 0.25)
+
+
+def test_an_array_of_several_numbers_is_no_number():
+    for wrong in (np.ones(2), Tensor([1.0, 2.0]), np.ones(0)):
+        with pytest.raises(ValueError, match="lr must be a finite number"):
+            optim.SGD([parameter()], lr=wrong)
+
+
 @EVERY_OPTIMIZER
 def test_an_unknown_option_is_refused_with_the_nearest_known_one(entry):
     with pytest.raises(TypeError, match="weight_deca"):

@@ -169,7 +169,7 @@ def _options_of(parser: Parser) -> dict[str, Any]:
 def _parsers() -> tuple[Parser, dict[str, Parser]]:
     """The parser of the whole command line, and that of each command."""
     parser = Parser(prog="minigrad", description=_SUMMARY, epilog=_MORE, allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"minigrad {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"minigrad {__version__}")
     chooser = parser.add_subparsers(dest="command", required=True, metavar="command")
     commands: dict[str, Parser] = {}
 

@@ -14,6 +14,7 @@ from ..hooks import Hooks
 from ..kernels.plan import Element, Plan
 from ..kernels.program import Cohort, Layout, Program
 from ..rules import Rule, rule
+from ..rules.options import Range, between, check_option
 from ..store import ParameterStore
 from .chain import PlanText
 from .groups import ParamGroup
@@ -46,15 +47,18 @@ def pull_back_momentum(momentum, slow_momentum, *, slow_step):
 
 
 def _whole(owner: Any, name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    number = check_option("Lookahead", name, value)
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
         raise ValueError(f"Lookahead: {name} must be a whole number of 1 or more, not {value!r}")
-    return value
+    return number
+
+
+_UNIT = Range("in [0, 1]", between(0, 1).allows)
 
 
 def _fraction(owner: Any, name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"Lookahead: {name} must be in [0, 1], not {value!r}")
-    return value
+    number: float = check_option("Lookahead", name, value, _UNIT)
+    return number
 
 
 def _treatment(owner: Any, name: str, value: Any) -> str:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-import numpy as np
-
 
 @dataclass(frozen=True)
 class Range:
@@ -141,7 +139,7 @@ def _is_flag(value: Any) -> bool:
 
 
 def check_option(owner: str, name: str, value: Any, range: Range | None = None) -> Any:
-    """The value as it is stored: lists become tuples, NumPy's numbers Python's.
+    """The value as it is stored: lists become tuples; NumPy's numbers, and arrays and tensors of one, Python's.
 
     Raises:
         ValueError: for NaN, or a value outside the option's range.
@@ -165,8 +163,8 @@ def check_option(owner: str, name: str, value: Any, range: Range | None = None) 
 def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(map(_plain, value))
-    if isinstance(value, np.generic):
-        return value.item()
+    if getattr(value, "size", None) == 1 and hasattr(value, "item"):
+        return value.item()  # an array or a tensor
     if isinstance(value, Real) and not isinstance(value, int | float):
         return float(value)
     return value
