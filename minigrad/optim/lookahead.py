@@ -155,7 +155,7 @@ class Lookahead(Optimizer):
         self.base.param_groups = groups
 
     @property
-    def clips(self) -> tuple[Clip, ...]:  # type: ignore[override]  # those of the optimizer inside
+    def clips(self) -> tuple[Clip, ...]:
         """The clips of the optimizer inside."""
         return self.base.clips
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..arguments import parameters_of, refuse_unknown
-from ..attributes import PACKAGE, RENEW, argument, fixed, unchecked
+from ..attributes import PACKAGE, RENEW, argument
 from ..clipping.clip import Clip, Clips
 from ..clipping.reports import ClipReport, nonfinite_error, reports
 from ..devices import beside
@@ -102,8 +102,6 @@ class Optimizer:
     _schedulers: list[weakref.ref[Any]]
 
     params, clip = argument("use add_param_group()"), argument(RENEW)
-    clips: tuple[Clip, ...] = fixed(unchecked)
-    ranges: dict[str, Range] = fixed(unchecked)
 
     store: ParameterStore = _placed()
     _groups: ParamGroups = _placed()
@@ -146,14 +144,14 @@ class Optimizer:
         self._given_chain = chain
         # What a subclass was made with that is no option of a group, as values that JSON can hold; set before this.
         self.settings: dict[str, Any] = getattr(self, "settings", {})
-        self.clips = _numbered(type(self).__name__, clip)
+        self._clips = _numbered(type(self).__name__, clip)
         declared = {name: value if isinstance(value, Option) else Option(value) for name, value in defaults.items()}
         if "maximize" in declared:
             declared["maximize"] = Option(declared["maximize"].value, flag())
         for one in self.clips:
             declared |= one.declared
         # The values that each option may have, where its declaration says so.
-        self.ranges = {name: each.range for name, each in declared.items() if each.range is not None}
+        self.ranges: dict[str, Range] = {name: each.range for name, each in declared.items() if each.range is not None}
         self.defaults = {
             name: check_option(type(self).__name__, name, each.value, each.range) for name, each in declared.items()
         }
@@ -196,6 +194,11 @@ class Optimizer:
             for group in self._groups
             for value in [group[option] if option in group else group.scalars().get(option)]
         )
+
+    @property
+    def clips(self) -> tuple[Clip, ...]:
+        """The clips, in order; for others make a new optimizer, since options and kernels follow from them."""
+        return self._clips
 
     # --- param groups --------------------------------------------------------------------------------------------
 
