@@ -156,7 +156,7 @@ def test_a_damaged_last_checkpoint_is_named_with_the_one_before(capsys):
     status, _, err = run(capsys, "resume", "runs/moons-sgd-1")
     assert status == 2
     assert re.fullmatch(
-        rf"minigrad resume: {last}: is damaged: .*; delete it to go on from step-\d+.safetensors\n", err
+        rf"minigrad resume: {last}: is damaged: .*; delete it to continue from step-\d+.safetensors\n", err
     )
     last.unlink()
     assert run(capsys, "resume", "runs/moons-sgd-1")[0] == 0
