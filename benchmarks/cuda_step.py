@@ -20,7 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import clipping, devices, gpu, optim, tensor
+from minigrad import clipping, optim, tensor
+from minigrad.devices import arrays as devices
+from minigrad.devices import cuda as gpu
 from minigrad.training.files import write_atomically
 
 from .machine import machine, versions

@@ -6,8 +6,7 @@ step, matplotlib with the first picture.
 """
 
 from . import clipping, data, nn, ops, optim, random, schedulers, study, training
-from .autograd import grad
-from .creation import (
+from .autograd.creation import (
     arange,
     eye,
     full,
@@ -23,9 +22,11 @@ from .creation import (
     zeros,
     zeros_like,
 )
-from .gradcheck import GradientError, check_gradients
+from .autograd.gradcheck import GradientError, check_gradients
+from .autograd.gradients import grad
+from .autograd.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from .autograd.tensor import Tensor, tensor
 from .kernels.threads import get_num_threads, set_num_threads
-from .modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from .ops import (
     abs,
     add,
@@ -105,7 +106,6 @@ from .ops import (
     where,
 )
 from .random import manual_seed
-from .tensor import Tensor, tensor
 
 __version__ = "0.1.0"
 

@@ -12,8 +12,9 @@ import cupy_standin
 import pytest
 import report_tools
 
-from minigrad import cli, devices
-from minigrad import gpu as gpu_module
+from minigrad import cli
+from minigrad.devices import arrays as devices
+from minigrad.devices import cuda as gpu_module
 from minigrad.study.report import pictures
 
 

@@ -18,9 +18,8 @@ import pytest
 import training_cases
 
 import minigrad
-from minigrad import clipping, data, nn, ops, optim, rules, schedulers, study, training
+from minigrad import Tensor, clipping, data, nn, ops, optim, rules, schedulers, study, tensor, training
 from minigrad.ops import primitive
-from minigrad.tensor import Tensor, tensor
 
 PROTOCOLS = range(2, pickle.HIGHEST_PROTOCOL + 1)
 WAYS = {

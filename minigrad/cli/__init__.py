@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import __version__
-from ..suggest import unknown
+from ..checks import unknown
 from ..training.catalogue import OPTIMIZERS
 from .config import as_tokens, read_options
 from .errors import FAILED, USAGE, CommandError

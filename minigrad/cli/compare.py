@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import training
-from ..devices import to_host
+from ..devices.arrays import to_host
 from ..study import plots
 from ..training import Run, catalogue
 from ..training.calls import parse_call, spelt
@@ -123,7 +123,7 @@ def _arguments_for(name: str, given: Arguments) -> Arguments:
 
 def training_values(optimizer: str, values: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
     """The values, if the optimizer has options of these names."""
-    from ..suggest import unknown
+    from ..checks import unknown
 
     for name in values:
         if name not in known:

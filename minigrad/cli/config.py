@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..suggest import unknown
+from ..checks import unknown
 from ..training.files import read_bounded
 from .errors import CommandError, words
 

@@ -6,11 +6,11 @@ import os
 from importlib.metadata import version
 from pathlib import Path
 
+from ..checks import unknown
 from ..data import DATASETS
-from ..gpu import INSTALL, CudaStatus, cuda_status, update_problem
+from ..devices.cuda import INSTALL, CudaStatus, cuda_status, update_problem
 from ..kernels.threads import get_num_threads
 from ..nn.containers import ACTIVATIONS, NORMS
-from ..suggest import unknown
 from ..training import catalogue
 from ..training.calls import arguments_of, describe
 from .errors import CommandError

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from ..devices import NAMES
+from ..checks import unknown
+from ..devices.arrays import NAMES
 from ..study.records.recorder import EVERY
-from ..suggest import unknown
 from ..training import catalogue
 from ..training.architecture import parse_model
 from ..training.calls import parse_call, parse_value, show, spelt

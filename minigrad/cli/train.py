@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from .. import nn, study, training
-from ..gpu import DeviceError, cuda_status
+from ..devices.cuda import DeviceError, cuda_status
 from ..kernels.cache import cache_folder
 from ..kernels.threads import get_num_threads, set_num_threads
 from ..optim import Optimizer

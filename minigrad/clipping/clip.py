@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ..autograd.tensor import Tensor
+from ..checks import unknown
 from ..kernels.plan import Element
+from ..kernels.store import Entry
 from ..rules import Norm, Rule, maximum, minimum, norm, rule
 from ..rules.options import Option, above, check_option, number, option
-from ..store import Entry
-from ..suggest import unknown
-from ..tensor import Tensor
 
 Predicate = Callable[[str, Tensor], bool]
 Exclusion = Predicate | Iterable[str] | None

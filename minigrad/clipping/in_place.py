@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import listed
-from ..graph import tick
+from ..autograd.graph import tick
+from ..autograd.memory import gather, placed
+from ..autograd.tensor import Tensor
+from ..checks import listed
 from ..kernels.plan import Plan
 from ..kernels.program import Cohort, Layout, Program
-from ..memory import gather, placed
-from ..store import ParameterStore
-from ..tensor import Tensor
+from ..kernels.store import ParameterStore
 from .clip import Clip, Exclusion, Named, adaptive, by_norm, by_value, store_gradient
 from .reports import nonfinite_error
 

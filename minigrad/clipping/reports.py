@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..devices import beside, to_host
+from ..autograd.memory import placed
+from ..devices.arrays import beside, to_host
 from ..kernels.norms import joined
 from ..kernels.program import Array, Layout, range_names
-from ..memory import placed
+from ..kernels.store import Entry
 from ..rules import Norm
 from ..rules.arrays import run_on_arrays
-from ..store import Entry
 
 if TYPE_CHECKING:
     from .clip import Clip

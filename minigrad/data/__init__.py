@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from ..suggest import unknown
+from ..checks import unknown
 from .dataset import Dataset
 from .digits import load_digits
 from .generators import CURVES, blobs, circles, curve, moons, spirals, xor

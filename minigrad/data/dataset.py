@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import devices
-from ..arrays import as_array
+from ..autograd.as_array import as_array
 
 Array = npt.NDArray[Any]
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..suggest import unknown
+from ..checks import unknown
 from .dataset import Dataset
 
 Array = npt.NDArray[np.float64]

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import devices, random
-from ..arguments import named_arguments
 from ..attributes import argument, fixed, unchecked
-from ..devices import is_array
-from ..tensor import Tensor
+from ..autograd.tensor import Tensor
+from ..checks import named_arguments
+from ..devices.arrays import is_array
 from .dataset import Dataset, collated, is_stored, name_of
 from .transfer import transferred
 

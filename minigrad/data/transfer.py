@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..devices import library
-from ..gpu import device_errors
+from ..devices.arrays import library
+from ..devices.cuda import device_errors
 
 
 class Transfer:

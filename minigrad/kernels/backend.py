@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..suggest import unknown
+from ..checks import unknown
 
 if TYPE_CHECKING:
     from .program import Layout

@@ -16,7 +16,7 @@ import numba.cuda.cudadrv.driver
 import numpy as np
 
 from .. import devices
-from ..gpu import DeviceError, device_errors
+from ..devices.cuda import DeviceError, device_errors
 from ..rules import Norm
 from .cpu import RANGES
 from .cuda import CHUNK, Kernel, combine_threads_of, pass_arguments, threads_of
@@ -178,7 +178,7 @@ class CudaLayout(Layout):
             A norm that was not finite, and stopped the step before it changed anything; usually ``None``.
 
         Raises:
-            minigrad.gpu.DeviceError: if the GPU refuses; the caller's counts of steps stand where they stood.
+            minigrad.devices.cuda.DeviceError: if the GPU refuses; the caller's counts of steps stand where they stood.
         """
         if not self._current:
             self._make_calls()

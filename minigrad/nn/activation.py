@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..attributes import setting
-from ..tensor import Tensor
+from ..autograd.tensor import Tensor
 from . import functional
 from .checks import choice, integer, number, positive
 from .module import Module

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..attributes import Check
-from ..suggest import unknown
+from ..checks import unknown
 from .parameter import Parameter
 
 

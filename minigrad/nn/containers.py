@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequen
 from typing import Any, Self
 
 from ..attributes import argument
-from ..suggest import unknown
+from ..checks import unknown
 from .activation import ELU, GELU, Identity, LeakyReLU, ReLU, ReLU6, Sigmoid, SiLU, Softplus, Tanh
 from .checks import check_probability
 from .dropout import Dropout

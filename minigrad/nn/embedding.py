@@ -6,10 +6,10 @@ from typing import Any, Self
 
 import numpy.typing as npt
 
-from ..arrays import DEFAULT_DTYPE, as_array
 from ..attributes import argument, fixed, setting
-from ..devices import device_of, namespace_on
-from ..tensor import Tensor
+from ..autograd.as_array import DEFAULT_DTYPE, as_array
+from ..autograd.tensor import Tensor
+from ..devices.arrays import device_of, namespace_on
 from . import functional, init
 from .checks import CONVERT, check_row, size
 from .module import Module

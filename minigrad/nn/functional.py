@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from .. import devices, random
-from ..arguments import named_arguments
+from ..autograd.tensor import Tensor
+from ..checks import named_arguments
 from ..ops import activation, indexing, neural, shape
 from ..ops.activation import relu, relu6, sigmoid, silu
 from ..ops.elementwise import tanh, where
 from ..ops.linalg import linear
 from ..ops.reduction import mean, var
-from ..tensor import Tensor
 from .checks import (
     check_approximate,
     check_batch,

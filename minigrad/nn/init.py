@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import random
-from ..suggest import unknown
-from ..tensor import Tensor
+from ..autograd.tensor import Tensor
+from ..checks import unknown
 
 Generator = np.random.Generator
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy.typing as npt
 
-from ..arrays import DEFAULT_DTYPE
 from ..attributes import argument, fixed, setting
-from ..devices import namespace_on
+from ..autograd.as_array import DEFAULT_DTYPE
+from ..autograd.tensor import Tensor
+from ..devices.arrays import namespace_on
 from ..ops.linalg import linear
-from ..tensor import Tensor
 from . import functional, init
 from .checks import CONVERT, check_features, integer, parameter, size
 from .module import Module

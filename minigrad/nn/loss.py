@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import named_arguments
-from ..arrays import as_array
 from ..attributes import setting
-from ..devices import is_array, namespace
+from ..autograd.as_array import as_array
+from ..autograd.tensor import Tensor
+from ..checks import named_arguments
+from ..devices.arrays import is_array, namespace
 from ..ops import loss as primitives
 from ..ops.elementwise import equal, logical_and, logical_not, masked
 from ..ops.neural import log_softmax
 from ..ops.shape import reshape
-from ..tensor import Tensor
 from .checks import check_input, check_reduction, choice, fraction, integer, not_negative, positive
 from .module import Module
 

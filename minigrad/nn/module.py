@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import devices
-from ..hooks import RemovableHandle
-from ..tensor import Tensor
+from ..autograd.hooks import RemovableHandle
+from ..autograd.tensor import Tensor
 from .parameter import join
 from .registry import Registry
 from .state import read_state
@@ -109,7 +109,7 @@ class Module(Registry):
         made, so move a model before making its optimizer.
 
         Raises:
-            minigrad.gpu.DeviceError: if the GPU cannot be used, or has not enough memory; the model is as before.
+            minigrad.devices.cuda.DeviceError: if the GPU cannot be used or has too little memory; nothing has changed.
         """
         return self._convert("to", *devices.target(f"{type(self).__name__}.to", to, device, dtype))
 

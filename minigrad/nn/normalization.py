@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import DEFAULT_DTYPE
 from ..attributes import argument, fixed, flag, setting
-from ..devices import namespace_on
-from ..tensor import Tensor
+from ..autograd.as_array import DEFAULT_DTYPE
+from ..autograd.tensor import Tensor
+from ..devices.arrays import namespace_on
 from . import functional, init
 from .checks import (
     CONVERT,

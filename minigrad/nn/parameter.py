@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import devices
-from ..tensor import Tensor
+from ..autograd.tensor import Tensor
 
 ROLES = ("weight", "bias", "gain")
 

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import DEFAULT_DTYPE
 from ..attributes import argument, fixed, flag, setting
-from ..devices import namespace, namespace_on
+from ..autograd.as_array import DEFAULT_DTYPE
+from ..autograd.tensor import Tensor
+from ..devices.arrays import namespace, namespace_on
 from ..ops.linalg import linear
 from ..ops.shape import concatenate, stack, transpose
-from ..tensor import Tensor
 from . import functional as F
 from . import init
 from .checks import CONVERT, check_input, choice, probability, size

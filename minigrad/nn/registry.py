@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from copy import copy
 from typing import TYPE_CHECKING, Any, Self
 
-from ..arguments import parameters_of, refuse_unknown
 from ..attributes import PACKAGE, Setting, flag, setting
-from ..hooks import Hooks
-from ..tensor import Tensor
+from ..autograd.hooks import Hooks
+from ..autograd.tensor import Tensor
+from ..checks import parameters_of, refuse_unknown
 from .parameter import Parameter, join
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..creation import zeros
-from ..devices import is_array, to_host
-from ..modes import no_grad
-from ..tensor import Tensor
+from ..autograd.creation import zeros
+from ..autograd.modes import no_grad
+from ..autograd.tensor import Tensor
+from ..devices.arrays import is_array, to_host
 from .module import Module
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from .. import random
-from ..devices import to_host
+from ..devices.arrays import to_host
 from .module import Module
 
 

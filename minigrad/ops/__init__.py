@@ -1,16 +1,6 @@
 """The op table: every primitive with its gradient rules, one file per family."""
 
-from .activation import (
-    elu,
-    erfc,
-    gelu,
-    leaky_relu,
-    relu,
-    relu6,
-    sigmoid,
-    silu,
-    softplus,
-)
+from .activation import elu, erfc, gelu, leaky_relu, relu, relu6, sigmoid, silu, softplus
 from .elementwise import (
     abs,
     add,
@@ -69,34 +59,8 @@ from .loss import (
 )
 from .neural import dropout, layer_norm, log_softmax, logsumexp, rms_norm, softmax, standardize
 from .primitive import PRIMITIVES, Primitive, Traced, primitive
-from .reduction import (
-    all,
-    any,
-    argmax,
-    argmin,
-    cumsum,
-    max,
-    mean,
-    min,
-    norm,
-    prod,
-    std,
-    sum,
-    var,
-)
-from .shape import (
-    concatenate,
-    expand,
-    flip,
-    pad,
-    permute,
-    reshape,
-    split,
-    squeeze,
-    stack,
-    transpose,
-    unsqueeze,
-)
+from .reduction import all, any, argmax, argmin, cumsum, max, mean, min, norm, prod, std, sum, var
+from .shape import concatenate, expand, flip, pad, permute, reshape, split, squeeze, stack, transpose, unsqueeze
 
 __all__ = [
     "PRIMITIVES",

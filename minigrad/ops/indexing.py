@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..devices import DEVICE_ARRAYS, add_at, is_array, namespace, refuse_outside
-from ..summation import axes_of
+from ..devices.arrays import DEVICE_ARRAYS, add_at, is_array, namespace, refuse_outside
+from ..devices.summation import axes_of
 from .elementwise import masked
 from .primitive import Primitive, primitive
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import named_arguments
-from ..devices import namespace
-from ..summation import ROWS, add_up
+from ..checks import named_arguments
+from ..devices.arrays import namespace
+from ..devices.summation import ROWS, add_up
 from .indexing import getitem
 from .primitive import Primitive, primitive
 from .shape import expand, permute, reshape, transpose

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..devices import DEVICE_ARRAYS, largest, namespace, smallest
-from ..summation import add_up
+from ..devices.arrays import DEVICE_ARRAYS, largest, namespace, smallest
+from ..devices.summation import add_up
 from .activation import sigmoid, softplus
 from .elementwise import clip, log, masked, maximum, not_equal, sign
 from .indexing import place

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..devices import largest
-from ..summation import Axis, add_up, axes_of
+from ..devices.arrays import largest
+from ..devices.summation import Axis, add_up, axes_of
 from .elementwise import exp, sqrt
 from .primitive import Primitive, primitive
 from .reduction import keep, mean, sum, summands

@@ -35,7 +35,7 @@ from dataclasses import dataclass
 from numbers import Number
 from typing import Any, NamedTuple
 
-from ..arguments import refuse_unknown
+from ..checks import refuse_unknown
 
 Rule = Callable[..., Any]
 PRIMITIVES: dict[str, Primitive] = {}

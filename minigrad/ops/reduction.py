@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..devices import all_true, any_true, largest, smallest
-from ..summation import Axis, add_up, axes_of, cumulate
+from ..devices.arrays import all_true, any_true, largest, smallest
+from ..devices.summation import Axis, add_up, axes_of, cumulate
 from .elementwise import astype, equal, greater, isnan, less, logical_not, masked, not_equal, where
 from .primitive import Primitive, primitive
 from .shape import concatenate, expand, flip, permute, reshape, stack

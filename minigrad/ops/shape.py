@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import named_arguments
-from ..summation import axes_of
+from ..checks import named_arguments
+from ..devices.summation import axes_of
 from .indexing import getitem
 from .primitive import Primitive, primitive
 

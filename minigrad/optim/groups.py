@@ -6,10 +6,9 @@ import weakref
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-from ..arguments import listed
+from ..autograd.tensor import Tensor
+from ..checks import listed, unknown
 from ..rules.options import Range, check_option
-from ..suggest import unknown
-from ..tensor import Tensor
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer

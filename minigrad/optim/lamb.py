@@ -9,9 +9,9 @@ from typing import Any
 from ..attributes import RENEW, argument
 from ..clipping.clip import Clips
 from ..kernels.plan import Element
+from ..kernels.store import Entry
 from ..rules import maximum, minimum, rule
 from ..rules.options import at_least, option
-from ..store import Entry
 from .adam import scale_by_adam
 from .common import add_decayed_weights, apply_update, fractions
 from .optimizer import Optimizer

@@ -7,15 +7,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 from ..attributes import RENEW, argument, fixed, setting, unchecked
+from ..autograd.graph import tick
+from ..autograd.hooks import Hooks
 from ..clipping import Clip
 from ..clipping.reports import ClipReport
-from ..graph import tick
-from ..hooks import Hooks
 from ..kernels.plan import Element, Plan
 from ..kernels.program import Cohort, Layout, Program
+from ..kernels.store import ParameterStore
 from ..rules import Rule, rule
 from ..rules.options import Range, between, check_option
-from ..store import ParameterStore
 from .chain import PlanText
 from .groups import ParamGroup
 from .optimizer import Optimizer

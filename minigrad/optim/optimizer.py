@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ..arguments import parameters_of, refuse_unknown
 from ..attributes import PACKAGE, RENEW, argument
+from ..autograd.graph import tick
+from ..autograd.hooks import Hooks, RemovableHandle
+from ..autograd.memory import Place, gather, placed
+from ..autograd.modes import enable_grad
+from ..autograd.tensor import Tensor
+from ..checks import parameters_of, refuse_unknown
 from ..clipping.clip import Clip, Clips
 from ..clipping.reports import ClipReport, nonfinite_error, reports
-from ..devices import beside
-from ..graph import tick
-from ..hooks import Hooks, RemovableHandle
+from ..devices.arrays import beside
 from ..kernels.plan import Element, Plan
 from ..kernels.program import Cohort, Layout, Program
-from ..memory import Place, gather, placed
-from ..modes import enable_grad
+from ..kernels.store import Entry, ParameterStore
 from ..rules.options import Option, Range, check_option, flag
-from ..store import Entry, ParameterStore
-from ..tensor import Tensor
 from .chain import PlanText
 from .common import negate
 from .groups import ParamGroup, ParamGroups, arranged, named_groups
@@ -82,8 +82,8 @@ class Optimizer:
 
     The parameters move into one contiguous buffer per dtype (`ParameterStore`), on their device: their ``data`` and
     ``grad`` are views of it from then on. What shares memory with a parameter, or was kept of a gradient, is safe from
-    that; `minigrad.memory` has the rule. A parameter whose gradient is ``None`` is skipped, and its own count of steps
-    stands still.
+    that; `minigrad.autograd.memory` has the rule. A parameter whose gradient is ``None`` is skipped, and its
+    count of steps does not change.
 
     Copied or pickled together at any time, as in ``pickle.dumps((model, optimizer, scheduler))``, all of them train on
     to the same bits. Hooks are copied; a `watch` stays with the original. Dropout draws from `minigrad.random`, whose

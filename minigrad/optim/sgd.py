@@ -8,9 +8,9 @@ from typing import Any
 
 from ..clipping.clip import Clips
 from ..kernels.plan import Element
+from ..kernels.store import Entry
 from ..rules import rule
 from ..rules.options import at_least, flag, number, option
-from ..store import Entry
 from .common import add_decayed_weights, apply_update
 from .optimizer import Optimizer
 

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from ..arguments import listed
-from ..devices import is_array
+from ..autograd.tensor import Tensor
+from ..checks import listed, unknown
+from ..devices.arrays import is_array
 from ..kernels.plan import Plan
 from ..nn.state import plain_array
-from ..suggest import unknown
-from ..tensor import Tensor
 from .groups import ParamGroup
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..autograd.tensor import Tensor
 from ..rules import Norm, norm
-from ..tensor import Tensor
 
 Predicate = Callable[[str, Tensor], bool]
 SCOPES = ("tensor", "layer")

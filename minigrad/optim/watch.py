@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from ..autograd.hooks import FIRST, LAST, RemovableHandle
 from ..clipping import Clip
-from ..hooks import FIRST, LAST, RemovableHandle
 from ..kernels.plan import Plan
+from ..kernels.store import Entry, ParameterStore
 from ..rules import Rule
-from ..store import Entry, ParameterStore
 from .state import chosen_names
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..suggest import unknown
+from ..checks import unknown
 from .functions import ON_ARRAYS, root, where
 
 if TYPE_CHECKING:

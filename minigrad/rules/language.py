@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from ..store import SCOPES
+from ..kernels.store import SCOPES
 from .interpret import Reading, bound
 
 # What a rule works on besides its own state, and what a norm is taken of.

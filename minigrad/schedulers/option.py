@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..checks import unknown
 from ..optim import Optimizer
 from ..optim.groups import ParamGroup
-from ..suggest import unknown
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from itertools import pairwise
 from typing import Any
 
-from ..suggest import unknown
+from ..checks import unknown
 
 Step = int | float
 Check = Callable[[str, str, Any], Any]

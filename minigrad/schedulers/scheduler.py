@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from ..checks import unknown
 from ..optim import Optimizer
 from ..optim.state import same_keys
-from ..suggest import unknown
 from .option import Track, find_option
 from .preview import draw
 from .schedule import Function, Schedule, Step, as_schedule, check_step, check_whole

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..devices import to_host
+from ..devices.arrays import to_host
 
 
 @dataclass(frozen=True)

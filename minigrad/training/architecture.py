@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from .. import nn
+from ..checks import unknown
 from ..nn.containers import ACTIVATIONS, NORMS
-from ..suggest import unknown
 
 DEFAULT = "mlp:64"
 

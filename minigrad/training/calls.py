@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from ..suggest import unknown
+from ..checks import unknown
 
 _WORDS = {"true": True, "false": False, "none": None, "inf": float("inf")}
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..devices import to_host
+from ..devices.arrays import to_host
 from ..nn import Module
 from .callbacks import Callback
 from .files import clear_stale, link_atomically

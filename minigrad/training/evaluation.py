@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import as_array
+from ..autograd.as_array import as_array
+from ..autograd.modes import no_grad
+from ..autograd.tensor import Tensor
 from ..data import Dataset
 from ..data.dataset import as_dataset
-from ..devices import device_of, is_array, to_device
-from ..modes import no_grad
+from ..devices.arrays import device_of, is_array, to_device
 from ..nn import CrossEntropyLoss, Module, NLLLoss
 from ..nn.functional import cross_entropy, nll_loss
-from ..tensor import Tensor
 from .metrics import metric
 
 Array = npt.NDArray[Any]

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from ..suggest import unknown
+from ..checks import unknown
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..modes import no_grad
+from ..autograd.modes import no_grad
+from ..autograd.observers import observing
+from ..autograd.tensor import Tensor
 from ..nn import Module
 from ..nn.trace_free import leaving_no_trace
-from ..observers import observing
-from ..tensor import Tensor
 from .evaluation import Loss
 
 if TYPE_CHECKING:

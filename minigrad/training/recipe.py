@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from .. import data, nn, optim, schedulers
+from ..checks import unknown
 from ..data import DataLoader, Dataset
-from ..devices import require_updates
+from ..devices.arrays import require_updates
 from ..optim import Optimizer
 from ..random import manual_seed
-from ..suggest import unknown
 from . import catalogue
 from .architecture import make_model
 from .callbacks import Callback
@@ -146,7 +146,7 @@ def make_run(recipe: Recipe, problem: Problem, callbacks: Iterable[Callback] = (
     """A run at its beginning, on a device. The seed alone decides the initial parameters and the batches.
 
     Raises:
-        minigrad.gpu.DeviceError: for a GPU that cannot be used.
+        minigrad.devices.cuda.DeviceError: for a GPU that cannot be used.
         ValueError, TypeError: for unknown names, or values outside their range; the text says which.
     """
     if device != "cpu":

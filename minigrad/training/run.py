@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .. import random
+from ..checks import unknown
 from ..data import DataLoader, Dataset
 from ..nn import Module
 from ..optim import Optimizer
 from ..optim.state import same_keys
 from ..schedulers import ReduceLROnPlateau, Scheduler
-from ..suggest import unknown
 from .callbacks import Callback, EarlyStopping
 from .evaluation import (
     Loss,

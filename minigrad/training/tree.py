@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..devices import is_array, to_host
-from ..tensor import Tensor
+from ..autograd.tensor import Tensor
+from ..devices.arrays import is_array, to_host
 
 Array = npt.NDArray[Any]
 

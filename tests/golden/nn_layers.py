@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(HERE.parent / "nn"))
 
 from nn_cases import CASES, draw_inputs, draw_state, draw_upstream  # noqa: E402
 

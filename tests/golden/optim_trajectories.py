@@ -28,8 +28,9 @@ import numpy as np
 
 HERE = Path(__file__).resolve().parent
 STORED = HERE / "optim_trajectories.npz"
-if str(HERE.parent) not in sys.path:  # run as a script, the tests' helpers are one folder up
-    sys.path.insert(0, str(HERE.parent))
+HELPERS = str(HERE.parent / "optim")
+if HELPERS not in sys.path:  # when run as a script
+    sys.path.insert(0, HELPERS)
 
 from optim_cases import CASES, Case, flat, problem  # noqa: E402
 from optim_reference import layer_of, vectors  # noqa: E402

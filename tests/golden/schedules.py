@@ -18,8 +18,9 @@ import numpy as np
 
 HERE = Path(__file__).resolve().parent
 STORED, PATTERNS = HERE / "schedules.npz", HERE / "schedule_patterns.npz"
-if str(HERE.parent) not in sys.path:  # run as a script, the tests' helpers are one folder up
-    sys.path.insert(0, str(HERE.parent))
+HELPERS = str(HERE.parent / "schedulers")
+if HELPERS not in sys.path:  # when run as a script
+    sys.path.insert(0, HELPERS)
 
 import schedule_patterns  # noqa: E402
 from schedule_cases import CASES, Case, trajectory  # noqa: E402

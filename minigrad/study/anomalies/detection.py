@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ... import observers
-from ...arguments import refuse_unknown
-from ...graph import Edge, Node
-from ...modes import Block
+from ...autograd import observers
+from ...autograd.graph import Edge, Node
+from ...autograd.modes import Block
+from ...autograd.tensor import Tensor
+from ...checks import refuse_unknown
 from ...nn import Parameter
 from ...ops.primitive import BoundRule, Primitive
-from ...tensor import Tensor
 from ..places import Finder, Place, WeakMap, places
 from ..ranges import is_measurable, measure
 from .anomaly import Anomaly, AnomalyError

@@ -8,20 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..records.recording import Recording
-from .finding import (
-    BAD_GAINS,
-    DEEP,
-    GAINS,
-    GROWN,
-    INPUTS,
-    Finding,
-    clips,
-    goes_well,
-    middle,
-    named,
-    only,
-    rounded,
-)
+from .finding import BAD_GAINS, DEEP, GAINS, GROWN, INPUTS, Finding, clips, goes_well, middle, named, only, rounded
 
 
 def inputs(recording: Recording) -> Iterator[Finding]:

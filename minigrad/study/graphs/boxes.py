@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ...graph import RETAIN, Node, collect
+from ...autograd.graph import RETAIN, Node, collect
+from ...autograd.tensor import Tensor, edge_of
+from ...checks import unknown
 from ...nn import Parameter
-from ...suggest import unknown
-from ...tensor import Tensor, edge_of
 from ..places import LayerCall, places
 from ..ranges import Range, is_measurable, measure
 from .trace import Input, names, notes

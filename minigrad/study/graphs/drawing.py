@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from ...arguments import named_arguments
+from ...autograd.tensor import Tensor
+from ...checks import named_arguments
 from ...nn import Module
 from ...nn.trace_free import leaving_no_trace
-from ...tensor import Tensor
 from ...training.files import write_atomically
 from ..ranges import Range
 from ..width import width

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ... import observers
-from ...graph import Node
-from ...modes import Block
+from ...autograd import observers
+from ...autograd.graph import Node
+from ...autograd.modes import Block
+from ...autograd.tensor import Tensor
 from ...ops.primitive import Primitive
-from ...tensor import Tensor
 from ..places import Finder, WeakMap, name_of, places
 from ..ranges import Range, is_measurable, measure
 

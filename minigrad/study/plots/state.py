@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...suggest import unknown
+from ...checks import unknown
 from ..records.recording import Recording
 from .room import FONT, LETTER, font, inches, plain, shortened, wrapped
 from .style import (

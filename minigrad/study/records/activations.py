@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...devices import to_host
-from ...graph import Node, collect
-from ...modes import enable_grad
+from ...autograd.graph import Node, collect
+from ...autograd.modes import enable_grad
+from ...autograd.tensor import Tensor
+from ...devices.arrays import to_host
 from ...nn import Module
 from ...nn.trace_free import leaving_no_trace
-from ...tensor import Tensor
 
 Array = npt.NDArray[Any]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from ...checks import unknown
 from ...nn import Module
 from ...optim import Optimizer
-from ...suggest import unknown
 
 
 def check_pair(model: Any, optimizer: Any) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ...devices import to_host
+from ...autograd.tensor import Tensor
+from ...devices.arrays import to_host
 from ...nn import Module
 from ...optim import Optimizer
-from ...tensor import Tensor
 
 # The cosine from which one gradient holds the other: a sum of many, and the same sum with one more.
 ALIKE = 0.9

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...devices import to_host
+from ...devices.arrays import to_host
+from ...kernels.store import Entry, ParameterStore
 from ...optim import Optimizer
 from ...rules import Rule
-from ...store import Entry, ParameterStore
 from .state_names import base_rate
 from .step_arrays import Elements, StepArrays, Stretch, sampled
 

@@ -13,12 +13,12 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from ...autograd.hooks import RemovableHandle
+from ...autograd.tensor import Tensor
 from ...data.dataset import is_stored
-from ...hooks import RemovableHandle
 from ...nn import Module
 from ...optim import Optimizer
 from ...optim.state import same_keys, whole_number
-from ...tensor import Tensor
 from ...training import Callback, Run
 from ...training.blas import one_blas_thread
 from ...training.nonfinite import NonFiniteLossError

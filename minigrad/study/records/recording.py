@@ -39,7 +39,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ...suggest import unknown
+from ...checks import unknown
 from ...training.files import read_bounded, write_atomically
 from ...training.tree import put_arrays, take_arrays
 from .shape import HEADER, RECORD, fault

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...devices import to_host
+from ...devices.arrays import to_host
 from ...kernels.program import Cohort, Layout
+from ...kernels.store import Entry
 from ...optim import Optimizer
 from ...rules import Norm
-from ...store import Entry
 from .decay import decays, split_change
 from .state_names import effective_rate, signal
 

@@ -7,8 +7,8 @@ from dataclasses import fields
 from typing import Any, NamedTuple
 
 from ... import random
+from ...autograd.tensor import Tensor
 from ...nn.trace_free import leaving_no_trace
-from ...tensor import Tensor
 from ...training.architecture import make_model
 from ...training.checkpoint import load_weights, read_checkpoint, size_limit
 from ...training.recipe import Recipe, problem

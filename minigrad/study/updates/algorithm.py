@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ... import optim
+from ...autograd.tensor import Tensor
 from ...clipping import Clip, clip
 from ...kernels.plan import Element, Plan
 from ...optim import Lookahead, Optimizer, apply_update
 from ...optim.chain import PlanText
 from ...rules import Norm, Rule, norm
 from ...rules.language import VALUES
-from ...tensor import Tensor
 from ...training.calls import spelt
 from ...training.catalogue import OPTIMIZERS
 from .formula import formula, legend, norm_line

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...suggest import unknown
+from ...checks import unknown
 from ..width import width
 
 _ROOM = 50  # columns of text beside the numbers; with fewer it would be wrapped too often to be read

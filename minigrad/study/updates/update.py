@@ -11,13 +11,13 @@ from typing import Any, cast
 
 import numpy as np
 
-from ...hooks import Hooks
+from ...autograd.hooks import Hooks
+from ...checks import unknown
 from ...kernels.program import range_names
 from ...optim import Optimizer
 from ...optim.watch import Record
 from ...rules import Norm, Rule
 from ...rules.interpret import Computed, Reading
-from ...suggest import unknown
 from .explanation import PARTS, Check, Explanation, Term, ulps
 from .formula import expression
 from .glossary import words

@@ -1,0 +1,75 @@
+"""Who looks on while operations are computed and differentiated: the tools of `minigrad.study`.
+
+As a rule nobody does, and then looking costs one test per operation.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..ops.primitive import BoundRule, Primitive
+
+if TYPE_CHECKING:
+    from .graph import Edge, Node
+    from .tensor import Tensor
+
+
+class Observer:
+    """What is told of every operation in its thread. Whatever it raises leaves the operation."""
+
+    def computed(self, primitive: Primitive, args: Sequence[Any], arrays: Sequence[Any], result: Tensor) -> None:
+        """``primitive`` was applied to ``args``, whose values are ``arrays``, and gave ``result``."""
+
+    def walking(self, seeds: Sequence[tuple[Edge, Any]]) -> None:
+        """A walk over the graph is about to start with these places and the gradients that arrive there."""
+
+    def differentiating(self, node: Node, g: Any) -> None:
+        """A rule of ``node`` is about to run, with ``g`` as the node's complete gradient."""
+
+    def differentiated(self, node: Node, bound: BoundRule, values: Sequence[Any], total: Any) -> None:
+        """The rule has run.
+
+        ``values`` are the gradient that arrived at the node, what the node saved, and the gradient that had arrived at
+        the input before, or ``None``; ``total`` is the gradient that has arrived there now.
+        """
+
+    def walked(self) -> None:
+        """The walk is over, or has failed."""
+
+
+Looking = TypeVar("Looking", bound=Observer)
+
+# By the number of the thread, in the order of entering. A thread in which nobody looks has no entry.
+observers: dict[int, tuple[Observer, ...]] = {}
+
+
+def watching() -> tuple[Observer, ...]:
+    """Who looks on in this thread."""
+    return observers.get(threading.get_ident(), ()) if observers else ()
+
+
+def enter(observer: Observer) -> None:
+    """Let ``observer`` look on in this thread."""
+    observers[threading.get_ident()] = (*watching(), observer)
+
+
+def leave(observer: Observer) -> None:
+    """Let ``observer`` look on no longer in this thread."""
+    rest = tuple(other for other in watching() if other is not observer)
+    if rest:
+        observers[threading.get_ident()] = rest
+    else:
+        observers.pop(threading.get_ident(), None)
+
+
+@contextmanager
+def observing(observer: Looking) -> Iterator[Looking]:
+    """Let ``observer`` look on in a ``with`` block."""
+    enter(observer)
+    try:
+        yield observer
+    finally:
+        leave(observer)
