@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     given = sys.argv[1:] if arguments is None else arguments
     chosen = parser.parse_args(given)
-    from .cores import busy_neighbour, use_cores
+    from .cores import busy_neighbor, use_cores
 
     if chosen.cores is not None:
         # Before the libraries below count the cores.
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         names = [name for name in suite.GROUPS if name in chosen.only or not chosen.only]
         command = " ".join(["python -m benchmarks", *given])
-        with busy_neighbour(chosen.busy):
+        with busy_neighbor(chosen.busy):
             failed = suite.run(names, effort.QUICK if chosen.quick else effort.FULL, command, folder)
     except (OSError, ValueError) as error:
         print(f"python -m benchmarks: {error}", file=sys.stderr)

@@ -30,7 +30,7 @@ def use_cores(count: int) -> None:
 
 
 @contextlib.contextmanager
-def busy_neighbour(wanted: bool) -> Iterator[None]:
+def busy_neighbor(wanted: bool) -> Iterator[None]:
     """Another process that never sleeps, if it is wanted."""
     process = multiprocessing.get_context("spawn").Process(target=_spin, daemon=True)
     if wanted:

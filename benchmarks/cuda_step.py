@@ -1,4 +1,4 @@
-"""Updates on a GPU: their bandwidth beside that of a copy, and beside PyTorch's fused and foreach optimisers.
+"""Updates on a GPU: their bandwidth beside that of a copy, and beside PyTorch's fused and foreach optimizers.
 
 python -m benchmarks.cuda_step [--quick] [--output FILE]
 

@@ -1,6 +1,6 @@
 """What `training.fit` costs over the explicit loop: MLP 64-32-10 on the digits, batch 32, with logging on.
 
-Both train the same model on the same batches; epochs alternate, and each is compared with its neighbour. The time of
+Both train the same model on the same batches; epochs alternate, and each is compared with its neighbor. The time of
 the epoch's end (evaluation, checkpoint) is reported apart.
 """
 

@@ -19,7 +19,7 @@ twice the budget; of equal ones, that with the least to 96 %; then the smallest.
 Comparison: five other seeds (0 to 4) at that rate. Seconds are those of forward, loss, backward and step, without
 loading and evaluation, with matrix products on one thread; optimizers take turns, seed by seed. Rates are tuned for
 speed on the same held-out digits on which the target is tested, so the table says how fast the target can be reached,
-not how well an optimizer generalises.
+not how well an optimizer generalizes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import training
-from minigrad.training import catalogue
+from minigrad.training import catalog
 from minigrad.training.recipe import Problem, Recipe, make_run
 from minigrad.training.recipe import problem as load_problem
 
@@ -69,7 +69,7 @@ class Outcome:
 
 def measure(effort: Effort) -> list[Table]:
     """A row for each optimizer, the fewest steps first; and every run."""
-    everyone = tuple(catalogue.OPTIMIZERS)
+    everyone = tuple(catalog.OPTIMIZERS)
     protocol = effort.of(
         Protocol(everyone, FACTORS, (100, 101, 102), (0, 1, 2, 3, 4), 60, 4),
         Protocol(("SGD", "Adam", "Lookahead"), (1.0, 2.0, 4.0), (100,), (0, 1), 15, 0),
@@ -107,7 +107,7 @@ def measure(effort: Effort) -> list[Table]:
 
 def tune(name: str, protocol: Protocol, problem: Problem) -> tuple[float, list[dict[str, Any]]]:
     """The best learning rate, and what was tried."""
-    preset = catalogue.preset(name, "digits")["lr"]
+    preset = catalog.preset(name, "digits")["lr"]
     unreached = 2 * protocol.epochs * -(-len(problem.train) // Recipe().batch_size)
     scores: dict[float, tuple[float, ...]] = {}
     tried = []

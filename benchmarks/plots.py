@@ -12,8 +12,8 @@ from .timing import Measure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart; markers and order tell them apart too.
-OURS, TORCH, JAX, OTHER, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#666666"
+# Okabe and Ito's colors, which color-blind readers can tell apart; markers and order tell them apart too.
+OURS, TORCH, JAX, OTHER, GRAY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#666666"
 STYLES = {
     "minigrad": (OURS, "o", "-"),
     "PyTorch": (TORCH, "s", "--"),
@@ -50,12 +50,12 @@ def draw(result: Result) -> bytes | None:
 
 def _line(ax: Axes, xs: Sequence[float], measures: Sequence[Measure], who: str, label: str = "") -> None:
     """Medians with their quartiles."""
-    colour, marker, dash = STYLES.get(who, (OTHER, "D", ":"))
+    color, marker, dash = STYLES.get(who, (OTHER, "D", ":"))
     ax.errorbar(
         xs,
         [m.median for m in measures],
         yerr=_spread(measures),
-        color=colour,
+        color=color,
         marker=marker,
         linestyle=dash,
         capsize=3,
@@ -79,14 +79,14 @@ def _bars(ax: Axes, rows: Sequence[dict[str, Any]], label: str, columns: dict[st
     """Horizontal bars from ``base`` on by row, one for each column, with quartiles; columns by who."""
     height = 0.8 / len(columns)
     for number, (who, column) in enumerate(columns.items()):
-        colour = STYLES.get(who, (OTHER, "", ""))[0]
+        color = STYLES.get(who, (OTHER, "", ""))[0]
         there = [(i, row[column]) for i, row in enumerate(rows) if isinstance(row.get(column), Measure)]
         if not there:
             continue
         at = [i + (number - (len(columns) - 1) / 2) * height for i, _ in there]
         measures = [m for _, m in there]
         widths = [m.median - base for m in measures]
-        ax.barh(at, widths, height, left=base, xerr=_spread(measures), color=colour, label=who, capsize=2)
+        ax.barh(at, widths, height, left=base, xerr=_spread(measures), color=color, label=who, capsize=2)
     ax.set_yticks(range(len(rows)), [row[label] for row in rows])
     ax.invert_yaxis()
 
@@ -155,7 +155,7 @@ def _clip(axes: Sequence[Axes], result: Result) -> None:
     _log_log(axes[0], "parameters", "µs per clip and step")
     xs = [row["parameters"] for row in rows]
     _line(axes[1], xs, [row["times Adam alone"] for row in rows], "minigrad", "clip and Adam")
-    axes[1].axhline(32 / 28, color=GREY, linestyle=":", label="what its bytes cost: 32/28")
+    axes[1].axhline(32 / 28, color=GRAY, linestyle=":", label="what its bytes cost: 32/28")
     axes[1].axhline(1, color="black", linewidth=1)
     axes[1].set_xscale("log")
     axes[1].set_xlabel("parameters")
@@ -178,11 +178,11 @@ def _training(axes: Sequence[Axes], result: Result) -> None:
 
 def _bandwidth(axes: Sequence[Axes], result: Result) -> None:
     rows = rows_of(result, "bandwidth")
-    colours = [GREY if row["what"].startswith(("copy", "triad")) else OURS for row in rows]
-    axes[0].barh(range(len(rows)), [row["GB/s"] for row in rows], color=colours)
+    colors = [GRAY if row["what"].startswith(("copy", "triad")) else OURS for row in rows]
+    axes[0].barh(range(len(rows)), [row["GB/s"] for row in rows], color=colors)
     axes[0].set_yticks(range(len(rows)), [row["what"] for row in rows])
     axes[0].invert_yaxis()
-    axes[0].set_xlabel("GB/s (grey: loops that only move memory)")
+    axes[0].set_xlabel("GB/s (gray: loops that only move memory)")
 
 
 def _scaling(axes: Sequence[Axes], result: Result) -> None:
@@ -200,10 +200,10 @@ def _startup(axes: Sequence[Axes], result: Result) -> None:
     rows = rows_of(result, "startup")
     parts = (("import (s)", OURS), ("model and gradients (s)", JAX), ("first step (s)", TORCH))
     left = [0.0] * len(rows)
-    for (column, colour), hatch in zip(parts, ("", "//", ".."), strict=True):
+    for (column, color), hatch in zip(parts, ("", "//", ".."), strict=True):
         values = [row[column].median for row in rows]
         label = column.removesuffix(" (s)")
-        axes[0].barh(range(len(rows)), values, left=left, color=colour, hatch=hatch, edgecolor="white", label=label)
+        axes[0].barh(range(len(rows)), values, left=left, color=color, hatch=hatch, edgecolor="white", label=label)
         left = [a + b for a, b in zip(left, values, strict=True)]
     axes[0].set_yticks(range(len(rows)), [row["start"] for row in rows])
     axes[0].invert_yaxis()
@@ -253,7 +253,7 @@ def _memory(axes: Sequence[Axes], result: Result) -> None:
 def _digits(axes: Sequence[Axes], result: Result) -> None:
     rows = rows_of(result, "optimizers")
     for ax, unit, words in ((axes[0], "steps", "steps"), (axes[1], "seconds", "seconds of forward, backward and step")):
-        for target, colour, marker in (("96%", GREY, "|"), ("97%", OURS, "o")):
+        for target, color, marker in (("96%", GRAY, "|"), ("97%", OURS, "o")):
             there = [(i, row[f"{unit} to {target}"]) for i, row in enumerate(rows) if row[f"{unit} to {target}"]]
             measures = [m for _, m in there]
             ax.errorbar(
@@ -261,7 +261,7 @@ def _digits(axes: Sequence[Axes], result: Result) -> None:
                 [i for i, _ in there],
                 xerr=_spread(measures),
                 fmt=marker,
-                color=colour,
+                color=color,
                 markersize=9 if marker == "|" else 6,
                 capsize=4 if marker == "o" else 0,
                 label=f"to {target.replace('%', ' %')}",

@@ -142,7 +142,7 @@ def page(results: Sequence[Result]) -> str:
     parts = [
         "# Measurements",
         "Written by `python -m benchmarks`; do not edit. A cell is a median, with the quartiles in brackets. "
-        "Times faster: the median over pairs of neighbouring bursts of calls. µs: microseconds per call.",
+        "Times faster: the median over pairs of neighboring bursts of calls. µs: microseconds per call.",
     ]
     for result in results:
         parts.append(f"## {result['title']}")

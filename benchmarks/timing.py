@@ -27,7 +27,7 @@ class Measure:
 
     @classmethod
     def of(cls, values: Sequence[float], scale: float = 1.0) -> Measure:
-        """The quartiles of the values, each times ``scale``; linear between neighbours, as NumPy's default."""
+        """The quartiles of the values, each times ``scale``; linear between neighbors, as NumPy's default."""
         if not values:
             raise ValueError("a measure needs at least one value")
         if len(values) == 1:
@@ -68,7 +68,7 @@ class Times:
 
 
 def ratio(numerator: Times, denominator: Times, scale: float = 1.0) -> Measure:
-    """How many times longer the one takes: quartiles over pairs of neighbouring bursts.
+    """How many times longer the one takes: quartiles over pairs of neighboring bursts.
 
     What else the machine does falls on both bursts of a pair alike, so this is steadier than a ratio of medians.
     """

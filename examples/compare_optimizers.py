@@ -1,6 +1,6 @@
 """Optimizers on two functions of two variables, each at the best of the learning rates that it was offered.
 
-A path drawn at somebody's favourite rate says more about the rate than about the optimizer. Here every optimizer is
+A path drawn at somebody's favorite rate says more about the rate than about the optimizer. Here every optimizer is
 offered the same rates, from 0.0001 to 3.2, and is shown at the one that ends lowest. Nothing is clipped. A run that
 ever climbs higher than it began counts as lost: otherwise a rate so large that the first step jumps far away, and
 happens to be led back, would win.
@@ -69,11 +69,11 @@ def draw(results, path):
     ):
         x, y = np.meshgrid(np.linspace(-2.2, 2.2, 200), np.linspace(-1.2, 2.2, 200))
         paths.contour(x, y, function(x, y), levels=np.logspace(-1, 3, 12), colors="0.8", linewidths=0.8)
-        for name, (_, colour, dash) in OPTIMIZERS.items():
+        for name, (_, color, dash) in OPTIMIZERS.items():
             runs = results[title, name]
             points, _ = runs[best := min(runs, key=lambda lr: judge(runs[lr][1]))]
-            paths.plot(*points.T, dash, color=colour, linewidth=1.3, label=f"{name}, rate {best:.2g}")
-            ends.plot(RATES, [judge(runs[lr][1]) for lr in RATES], dash, color=colour, marker=".")
+            paths.plot(*points.T, dash, color=color, linewidth=1.3, label=f"{name}, rate {best:.2g}")
+            ends.plot(RATES, [judge(runs[lr][1]) for lr in RATES], dash, color=color, marker=".")
         paths.plot(*start, "o", color="black")
         paths.plot(*minimum, "*", color="black", markersize=14)
         paths.set(xlim=(-2.2, 2.2), ylim=(-1.2, 2.2), xlabel="x", ylabel="y")

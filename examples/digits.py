@@ -63,7 +63,7 @@ def draw(weights, errors, held_out, path):
     epochs = np.arange(1, len(errors) + 1)
     axes.plot(epochs, errors[:, 0], "--", color="#0072B2", label="training")
     axes.plot(epochs, errors[:, 1], color="#D55E00", label="held out")
-    axes.set(xlabel="epoch", ylabel="wrong answers in %", title="The gap is what it learnt by heart")
+    axes.set(xlabel="epoch", ylabel="wrong answers in %", title="The gap is what it learned by heart")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False)
     answers = predict(held_out, weights)

@@ -40,9 +40,9 @@ def draw(explanations, path):
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     steps = np.arange(1, len(explanations) + 1)
     up, down = np.zeros(len(steps)), np.zeros(len(steps))
-    for part, colour in PARTS.items():
+    for part, color in PARTS.items():
         values = np.array([each.parts[part] for each in explanations])
-        above.bar(steps, values, bottom=np.where(values > 0, up, down), width=0.9, color=colour, label=f"from {part}")
+        above.bar(steps, values, bottom=np.where(values > 0, up, down), width=0.9, color=color, label=f"from {part}")
         up, down = up + np.maximum(values, 0), down + np.minimum(values, 0)
     above.plot(steps, [each.change for each in explanations], "k.", label="the change: their sum")
     above.set(

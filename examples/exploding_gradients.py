@@ -64,9 +64,9 @@ def train(max_norm, steps=2000, seed=0):
 def draw(runs, path):
     figure = Figure(figsize=(7, 6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
-    for (name, (losses, norms)), colour in zip(runs.items(), ("#D55E00", "#0072B2"), strict=True):
-        above.plot(losses, color=colour, linewidth=0.8, label=name)
-        below.plot(norms, color=colour, linewidth=0.8)
+    for (name, (losses, norms)), color in zip(runs.items(), ("#D55E00", "#0072B2"), strict=True):
+        above.plot(losses, color=color, linewidth=0.8, label=name)
+        below.plot(norms, color=color, linewidth=0.8)
     above.axhline(MEAN_ANSWER, color="black", linestyle="--", linewidth=1, label="always answering 1")
     above.set(yscale="log", ylabel="mean squared error")
     below.set(yscale="log", ylabel="norm of the gradient, before clipping", xlabel="step")

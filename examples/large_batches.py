@@ -69,9 +69,9 @@ def accuracy(model, part):
 def draw(sweeps, moved, reference, path):
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for name, (_, _, colour, style) in OPTIMIZERS.items():
-        left.plot(*zip(*sweeps[name].items(), strict=True), style, color=colour, label=name)
-        right.plot(range(1, 1 + len(moved[name])), moved[name] / moved[name].max(), style, color=colour)
+    for name, (_, _, color, style) in OPTIMIZERS.items():
+        left.plot(*zip(*sweeps[name].items(), strict=True), style, color=color, label=name)
+        right.plot(range(1, 1 + len(moved[name])), moved[name] / moved[name].max(), style, color=color)
     left.axhline(reference, color="black", linestyle=":", label=f"SGD, batches of {SMALL}, its best rate")
     left.set(xscale="log", xlabel="learning rate", ylabel="held-out accuracy in %", ylim=(0, 100))
     left.set_title(f"Batches of {LARGE}: how high does each reach?")

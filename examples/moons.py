@@ -48,9 +48,9 @@ def draw(models, moons, path):
         z = scores(model, grid).reshape(x.shape)
         shades = axes.contourf(x, y, z, levels=np.linspace(-3, 3, 13), cmap="PuOr_r", alpha=0.6, extend="both")
         axes.contour(x, y, z, levels=[0], colors="black", linewidths=2)
-        for label, colour, marker in ((0, BLUE, "o"), (1, ORANGE, "^")):
+        for label, color, marker in ((0, BLUE, "o"), (1, ORANGE, "^")):
             points = moons.features[moons.labels == label]
-            axes.scatter(*points.T, s=14, color=colour, marker=marker, edgecolor="white", linewidth=0.4)
+            axes.scatter(*points.T, s=14, color=color, marker=marker, edgecolor="white", linewidth=0.4)
         right = ((scores(model, moons.features) > 0) == moons.labels).mean()
         axes.set(title=f"2 layers of {hidden} units: {right:.1%} right", xlabel="first feature")
     figure.axes[0].set_ylabel("second feature")

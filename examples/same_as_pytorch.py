@@ -71,10 +71,10 @@ def as_tensors(tensor):
 def draw(runs, path):
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    for (dtype, (differences, _, _)), colour in zip(runs.items(), ("#D55E00", "#0072B2"), strict=True):
+    for (dtype, (differences, _, _)), color in zip(runs.items(), ("#D55E00", "#0072B2"), strict=True):
         for column, what, dash in ((0, "loss", ":"), (1, "largest of any parameter", "-")):
-            axes.plot(differences[:, column], dash, color=colour, linewidth=2, label=f"{dtype}, {what}")
-        axes.axhline(np.finfo(dtype).eps, color=colour, linewidth=6, alpha=0.2)
+            axes.plot(differences[:, column], dash, color=color, linewidth=2, label=f"{dtype}, {what}")
+        axes.axhline(np.finfo(dtype).eps, color=color, linewidth=6, alpha=0.2)
     axes.set(yscale="log", xlabel="step of AdamW", ylabel="largest |minigrad - PyTorch| so far")
     axes.set_title("How far apart do they drift? Broad lines: the spacing of numbers near 1")
     figure.legend(loc="outside lower center", ncols=2, frameon=False)

@@ -46,13 +46,13 @@ def draw(runs, path):
     figure = Figure(figsize=(8, 6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     for name, (rates, losses) in runs.items():
-        _, colour, dash = SCHEDULES[name]
-        above.plot(range(1, EPOCHS + 1), rates, dash, color=colour, drawstyle="steps-mid", label=name)
-        below.plot(range(1, EPOCHS + 1), losses, dash, color=colour)
+        _, color, dash = SCHEDULES[name]
+        above.plot(range(1, EPOCHS + 1), rates, dash, color=color, drawstyle="steps-mid", label=name)
+        below.plot(range(1, EPOCHS + 1), losses, dash, color=color)
     for axes in (above, below):
         for end in CYCLE_ENDS:
             axes.axvline(end + 0.5, color="0.8", zorder=0)
-    above.set(ylabel="learning rate", title="Grey lines: the ends of the cycles")
+    above.set(ylabel="learning rate", title="Gray lines: the ends of the cycles")
     below.set(yscale="log", ylabel="loss on all points", xlabel="epoch")
     below.set_title("Each restart throws the loss up; look how low it is at the end of each cycle")
     figure.legend(loc="outside lower center", ncols=3, frameon=False)

@@ -1,6 +1,6 @@
-"""A deep network without normalisation tolerates only small learning rates; adaptive clipping lets it use larger ones.
+"""A deep network without normalization tolerates only small learning rates; adaptive clipping lets it use larger ones.
 
-Normalisation keeps the activations in range whatever a step has done to the weights. Without it, one step that is large
+Normalization keeps the activations in range whatever a step has done to the weights. Without it, one step that is large
 beside the weights of a unit spoils that unit, and in a deep network all that come after it. Adaptive gradient clipping
 (Brock, De, Smith and Simonyan, 2021) bounds the gradient of each unit by a share of the norm of the unit's own weights.
 """
@@ -77,8 +77,8 @@ def accuracy(model, part):
 def draw(sweeps, clipped, path):
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for name, (_, _, colour, style) in KINDS.items():
-        left.plot(RATES, sweeps[name], style, color=colour, label=name)
+    for name, (_, _, color, style) in KINDS.items():
+        left.plot(RATES, sweeps[name], style, color=color, label=name)
     left.set(xscale="log", xlabel="learning rate", ylabel="held-out accuracy in %", ylim=(0, 100))
     left.set_title("Up to which rate does it still learn?")
     left.legend(title="what keeps the network in range", loc="lower left", frameon=False)
@@ -91,7 +91,7 @@ def draw(sweeps, clipped, path):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Train a deep network without normalisation.")
+    parser = argparse.ArgumentParser(description="Train a deep network without normalization.")
     parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where the picture goes")
     folder = parser.parse_args().output
     train_set, held_out = data.stratified_split(data.load_digits(), fraction=0.2, seed=0)

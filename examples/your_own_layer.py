@@ -1,4 +1,4 @@
-"""A new layer in one class: waves whose frequencies are learnt, beside a network of ReLUs of the same size.
+"""A new layer in one class: waves whose frequencies are learned, beside a network of ReLUs of the same size.
 
 A parameter set as an attribute is all it takes: the optimizer, the state dict and the summary find it. This layer
 answers with sines and cosines of its inputs, so that the network after it can draw a wiggly line, which a network of
@@ -48,10 +48,10 @@ def draw(models, losses, points, path):
     x = np.linspace(-1, 1, 600, dtype=np.float32)[:, None]
     left.plot(x, wiggles(x), color="0.75", linewidth=5, label="the line to be drawn")
     left.plot(points.features, points.labels, ".", color="black", markersize=4, label="what they are shown")
-    for (name, model), colour, dash in zip(models.items(), ("#0072B2", "#D55E00"), ("--", "-"), strict=True):
+    for (name, model), color, dash in zip(models.items(), ("#0072B2", "#D55E00"), ("--", "-"), strict=True):
         with minigrad.no_grad():
-            left.plot(x, model(minigrad.tensor(x)).numpy(), dash, color=colour, label=name)
-        right.plot(losses[name], dash, color=colour, linewidth=1)
+            left.plot(x, model(minigrad.tensor(x)).numpy(), dash, color=color, label=name)
+        right.plot(losses[name], dash, color=color, linewidth=1)
     left.set(xlabel="x", ylabel="y", title="Which network follows the wiggles?")
     right.set(xlabel="step", ylabel="mean squared error", yscale="log", title="The same optimizer, the same rate")
     figure.legend(loc="outside lower center", ncols=4, frameon=False)

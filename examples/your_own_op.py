@@ -45,9 +45,9 @@ def draw(path):
     for axes, title in zip(figure.subplots(1, 3), titles, strict=True):
         axes.set(title=title, xlabel="x")
         axes.grid(alpha=0.3)
-    for b, colour, dash in ((0.1, "#0072B2", "--"), (1.0, "#009E73", "-."), (4.0, "#D55E00", "-")):
+    for b, color, dash in ((0.1, "#0072B2", "--"), (1.0, "#009E73", "-."), (4.0, "#D55E00", "-")):
         for axes, curve in zip(figure.axes, derivatives(lambda x, b=b: squareplus(x, b=b), x), strict=True):
-            axes.plot(x.data, curve.data, dash, color=colour, label=f"b = {b}")
+            axes.plot(x.data, curve.data, dash, color=color, label=f"b = {b}")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     figure.savefig(path, dpi=120)
 

@@ -57,9 +57,9 @@ if __name__ == "__main__":
         "SlowSGD, rate 0.1": (SlowSGD, "#D55E00", "^-"),
         "SGD, rate 0.3": (lambda p: optim.SGD(p, lr=0.3), "#0072B2", "s--"),  # as long a step, without the average
     }
-    for name, (make, colour, style) in makers.items():
+    for name, (make, color, style) in makers.items():
         optimizer, losses = train(data.load_digits(), make)
-        axes.plot(range(1, 1 + len(losses)), losses, style, color=colour, label=name)
+        axes.plot(range(1, 1 + len(losses)), losses, style, color=color, label=name)
         print(f"{name:18} loss of epoch 1: {losses[0]:.3f}, of epoch {len(losses)}: {losses[-1]:.3f}")
         if isinstance(optimizer, SlowSGD):
             plan = optimizer.plan()

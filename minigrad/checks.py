@@ -31,10 +31,10 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     >>> unknown("dataset", "cats", ["digits", "moons"])
     "unknown dataset 'cats'; known are digits, moons"
     """
-    spelt = {candidate.lower(): candidate for candidate in known}
-    near = difflib.get_close_matches(name.lower(), spelt, n=3, cutoff=0.6)
+    spelled = {candidate.lower(): candidate for candidate in known}
+    near = difflib.get_close_matches(name.lower(), spelled, n=3, cutoff=0.6)
     near.sort(key=lambda each: sorted(each) != sorted(name.lower()))  # those with the same letters first
-    remedy = f"did you mean {spelt[near[0]]!r}?" if near else f"known are {', '.join(spelt.values())}"
+    remedy = f"did you mean {spelled[near[0]]!r}?" if near else f"known are {', '.join(spelled.values())}"
     return f"unknown {kind} {name!r}; {remedy}"
 
 

@@ -18,7 +18,7 @@ _generator = np.random.default_rng()
 
 
 def generator() -> np.random.Generator:
-    """The generator that initialisers, dropout and `minigrad.randn` draw from."""
+    """The generator that initializers, dropout and `minigrad.randn` draw from."""
     return _generator
 
 

@@ -49,7 +49,7 @@ def test_a_measure_is_the_median_and_the_quartiles_that_numpy_gives():
         Measure.of([])
 
 
-def test_a_ratio_pairs_neighbouring_bursts():
+def test_a_ratio_pairs_neighboring_bursts():
     # Both become ten times slower in the second burst: every pair says two, the ratio of means would not.
     slow, fast = Times([[2.0, 2.0], [20.0], [4.0]]), Times([[1.0], [10.0, 10.0, 10.0], [2.0]])
     assert timing.ratio(slow, fast) == Measure(2.0, 2.0, 2.0, 3)

@@ -44,7 +44,7 @@ def wheel(tmp_path_factory):
         return set(archive.namelist()), archive.read(entry_points).decode()
 
 
-def test_the_wheel_holds_every_file_of_the_package_and_its_licences(wheel):
+def test_the_wheel_holds_every_file_of_the_package_and_its_licenses(wheel):
     names, _ = wheel
     expected = {
         path.relative_to(ROOT).as_posix()

@@ -17,7 +17,7 @@ from typing import Any
 
 from .. import __version__
 from ..checks import unknown
-from ..training.catalogue import OPTIMIZERS
+from ..training.catalog import OPTIMIZERS
 from .config import as_tokens, read_options
 from .errors import FAILED, USAGE, CommandError
 from .options import Arguments, Parser, add_run_options, add_training_options, complete, count

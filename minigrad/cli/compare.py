@@ -18,8 +18,8 @@ from rich.table import Table
 from .. import training
 from ..devices.arrays import to_host
 from ..study import plots
-from ..training import Run, catalogue
-from ..training.calls import parse_call, spelt
+from ..training import Run, catalog
+from ..training.calls import parse_call, spelled
 from ..training.checkpoint import size_limit
 from ..training.files import write_atomically
 from ..training.metrics import best_of
@@ -109,8 +109,8 @@ def _arguments_for(name: str, given: Arguments) -> Arguments:
     """The arguments for one optimizer, written as ``Adam`` or ``Adam:lr=0.01``."""
     try:
         call = parse_call(name)
-        optimizer = spelt("optimizer", call.name, catalogue.OPTIMIZERS)
-        known = catalogue.optimizer_arguments(optimizer)
+        optimizer = spelled("optimizer", call.name, catalog.OPTIMIZERS)
+        known = catalog.optimizer_arguments(optimizer)
         own = training_values(optimizer, call.kwargs, known)
         if call.args:
             raise ValueError(f"{optimizer}: write its values by name, as in {optimizer}:lr=0.01")
@@ -132,7 +132,7 @@ def training_values(optimizer: str, values: dict[str, Any], known: dict[str, Any
 
 
 def _all_hyper_parameters() -> set[str]:
-    return {name for optimizer in catalogue.OPTIMIZERS for name in catalogue.optimizer_arguments(optimizer)}
+    return {name for optimizer in catalog.OPTIMIZERS for name in catalog.optimizer_arguments(optimizer)}
 
 
 def _config(name: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from ..data import DATASETS
 from ..devices.cuda import INSTALL, CudaStatus, cuda_status, update_problem
 from ..kernels.threads import get_num_threads
 from ..nn.containers import ACTIVATIONS, NORMS
-from ..training import catalogue
+from ..training import catalog
 from ..training.calls import arguments_of, describe
 from .errors import CommandError
 from .options import RUN_DEFAULTS
@@ -44,7 +44,7 @@ def show_list(sections: list[str]) -> int:
 def _lines(section: str) -> list[str]:
     if section == "datasets":
         return [
-            *(describe(name, catalogue.data_arguments(name)) for name in DATASETS),
+            *(describe(name, catalog.data_arguments(name)) for name in DATASETS),
             "a folder with the IDX files of MNIST, Fashion-MNIST or the like",
         ]
     if section == "models":
@@ -53,21 +53,21 @@ def _lines(section: str) -> list[str]:
             f"mlp:128,relu,64: hidden layers, each followed by any of {', '.join([*ACTIVATIONS, *NORMS, 'dropout=p'])}",
         ]
     if section == "losses":
-        return [describe(name, catalogue.loss_arguments(name)) for name in catalogue.LOSSES]
+        return [describe(name, catalog.loss_arguments(name)) for name in catalog.LOSSES]
     if section == "optimizers":
         lines = []
-        for name, settings in catalogue.OPTIMIZERS.items():
+        for name, settings in catalog.OPTIMIZERS.items():
             if name == "Lookahead":
-                lines.append(f"{describe(name, catalogue.lookahead_arguments())} around any of them, with --lookahead")
+                lines.append(f"{describe(name, catalog.lookahead_arguments())} around any of them, with --lookahead")
                 continue
             begins = _told(settings)
-            if (numbers := _told(catalogue.FOR_NUMBERS.get(name, settings))) != begins:
+            if (numbers := _told(catalog.FOR_NUMBERS.get(name, settings))) != begins:
                 begins += f", and with numbers as labels with {numbers}"
-            lines.append(f"{describe(name, catalogue.optimizer_arguments(name))}; minigrad train begins with {begins}")
+            lines.append(f"{describe(name, catalog.optimizer_arguments(name))}; minigrad train begins with {begins}")
         return lines
     if section == "schedules":
-        return [describe(name, catalogue.schedule_arguments(name)) for name in catalogue.schedules()]
-    return [describe(name, arguments_of(kind)) for name, kind in catalogue.CLIPS.items()]
+        return [describe(name, catalog.schedule_arguments(name)) for name in catalog.schedules()]
+    return [describe(name, arguments_of(kind)) for name, kind in catalog.CLIPS.items()]
 
 
 def _told(settings: dict[str, float]) -> str:

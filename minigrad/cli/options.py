@@ -11,9 +11,9 @@ from typing import Any
 from ..checks import unknown
 from ..devices.arrays import NAMES
 from ..study.records.recorder import EVERY
-from ..training import catalogue
+from ..training import catalog
 from ..training.architecture import parse_model
-from ..training.calls import parse_call, parse_value, show, spelt
+from ..training.calls import parse_call, parse_value, show, spelled
 from ..training.recipe import Recipe
 from .errors import CommandError
 
@@ -44,8 +44,8 @@ class Parser(argparse.ArgumentParser):
 def hyper_parameters() -> dict[str, dict[str, Any]]:
     """Every hyper-parameter of every optimizer: name of the parameter to default by name of the optimizer."""
     found: dict[str, dict[str, Any]] = {}
-    for optimizer in catalogue.OPTIMIZERS:
-        for name, parameter in catalogue.optimizer_arguments(optimizer).items():
+    for optimizer in catalog.OPTIMIZERS:
+        for name, parameter in catalog.optimizer_arguments(optimizer).items():
             found.setdefault(name, {})[optimizer] = parameter.default
     return found
 
@@ -72,9 +72,9 @@ def add_training_options(parser: argparse.ArgumentParser, optimizer_named: bool 
     )
     problem.add_argument(
         "--loss",
-        type=_reading(_named("loss", catalogue.LOSSES)),
+        type=_reading(_named("loss", catalog.LOSSES)),
         metavar="NAME",
-        help=f"{', '.join(catalogue.LOSSES)} (default: the first for classes, the second for numbers)",
+        help=f"{', '.join(catalog.LOSSES)} (default: the first for classes, the second for numbers)",
         **options,
     )
     problem.add_argument("--dtype", type=_reading(_choice("dtype", ("float32", "float64"))), metavar="TYPE",
@@ -91,8 +91,8 @@ def add_training_options(parser: argparse.ArgumentParser, optimizer_named: bool 
         help="batches per optimizer step, as one batch of all their rows (default: 1)", **options)  # fmt: skip
     training.add_argument("--patience", type=count(1), metavar="N",
         help="stop when the held-out metric has not improved for N epochs", **options)  # fmt: skip
-    training.add_argument("--clip", type=_reading(_named("clip", catalogue.CLIPS)), metavar="NAME", action="append",
-        help=f"clip gradients: {', '.join(catalogue.CLIPS)}, such as by_global_norm:1.0; may be given again",
+    training.add_argument("--clip", type=_reading(_named("clip", catalog.CLIPS)), metavar="NAME", action="append",
+        help=f"clip gradients: {', '.join(catalog.CLIPS)}, such as by_global_norm:1.0; may be given again",
         **options)  # fmt: skip
     training.add_argument("--schedule", type=_reading(_schedule), metavar="NAME",
         help="of the learning rate, such as CosineAnnealingLR or StepLR:step_size=10; see minigrad list",
@@ -107,8 +107,8 @@ def add_training_options(parser: argparse.ArgumentParser, optimizer_named: bool 
     optimizer = parser.add_argument_group("the optimizer and its hyper-parameters")
     if optimizer_named:
         optimizer.add_argument("--optimizer",
-            type=_reading(lambda text: spelt("optimizer", text, catalogue.OPTIMIZERS)), metavar="NAME",
-            help=f"{', '.join(catalogue.OPTIMIZERS)} (default: SGD; Lookahead is around SGD)", **options)  # fmt: skip
+            type=_reading(lambda text: spelled("optimizer", text, catalog.OPTIMIZERS)), metavar="NAME",
+            help=f"{', '.join(catalog.OPTIMIZERS)} (default: SGD; Lookahead is around SGD)", **options)  # fmt: skip
     optimizer.add_argument("--lookahead", type=_reading(_lookahead), metavar="VALUES", nargs="?", const="",
         help="put Lookahead around the optimizer, with values such as k=5,alpha=0.5", **options)  # fmt: skip
     optimizer.add_argument("--lr", type=_rate, metavar="RATE",
@@ -160,7 +160,7 @@ def complete(given: Mapping[str, Any]) -> Arguments:
     # Settings of the table that were given otherwise stay as given.
     named = {text.partition("=")[0] for text in found.get("optimizer_option", [])}
     dataset = found["data"].partition(":")[0].partition("(")[0]
-    table = catalogue.preset(found["optimizer"], dataset)
+    table = catalog.preset(found["optimizer"], dataset)
     found = {**{name: value for name, value in table.items() if name not in named}, **found}
     return {name: value for name, value in found.items() if value is not None and value != []}
 
@@ -225,27 +225,27 @@ def _data(text: str) -> str:
 
 def _named(kind: str, known: Mapping[str, Any]) -> Callable[[str], str]:
     def read(text: str) -> str:
-        spelt(kind, parse_call(text).name, known)
+        spelled(kind, parse_call(text).name, known)
         return text
 
     return read
 
 
 def _schedule(text: str) -> str:
-    return _named("schedule", catalogue.schedules())(text)
+    return _named("schedule", catalog.schedules())(text)
 
 
 def _choice(kind: str, known: tuple[str, ...]) -> Callable[[str], str]:
-    return lambda text: spelt(kind, text, known)
+    return lambda text: spelled(kind, text, known)
 
 
 def _device(text: str) -> str:
     # Whether it is there is looked at when the run is made: a file may name a device of another machine.
-    return spelt("device", {"gpu": "cuda", "cuda:0": "cuda"}.get(text.lower(), text), NAMES)
+    return spelled("device", {"gpu": "cuda", "cuda:0": "cuda"}.get(text.lower(), text), NAMES)
 
 
 def _lookahead(text: str) -> str:
-    call, known = parse_call(f"Lookahead:{text}"), catalogue.lookahead_arguments()
+    call, known = parse_call(f"Lookahead:{text}"), catalog.lookahead_arguments()
     for name in call.kwargs:
         if name not in known:
             raise ValueError(unknown("option of Lookahead", name, known))
@@ -264,7 +264,7 @@ def _defaults(name: str, defaults: Mapping[str, Any]) -> str:
     """Which optimizers have a hyper-parameter, and what ``minigrad train`` gives it."""
     by_value: dict[str, list[str]] = {}
     for optimizer, default in defaults.items():
-        used, numbers = (show(catalogue.preset(optimizer, each).get(name, default)) for each in ("digits", "cubic"))
+        used, numbers = (show(catalog.preset(optimizer, each).get(name, default)) for each in ("digits", "cubic"))
         by_value.setdefault(used if used == numbers else f"{used}, with numbers as labels {numbers}", []).append(
             optimizer
         )

@@ -218,7 +218,7 @@ def introduce(run: Run, asked: Problem, arguments: Arguments, directory: RunDire
 
 def describe_optimizer(run: Run) -> str:
     """The optimizer with its learning rate, and what else is not as in its class."""
-    from ..training.catalogue import optimizer_arguments
+    from ..training.catalog import optimizer_arguments
 
     optimizer = run.optimizer
     inner = getattr(optimizer, "base", optimizer)

@@ -65,7 +65,7 @@ def spirals(samples: int = 300, noise: float = 0.02, seed: int = 0, classes: int
 
 
 def blobs(samples: int = 300, noise: float = 0.15, seed: int = 0, classes: int = 3) -> Dataset:
-    """Normal clouds around centres on the unit circle: class k of K around the angle 2 pi k / K.
+    """Normal clouds around centers on the unit circle: class k of K around the angle 2 pi k / K.
 
     >>> data.blobs(classes=4)
     <dataset blobs: features float32 (300, 2), labels int64 (300,)>

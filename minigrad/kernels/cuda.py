@@ -2,7 +2,7 @@
 
 A block of threads takes a chunk, a row of a table with start, stop, the row of scalars that holds there, and the
 number of the range at each scope. One launch of a pass covers every chunk, so the number of tensors costs nothing.
-Neighbouring threads take neighbouring elements, several of them at a time, so that enough reads are under way to keep
+Neighboring threads take neighboring elements, several of them at a time, so that enough reads are under way to keep
 the memory busy. What is uniform is computed and rounded once per chunk, by one thread, in front of the elements; the
 others read it from shared memory, because a compiler that sees how it is made makes it anew for every element.
 """

@@ -2,7 +2,7 @@
 
 The four quarters of a block are read side by side, which keeps more of the memory busy than one stream, and added
 pairwise into 32 float64 lanes; the lanes are folded in half until one is left. The order of every addition is written
-down, so no compiler flag that would reorder sums is needed for the loop to be vectorised, and the result has the same
+down, so no compiler flag that would reorder sums is needed for the loop to be vectorized, and the result has the same
 bits on every run. The text of these functions is copied into the generated kernels.
 """
 
@@ -18,7 +18,7 @@ LANES = 32
 
 def fold_sum(lanes: Any) -> float:
     """Add up the lanes by halves."""
-    # Written out, since a loop over the halves would not be vectorised.
+    # Written out, since a loop over the halves would not be vectorized.
     for k in range(16):
         lanes[k] += lanes[k + 16]
     for k in range(8):

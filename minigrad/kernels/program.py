@@ -408,7 +408,7 @@ def block_table(
 ) -> Array:
     """Rows of start, stop, row of scalars, and the number of the range at each of ``scopes``.
 
-    Without norms, neighbours with the same scalars are joined. With norms a block never spans two tensors, so that
+    Without norms, neighbors with the same scalars are joined. With norms a block never spans two tensors, so that
     the sum over a tensor does not depend on what lies beside it. All are cut into pieces of at most ``size``
     elements, or `BLOCK`.
     """

@@ -1,4 +1,4 @@
-"""Layers, losses and initialisers, with PyTorch's names, arguments, defaults and numbers.
+"""Layers, losses and initializers, with PyTorch's names, arguments, defaults and numbers.
 
 Two words differ: an axis is ``axis``, NumPy's word, where PyTorch says ``dim`` (Softmax, LogSoftmax), and what
 PyTorch would only warn of is an error.

@@ -197,7 +197,7 @@ def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Any:
     return indexing.embedding(indices, weight, padding_idx=check_row("embedding", padding_idx, weight.shape[0]))
 
 
-# --- normalisation ---------------------------------------------------------------------------------------------------
+# --- normalization ---------------------------------------------------------------------------------------------------
 
 
 @named_arguments

@@ -1,4 +1,4 @@
-"""Initialisers: functions that fill a tensor in place with a distribution's values, and return it.
+"""Initializers: functions that fill a tensor in place with a distribution's values, and return it.
 
 A weight of shape ``(out, in, *window)`` has ``fan_in = in · |window|`` inputs per output and ``fan_out = out ·
 |window|`` outputs per input. Each function draws from `minigrad.random`'s generator, which `manual_seed` sets, or
@@ -259,6 +259,6 @@ def _finite(function: str, **values: float) -> list[float]:
 
 def _fill(tensor: Tensor, values: npt.NDArray[Any]) -> Tensor:
     if tensor.dtype.kind != "f":
-        raise TypeError(f"initialisers fill floating-point tensors, not {tensor.dtype}")
+        raise TypeError(f"initializers fill floating-point tensors, not {tensor.dtype}")
     tensor.data = values
     return tensor

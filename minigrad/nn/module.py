@@ -45,7 +45,7 @@ class Module(Registry):
     An attribute that is a `Parameter` or a `Module` is registered under its name, in the order of assignment.
 
     Attributes:
-        training: whether the module is in training mode; dropout and batch normalisation depend on it.
+        training: whether the module is in training mode; dropout and batch normalization depend on it.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Module(Registry):
     # --- changing all parts at once --------------------------------------------------------------------------------
 
     def apply(self, function: Callable[[Module], Any]) -> Self:
-        """Call ``function`` on every module in this one, then on this one, for instance to initialise weights."""
+        """Call ``function`` on every module in this one, then on this one, for instance to initialize weights."""
         for child in self.children():
             child.apply(function)
         function(self)

@@ -76,7 +76,7 @@ class LayerNorm(Module):
         _reset(self.weight, self.bias)
 
     def forward(self, x: Any) -> Tensor:
-        """Normalise ``(*, *normalized_shape)``."""
+        """Normalize ``(*, *normalized_shape)``."""
         check_features(f"LayerNorm({self.normalized_shape})", x, self.normalized_shape)
         return functional.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
@@ -127,7 +127,7 @@ class RMSNorm(Module):
         _reset(self.weight, None)
 
     def forward(self, x: Any) -> Tensor:
-        """Normalise ``(*, *normalized_shape)``."""
+        """Normalize ``(*, *normalized_shape)``."""
         check_features(f"RMSNorm({self.normalized_shape})", x, self.normalized_shape)
         return functional.rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
@@ -222,7 +222,7 @@ class BatchNorm1d(Module):
         _reset(self.weight, self.bias)
 
     def forward(self, x: Any) -> Tensor:
-        """Normalise ``(N, C)`` or ``(N, C, L)``."""
+        """Normalize ``(N, C)`` or ``(N, C, L)``."""
         layer = f"BatchNorm1d({self.num_features})"
         check_input(layer, x)
         if x.ndim not in (2, 3) or x.shape[1] != self.num_features:

@@ -23,7 +23,7 @@ class Parameter(Tensor):
     Args:
         data: numbers, an array or a tensor. An array of the right dtype is shared, not copied, unless it is read-only.
         requires_grad: whether the parameter is trained.
-        role: ``"weight"``, ``"bias"`` or ``"gain"`` (the scale of a normalisation layer). By default ``"bias"`` if
+        role: ``"weight"``, ``"bias"`` or ``"gain"`` (the scale of a normalization layer). By default ``"bias"`` if
             the attribute it is set to begins with ``bias``, and ``"weight"`` otherwise.
 
     Raises:

@@ -93,7 +93,7 @@ class Summary:
 
 
 def summary(model: Module, example: Any = None) -> Summary:
-    """Summarise ``model``: a row for every module that owns parameters or contains no others.
+    """Summarize ``model``: a row for every module that owns parameters or contains no others.
 
     Before training, the standard deviations are those of the initial weights.
 

@@ -188,13 +188,13 @@ einsum_primitive: Primitive = primitive(
     "operands",
     (_contract_rule,),
     variadic=True,
-    doc="A sum of products over labelled axes. Each operand has every label once; see `einsum` for the rest.",
+    doc="A sum of products over labeled axes. Each operand has every label once; see `einsum` for the rest.",
 )
 
 
 @named_arguments
 def einsum(subscripts: str, *operands: Any) -> Any:
-    """Sum of products over labelled axes, in Einstein's notation as in ``np.einsum``.
+    """Sum of products over labeled axes, in Einstein's notation as in ``np.einsum``.
 
     A label that the output lacks is summed over; one that an operand repeats takes its diagonal; ``...`` stands for
     axes that broadcast. Without ``->`` the output has the labels that occur once, in alphabetical order.

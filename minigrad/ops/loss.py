@@ -320,7 +320,7 @@ nll_loss = primitive(
     "x labels weight",
     (_nll_rule, None, None),
     doc="-weight[label] * x[label] for log-probabilities x; the mean divides by the sum of the weights. "
-    "Examples labelled ``ignore_index`` do not count.",
+    "Examples labeled ``ignore_index`` do not count.",
 )
 
 

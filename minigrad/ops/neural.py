@@ -1,4 +1,4 @@
-"""Primitives of neural networks: softmax, normalisation, dropout."""
+"""Primitives of neural networks: softmax, normalization, dropout."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ dropout = primitive(
     doc="x * keep / (1 - p): zero where the mask ``keep`` is false, and the rest scaled to the same expectation.",
 )
 
-# --- normalisation ---------------------------------------------------------------------------------------------------
+# --- normalization ---------------------------------------------------------------------------------------------------
 
 
 def _standardize(x: Any, *, axis: Axis, eps: float = 1e-5) -> Any:
@@ -107,9 +107,9 @@ def _standardize(x: Any, *, axis: Axis, eps: float = 1e-5) -> Any:
 
 
 def _standardize_rule(g: Any, x: Any, *, axis: Axis, eps: float) -> Any:
-    centred = x - mean(x, axis=axis, keepdims=True)
-    scale = 1 / sqrt(mean(centred * centred, axis=axis, keepdims=True) + eps)
-    out = centred * scale
+    centered = x - mean(x, axis=axis, keepdims=True)
+    scale = 1 / sqrt(mean(centered * centered, axis=axis, keepdims=True) + eps)
+    out = centered * scale
     return scale * (g - mean(g, axis=axis, keepdims=True) - out * mean(g * out, axis=axis, keepdims=True))
 
 

@@ -84,7 +84,7 @@ mean: Primitive = primitive(
 )
 
 
-def _centred(x: Any, axis: Axis) -> Any:
+def _centered(x: Any, axis: Axis) -> Any:
     return x - _mean(x, axis=axis, keepdims=True)
 
 
@@ -100,8 +100,8 @@ def _degrees(name: str, shape: tuple[int, ...], axis: Axis, correction: float) -
 
 def _var(x: Any, *, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Any:
     degrees = _degrees("var", x.shape, axis, correction)
-    centred = _centred(x, axis)
-    return add_up(centred * centred, axis=axis, keepdims=keepdims) / degrees
+    centered = _centered(x, axis)
+    return add_up(centered * centered, axis=axis, keepdims=keepdims) / degrees
 
 
 def _var_rule(g: Any, x: Any, *, axis: Axis, correction: float) -> Any:
@@ -146,8 +146,8 @@ def _std(x: Any, *, axis: Axis = None, correction: float = 1, keepdims: bool = F
     degrees = _degrees("std", x.shape, axis, correction)
 
     def root(x: Any) -> Any:
-        centred = _centred(x, axis)
-        return np.sqrt(add_up(centred * centred, axis=axis, keepdims=keepdims) / degrees)
+        centered = _centered(x, axis)
+        return np.sqrt(add_up(centered * centered, axis=axis, keepdims=keepdims) / degrees)
 
     return _scaled(root, x, axis, keepdims)
 
@@ -263,8 +263,8 @@ def _prod(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
 def _products_of_others(x: Any) -> Any:
     """For each element along the last axis the product of all others, exact also where some are 0.
 
-    Neighbours are multiplied in pairs up to the top of a binary tree; on the way down, an element's others are its
-    neighbour times the others of the pair. No division, and n elements take 3n products.
+    Neighbors are multiplied in pairs up to the top of a binary tree; on the way down, an element's others are its
+    neighbor times the others of the pair. No division, and n elements take 3n products.
     """
     n = x.shape[-1]
     if n == 1:

@@ -29,7 +29,7 @@ class Slow:
 
     Attributes:
         k, alpha: as it was made.
-        counter: fast steps so far, this one included; it synchronises where k divides them.
+        counter: fast steps so far, this one included; it synchronizes where k divides them.
         rules: those of the slow step.
         first: the slot of the first moment, which these rules call ``momentum``; ``None`` where it is kept.
     """

@@ -39,7 +39,7 @@ class Join(Schedule):
     milestones: Sequence[int] = field(metadata=checked(lambda o, n, v: check_milestones(o, n, v, strictly=True)))
 
     def check(self) -> None:
-        """There is a milestone between any two neighbours."""
+        """There is a milestone between any two neighbors."""
         if len(self.milestones) != len(self.schedules) - 1:
             raise ValueError(
                 f"Join: {len(self.schedules)} schedules need {len(self.schedules) - 1} milestones, "

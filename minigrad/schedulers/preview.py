@@ -8,8 +8,8 @@ from os import PathLike
 import numpy as np
 import numpy.typing as npt
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart; the dashes help in print.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Okabe and Ito's colors, which color-blind readers can tell apart; the dashes help in print.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", "-.", ":")
 
 
@@ -24,8 +24,8 @@ def draw(
     axes = figure.subplots(len(curves), 1, sharex=True, squeeze=False)[:, 0]
     for ax, (name, groups) in zip(axes, curves.items(), strict=True):
         for number, values in enumerate(groups):
-            colour, dash = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
-            ax.plot(steps, values, color=colour, linestyle=dash, linewidth=1.8, label=f"param group {number}")
+            color, dash = COLORS[number % len(COLORS)], DASHES[number % len(DASHES)]
+            ax.plot(steps, values, color=color, linestyle=dash, linewidth=1.8, label=f"param group {number}")
         ax.set_ylabel(name)
         ax.grid(alpha=0.3)
         if len(groups) > 1:

@@ -45,7 +45,7 @@ def make_model(text: str | None, inputs: int, outputs: int, dataset: str) -> nn.
     """The model that a text describes, for data with so many features and classes or targets.
 
     In ``mlp:128,relu,dropout=0.2,64`` numbers are hidden layers; the words behind one are what follows it: activations
-    (by default that of the layer before, at first ReLU), ``batch``, ``layer`` or ``rms`` for a normalisation, and
+    (by default that of the layer before, at first ReLU), ``batch``, ``layer`` or ``rms`` for a normalization, and
     ``dropout=p``.
 
     Raises:
@@ -67,7 +67,7 @@ def make_model(text: str | None, inputs: int, outputs: int, dataset: str) -> nn.
         named = [word for word in words if word in ACTIVATIONS]
         activation = named[-1] if named else activation
         if not named:
-            # Before dropout, behind a normalisation.
+            # Before dropout, behind a normalization.
             place = sum(word in NORMS for word in words)
             words = [*words[:place], activation, *words[place:]]
         modules += [_module(word, size) for word in words]

@@ -70,7 +70,7 @@ def _literal(node: ast.expr) -> Any:
     raise ValueError
 
 
-def spelt(kind: str, name: str, known: Iterable[str]) -> str:
+def spelled(kind: str, name: str, known: Iterable[str]) -> str:
     """The known name that differs from ``name`` in capitals at most.
 
     Raises:

@@ -18,10 +18,10 @@ from ..data import DataLoader, Dataset
 from ..devices.arrays import require_updates
 from ..optim import Optimizer
 from ..random import manual_seed
-from . import catalogue
+from . import catalog
 from .architecture import make_model
 from .callbacks import Callback
-from .calls import arguments_of, check_arguments, parse_call, spelt
+from .calls import arguments_of, check_arguments, parse_call, spelled
 from .evaluation import Metric
 from .run import AnyScheduler, Run
 
@@ -105,9 +105,9 @@ def problem(recipe: Recipe) -> Problem:
             f"{name} needs {'numbers' if classes else 'class numbers'} as labels, but {train.name} has {kind}"
         )
     outputs = max(train.classes, held_out.classes) if classes else int(np.prod(train.labels.shape[1:]))
-    function = catalogue.LOSSES[name]
+    function = catalog.LOSSES[name]
 
-    metrics = catalogue.METRICS if classes else {}
+    metrics = catalog.METRICS if classes else {}
     return Problem(train, held_out, functools.partial(function, **options) if options else function, metrics, outputs)
 
 
@@ -116,8 +116,8 @@ def _load(text: str) -> tuple[Dataset, Dataset]:
     if not _is_named(text):
         return data.load_idx(text), data.load_idx(text, train=False)
     call = parse_call(text)
-    name = spelt("dataset", call.name, data.DATASETS)
-    values = check_arguments(name, call, catalogue.data_arguments(name))
+    name = spelled("dataset", call.name, data.DATASETS)
+    values = check_arguments(name, call, catalog.data_arguments(name))
     whole = data.DATASETS[name](**values)
     if whole.labels.dtype.kind in "iu":
         return data.stratified_split(whole, HELD_OUT_FRACTION, HELD_OUT_SEED)
@@ -138,8 +138,8 @@ def _as_double(part: Dataset) -> Dataset:
 
 def _loss(text: str) -> tuple[str, dict[str, Any]]:
     call = parse_call(text)
-    name = spelt("loss", call.name, catalogue.LOSSES)
-    return name, check_arguments(name, call, catalogue.loss_arguments(name))
+    name = spelled("loss", call.name, catalog.LOSSES)
+    return name, check_arguments(name, call, catalog.loss_arguments(name))
 
 
 def make_run(recipe: Recipe, problem: Problem, callbacks: Iterable[Callback] = (), device: str = "cpu") -> Run:
@@ -176,22 +176,22 @@ def make_run(recipe: Recipe, problem: Problem, callbacks: Iterable[Callback] = (
 
 
 def _optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
-    name = spelt("optimizer", recipe.optimizer, catalogue.OPTIMIZERS)
-    known = catalogue.optimizer_arguments(name)
+    name = spelled("optimizer", recipe.optimizer, catalog.OPTIMIZERS)
+    known = catalog.optimizer_arguments(name)
     for option in recipe.options:
         if option not in known:
             raise ValueError(f"{name}: {unknown('option', option, known)}")
     clips = []
     for text in recipe.clip:
         call = parse_call(text)
-        kind = catalogue.CLIPS[spelt("clip", call.name, catalogue.CLIPS)]
+        kind = catalog.CLIPS[spelled("clip", call.name, catalog.CLIPS)]
         clips.append(_made(kind, check_arguments(call.name, call, arguments_of(kind))))
-    options = catalogue.preset(name, parse_call(recipe.data).name if _is_named(recipe.data) else "") | recipe.options
-    optimizer = catalogue.make_optimizer(name, model.parameters(), options, clips)
+    options = catalog.preset(name, parse_call(recipe.data).name if _is_named(recipe.data) else "") | recipe.options
+    optimizer = catalog.make_optimizer(name, model.parameters(), options, clips)
     if name != "Lookahead" and recipe.lookahead is None:
         return optimizer
     call = parse_call(f"Lookahead:{recipe.lookahead or ''}")
-    return optim.Lookahead(optimizer, **check_arguments("Lookahead", call, catalogue.lookahead_arguments()))
+    return optim.Lookahead(optimizer, **check_arguments("Lookahead", call, catalog.lookahead_arguments()))
 
 
 def _made(kind: Callable[..., Any], values: dict[str, Any]) -> Any:
@@ -203,7 +203,7 @@ def _made(kind: Callable[..., Any], values: dict[str, Any]) -> Any:
 
 
 def _name(schedule: str | None) -> str:
-    return "" if schedule is None else spelt("schedule", parse_call(schedule).name, catalogue.schedules())
+    return "" if schedule is None else spelled("schedule", parse_call(schedule).name, catalog.schedules())
 
 
 def _scheduler(recipe: Recipe, optimizer: Optimizer, length: int) -> AnyScheduler | list[AnyScheduler] | None:
@@ -218,7 +218,7 @@ def _scheduler(recipe: Recipe, optimizer: Optimizer, length: int) -> AnySchedule
     if recipe.schedule is None:
         return None if warmup is None else schedulers.Scheduler(optimizer, warmup)
     call, name = parse_call(recipe.schedule), _name(recipe.schedule)
-    kind, known = catalogue.schedules()[name], catalogue.schedule_arguments(name)
+    kind, known = catalog.schedules()[name], catalog.schedule_arguments(name)
     values = check_arguments(name, call, known)
     rest = length - recipe.warmup
     lengths = {

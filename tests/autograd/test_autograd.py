@@ -658,7 +658,7 @@ def test_backward_needs_something_that_requires_a_gradient() -> None:
         tensor(1.0).backward()
 
 
-def test_an_argument_misspelt_is_refused() -> None:
+def test_an_argument_misspelled_is_refused() -> None:
     with pytest.raises(TypeError, match="retain_grpah"):
         (leaf(1.0) * 1).backward(retain_grpah=True)
     with pytest.raises(TypeError, match=r"sum: .*axes"):

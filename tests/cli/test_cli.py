@@ -95,7 +95,7 @@ def test_a_toy_dataset_gets_a_model_that_fits_it(capsys):
 
 
 @pytest.mark.parametrize("name", sorted(cli.OPTIMIZERS))
-def test_numbers_as_labels_are_learnt_with_every_optimizer_at_its_default_rate(capsys, name):
+def test_numbers_as_labels_are_learned_with_every_optimizer_at_its_default_rate(capsys, name):
     status, out, err = run(capsys, "train", "--data", "cubic", "--optimizer", name, "--epochs", "60", "--no-output")
     assert (status, err) == (0, "")
     losses = [float(line.split()[2]) for line in out.splitlines() if re.match(r" +\d+  +\d", line)]
@@ -128,7 +128,7 @@ def test_a_folder_of_idx_files_trains_on_one_part_and_tests_on_the_other(capsys,
         (("trian",), "minigrad: unknown command 'trian'; did you mean 'train'?"),
         (("train", "--optimizer", "sdg"), "argument --optimizer: unknown optimizer 'sdg'; did you mean 'SGD'?"),
         (("train", "--data", "digit"), "unknown dataset 'digit'; did you mean 'digits'?"),
-        (("train", "--optimiser", "SGD"), "unknown argument '--optimiser'; did you mean '--optimizer'?"),
+        (("train", "--optimizer", "SGD"), "unknown argument '--optimizer'; did you mean '--optimizer'?"),
         (("train", "--epoch=3"), "unknown argument '--epoch'; did you mean '--epochs'?"),
         (("train", "--lr", "-1"), "argument --lr: must be a positive number, not '-1'"),
         (("train", "--lr", "nan"), "argument --lr: must be a positive number, not 'nan'"),
@@ -167,7 +167,7 @@ def test_a_folder_of_idx_files_trains_on_one_part_and_tests_on_the_other(capsys,
         (("evaluate", "nowhere"), "minigrad evaluate: nowhere: no such folder"),
         (("compare", "Adm"), "minigrad compare: unknown optimizer 'Adm'; did you mean 'Adam'?"),
         (("compare", "Adam:beta=1"), "Adam: unknown option 'beta'; did you mean 'betas'?"),
-        (("list", "optimisers"), "unknown section 'optimisers'; did you mean 'optimizers'?"),
+        (("list", "optimizers"), "unknown section 'optimizers'; did you mean 'optimizers'?"),
         (("train", "--data", "/no/such/folder"), "/no/such/folder: no such folder"),
     ],
 )

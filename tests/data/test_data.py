@@ -225,13 +225,13 @@ def test_classes_of_a_regression_are_refused():
 # --- stratified split ------------------------------------------------------------------------------------------------
 
 
-def _labelled(*counts):
+def _labeled(*counts):
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
     return Dataset(np.arange(len(labels), dtype=np.float32)[:, None], labels, "rows")
 
 
 def test_a_split_divides_the_rows_without_loss_or_repetition():
-    dataset = _labelled(30, 50, 20)
+    dataset = _labeled(30, 50, 20)
     train, held_out = data.stratified_split(dataset, 0.3, seed=1)
     rows = np.concatenate([train.features, held_out.features])[:, 0]
     assert sorted(rows.tolist()) == list(range(100))
@@ -258,19 +258,19 @@ def test_a_split_is_decided_by_its_seed():
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, 2, float("nan")])
 def test_a_split_refuses_a_fraction_that_leaves_nothing(fraction):
     with pytest.raises(ValueError, match="fraction must be between 0 and 1"):
-        data.stratified_split(_labelled(5, 5), fraction)
+        data.stratified_split(_labeled(5, 5), fraction)
 
 
 def test_a_split_refuses_a_class_too_small_for_both_parts():
     with pytest.raises(ValueError, match=r"class 1 of rows has 1 rows, of which 0 would be held out at fraction 0.2"):
-        data.stratified_split(_labelled(50, 1), 0.2)
+        data.stratified_split(_labeled(50, 1), 0.2)
 
 
 def test_a_split_refuses_labels_that_are_no_classes_and_an_empty_dataset():
     with pytest.raises(ValueError, match="needs class numbers"):
         data.stratified_split(data.curve("sine"))
     with pytest.raises(ValueError, match="rows is empty"):
-        data.stratified_split(_labelled())
+        data.stratified_split(_labeled())
 
 
 def test_every_generator_and_the_split_name_their_seed():

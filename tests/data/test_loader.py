@@ -169,7 +169,7 @@ def test_a_negative_seed_is_refused():
         DataLoader(numbered(3), seed=-1)
 
 
-def test_bare_arrays_and_misspelt_arguments_are_refused():
+def test_bare_arrays_and_misspelled_arguments_are_refused():
     with pytest.raises(TypeError, match=r"wrap arrays as Dataset\(features, labels\)"):
         DataLoader((np.zeros((3, 1)), np.zeros(3, int)))
     with pytest.raises(TypeError, match="batchsize"):

@@ -10,7 +10,7 @@ What is not used as an oracle, because it reads the algorithm otherwise than min
 - timm's and pytorch_optimizer's LARS under a schedule: the learning rate is outside the momentum (the option, not
   the default); timm's LARS where ‖g‖ = 0: ratio 1; optax's LARS with decay: it divides by ‖g + λθ‖;
 - pytorch_optimizer's LAMB: no bias correction of v, ‖θ‖ clamped at 10, eps added to ‖u‖;
-- torch's centred RMSprop under a constant gradient: NaN where rounding makes the variance negative;
+- torch's centered RMSprop under a constant gradient: NaN where rounding makes the variance negative;
 - optax's RAdam as it stands: eps added to the bias-corrected root, and rectified at rho = threshold as well.
 """
 
@@ -81,9 +81,9 @@ def run_torch(
     case: Case, make_optimizers: Callable[[dict[Names, Any]], list[Any]], blocks: list[Names] | None = None,
     negate: bool = False,
 ) -> np.ndarray:  # fmt: skip
-    """Step torch-like optimisers over `blocks`: tuples of names, of which those with several are one flat tensor.
+    """Step torch-like optimizers over `blocks`: tuples of names, of which those with several are one flat tensor.
 
-    An optimiser is not called at a step at which none of its parameters has a gradient, unless it is the only one:
+    An optimizer is not called at a step at which none of its parameters has a gradient, unless it is the only one:
     timm and pytorch_optimizer count the steps of a group where torch counts those of a parameter.
     """
     with torch_in_float64() as torch:
@@ -114,7 +114,7 @@ def run_torch(
 
 
 def torch_optimizer(case: Case, tensors: dict[Names, Any]) -> Any:
-    """torch's optimiser of that name with the case's param groups."""
+    """torch's optimizer of that name with the case's param groups."""
     import torch
 
     groups = case.groups or ((tuple(name for (name,) in tensors), {}),)
@@ -127,7 +127,7 @@ def torch_trajectory(case: Case) -> np.ndarray:
 
 
 def timm_trajectory(case: Case) -> np.ndarray:
-    """One optimiser per tensor, or per layer in scope "layer", where weight and bias become one flat tensor."""
+    """One optimizer per tensor, or per layer in scope "layer", where weight and bias become one flat tensor."""
     module = submodule("timm.optim", case.optimizer.lower())
     optimizer = getattr(module, {"LAMB": "Lamb", "LARS": "Lars"}.get(case.optimizer, case.optimizer))
     blocks: dict[str, Names] = {}
@@ -163,7 +163,7 @@ def timm_trajectory(case: Case) -> np.ndarray:
 
 
 def pytorch_optimizer_trajectory(case: Case) -> np.ndarray:
-    """Lookahead around torch's optimisers; LARS, Lion and AdaBelief with one optimiser per tensor."""
+    """Lookahead around torch's optimizers; LARS, Lion and AdaBelief with one optimizer per tensor."""
     if case.lookahead is not None:
         kind = submodule("pytorch_optimizer.optimizer", "lookahead").Lookahead
         how = {"k": 5, "alpha": 0.5, "momentum": "keep", **case.lookahead}

@@ -99,7 +99,7 @@ def assert_close(made, exact):
         assert cpu.state[name]["step"] == gpu.state[name]["step"]
 
 
-# The optimisers
+# The optimizers
 
 
 @DTYPES

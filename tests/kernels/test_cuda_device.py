@@ -1,4 +1,4 @@
-"""Optimisers, clips and training on a GPU, compared with the CPU; all are skipped where there is none.
+"""Optimizers, clips and training on a GPU, compared with the CPU; all are skipped where there is none.
 
 The same kernels run in `test_cuda_simulator.py` and are compiled in `test_cuda_ptx.py` without one. A GPU fuses
 multiplications with additions, so that float32 agrees to a few units in the last place and not to the last bit.
@@ -58,7 +58,7 @@ def assert_close(found, expected, dtype):
 
 @DTYPES
 @pytest.mark.parametrize(("entry", "variant"), VARIANTS, ids=lambda value: getattr(value, "name", value))
-def test_every_optimiser_updates_as_on_the_cpu_and_to_the_same_bits_every_time(entry, variant, dtype):
+def test_every_optimizer_updates_as_on_the_cpu_and_to_the_same_bits_every_time(entry, variant, dtype):
     def make(params):
         return entry.make(params, **entry.variants[variant].options)
 

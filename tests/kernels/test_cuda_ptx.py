@@ -36,7 +36,7 @@ def of_every_function(update, param, *, rate, order):
 
 
 def chains():
-    """Every variant of every optimiser, every kind of clip, and a rule with every function."""
+    """Every variant of every optimizer, every kind of clip, and a rule with every function."""
     one = lambda: list(leaves({"w": np.ones((2, 3))}).items())
     for entry, variant in VARIANTS:
         optimizer = entry.make(one(), **entry.variants[variant].options)
@@ -110,7 +110,7 @@ def check_pass(text, dtype, threads, reads, norms, powers=False):
     for line in tile:
         if "global" in line:
             offset = int(re.search(r"\[%rd\d+(?:\+(-?\d+))?\]", line)[1] or 0)
-            assert offset % stride == 0, f"neighbours are not read together: {line}"
+            assert offset % stride == 0, f"neighbors are not read together: {line}"
     scale = np.dtype(dtype).itemsize.bit_length() - 1
     assert re.search(rf"shl\.b64\s+%rd\d+, %rd\d+, {scale};", text), "elements are not side by side"
 
@@ -194,7 +194,7 @@ def altered(monkeypatch, name, *replacements):
         ([("    b = cuda.blockIdx.x\n    while b < blocks.shape[0]:",
            "    for b in range(cuda.blockIdx.x, blocks.shape[0], cuda.gridDim.x):")], "a division of whole numbers"),
         ([("unsigned(start + thread)", "unsigned(start + 2 * thread)"), ("unsigned(256)", "unsigned(1)")],
-         "neighbours are not read together"),
+         "neighbors are not read together"),
         ([("    update, exp_avg, exp_avg_sq, param = old\n", "    stack = cuda.local.array(64, np.float32)\n"
            "    for j in range(64):\n        stack[j] = old[0] * j\n    update, exp_avg, exp_avg_sq, param = old\n"
            "    update = stack[int(param) % 64]\n")], "local memory"),

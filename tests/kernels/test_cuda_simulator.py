@@ -1,4 +1,4 @@
-"""The CUDA kernels of every optimiser and clip in Numba's simulator, which needs no GPU."""
+"""The CUDA kernels of every optimizer and clip in Numba's simulator, which needs no GPU."""
 
 import os
 import subprocess

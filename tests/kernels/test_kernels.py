@@ -101,12 +101,12 @@ def instructions(function) -> set[str]:
     return set(re.findall(r"\bv?((?:sqrt|mul|div)[ps][sd])\b", "".join(function.inspect_asm().values())))
 
 
-def assert_vectorised(function) -> None:
+def assert_vectorized(function) -> None:
     """Whatever arithmetic there is, also for the last few elements, is there in packed form, four or more at a time."""
     found = instructions(function)
     assert "mulps" in found or "mulpd" in found
     for operation in ("sqrt", "mul", "div"):
-        assert f"{operation}ss" not in found or f"{operation}ps" in found, f"{operation} is not vectorised"
+        assert f"{operation}ss" not in found or f"{operation}ps" in found, f"{operation} is not vectorized"
 
 
 x86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names x86 instructions")
@@ -124,22 +124,22 @@ def in_memory(monkeypatch):
     ("name", "variant"),
     [*((entry.name, "default") for entry in REGISTRY), ("Adam", "amsgrad"), ("RMSprop", "centered")],
 )
-def test_the_loops_of_every_optimizer_are_vectorised(name, variant, in_memory):
+def test_the_loops_of_every_optimizer_are_vectorized(name, variant, in_memory):
     optimizer = built(name, variant)
     plan = getattr(optimizer, "base", optimizer).prepare().plan
     for function in Kernel(plan, np.dtype(np.float32)).passes:
-        assert_vectorised(function)
+        assert_vectorized(function)
 
 
 @x86
-def test_a_loop_that_is_not_vectorised_is_told_from_one_that_is():
+def test_a_loop_that_is_not_vectorized_is_told_from_one_that_is():
     @numba.njit("void(float32[::1], float32[::1])", error_model="python")
     def divides_with_a_check_for_zero(x, y):
         for i in range(x.shape[0]):
             x[i] = x[i] * x[i] / y[i]
 
     with pytest.raises(AssertionError):
-        assert_vectorised(divides_with_a_check_for_zero)
+        assert_vectorized(divides_with_a_check_for_zero)
 
 
 # Threads

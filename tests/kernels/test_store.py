@@ -237,7 +237,7 @@ def test_blocks_cover_every_element_with_a_gradient_once_and_stay_within_their_r
         inside = [e for e in buffer.entries if e.start < min(stop, e.stop) and start < e.stop]
         assert all(rows[entry.name] == row for entry in inside)
         if scopes:
-            (entry,) = inside  # so that the sum over a tensor does not depend on its neighbours
+            (entry,) = inside  # so that the sum over a tensor does not depend on its neighbors
             unit = (start - entry.start) * entry.units // max(1, entry.stop - entry.start)
             wanted = [entry.ids[scope] + (unit if scope == "unit" else 0) for scope in scopes]
             assert ids == wanted

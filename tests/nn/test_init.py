@@ -1,4 +1,4 @@
-"""Initialisers: their distributions, what they refuse, and the defaults of the layers."""
+"""Initializers: their distributions, what they refuse, and the defaults of the layers."""
 
 import math
 
@@ -97,7 +97,7 @@ def test_orthogonal(shape):
     np.testing.assert_allclose(gram, 4 * np.eye(len(gram)), atol=1e-12)
 
 
-def test_orthogonal_favours_no_sign():
+def test_orthogonal_favors_no_sign():
     corners = [init.orthogonal_(weight(2, 2)).data[0, 0] for _ in range(200)]
     assert 60 < sum(corner > 0 for corner in corners) < 140
 

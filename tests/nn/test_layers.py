@@ -187,7 +187,7 @@ def test_linear_is_the_matrix_product_at_any_shape(leading, features, outputs, b
     np.testing.assert_allclose(layer(x).data, expected, rtol=1e-12, atol=1e-14)
 
 
-def test_normalised_values_have_mean_0_and_mean_square_1():
+def test_normalized_values_have_mean_0_and_mean_square_1():
     x = np.random.default_rng(1).standard_normal((4, 6)) * 3 + 5
     np.testing.assert_allclose(nn.LayerNorm(6).double()(x).data.mean(axis=-1), 0, atol=1e-12)
     np.testing.assert_allclose((nn.RMSNorm(6).double()(x).data ** 2).mean(axis=-1), 1, rtol=1e-12)
@@ -291,7 +291,7 @@ WRONG = {
     "Linear takes no single number": (lambda: nn.Linear(2, 3)(Tensor(1.0)), ValueError, r"Linear.*shape \(\)"),
     "sizes are positive": (lambda: nn.Linear(-3, 2), ValueError, "Linear: in_features must be positive, got -3"),
     "sizes are whole": (lambda: nn.Linear(3, 2.0), TypeError, "Linear: out_features must be an integer, not float"),
-    "misspelt arguments": (lambda: nn.Linear(3, 2, bais=False), TypeError, "bais"),
+    "misspelled arguments": (lambda: nn.Linear(3, 2, bais=False), TypeError, "bais"),
     "modules without settings take none": (lambda: nn.ReLU(0.1), TypeError, "argument"),
     "p is a probability": (lambda: nn.Dropout(1.5), ValueError, r"Dropout: p is a probability.*1\.5"),
     "p is not NaN": (lambda: nn.Dropout(float("nan")), ValueError, "Dropout"),

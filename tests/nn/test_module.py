@@ -137,7 +137,7 @@ def test_registering_by_name_checks_what_it_gets():
     assert net.part.name == "part"
 
 
-def test_a_misspelt_attribute_is_answered_with_the_nearest_name():
+def test_a_misspelled_attribute_is_answered_with_the_nearest_name():
     with pytest.raises(AttributeError, match="Linear has no attribute 'wieght'; did you mean 'weight'"):
         nn.Linear(2, 2).wieght  # noqa: B018
     with pytest.raises(AttributeError, match="did you mean 'parameters'"):

@@ -276,7 +276,7 @@ def standardize(draw: Draw) -> Any:
     return lambda x: ops.standardize(x, axis=axis, eps=1e-2), [numbers(draw, shape)]
 
 
-def normalisation(op: Any, parameters: int) -> Case:
+def normalization(op: Any, parameters: int) -> Case:
     def case(draw: Draw) -> Any:
         shape = draw(hnp.array_shapes(min_dims=1, max_dims=3, min_side=2, max_side=3))
         ndim = draw(st.integers(1, len(shape)))
@@ -428,8 +428,8 @@ CASES: dict[str, Case] = {
     "log_softmax": along(ops.log_softmax),
     "dropout": dropout,
     "standardize": standardize,
-    "layer_norm": normalisation(ops.layer_norm, 2),
-    "rms_norm": normalisation(ops.rms_norm, 1),
+    "layer_norm": normalization(ops.layer_norm, 2),
+    "rms_norm": normalization(ops.rms_norm, 1),
     "mse_loss": regression(ops.mse_loss),
     "l1_loss": regression(ops.l1_loss),
     "huber_loss": regression(ops.huber_loss, delta=0.7),

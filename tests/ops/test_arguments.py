@@ -1,4 +1,4 @@
-"""Calls that are wrong: names misspelt or PyTorch's, settings by position, inputs that are missing."""
+"""Calls that are wrong: names misspelled or PyTorch's, settings by position, inputs that are missing."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The problem and the cases on which every optimiser is compared: textbook, libraries, minigrad.
+"""The problem and the cases on which every optimizer is compared: textbook, libraries, minigrad.
 
-A case is a name, an optimiser with constructor options in PyTorch's words, and what is special about the run. Its
+A case is a name, an optimizer with constructor options in PyTorch's words, and what is special about the run. Its
 gradients do not depend on the parameters, so that rounding differences stay rounding differences. The options are
 far from the defaults on purpose (eps 1e-2 and 1e-3, betas 0.7 and 0.93, weight decay 0.1): at eps = 1e-8 an eps in the
 wrong place is invisible.
@@ -196,10 +196,10 @@ def sgd_like() -> Iterator[Case]:
     yield from each_alone("RMSprop", 0.02, torch, alpha=0.7, eps=1e-2, momentum=0.7, centered=True)
     yield from each_alone("RMSprop", 0.02, torch, weight_decay=0.1, maximize=True)
     yield Case("RMSprop", "eps_in_sqrt", {"lr": 0.02, "eps": 1e-2, "eps_in_sqrt": True}, in_root)
-    centred = {"lr": 0.02, "alpha": 0.93, "eps": 1e-3, "momentum": 0.7, "centered": True, "weight_decay": 0.1}
-    yield Case("RMSprop", "combined", {**centred, "maximize": True}, torch, ALL)
-    yield Case("RMSprop", "combined_eps_in_sqrt", {**centred, "eps_in_sqrt": True}, in_root, ALL)
-    yield from on_everything("RMSprop", torch, centred, {"lr": 0.05, "alpha": 0.7})
+    centered = {"lr": 0.02, "alpha": 0.93, "eps": 1e-3, "momentum": 0.7, "centered": True, "weight_decay": 0.1}
+    yield Case("RMSprop", "combined", {**centered, "maximize": True}, torch, ALL)
+    yield Case("RMSprop", "combined_eps_in_sqrt", {**centered, "eps_in_sqrt": True}, in_root, ALL)
+    yield from on_everything("RMSprop", torch, centered, {"lr": 0.05, "alpha": 0.7})
 
     yield Case("Adadelta", "default")
     yield from each_alone("Adadelta", 1.0, torch, rho=0.7, eps=1e-2, weight_decay=0.1, maximize=True)

@@ -73,7 +73,7 @@ def rmsprop(
     centered=False,
     eps_in_sqrt=False,
 ):
-    """Tieleman and Hinton 2012; centred as Graves 2013, with the variance clamped at 0; lr outside the momentum."""
+    """Tieleman and Hinton 2012; centered as Graves 2013, with the variance clamped at 0; lr outside the momentum."""
     g = g + weight_decay * theta
     state["square_avg"] = alpha * state.get("square_avg", 0.0) + (1 - alpha) * g**2
     variance = state["square_avg"]

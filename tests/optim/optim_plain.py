@@ -1,4 +1,4 @@
-"""The chain of an optimiser run as plain Python: one rule after the other, one element after the other.
+"""The chain of an optimizer run as plain Python: one rule after the other, one element after the other.
 
 This is the second reading of every rule. Elements are NumPy scalars of the parameter's dtype and hyper-parameters are
 Python floats, so it computes what the compiled kernel must compute, to the last bit. Norms are taken from the compiled

@@ -1,4 +1,4 @@
-"""Textbook optimisers: an oracle that shares no code and no structure with minigrad.
+"""Textbook optimizers: an oracle that shares no code and no structure with minigrad.
 
     optimizer = make("Adam", {"0.weight": W, "0.bias": b}, lr=0.1, betas=(0.7, 0.93))
     optimizer.step({"0.weight": gW, "0.bias": None})     # None: skipped, with its state and its age
@@ -244,7 +244,7 @@ ALGORITHMS = {
 
 
 def make(name: str, params: Mapping[str, Array], groups=None, lookahead: dict | None = None, **options):
-    """The textbook optimiser `name` over copies of `params`; an unknown option is a TypeError."""
+    """The textbook optimizer `name` over copies of `params`; an unknown option is a TypeError."""
     kind, algorithm = ALGORITHMS[name]
     optimizer = kind(algorithm, params, groups, **options)
     return optimizer if lookahead is None else Lookahead(optimizer, **lookahead)

@@ -1,4 +1,4 @@
-"""Every optimiser of minigrad with what its tests need: one entry drives the whole suite.
+"""Every optimizer of minigrad with what its tests need: one entry drives the whole suite.
 
 A variant is a set of options that gives a chain of its own: the state that it keeps, and the bytes that one step moves
 per float32 parameter, as PERFORMANCE lists them (and as counted from the state where it does not: each value that is
@@ -31,7 +31,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Entry:
-    """One optimiser. `element_wise` ones compute each element from that element alone.
+    """One optimizer. `element_wise` ones compute each element from that element alone.
 
     `textbook` is the name of its algorithm in optim_reference.py, and `lookahead` what is around that algorithm.
     """
@@ -114,10 +114,10 @@ def _registry() -> tuple[Entry, ...]:
         ({"initial_accumulator_value": -1.0}, "initial_accumulator_value"),
         ({"eps": -1.0}, "eps"),
     )
-    centred = {"lr": 0.02, "alpha": 0.93, "eps": 1e-3, "momentum": 0.7, "centered": True}
+    centered = {"lr": 0.02, "alpha": 0.93, "eps": 1e-3, "momentum": 0.7, "centered": True}
     rmsprop = {
         "default": Variant({"lr": 0.02}, ("square_avg",), 20),
-        "centered": Variant(centred, ("square_avg", "grad_avg", "momentum_buffer"), 36),
+        "centered": Variant(centered, ("square_avg", "grad_avg", "momentum_buffer"), 36),
     }
     rmsprop_errors = (({"alpha": -0.1}, "alpha"), ({"alpha": 1.1}, "alpha"), ({"momentum": -1.0}, "momentum"))
     max_slots = (*MOMENTS, "max_exp_avg_sq")
@@ -176,5 +176,5 @@ VARIANTS = tuple((entry, name) for entry in REGISTRY for name in entry.variants)
 
 
 def entry_named(name: str) -> Entry:
-    """The entry of that optimiser."""
+    """The entry of that optimizer."""
     return {entry.name: entry for entry in REGISTRY}[name]

@@ -1,4 +1,4 @@
-"""What the tests of optimisers share: parameters from arrays, gradients into them, and bits out of them."""
+"""What the tests of optimizers share: parameters from arrays, gradients into them, and bits out of them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -46,7 +46,7 @@ def take_step(optimizer: optim.Optimizer, params: Mapping[str, Tensor], grads: A
 
 
 class Chain(optim.Optimizer):
-    """An optimiser of the elements given, with these options: what tests of single rules step with."""
+    """An optimizer of the elements given, with these options: what tests of single rules step with."""
 
     def __init__(self, params: Mapping[str, Tensor], *elements: Any, **options: Any) -> None:
         self.given = elements
@@ -67,7 +67,7 @@ def values(params: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
 
 
 def from_case(case: Case, dtype: Any = np.float64, **changed: Any) -> tuple[optim.Optimizer, dict[str, Tensor]]:
-    """The optimiser of a case on the case's parameters."""
+    """The optimizer of a case on the case's parameters."""
     params = leaves(case.parameters(), dtype)
     given: Any = list(params.items())
     if case.groups is not None:
@@ -105,7 +105,7 @@ def network(seed: int = 0) -> nn.Module:
 
 
 def train(model: nn.Module, *optimizers: optim.Optimizer, steps: int = 3) -> dict[str, np.ndarray]:
-    """The parameters after some steps of each optimiser in turn."""
+    """The parameters after some steps of each optimizer in turn."""
     for seed in range(steps):
         for optimizer in optimizers:
             optimizer.zero_grad()

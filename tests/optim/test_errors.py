@@ -372,6 +372,6 @@ def test_a_run_goes_on_after_a_step_that_failed():
 
 
 @EVERY_OPTIMIZER
-def test_a_misspelt_argument_of_a_constructor_is_named_with_the_nearest(entry):
+def test_a_misspelled_argument_of_a_constructor_is_named_with_the_nearest(entry):
     with pytest.raises(TypeError, match=r"unknown argument 'learning_rat'; (did you mean|known are)"):
         entry.make([parameter()], learning_rat=0.1)

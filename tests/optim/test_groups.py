@@ -121,7 +121,7 @@ def test_a_group_can_get_other_parameters_by_being_replaced():
         pytest.param(lambda o, p: o.param_groups.append({"params": p["a"]}), ValueError, "'a' is given", id="twice"),
         pytest.param(lambda o, p: o.param_groups.append(3), TypeError, "dictionary with the key 'params'", id="number"),
         pytest.param(
-            lambda o, p: o.param_groups.append({**new(), "lrr": 1}), TypeError, "did you mean 'lr'", id="misspelt"
+            lambda o, p: o.param_groups.append({**new(), "lrr": 1}), TypeError, "did you mean 'lr'", id="misspelled"
         ),
         pytest.param(lambda o, p: o.param_groups.extend([new(), {**new(), "lr": -1}]), ValueError, "lr must", id="one"),
         pytest.param(lambda o, p: o.param_groups.sort(), TypeError, "not supported between", id="sort_without_key"),

@@ -37,7 +37,7 @@ def test_add_param_group_in_the_middle_of_a_run_keeps_the_state_of_the_others(en
     params, alone, later = leaves(arrays), leaves(old), leaves(new)
     optimizer = built(entry, {name: params[name] for name in old})
     whole = built(entry, alone)
-    if entry.lookahead:  # at a synchronisation, so that those who come later are at the same place of the cycle
+    if entry.lookahead:  # at a synchronization, so that those who come later are at the same place of the cycle
         run(optimizer, {name: params[name] for name in old}, steps[:3])
         run(whole, alone, steps[:3])
         steps = steps[3:]

@@ -1,4 +1,4 @@
-"""The oracles of the optimisers agree: textbook formulas and the runs of PyTorch, timm, optax and pytorch_optimizer.
+"""The oracles of the optimizers agree: textbook formulas and the runs of PyTorch, timm, optax and pytorch_optimizer.
 
 minigrad itself does not appear here. What the two oracles agree on is what tests of minigrad may compare with.
 """
@@ -133,7 +133,7 @@ def test_a_nan_never_passes_for_equal():
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_maximising_is_minimising_the_negative(name):
+def test_maximizing_is_minimizing_the_negative(name):
     params, steps = problem()
     negative = [{key: -g for key, g in grads.items()} for grads in steps]
     assert np.array_equal(run(name, params, steps, maximize=True), run(name, params, negative))
@@ -203,7 +203,7 @@ def test_radam_rectifies_from_step_6_at_threshold_5_and_from_step_5_at_4():
         assert rectified == list(range(first, 8))
 
 
-def test_centred_rmsprop_stays_finite_where_rounding_makes_the_variance_negative():
+def test_centered_rmsprop_stays_finite_where_rounding_makes_the_variance_negative():
     g = np.linspace(0.1, 1.0, 50)
     optimizer = make("RMSprop", {"w": np.ones(50)}, centered=True, alpha=0.7, eps=1e-3)
     went_negative = False

@@ -33,7 +33,7 @@ def trained(name="Adam", variant="default", steps=3, dtype=np.float32):
 @EVERY_VARIANT
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
 def test_a_run_resumed_at_any_step_has_the_bits_of_the_run_that_went_on(entry, variant, dtype):
-    """Lookahead synchronises every three steps, so that most of these resumes are between two synchronisations."""
+    """Lookahead synchronizes every three steps, so that most of these resumes are between two synchronizations."""
     arrays, steps = problem()
     params = leaves(arrays, dtype)
     optimizer = built(entry, params, variant)

@@ -1,4 +1,4 @@
-"""Every optimiser computes what its paper and the stored runs of PyTorch, timm and optax say, at every step.
+"""Every optimizer computes what its paper and the stored runs of PyTorch, timm and optax say, at every step.
 
 float64 is compared with the stored trajectories and the textbook; float32 with the textbook one step at a time, and
 bit for bit with the rules run as plain Python.
@@ -86,7 +86,7 @@ def reset_to(optimizer: Optimizer, params, reference, dtype) -> None:
 def test_float32_is_within_a_few_ulps_of_the_textbook_at_every_step(case):
     """Each step starts from the textbook's values, so that rounding does not pile up.
 
-    A value is as exact as the parameter was before, or is after the step. The worst, 5 ulps, is centred RMSprop, where
+    A value is as exact as the parameter was before, or is after the step. The worst, 5 ulps, is centered RMSprop, where
     terms cancel; the others stay within 3.
     """
     optimizer, params = from_case(case, np.float32)

@@ -1,4 +1,4 @@
-"""The traps of SEMANTICS by name, over every optimiser: sizes, groups, missing and extreme gradients, relations."""
+"""The traps of SEMANTICS by name, over every optimizer: sizes, groups, missing and extreme gradients, relations."""
 
 import numpy as np
 import pytest
@@ -145,7 +145,7 @@ def test_gradients_are_not_modified_by_a_step(entry, variant):
 
 
 @EVERY_OPTIMIZER
-def test_maximising_is_minimising_the_negative_to_the_last_bit(entry):
+def test_maximizing_is_minimizing_the_negative_to_the_last_bit(entry):
     arrays, steps = problem()
     one, other = leaves(arrays), leaves(arrays)
     negative = [{name: -g for name, g in grads.items()} for grads in steps[:6]]

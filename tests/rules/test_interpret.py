@@ -150,7 +150,7 @@ def test_rules_on_arrays_take_numbers_that_are_the_same_for_all():
     assert found["param"].dtype == np.float64
 
 
-def test_the_root_is_taken_in_the_parameters_precision_however_it_is_spelt():
+def test_the_root_is_taken_in_the_parameters_precision_however_it_is_spelled():
     f, numbers = np.float32, range(2, 50)
     single = [np.sqrt(f(n)) + f(0.1) for n in numbers]
     for by in (by_math, by_numpy, by_name):

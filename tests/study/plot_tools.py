@@ -55,7 +55,7 @@ def words(ax):
 
 
 def covers(figure):
-    """The words that lie over the data, a title over a neighbour, or anything outside the figure, once it is drawn."""
+    """The words that lie over the data, a title over a neighbor, or anything outside the figure, once it is drawn."""
     figure.draw_without_rendering()  # the plain canvas of a Figure would draw nothing
     shown = [ax for ax in figure.axes if ax.axison]
     found = []

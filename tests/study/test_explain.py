@@ -1,4 +1,4 @@
-"""Explained updates: every optimiser's terms reproduce what the compiled step has stored, and their parts add up."""
+"""Explained updates: every optimizer's terms reproduce what the compiled step has stored, and their parts add up."""
 
 import copy
 import json

@@ -61,7 +61,7 @@ def test_a_rule_alone_is_planned_with_what_it_needs_to_run():
 
 
 @rule
-def spelt(update, param, grad_norm, *, lr, p):
+def spelled(update, param, grad_norm, *, lr, p):
     a = -(update + param) * (lr - p) / (param / update) * p * p
     b = a if not (p > 1 or a <= 2) and p != 3 else (a if lr >= 1 else p)
     c = (a**2) ** p - (a - (b - 1)) + -b + abs(sqrt(a)) / max(a, sqrt(b + 1)) / grad_norm
@@ -70,7 +70,7 @@ def spelt(update, param, grad_norm, *, lr, p):
 
 
 def test_formulas_keep_what_brackets_mean():
-    assert formula(spelt) == [
+    assert formula(spelled) == [
         "a ← (-(u + θ) (η - p) / (θ / u)) p²",
         "b ← a if not (p > 1 or a ≤ 2) and p ≠ 3, else a if η ≥ 1, else p",
         "c ← (a²)^p - (a - (b - 1)) + -b + |√a| / max(a, √(b + 1)) / ‖g‖",
@@ -95,8 +95,8 @@ def test_anything_else_is_refused():
 
 @pytest.mark.parametrize("name", cli.OPTIMIZERS)
 def test_an_optimizer_may_be_named_as_on_the_command_line(name):
-    for spelt in (name, name.lower()):
-        assert str(study.explain(spelt)) == str(study.explain(getattr(optim, name)))
+    for spelled in (name, name.lower()):
+        assert str(study.explain(spelled)) == str(study.explain(getattr(optim, name)))
 
 
 @pytest.mark.parametrize(

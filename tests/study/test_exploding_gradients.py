@@ -21,7 +21,7 @@ def example():
 
 
 @pytest.mark.parametrize("seed", [0, 3])
-def test_without_clipping_the_gradient_explodes_and_nothing_is_learnt_any_more(example, seed):
+def test_without_clipping_the_gradient_explodes_and_nothing_is_learned_any_more(example, seed):
     with np.errstate(all="ignore"):
         losses, norms = example.train(math.inf, steps=400, seed=seed)
     assert not np.max(norms) < 1e4  # also where it has become NaN

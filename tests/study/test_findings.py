@@ -81,7 +81,7 @@ def test_a_dead_layer_is_found():
     assert "hardly fallen" in found(findings, "plateau").sentence
 
 
-def test_a_dead_layer_is_not_told_to_be_initialised_for_its_small_gradient():
+def test_a_dead_layer_is_not_told_to_be_initialized_for_its_small_gradient():
     def nearly_kill(model):
         model[0].bias.data[:] = [1, *[-100] * 63]
         model[0].weight.data[0] = 1e-5

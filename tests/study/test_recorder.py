@@ -538,7 +538,7 @@ def test_a_recording_reads_back_as_it_was_written(saved, tmp_path):
     assert path.read_bytes() == (tmp_path / "copy.jsonl").read_bytes()
 
 
-def test_a_misspelt_quantity_is_refused_and_an_absent_one_is_nan(saved):
+def test_a_misspelled_quantity_is_refused_and_an_absent_one_is_nan(saved):
     recording, _ = saved
     with pytest.raises(KeyError, match="did you mean 'update_ratio'"):
         recording.layer("0", "update_ration")

@@ -17,7 +17,7 @@ from optim_tools import Chain, leaves, set_gradients
 from minigrad import Tensor, clipping, manual_seed, nn, optim, study
 from minigrad.optim import norm, rule, sqrt
 
-STEPS = 6  # beyond a synchronisation of Lookahead, and into RAdam's rectified steps
+STEPS = 6  # beyond a synchronization of Lookahead, and into RAdam's rectified steps
 LAYERS = {"0": ("0.weight", "0.bias"), "2": ("2.weight", "2.bias")}
 
 
@@ -286,7 +286,7 @@ def test_trust_ratios_are_those_of_the_norms_and_clamps_are_marked(name):
             assert found["clamped"] == (length([before["2.weight"]]) > 1.0)
 
 
-def test_the_slow_weights_distance_is_that_before_they_are_synchronised():
+def test_the_slow_weights_distance_is_that_before_they_are_synchronized():
     entry = entry_named("Lookahead")
     recording, history = followed(entry, entry.variants["default"].options)
     for row, (_, _, grads, earlier, later) in enumerate(history):

@@ -19,8 +19,8 @@ PICTURES = "[...document.images].map(each => [each.complete, each.naturalWidth, 
 # Relative luminance of the ink, the quiet ink and the paper, as WCAG has it.
 CONTRAST = """
 (() => {
-    const light = colour => {
-        const parts = colour.match(/[0-9.]+/g).slice(0, 3).map(c => c / 255)
+    const light = color => {
+        const parts = color.match(/[0-9.]+/g).slice(0, 3).map(c => c / 255)
             .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
         return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
     };

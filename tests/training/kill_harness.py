@@ -25,7 +25,7 @@ from minigrad import cli, training
 from minigrad.training.logs import AppendedFile
 from minigrad.training.run_directory import RunDirectory
 
-# Small runs with everything that has a state: dropout, batch normalisation, clips, schedules by step and by epoch.
+# Small runs with everything that has a state: dropout, batch normalization, clips, schedules by step and by epoch.
 COMMON = "--data blobs:samples=80 --epochs 6 --batch-size 8 --model mlp:6,batch,dropout=0.2"
 CASES = {
     "SGD": "--optimizer SGD --nesterov --schedule OneCycleLR --checkpoint-every 3 --record 2",

@@ -53,7 +53,7 @@ def blobs():
 
 
 class Case:
-    """A run that can be made anew as often as needed; dropout and batch normalisation give it random and buffer state.
+    """A run that can be made anew as often as needed; dropout and batch normalization give it random and buffer state.
 
     ``go`` trains up to an epoch, or stops after a number of steps.
     """

@@ -20,7 +20,7 @@ def gradients(recording: Recording) -> Iterator[Finding]:
     zeros = {layer: zero for layer, zero in zeros.items() if zero > 0.5 * len(recording)}
     if recording.steps[-1] >= FEW_STEPS and len(without) == len(norms) > 0:
         sentence = (
-            f"no layer had a gradient at any of {len(recording)} records, so nothing is learnt: call loss.backward() "
+            f"no layer had a gradient at any of {len(recording)} records, so nothing is learned: call loss.backward() "
             "after zero_grad() and before step()"
         )
         yield Finding("error", "no gradient", None, sentence, {"records": len(recording)})
@@ -68,7 +68,7 @@ def _beside_each_other(recording: Recording, sizes: Mapping[str, float]) -> Iter
         layer, size = min(small.items(), key=lambda item: item[1])
         sentence = (
             f"{named(small)}: vanishing gradient: {size:.2g} per weight in layer {layer}, {sizes[largest]:.2g} in "
-            f"layer {largest}; use ReLU with He's initialisation, a normalisation, or fewer layers"
+            f"layer {largest}; use ReLU with He's initialization, a normalization, or fewer layers"
         )
         evidence = {"gradient_rms": size, "largest": sizes[largest], "median_of_layers": typical}
         yield Finding("warning", "vanishing", only(small), sentence, evidence)

@@ -17,7 +17,7 @@ def inputs(recording: Recording) -> Iterator[Finding]:
     spread = recording.records[0]["activations"][first[0]].get("arriving", 1.0) if first else 1.0
     if math.isfinite(spread) and spread > 0 and not INPUTS[0] < spread < INPUTS[1] and not goes_well(recording):
         sentence = (
-            f"the inputs of layer {first[0]} spread {spread:.3g} around their means, where about 1 is usual; normalise "
+            f"the inputs of layer {first[0]} spread {spread:.3g} around their means, where about 1 is usual; normalize "
             "the features: subtract their mean, and divide by their standard deviation"
         )
         yield Finding("warning", "input scale", first[0], sentence, {"spread": spread})
@@ -39,7 +39,7 @@ def initial_scale(recording: Recording) -> Iterator[Finding]:
         scaled = f"{verb} {'its' if one else 'their'} weights by about {rounded(max(gain, 1 / max(gain, 1e-9)))}, or "
         sentence = (
             f"{named(wrong)}: wrong initial scale: before the first step {what} spread {times} its inputs, where 1 to "
-            f"1.4 times preserves the variance; {scaled if gain else ''}initialise {'it' if one else 'them'} by "
+            f"1.4 times preserves the variance; {scaled if gain else ''}initialize {'it' if one else 'them'} by "
             "nn.init.kaiming_normal_"
         )
         bad = not BAD_GAINS[0] < gain < BAD_GAINS[1]
@@ -48,7 +48,7 @@ def initial_scale(recording: Recording) -> Iterator[Finding]:
 
 
 def _wrong_gains(recording: Recording) -> dict[str, float]:
-    """The gains before the first step that no way to initialise gives, by layer."""
+    """The gains before the first step that no way to initialize gives, by layer."""
     found: dict[str, float] = {}
     weighted = _weighted(recording)
     for name in weighted:
@@ -83,7 +83,7 @@ def _growing_together(recording: Recording) -> Finding | None:
     sentence = (
         f"wrong initial scale: before the first step the outputs of layer {weighted[-1]} spread {grown:.3g} times as "
         f"far as those of layer {weighted[0]}: the {len(weighted)} layers together make every value larger, each about "
-        f"{each:.2g} times; divide the weights of all by {each:.2g}, or initialise them by nn.init.kaiming_normal_"
+        f"{each:.2g} times; divide the weights of all by {each:.2g}, or initialize them by nn.init.kaiming_normal_"
     )
     severity = "warning" if grown < GROWN**3 else "error"
     return Finding(severity, "initial scale", None, sentence, {"growth": grown, "per_layer": each})

@@ -152,7 +152,7 @@ def decay(recording: Recording) -> Iterator[Finding]:
             if size[-1] < SHRUNK * size[0]:
                 sentence = (
                     f"layer {layer}: its weights have shrunk to {size[-1] / size[0]:.2g} of what they were, with a "
-                    "loss that does not fall: decay outweighs what is learnt; lower weight_decay"
+                    "loss that does not fall: decay outweighs what is learned; lower weight_decay"
                 )
                 evidence = {"first_norm": float(size[0]), "last_norm": float(size[-1])}
                 yield Finding("warning", "decay", layer, sentence, evidence)

@@ -48,7 +48,7 @@ def _saturated(recording: Recording, name: str, layer: str, what: str) -> Iterat
         return
     sentence = (
         f"layer {layer}: {last:.0f} of {every:.0f} units saturated ({what}), {first:.0f} at first; hardly a gradient "
-        "passes them. Make its weights or its inputs smaller, or normalise them"
+        "passes them. Make its weights or its inputs smaller, or normalize them"
     )
     evidence = {"units": every, "rows": recording.header.get("probe_rows", 0), "saturated": last}
     evidence |= {"first_saturated": first, "share_of_values": shares[-1]}

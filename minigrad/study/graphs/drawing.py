@@ -23,8 +23,8 @@ from .trace import trace
 
 LIMIT = 60
 
-# Fill and line of each kind of box: tints of Okabe and Ito's colours, which differ for every kind of eye.
-_COLOURS = {
+# Fill and line of each kind of box: tints of Okabe and Ito's colors, which differ for every kind of eye.
+_COLORS = {
     "input": ("#e3f1fb", "#0072b2"),
     "parameter": ("#fdf0dc", "#b36b00"),
     "operation": ("#f4f4f4", "#6b6b6b"),
@@ -179,7 +179,7 @@ def _svg(drawn: Picture) -> str:
     sizes = [_size(box) for box in boxes]
     layout = layered(sizes, edges)
     below = footer(drawn)
-    kinds = [kind for kind in _COLOURS if any(box.kind == kind for box in boxes)]
+    kinds = [kind for kind in _COLORS if any(box.kind == kind for box in boxes)]
     legend = sum(len(kind) * _WIDE + 40 for kind in kinds)
     width = max(layout.width, legend, *(len(line) * _WIDE for line in below)) + 2 * _MARGIN
     height = layout.height + 2 * _MARGIN + 34 + len(below) * _LINE
@@ -223,7 +223,7 @@ def _edges(layout: Layout) -> Iterator[str]:
 
 def _shape(kind: str, x: float, y: float, width: float, height: float) -> str:
     """The outline of a box: each kind has its own."""
-    fill, line = _COLOURS[kind]
+    fill, line = _COLORS[kind]
     style = f'fill="{fill}" stroke="{line}"'
     if kind == "parameter":  # a tag with cut corners
         c = min(9.0, height / 3)
@@ -252,7 +252,7 @@ def _box(box: Box, corner: tuple[float, float], size: tuple[float, float]) -> It
     y += _PAD + _TITLE - 2
     yield (
         f'<text x="{middle:.1f}" y="{y:.1f}" text-anchor="middle" font-size="{_TITLE:g}" font-weight="bold" '
-        f'fill="{_COLOURS[box.kind][1] if box.kind != "operation" else "#1a1a1a"}">{escape(box.title)}</text>'
+        f'fill="{_COLORS[box.kind][1] if box.kind != "operation" else "#1a1a1a"}">{escape(box.title)}</text>'
     )
     lines = _lines(box)
     left = middle - max((len(text) for style, text in lines if style in ("value", "grad")), default=0) * _WIDE / 2
@@ -260,13 +260,13 @@ def _box(box: Box, corner: tuple[float, float], size: tuple[float, float]) -> It
         y += _LINE
         if style in ("value", "grad"):
             bad = "NaN" in text or "inf" in text.split()[-1]
-            colour = "#b00020" if bad else "#1a1a1a"
+            color = "#b00020" if bad else "#1a1a1a"
             yield (
-                f'<text x="{left:.1f}" y="{y:.1f}" fill="{colour}"><tspan fill="#6b6b6b">{text[:5]}</tspan>'
+                f'<text x="{left:.1f}" y="{y:.1f}" fill="{color}"><tspan fill="#6b6b6b">{text[:5]}</tspan>'
                 f"{escape(text[5:])}</text>"
             )
         else:
-            look = f'fill="{_COLOURS["parameter"][1]}" font-weight="bold"' if style == "part" else 'fill="#444444"'
+            look = f'fill="{_COLORS["parameter"][1]}" font-weight="bold"' if style == "part" else 'fill="#444444"'
             yield f'<text x="{middle:.1f}" y="{y:.1f}" text-anchor="middle" {look}>{escape(text)}</text>'
     yield "</g>"
 

@@ -1,7 +1,7 @@
 """A layered layout for drawings of graphs: boxes in rows from inputs to outputs, and routes that avoid them.
 
 The method of Sugiyama, Tagawa and Toda 1981: a row for each box by the longest path from it, an order in each
-row by the barycentre of the neighbours, and coordinates as close to the neighbours as the order allows.
+row by the barycenter of the neighbors, and coordinates as close to the neighbors as the order allows.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def layered(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[int, int
     for item in _depth_first(above, below, len(sizes)):
         rows[rank[item]].append(item)
     rows = _ordered(rows, above, below)
-    x = _centres(rows, widths, above, below, len(sizes))
+    x = _centers(rows, widths, above, below, len(sizes))
     tall = [max((sizes[i][1] for i in row if i < len(sizes)), default=0.0) for row in rows]
     tops = [sum(tall[:r]) + GAP_Y * r for r in range(len(rows))]
     corners = [
@@ -104,12 +104,12 @@ def _ordered(rows: list[list[int]], above: list[list[int]], below: list[list[int
         if not fewest:
             break
         down = sweep % 2 == 0
-        neighbours = above if down else below
+        neighbors = above if down else below
         for r in range(len(rows)) if down else reversed(range(len(rows))):
             before = rows[r - 1] if down and r else rows[r + 1] if not down and r + 1 < len(rows) else []
             place = {item: i for i, item in enumerate(before)}
             own = {item: i for i, item in enumerate(rows[r])}
-            rows[r].sort(key=lambda item: (_mean([place[n] for n in neighbours[item]], own[item]), own[item]))
+            rows[r].sort(key=lambda item: (_mean([place[n] for n in neighbors[item]], own[item]), own[item]))
         crossings = _crossings(rows, below)
         if crossings < fewest:
             best, fewest = [list(row) for row in rows], crossings
@@ -129,10 +129,10 @@ def _mean(values: list[int], default: float) -> float:
     return sum(values) / len(values) if values else default
 
 
-def _centres(
+def _centers(
     rows: list[list[int]], widths: list[float], above: list[list[int]], below: list[list[int]], boxes: int
 ) -> list[float]:
-    """The horizontal centres: each as near to the mean of its neighbours as order and widths allow."""
+    """The horizontal centers: each as near to the mean of its neighbors as order and widths allow."""
     x = [0.0] * len(widths)
     for row in rows:
         left = 0.0
@@ -159,7 +159,7 @@ def _centres(
 def _apart(wanted: list[float], weights: list[float], gaps: list[float]) -> list[float]:
     """The places nearest to ``wanted`` in the sense of weighted squares that are at least ``gaps`` apart, in order.
 
-    With the gaps subtracted this is isotonic regression, solved exactly by pooling neighbours that are out of order.
+    With the gaps subtracted this is isotonic regression, solved exactly by pooling neighbors that are out of order.
     """
     offsets = [sum(gaps[:i]) for i in range(len(wanted))]
     pools: list[tuple[float, float, int]] = []  # mean, weight, how many

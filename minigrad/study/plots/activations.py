@@ -10,7 +10,7 @@ import numpy as np
 from ..findings import MANY
 from ..records.recording import Recording
 from .room import LETTER, Room, font, inches, is_wide, plain, shortened
-from .style import COLOURS, QUIET, WARNING, Source, canvas, finish, limit, single, tidy
+from .style import COLORS, QUIET, WARNING, Source, canvas, finish, limit, single, tidy
 from .words import legend, note
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def activation_health(
 ) -> Figure:
     """What do the layers give out, and which units are dead or saturated? A histogram for each output, first on top.
 
-    Each row is the output of one module on the probe at the last record, over that at the first in grey; a row's own
+    Each row is the output of one module on the probe at the last record, over that at the first in gray; a row's own
     largest bar has its full height. The bar is the mean and a standard deviation to both sides. At the right stand
     dead and saturated units, and values that are NaN or infinite. The axis ends where one far value would make all
     else small; an arrow says which part of a row's values lies beyond, and how far.
@@ -56,7 +56,7 @@ def activation_health(
         base, output = len(names) - 1 - row, last.get(name, {})
         _ridge(ax, first.get(name, {}), base, QUIET, 0.35, f"step {steps[0]:,}" if row == 0 else "")
         if len(seen) > 1:
-            _ridge(ax, output, base, COLOURS[0], 0.6, f"step {steps[-1]:,}" if row == 0 else "")
+            _ridge(ax, output, base, COLORS[0], 0.6, f"step {steps[-1]:,}" if row == 0 else "")
         if output.get("std", 0.0) <= high - low:
             _spread(ax, output, base, "mean ± std" if row == 0 else "")
         outside = _outside(ax, output, base, low, high, min(5.0, 0.6 * row_height))
@@ -99,7 +99,7 @@ def _range(outputs: list[dict[str, Any]]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _ridge(ax: Axes, output: dict[str, Any], base: float, colour: str, alpha: float, label: str) -> None:
+def _ridge(ax: Axes, output: dict[str, Any], base: float, color: str, alpha: float, label: str) -> None:
     counts = np.array(output.get("counts", []), np.float64)
     if not counts.size or not counts.max() > 0 or "low" not in output:
         return
@@ -107,12 +107,12 @@ def _ridge(ax: Axes, output: dict[str, Any], base: float, colour: str, alpha: fl
     heights = base + 0.78 * counts / counts.max()
     low, high = sorted(ax.get_xlim())
     if edges[1] - edges[0] > high - low:  # a bar would say nothing but that it is wider than the axis
-        ax.fill([], [], color=colour, alpha=alpha, linewidth=0, label=label)
+        ax.fill([], [], color=color, alpha=alpha, linewidth=0, label=label)
         return
     if output["high"] == output["low"]:
-        ax.vlines(output["low"], base, base + 0.78, color=colour, alpha=alpha, linewidth=3, label=label)
+        ax.vlines(output["low"], base, base + 0.78, color=color, alpha=alpha, linewidth=3, label=label)
         return
-    ax.stairs(heights, edges, baseline=base, fill=True, color=colour, alpha=alpha, linewidth=0, label=label)
+    ax.stairs(heights, edges, baseline=base, fill=True, color=color, alpha=alpha, linewidth=0, label=label)
 
 
 def _outside(ax: Axes, output: dict[str, Any], base: float, low: float, high: float, size: float) -> list[str]:
@@ -130,7 +130,7 @@ def _outside(ax: Axes, output: dict[str, Any], base: float, low: float, high: fl
         if (far < low) if arrow == "←" else (far > high):
             share = float(counts @ parts / (counts.sum() + _lost(output)))
             words.append(f"{arrow} {f'{share:.0%}' if share >= 0.005 else '<1%'} to {far:.2g}")
-            ax.plot([end], [base + 0.2], marker, color=COLOURS[0], markersize=size, clip_on=False, zorder=4)
+            ax.plot([end], [base + 0.2], marker, color=COLORS[0], markersize=size, clip_on=False, zorder=4)
     return words
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .style import COLOURS, QUIET, WARNING, Source, canvas, dot, finish, limit, log_scale, single, steps_axis, tidy
+from .style import COLORS, QUIET, WARNING, Source, canvas, dot, finish, limit, log_scale, single, steps_axis, tidy
 from .words import legend, mark_lost, note
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def clip_ledger(
     steps_axis(ax, steps)
     ax.fill_between(steps, after, before, color=WARNING, alpha=0.18, linewidth=0, label="cut away")
     ax.plot(steps, before, "-", color=WARNING, linewidth=1.5, label="before", **dot(len(steps)))
-    ax.plot(steps, after, "-", color=COLOURS[0], linewidth=1.8, label="after", **dot(len(steps)))
+    ax.plot(steps, after, "-", color=COLORS[0], linewidth=1.8, label="after", **dot(len(steps)))
     limits = np.array([e["thresholds"].get("max_norm", np.nan) for e in entries])
     if np.isfinite(limits).any() and entries[0]["ranges"] == 1:
         ax.plot(steps, limits, ":", color="black", linewidth=1.2, label="threshold")
@@ -64,7 +64,7 @@ def clip_ledger(
 
 
 def _strip(ax: Axes, steps: np.ndarray, share: np.ndarray) -> None:
-    """A strip inside the bottom of the axes, with room made for it, coloured by the share of clipped steps."""
+    """A strip inside the bottom of the axes, with room made for it, colored by the share of clipped steps."""
     from matplotlib.colors import LinearSegmentedColormap
 
     shades = LinearSegmentedColormap.from_list("share", ["#f2f2f2", WARNING])

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...training.logs import METRICS, read_metrics
 from ...training.progress import Row
-from .style import COLOURS, Source, canvas, dot, finish, log_scale, look, picture_format, several, steps_axis, tidy
+from .style import COLORS, Source, canvas, dot, finish, log_scale, look, picture_format, several, steps_axis, tidy
 from .words import label_ends, legend, mark_lost, note
 
 if TYPE_CHECKING:
@@ -142,8 +142,8 @@ def _panel(ax: Axes, runs: Mapping[str, Sequence[Row]], kind: str) -> None:
                 continue
             epochs = np.array([i for i, row in enumerate(rows, 1) if f"{part}_{kind}" in row])
             values = np.array([row[f"{part}_{kind}"] for row in rows if f"{part}_{kind}" in row], np.float64)
-            # One run has a colour for each part; several have one each.
-            own = {"color": COLOURS[part == "train"], "linestyle": "--" if part == "train" else "-"}
+            # One run has a color for each part; several have one each.
+            own = {"color": COLORS[part == "train"], "linestyle": "--" if part == "train" else "-"}
             words = part.replace("_", " ") if len(runs) == 1 else label
             style = own if len(runs) == 1 else look(number)
             ax.plot(epochs, values, **style, linewidth=1.7, label=words, **dot(len(rows)))

@@ -11,7 +11,7 @@ import numpy as np
 from ..findings import GOOD_RATIO
 from ..records.recording import Recording
 from .style import (
-    COLOURS,
+    COLORS,
     QUIET,
     WARNING,
     Source,
@@ -53,16 +53,16 @@ def update_ratios(
     tables = {name: np.array([r.layer(layer, "update_ratio") for layer in r.layers]) for name, r in found.items()}
     ratios = [table[np.isfinite(table) & (table > 0)] for table in tables.values()]
     log_scale(ax, *ratios, [GOOD_RATIO / 3, GOOD_RATIO * 3])
-    ax.axhspan(GOOD_RATIO / 3, GOOD_RATIO * 3, color=COLOURS[2], alpha=0.13, linewidth=0, label="usual: about 0.001")
-    ax.axhline(GOOD_RATIO, color=COLOURS[2], linewidth=0.9, linestyle=":")
+    ax.axhspan(GOOD_RATIO / 3, GOOD_RATIO * 3, color=COLORS[2], alpha=0.13, linewidth=0, label="usual: about 0.001")
+    ax.axhline(GOOD_RATIO, color=COLORS[2], linewidth=0.9, linestyle=":")
     steps_axis(ax, np.unique(np.concatenate([r.steps for r in found.values()])))
     lines, marked = [], []
     for number, (name, r) in enumerate(found.items()):
         table = np.where(tables[name] == 0, np.nan, tables[name])
         if len(found) == 1:
-            for layer, values, colour in zip(r.layers, table, by_depth(len(table)), strict=True):
-                ax.plot(r.steps, values, "-", color=colour, linewidth=1.5, label=layer, **dot(len(r)))
-                lines.append((layer, r.steps, values, colour))
+            for layer, values, color in zip(r.layers, table, by_depth(len(table)), strict=True):
+                ax.plot(r.steps, values, "-", color=color, linewidth=1.5, label=layer, **dot(len(r)))
+                lines.append((layer, r.steps, values, color))
             marked += [(r.steps, row) for row in tables[name]]
         elif len(table):
             style, middle = look(number), _over_layers(np.median, table)
@@ -125,17 +125,17 @@ def gradient_flow(recording: Source, *, ax: Axes | None = None, path: Path | Non
         floor = min(ax.get_ylim())
         low, middle, high = (_over_layers(lambda c, q=q: np.quantile(c, q), norms.T) for q in (0.05, 0.5, 0.95))
         edges = np.maximum(low, floor), np.maximum(high, floor)
-        ax.fill_between(places, *edges, color=COLOURS[0], alpha=0.15, linewidth=0, label="5 to 95 % of records")
+        ax.fill_between(places, *edges, color=COLORS[0], alpha=0.15, linewidth=0, label="5 to 95 % of records")
         seen = np.where(middle > 0, middle, np.nan)
-        ax.plot(places, seen, "-", color=COLOURS[0], marker="o", markersize=4, linewidth=1.8, label="median")
+        ax.plot(places, seen, "-", color=COLORS[0], marker="o", markersize=4, linewidth=1.8, label="median")
         if (middle == 0).any():
             ax.plot(
-                places[middle == 0], np.zeros((middle == 0).sum()), "v", color=COLOURS[0], markersize=9,
+                places[middle == 0], np.zeros((middle == 0).sum()), "v", color=COLORS[0], markersize=9,
                 clip_on=False, transform=ax.get_xaxis_transform(), label="median 0",
             )  # fmt: skip
-        for row, colour, dash in ((0, QUIET, ":"), (-1, "black", "--"))[: len(r)]:
+        for row, color, dash in ((0, QUIET, ":"), (-1, "black", "--"))[: len(r)]:
             ax.plot(
-                places, shown[:, row], dash, color=colour, marker="o", markersize=3, linewidth=1.3,
+                places, shown[:, row], dash, color=color, marker="o", markersize=3, linewidth=1.3,
                 label=f"step {r.steps[row]:,}",
             )  # fmt: skip
         for name, gone in (("0", norms[:, -1] == 0), ("not finite", ~np.isfinite(norms[:, -1]))):
@@ -173,9 +173,9 @@ def trust_ratios(recording: Source, *, ax: Axes | None = None, path: Path | None
         ax.axhline(1.0, color=QUIET, linewidth=0.9, linestyle=":")
     lines = []
     marks: Sequence[Artist] = []
-    for (name, values), colour in zip(ratios.items(), by_depth(len(ratios)), strict=True):
-        ax.plot(r.steps, values, "-", color=colour, linewidth=1.5, label=name, **dot(len(r)))
-        lines.append((name, r.steps, values, colour))
+    for (name, values), color in zip(ratios.items(), by_depth(len(ratios)), strict=True):
+        ax.plot(r.steps, values, "-", color=color, linewidth=1.5, label=name, **dot(len(r)))
+        lines.append((name, r.steps, values, color))
         clamped = _trust(r, name, "clamped", False)
         crosses = ax.plot(
             r.steps[clamped], values[clamped], "x", color=WARNING, markersize=4.5, markeredgewidth=1.2,

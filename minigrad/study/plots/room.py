@@ -57,7 +57,7 @@ def shortened(names: Sequence[str], letters: int) -> list[str]:
 class Room:
     """Says where the axes go whenever they are drawn: in their place, less what stands around them.
 
-    So nothing lands on a neighbour, whatever lays the figure out, and names follow limits that another plot has changed
+    So nothing lands on a neighbor, whatever lays the figure out, and names follow limits that another plot has changed
     since, as ``sharey=True`` lets it.
     """
 

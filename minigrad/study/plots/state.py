@@ -12,7 +12,7 @@ from ...checks import unknown
 from ..records.recording import Recording
 from .room import FONT, LETTER, font, inches, plain, shortened, wrapped
 from .style import (
-    COLOURS,
+    COLORS,
     Series,
     Source,
     canvas,
@@ -134,18 +134,18 @@ def _bands(ax: Axes, r: Recording, layer: str, quantity: str, limits: Series) ->
     label = ("nine tenths of the weights", "half of them", "median")
     if len(r) == 1:
         step = r.steps[0]
-        ax.vlines(step, bands[0, 0], bands[0, 4], color=COLOURS[0], alpha=0.3, linewidth=3, label=label[0])
-        ax.vlines(step, bands[0, 1], bands[0, 3], color=COLOURS[0], alpha=0.6, linewidth=6, label=label[1])
+        ax.vlines(step, bands[0, 0], bands[0, 4], color=COLORS[0], alpha=0.3, linewidth=3, label=label[0])
+        ax.vlines(step, bands[0, 1], bands[0, 3], color=COLORS[0], alpha=0.6, linewidth=6, label=label[1])
     else:
         for low, high, alpha, words in ((0, 4, 0.15, label[0]), (1, 3, 0.32, label[1])):
             edges = bands[:, low], bands[:, high]
-            ax.fill_between(r.steps, *edges, color=COLOURS[0], alpha=alpha, linewidth=0, label=words)
-    ax.plot(r.steps, bands[:, 2], "-", color=COLOURS[0], linewidth=1.6, label=label[2], **dot(len(r)))
+            ax.fill_between(r.steps, *edges, color=COLORS[0], alpha=alpha, linewidth=0, label=words)
+    ax.plot(r.steps, bands[:, 2], "-", color=COLORS[0], linewidth=1.6, label=label[2], **dot(len(r)))
     top = max(ax.get_ylim())
     above = np.flatnonzero(bands[:, 4] > top)
     if above.size:
         ax.plot(
-            r.steps[above[[-1]]], [1.0], "^", color=COLOURS[0], markersize=6, clip_on=False, zorder=4,
+            r.steps[above[[-1]]], [1.0], "^", color=COLORS[0], markersize=6, clip_on=False, zorder=4,
             transform=ax.get_xaxis_transform(), label="goes on above",
         )  # fmt: skip
     there = np.array([quantity in record["layers"].get(layer, {}) for record in r.records])

@@ -1,4 +1,4 @@
-"""What all pictures share: a figure without a display, colours that everyone can tell apart, axes with units."""
+"""What all pictures share: a figure without a display, colors that everyone can tell apart, axes with units."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ...schedulers.preview import COLOURS, DASHES
+from ...schedulers.preview import COLORS, DASHES
 from ...training.files import write_atomically
 from ..records.recording import Recording
 from ..records.source import Source, opened
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "DASHES", "WARNING", "Source"]
+__all__ = ["COLORS", "DASHES", "WARNING", "Source"]
 
 Series = npt.NDArray[np.float64]
 
@@ -119,17 +119,17 @@ def single(plot: str, source: Source) -> Recording:
 
 
 def by_depth(count: int) -> list[Any]:
-    """A colour for each layer, dark for the first and light for the last, in steps that also print in grey."""
+    """A color for each layer, dark for the first and light for the last, in steps that also print in gray."""
     from matplotlib import colormaps
 
     if count <= 1:
-        return [COLOURS[0]] * count
+        return [COLORS[0]] * count
     return [colormaps["viridis"](place) for place in np.linspace(0.0, 0.88, count)]
 
 
 def look(number: int) -> dict[str, Any]:
-    """Colour and dashes of one of several lines, no two alike among the first 28."""
-    return {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number % len(DASHES)]}
+    """Color and dashes of one of several lines, no two alike among the first 28."""
+    return {"color": COLORS[number % len(COLORS)], "linestyle": DASHES[number % len(DASHES)]}
 
 
 def dot(points: int) -> dict[str, Any]:

@@ -31,14 +31,14 @@ def layer_ticks(ax: Axes, layers: Sequence[str]) -> None:
 
 
 def label_ends(ax: Axes, ends: Iterable[tuple[str, npt.NDArray[Any], Series, Any]]) -> None:
-    """Name each line, of name, places, values and colour, at its own end and in its colour.
+    """Name each line, of name, places, values and color, at its own end and in its color.
 
     Names that would overlap are moved apart; of too many for the height, every so many is left out.
     """
     given = list(ends)
     names = shortened([name for name, *_ in given], max(8, int(inches(ax)[0] * 0.35 * 72 / (LETTER * font(ax)))))
     room = Room.of(ax)
-    for shown, (_, places, values, colour) in zip(names, given, strict=True):
+    for shown, (_, places, values, color) in zip(names, given, strict=True):
         known = np.flatnonzero(np.isfinite(values))
         last = int(known[-1]) if known.size else len(places) - 1
         value = float(values[last]) if known.size else np.nan
@@ -48,12 +48,12 @@ def label_ends(ax: Axes, ends: Iterable[tuple[str, npt.NDArray[Any], Series, Any
             xytext=(1.0, 0.5),
             textcoords="axes fraction",
             fontsize=font(ax),
-            color=darker(colour),
+            color=darker(color),
             va="center",
             annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-",
-                "color": colour,
+                "color": color,
                 "linewidth": 0.8,
                 "shrinkA": 0,
                 "shrinkB": 0,
@@ -89,11 +89,11 @@ def mark_lost(ax: Axes, lines: Iterable[tuple[npt.NDArray[Any], Series]], unit: 
     )  # fmt: skip
 
 
-def darker(colour: Any) -> Any:
-    """The colour as text on white can be read."""
+def darker(color: Any) -> Any:
+    """The color as text on white can be read."""
     from matplotlib.colors import to_rgb
 
-    red, green, blue = to_rgb(colour)
+    red, green, blue = to_rgb(color)
     light = 0.2126 * red + 0.7152 * green + 0.0722 * blue
     return tuple(min(1.0, c * min(1.0, 0.42 / max(light, 1e-6))) for c in (red, green, blue))
 

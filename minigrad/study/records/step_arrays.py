@@ -163,7 +163,7 @@ def sampled(piece: Stretch) -> int:
 
 
 def _together(pieces: Iterable[Stretch]) -> list[list[Stretch]]:
-    """Neighbours in a buffer that share every scalar, `TOGETHER` elements at most unless one alone has more."""
+    """Neighbors in a buffer that share every scalar, `TOGETHER` elements at most unless one alone has more."""
     groups: list[list[Stretch]] = []
     for piece in pieces:
         own = groups[-1] if groups else []

@@ -88,7 +88,7 @@ def _panels(sections: Sequence[Section]) -> set[str]:
 def _section(section: Section) -> Html:
     heading = tag("h2", section.title, id=f"{section.place}-title")
     question = tag("p", section.question, class_="question")
-    return tag("section", heading, question, section.body, id=section.place, aria_labelledby=f"{section.place}-title")
+    return tag("section", heading, question, section.body, id=section.place, aria_labeledby=f"{section.place}-title")
 
 
 def count(found: Sequence[Finding]) -> str:

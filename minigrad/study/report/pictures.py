@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # A picture of more bytes than these as SVG becomes pixels, of which a screen has only so many. One with more panels
 # than these would be so large that SVG is not tried.
 LARGEST_SVG, MOST_PANELS = 130_000, 8
-_DPI, _COLOURS = 130, 128
+_DPI, _COLORS = 130, 128
 
 
 def picture(draw: Callable[[], Figure], alt: str, caption: str) -> Html:
@@ -58,12 +58,12 @@ def data_url(kind: str, data: bytes) -> str:
 
 
 def _png(figure: Figure) -> bytes:
-    """The figure as PNG in as many colours as it needs to look the same."""
+    """The figure as PNG in as many colors as it needs to look the same."""
     from PIL import Image
 
     data, small = BytesIO(), BytesIO()
     figure.savefig(data, format="png", dpi=_DPI)
-    Image.open(data).convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+    Image.open(data).convert("RGB").quantize(_COLORS, dither=Image.Dither.NONE).save(small, "png", optimize=True)
     return small.getvalue()
 
 

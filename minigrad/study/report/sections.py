@@ -190,13 +190,13 @@ def _by_rate(source: Source) -> Html | None:
 
 
 def _rates(source: Source) -> Figure:
-    from ..plots.style import COLOURS, canvas, finish, steps_axis, tidy
+    from ..plots.style import COLORS, canvas, finish, steps_axis, tidy
 
     figure, ax = canvas(None, 7.5, 2.8)
     # A line of the log has the rate for the step after it.
     steps, rates = (np.array([each[i] for each in source.steps]) for i in (0, 3))
     changes = np.unique([0, len(rates) - 1, *np.flatnonzero(np.diff(rates)), *np.flatnonzero(np.diff(rates)) + 1])
-    ax.step(steps[changes] + 1, rates[changes], where="post", color=COLOURS[0], linewidth=1.6)
+    ax.step(steps[changes] + 1, rates[changes], where="post", color=COLORS[0], linewidth=1.6)
     steps_axis(ax, steps + 1)
     ax.set_ylim(bottom=0.0)
     tidy(ax, "Learning rate", "step", "learning rate")

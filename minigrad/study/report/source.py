@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...training import catalogue
+from ...training import catalog
 from ...training.ending import Ending
 from ...training.logs import METRICS, STEPS, Step, read_metrics, read_steps
 from ...training.metrics import directions_of, without_part
@@ -94,7 +94,7 @@ class Source:
     @property
     def direction(self) -> str:
         """Whether less (``"min"``) or more (``"max"``) of that metric is better."""
-        return directions_of(catalogue.METRICS)[without_part(self.monitor or "train_loss")] or "min"
+        return directions_of(catalog.METRICS)[without_part(self.monitor or "train_loss")] or "min"
 
 
 def open_run(path: str | os.PathLike[str]) -> Source:

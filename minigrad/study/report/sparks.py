@@ -1,4 +1,4 @@
-"""Sparks: pictures as small as a word, drawn with the colours of the page."""
+"""Sparks: pictures as small as a word, drawn with the colors of the page."""
 
 from __future__ import annotations
 

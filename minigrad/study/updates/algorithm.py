@@ -22,8 +22,8 @@ from ...optim import Lookahead, Optimizer, apply_update
 from ...optim.chain import PlanText
 from ...rules import Norm, Rule, norm
 from ...rules.language import VALUES
-from ...training.calls import spelt
-from ...training.catalogue import OPTIMIZERS
+from ...training.calls import spelled
+from ...training.catalog import OPTIMIZERS
 from .formula import formula, legend, norm_line
 
 
@@ -119,7 +119,7 @@ def _named(name: str) -> type[Optimizer] | Rule:
     rules = {each.name: each for module in modules for each in vars(module).values() if isinstance(each, Rule)}
     kind, known = ("rule", rules) if "_" in name else ("optimizer", optimizers)  # rules are verbs with their objects
     try:
-        return known[spelt(kind, name, known)]
+        return known[spelled(kind, name, known)]
     except ValueError as error:
         raise ValueError(f"explain: {error}") from None
 

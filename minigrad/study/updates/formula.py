@@ -128,7 +128,7 @@ def _factors(node: ast.expr) -> list[ast.expr]:
 
 
 def _product(factors: list[str]) -> str:
-    """Factors side by side, with a dot beside words; two equal neighbours become a square."""
+    """Factors side by side, with a dot beside words; two equal neighbors become a square."""
     text, before = "", ""
     for factor in factors:
         if factor == before:
