@@ -1,11 +1,16 @@
 """minigrad: a deep-learning framework small enough to read.
 
 A tensor with reverse-mode automatic differentiation, layers that provide parameters, and optimizers whose update
-rules are written once and compiled by Numba. Importing it loads NumPy alone: Numba comes with the first optimizer
-step, matplotlib with the first picture.
+rules are written once and compiled by Numba. Importing it loads only NumPy: Numba is loaded by the first optimizer
+step, matplotlib by the first picture, and `minigrad.schedulers`, `minigrad.study` and `minigrad.training` on first use.
 """
 
-from . import clipping, data, nn, ops, optim, random, schedulers, study, training
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from . import clipping, data, nn, ops, optim, random
 from .autograd.creation import (
     arange,
     eye,
@@ -108,6 +113,9 @@ from .ops import (
 from .random import manual_seed
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from . import schedulers, study, training
 
 __all__ = [
     "GradientError",
@@ -222,3 +230,15 @@ __all__ = [
     "zeros",
     "zeros_like",
 ]
+
+_ON_FIRST_USE = ("schedulers", "study", "training")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _ON_FIRST_USE:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__])
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ON_FIRST_USE})

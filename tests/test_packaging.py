@@ -15,6 +15,22 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "minigrad"
 
 
+def test_importing_minigrad_loads_the_rooms_of_training_and_study_on_first_use():
+    code = """if True:
+        import sys, minigrad
+        rooms = ("cli", "schedulers", "study", "training")
+        assert not [name for name in sys.modules if name.startswith("minigrad.") and name.split(".")[1] in rooms]
+        assert set(rooms[1:]) <= set(dir(minigrad))
+        minigrad.schedulers.StepLR, minigrad.study.Recorder, minigrad.training.fit
+        try:
+            minigrad.studi
+        except AttributeError as error:
+            assert "has no attribute 'studi'" in str(error)
+    """
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("heavy", ["matplotlib", "numba", "rich", "safetensors", "torch"])
 def test_importing_minigrad_does_not_import(heavy):
     code = f"import sys, minigrad; sys.exit({heavy!r} in sys.modules)"
