@@ -55,7 +55,7 @@ class Module(Registry):
         """What the module computes. A subclass defines it; call the module itself, which also runs its hooks."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: D102 - forward says it
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._forward_hooks or self._forward_pre_hooks:
             return self._call_with_hooks(args, kwargs)
         return self.forward(*args, **kwargs)

@@ -42,7 +42,7 @@ class Registry:
     _forward_hooks: Hooks
     _forward_pre_hooks: Hooks
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102 - the class says what it is
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         known = parameters_of(cls.__init__) if kwargs else None
         if known is not None:
             refuse_unknown(cls.__name__, kwargs, known)

@@ -12,6 +12,7 @@ from ..autograd.creation import zeros
 from ..autograd.modes import no_grad
 from ..autograd.tensor import Tensor
 from ..devices.arrays import is_array, to_host
+from ._restoring import restoring
 from .module import Module
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def summary(model: Module, example: Any = None) -> Summary:
         model: any module.
         example: an input, as a Tensor or array, or its shape as a tuple (then zeros of the model's dtype, on its
             device). With it the model runs once, in evaluation mode and without recording, to find the output shapes;
-            afterwards its modes and hooks are as before.
+            afterwards its modes, buffers and hooks are as before.
 
     Raises:
         TypeError: for an example that is neither.
@@ -139,18 +140,14 @@ def _output_shapes(model: Module, example: Any) -> dict[int, tuple[Shape, ...]]:
     def note(module: Module, args: tuple[Any, ...], output: Any) -> None:
         shapes[id(module)] = tuple(_shapes(output))
 
-    modes = [(module, module.training) for module in model.modules()]
     handles = [module.register_forward_hook(note) for module in model.modules()]
     try:
-        for module, _ in modes:
-            module.training = False
-        with no_grad():
+        with restoring(model), no_grad():
+            model.eval()
             model(example)
     finally:
         for handle in handles:
             handle.remove()
-        for module, training in modes:
-            module.training = training
     return shapes
 
 

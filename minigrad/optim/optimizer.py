@@ -124,7 +124,7 @@ class Optimizer:
                 setattr(cls, name, argument(f"set it in the groups: optimizer.param_groups[i][{name!r}] = ..."))
                 vars(cls)[name].__set_name__(cls, name)
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102 - the class says what it is
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         known = parameters_of(cls.__init__) if kwargs else None
         if known is not None:
             refuse_unknown(cls.__name__, kwargs, known)

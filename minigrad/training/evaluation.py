@@ -19,6 +19,7 @@ from ..data import Dataset
 from ..data.dataset import as_dataset
 from ..devices.arrays import device_of, is_array, to_device
 from ..nn import CrossEntropyLoss, Module, NLLLoss
+from ..nn._restoring import restoring
 from ..nn.functional import cross_entropy, nll_loss
 from .metrics import metric
 
@@ -140,7 +141,7 @@ def evaluate(
     ignored.
 
     Args:
-        model: any module; each of its parts is in the mode that it was in afterwards.
+        model: any module. Its modes, its buffers and the state of `minigrad.random` are afterwards as before.
         dataset: what to evaluate on.
         loss: the mean loss of outputs and labels, or their sum where its ``reduction`` is ``"sum"``.
         metrics: for each name a function from output and labels to a sum over the rows.
@@ -159,23 +160,18 @@ def evaluate(
         )
     check_count("evaluate: batch_size", batch_size, 1)
     dataset = as_dataset(dataset)
-    modes = [(module, module.training) for module in model.modules()]
     device = next((parameter.device for parameter in model.parameters()), dataset.device)
-    model.eval()
     total, count, sums = 0.0, 0.0, dict.fromkeys(metrics or {}, 0.0)
-    try:
-        with no_grad():
-            for start in range(0, len(dataset), batch_size):
-                features, labels = (to_device(array, device) for array in dataset[start : start + batch_size])
-                output = model(Tensor(features))
-                value = loss(output, Tensor(labels)).item()
-                size = divisor(loss, labels)
-                total += value * (1 if adds_up(loss) else size)
-                count += size
-                for name, function in (metrics or {}).items():
-                    sums[name] += as_number(f"evaluate: the metric {name!r}", function(output.data, labels))
-    finally:
-        for module, training in modes:
-            module.training = training
+    with restoring(model), no_grad():
+        model.eval()
+        for start in range(0, len(dataset), batch_size):
+            features, labels = (to_device(array, device) for array in dataset[start : start + batch_size])
+            output = model(Tensor(features))
+            value = loss(output, Tensor(labels)).item()
+            size = divisor(loss, labels)
+            total += value * (1 if adds_up(loss) else size)
+            count += size
+            for name, function in (metrics or {}).items():
+                sums[name] += as_number(f"evaluate: the metric {name!r}", function(output.data, labels))
     means = {name: value / len(dataset) for name, value in sums.items()}
     return {"loss": total / count if count else math.nan, **means}

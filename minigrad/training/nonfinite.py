@@ -10,7 +10,7 @@ from ..autograd.modes import no_grad
 from ..autograd.observers import observing
 from ..autograd.tensor import Tensor
 from ..nn import Module
-from ..nn.trace_free import leaving_no_trace
+from ..nn._restoring import restoring
 from .evaluation import Loss
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _first_nonfinite(model: Module, loss: Loss, features: Any, labels: Any) -> t
 
     output: Any = np.float32(np.nan)  # until there is one
     try:
-        with leaving_no_trace(model), observing(Tracer()) as tracer, no_grad():
+        with restoring(model), observing(Tracer()) as tracer, no_grad():
             output = model(features)
             tracer.check(loss(output, labels))
     except AnomalyError as error:

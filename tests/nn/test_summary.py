@@ -5,7 +5,8 @@ import io
 import numpy as np
 import pytest
 
-from minigrad import Tensor, nn
+import minigrad
+from minigrad import Tensor, data, nn, training
 
 
 def test_a_row_per_layer_with_shape_parameters_and_std():
@@ -92,3 +93,45 @@ def test_text_and_rich_show_the_same_cells():
         assert cell in text
         assert cell in drawn
     assert len({line.index("Linear") for line in text.splitlines() if "Linear" in line}) == 1
+
+
+# --- looking at a model leaves no trace ----------------------------------------------------------------------------
+
+
+class Counting(nn.Module):
+    """Counts its calls in a buffer, draws a random number, and puts itself into training mode."""
+
+    def __init__(self):
+        self.layer = nn.Linear(3, 2)
+        self.register_buffer("calls", minigrad.zeros(1))
+
+    def forward(self, x):
+        self.calls += 1
+        self.train()
+        return self.layer(x) * minigrad.random.generator().random()
+
+
+def look_by_summary(model, rows):
+    nn.summary(model, rows.features)
+
+
+def look_by_evaluation(model, rows):
+    training.evaluate(model, rows, nn.functional.cross_entropy)
+
+
+def look_and_fail(model, rows):
+    with pytest.raises(ValueError, match="needs input with last axis 3"):
+        nn.summary(model, rows.features[:, :2])
+
+
+@pytest.mark.parametrize("look", [look_by_summary, look_by_evaluation, look_and_fail])
+def test_modes_buffers_and_random_numbers_are_as_before(look):
+    model = Counting()
+    model.layer.eval()
+    minigrad.manual_seed(3)
+    expected = minigrad.random.generator().random()
+    minigrad.manual_seed(3)
+    look(model, data.Dataset(np.zeros((4, 3), np.float32), np.zeros(4, int)))
+    assert minigrad.random.generator().random() == expected
+    assert model.calls.item() == 0
+    assert [module.training for module in model.modules()] == [True, False]

@@ -221,7 +221,7 @@ class detect_anomaly(Block):  # noqa: N801 - named as in PyTorch
     ...     loss.backward()
     """
 
-    def __new__(cls, function: Callable[..., Any] | None = None, **options: Any) -> Any:  # noqa: D102
+    def __new__(cls, function: Callable[..., Any] | None = None, **options: Any) -> Any:
         refuse_unknown("detect_anomaly", options, ["infinities"])
         return super().__new__(cls) if function is None else cls(**options)(function)
 

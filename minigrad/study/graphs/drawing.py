@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 from ...autograd.tensor import Tensor
 from ...checks import named_arguments
 from ...nn import Module
-from ...nn.trace_free import leaving_no_trace
+from ...nn._restoring import restoring
 from ...training.files import write_atomically
 from ..ranges import Range
 from ..width import width
@@ -115,7 +115,7 @@ def draw_graph(
     if path is not None:
         _suffix(path)
     if isinstance(what, Module):
-        with leaving_no_trace(what), trace():
+        with restoring(what), trace():
             output = what(*inputs)
         tensors = list(_tensors(output))
         if not tensors:

@@ -19,7 +19,7 @@ from ...autograd.modes import enable_grad
 from ...autograd.tensor import Tensor
 from ...devices.arrays import to_host
 from ...nn import Module
-from ...nn.trace_free import leaving_no_trace
+from ...nn._restoring import restoring
 
 Array = npt.NDArray[Any]
 
@@ -81,7 +81,7 @@ def observe(model: Module, probe: tuple[Any, ...]) -> dict[str, Output]:
 
         return hook
 
-    with leaving_no_trace(model):
+    with restoring(model):
         model.eval()
         handles = [
             module.register_forward_hook(look(name))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ... import random
 from ...autograd.tensor import Tensor
-from ...nn.trace_free import leaving_no_trace
+from ...nn._restoring import restoring
 from ...training.architecture import make_model
 from ...training.checkpoint import load_weights, read_checkpoint, size_limit
 from ...training.recipe import Recipe, problem
@@ -66,7 +66,7 @@ def of_recorder(recorder: Recorder) -> Drawn:
     """
     if not recorder.probe:
         raise ValueError("the recorder has no probe to run it on")
-    with leaving_no_trace(recorder.model):
+    with restoring(recorder.model):
         recorder.model.eval()
         probe = [part.to(recorder.optimizer.store.device) for part in recorder.probe]
         return Drawn(draw_graph(recorder.model, *probe), _caption(f"{number(len(probe[0]))} rows of the probe", "now"))

@@ -1,4 +1,4 @@
-"""Running a model only to look at it."""
+"""One context manager for everything that runs a model only to look at it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from .module import Module
 
 
 @contextmanager
-def leaving_no_trace(model: Module) -> Iterator[None]:
-    """A block after which the model's modes and buffers, and the random numbers, are what they were before."""
+def restoring(model: Module) -> Iterator[None]:
+    """A ``with`` block that may run ``model`` and leaves no trace.
+
+    Afterwards the model's modes and buffers, and the state of `minigrad.random`, are as before.
+    """
     modules = list(model.modules())
     modes = [module.training for module in modules]
     buffers = [(vars(module), name, vars(module)[name]) for module in modules for name in module._buffers]
@@ -24,11 +27,12 @@ def leaving_no_trace(model: Module) -> Iterator[None]:
         yield
     finally:
         for module, mode in zip(modules, modes, strict=True):
+            # Only where it differs: the attribute of a user's module may do more than store a flag.
             if module.training != mode:
                 module.training = mode
         for (owner, name, buffer), value in zip(buffers, values, strict=True):
             owner[name] = buffer
-            # A value that was not changed is not assigned: a graph that waits for its backward pass may have saved it.
+            # Assigning counts as a change, and a graph that waits for its backward pass may have saved this buffer.
             if value is not None and not np.array_equal(to_host(buffer.data), to_host(value), equal_nan=True):
                 buffer.data = value
         if random.get_state() != generator:
