@@ -1,17 +1,38 @@
-"""What to say about arguments that a call does not know; apart from one wrapper, nothing here runs in a right call."""
+"""Checks of arguments: the values that they may have, and what an error says about the others.
+
+Each check takes the owner (a name, or the object whose class is named), the argument's name and the value. It returns
+the value as it is stored, or raises an error that names all three:
+
+>>> whole("EarlyStopping", "patience", np.int64(3))
+3
+>>> choice("GELU", "approximate", "tan", ("none", "tanh"))
+Traceback (most recent call last):
+ValueError: GELU: unknown approximate 'tan'; did you mean 'tanh'?
+
+A value of the wrong kind is a TypeError, a value outside the range a ValueError. NumPy's scalars count as numbers;
+arrays and tensors do not.
+"""
 
 from __future__ import annotations
 
 import difflib
 import functools
 import inspect
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from numbers import Integral, Real
 from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# What PyTorch calls an argument, and what it is called here.
+# Takes the owner, the argument's name and its value; returns the value to store, or raises.
+Check = Callable[[Any, str, Any], Any]
+
+# PyTorch's name of an argument, and its name here.
 _TORCH_NAMES = {
     "dim": "axis",
     "dims": "axis",
@@ -21,6 +42,179 @@ _TORCH_NAMES = {
     "min": "low",
     "max": "high",
 }
+
+
+def shown(value: Any, length: int = 80) -> str:
+    """The value as code on one line, cut to at most ``length`` characters.
+
+    >>> shown(list(range(1000)), length=20)
+    '[0, 1, 2, 3, 4, 5...'
+    """
+    text = " ".join(repr(value).split())
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def _name(owner: Any) -> str:
+    return owner if isinstance(owner, str) else type(owner).__name__
+
+
+# --- numbers ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values that an argument may have.
+
+    Attributes:
+        words: the values, as an error message names them after "must be".
+        allows: whether a value is one of them.
+    """
+
+    words: str
+    allows: Callable[[Any], bool]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Whether a value is a number between two bounds; NaN never is. It can be pickled, as a lambda cannot."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+
+    def __call__(self, value: Any) -> bool:
+        """Whether the value is an int or a float between the bounds."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        above = value > self.low if self.open_low else value >= self.low
+        return above and (value < self.high if self.open_high else value <= self.high)
+
+
+def interval(
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+    finite: bool = True,
+) -> Range:
+    """The numbers from ``low`` to ``high``, both included, or between ``above`` and ``below``, both excluded.
+
+    Infinity is allowed only with ``finite=False``, and NaN never.
+
+    >>> interval(low=0).words, interval(above=0, finite=False).words, interval(low=0, below=1).words
+    ('a finite number of 0 or more', 'a number above 0', 'a number in [0, 1)')
+    """
+    bottom, top = max(low, above), min(high, below)
+    open_low, open_high = above >= low and above > -math.inf, below <= high and below < math.inf
+    bounded_low, bounded_high = bottom > -math.inf, top < math.inf
+    if bounded_low and bounded_high:
+        words = f"a number in {'(' if open_low else '['}{bottom:g}, {top:g}{')' if open_high else ']'}"
+    else:
+        words = "a finite number" if finite else "a number"
+        if bounded_low:
+            words += f" above {bottom:g}" if open_low else f" of {bottom:g} or more"
+        elif bounded_high:
+            words += f" below {top:g}" if open_high else f" of {top:g} or less"
+    # An open bound at infinity leaves out infinity itself.
+    open_low, open_high = open_low or (finite and not bounded_low), open_high or (finite and not bounded_high)
+    return Range(words, Bounds(bottom, top, open_low, open_high))
+
+
+def number(owner: Any, name: str, value: Any, **limits: Any) -> float:
+    """A number as a Python float, within the limits ``low``, ``high``, ``above``, ``below``, ``finite`` of `interval`.
+
+    >>> number("SGD", "lr", -0.1, low=0)
+    Traceback (most recent call last):
+    ValueError: SGD: lr must be a finite number of 0 or more, not -0.1
+    """
+    allowed = interval(**limits)
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{_name(owner)}: {name} must be {allowed.words}, not {shown(value)}")
+    try:
+        found = float(value)
+    except OverflowError:  # an int with more than 308 digits
+        found = math.copysign(math.inf, value)
+    if not allowed.allows(found):
+        raise ValueError(f"{_name(owner)}: {name} must be {allowed.words}, not {shown(value)}")
+    return found
+
+
+def whole(owner: Any, name: str, value: Any, least: int | None = 1) -> int:
+    """A whole number of ``least`` or more, as a Python int; with ``least=None`` any whole number.
+
+    >>> whole("DataLoader", "batch_size", 0)
+    Traceback (most recent call last):
+    ValueError: DataLoader: batch_size must be a whole number of 1 or more, not 0
+    """
+    if isinstance(value, Integral) and not isinstance(value, bool) and (least is None or int(value) >= least):
+        return int(value)
+    kind = ValueError if isinstance(value, Real) and not isinstance(value, bool) else TypeError
+    limit = "" if least is None else f" of {least} or more"
+    raise kind(f"{_name(owner)}: {name} must be a whole number{limit}, not {shown(value)}")
+
+
+# --- other kinds of values -------------------------------------------------------------------------------------------
+
+
+def flag(owner: Any, name: str, value: Any) -> bool:
+    """True or False, as a Python bool."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{_name(owner)}: {name} must be True or False, not {shown(value)}")
+    return bool(value)
+
+
+def choice(owner: Any, name: str, value: Any, known: Iterable[str]) -> str:
+    """One of the known words; the error names the nearest one."""
+    words = tuple(known)
+    if not isinstance(value, str) or value not in words:
+        raise ValueError(f"{_name(owner)}: {unknown(name, str(value), words)}")
+    return value
+
+
+def function(owner: Any, name: str, value: Any) -> Callable[..., Any]:
+    """An object that can be called."""
+    if not callable(value):
+        raise TypeError(f"{_name(owner)}: {name} must be a function, not {shown(value)}")
+    return value
+
+
+def optional(check: Check) -> Check:
+    """The same check, which also lets ``None`` pass."""
+    return lambda owner, name, value: None if value is None else check(owner, name, value)
+
+
+# --- declared arguments: fields of a dataclass with their check ------------------------------------------------------
+
+
+def checked(check: Callable[..., Any], default: Any = MISSING, **settings: Any) -> Any:
+    """A field of a dataclass whose value must pass a check, which is called with the settings.
+
+    The dataclass calls `check_fields` when it has been made:
+
+    >>> @dataclass(frozen=True)
+    ... class Halving:
+    ...     every: int = checked(whole, 10)
+    ...
+    ...     def __post_init__(self):
+    ...         check_fields(self)
+    >>> Halving(0)
+    Traceback (most recent call last):
+    ValueError: Halving: every must be a whole number of 1 or more, not 0
+    """
+    return field(default=default, metadata={"check": functools.partial(check, **settings) if settings else check})
+
+
+def check_fields(instance: Any) -> None:
+    """Check the fields of a dataclass that were declared by `checked`, and store what the checks return."""
+    for each in fields(instance):
+        if (check := each.metadata.get("check")) is not None:
+            # A frozen dataclass refuses to set attributes in the usual way.
+            object.__setattr__(instance, each.name, check(instance, each.name, getattr(instance, each.name)))
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

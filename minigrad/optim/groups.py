@@ -7,8 +7,8 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Mu
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from ..autograd.tensor import Tensor
-from ..checks import listed, unknown
-from ..rules.options import Range, check_option
+from ..checks import Range, listed, unknown
+from ..rules.options import check_option
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer

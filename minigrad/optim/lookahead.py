@@ -9,13 +9,14 @@ from typing import Any, Self
 from ..attributes import RENEW, argument, fixed, setting, unchecked
 from ..autograd.graph import tick
 from ..autograd.hooks import Hooks
+from ..checks import Range
 from ..clipping import Clip
 from ..clipping.reports import ClipReport
 from ..kernels.plan import Element, Plan
 from ..kernels.program import Cohort, Layout, Program
 from ..kernels.store import ParameterStore
 from ..rules import Rule, rule
-from ..rules.options import Range, between, check_option
+from ..rules.options import between, check_option
 from .chain import PlanText
 from .groups import ParamGroup
 from .optimizer import Optimizer

@@ -17,14 +17,14 @@ from ..autograd.hooks import Hooks, RemovableHandle
 from ..autograd.memory import Place, gather, placed
 from ..autograd.modes import enable_grad
 from ..autograd.tensor import Tensor
-from ..checks import parameters_of, refuse_unknown
+from ..checks import Range, parameters_of, refuse_unknown
 from ..clipping.clip import Clip, Clips
 from ..clipping.reports import ClipReport, nonfinite_error, reports
 from ..devices.arrays import beside
 from ..kernels.plan import Element, Plan
 from ..kernels.program import Cohort, Layout, Program
 from ..kernels.store import Entry, ParameterStore
-from ..rules.options import Option, Range, check_option, flag
+from ..rules.options import Option, check_option, flag
 from .chain import PlanText
 from .common import negate
 from .groups import ParamGroup, ParamGroups, arranged, named_groups

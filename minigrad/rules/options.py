@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Range:
-    """The values that an option may have. Made by `at_least`, `above`, `between`, `number`, `flag` and `tuple_of`.
-
-    Attributes:
-        words: the values, as an error message names them after "must be".
-        allows: whether a value is one of them.
-    """
-
-    words: str
-    allows: Callable[[Any], bool]
+from ..checks import Range, interval, shown
 
 
 @dataclass(frozen=True)
@@ -58,7 +46,7 @@ def at_least(low: float, *, finite: bool = True) -> Range:
     >>> optim.at_least(0).words
     'a finite number of 0 or more'
     """
-    return Range(f"a {'finite ' if finite else ''}number of {low:g} or more", _Bounds(low, math.inf, open_high=finite))
+    return interval(low=low, finite=finite)
 
 
 def above(low: float) -> Range:
@@ -67,7 +55,7 @@ def above(low: float) -> Range:
     >>> optim.above(0).words
     'a number above 0'
     """
-    return Range(f"a number above {low:g}", _Bounds(low, math.inf, open_low=True))
+    return interval(above=low, finite=False)
 
 
 def between(low: float, high: float, *, open_high: bool = False) -> Range:
@@ -76,7 +64,7 @@ def between(low: float, high: float, *, open_high: bool = False) -> Range:
     >>> optim.between(0, 1, open_high=True).words
     'a number in [0, 1)'
     """
-    return Range(f"a number in [{low:g}, {high:g}{')' if open_high else ']'}", _Bounds(low, high, open_high=open_high))
+    return interval(low=low, below=high) if open_high else interval(low=low, high=high)
 
 
 def number(*, finite: bool = False) -> Range:
@@ -85,9 +73,7 @@ def number(*, finite: bool = False) -> Range:
     >>> optim.number().words
     'a number'
     """
-    if finite:
-        return Range("a finite number", _Bounds(-math.inf, math.inf, open_low=True, open_high=True))
-    return Range("a number", _Bounds(-math.inf, math.inf))
+    return interval(finite=finite)
 
 
 def flag() -> Range:
@@ -109,20 +95,6 @@ def tuple_of(one: Range, count: int) -> Range:
     if count == 2 and one.words.startswith("a number"):
         words = f"a pair of numbers{one.words.removeprefix('a number')}"
     return Range(words, _Each(one, count))
-
-
-@dataclass(frozen=True)
-class _Bounds:
-    low: float
-    high: float
-    open_low: bool = False
-    open_high: bool = False
-
-    def __call__(self, value: Any) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return False
-        above = value > self.low if self.open_low else value >= self.low
-        return above and (value < self.high if self.open_high else value <= self.high)
 
 
 @dataclass(frozen=True)
@@ -148,7 +120,7 @@ def check_option(owner: str, name: str, value: Any, range: Range | None = None) 
     if type(value) is not float:
         value = _plain(value)
     if range is not None and not range.allows(value):
-        raise ValueError(f"{owner}: {name} must be {range.words}, not {_short(value)}")
+        raise ValueError(f"{owner}: {name} must be {range.words}, not {shown(value)}")
     if type(value) is float:
         if value == value:
             return value
@@ -156,7 +128,7 @@ def check_option(owner: str, name: str, value: Any, range: Range | None = None) 
     if isinstance(value, tuple) and any(isinstance(each, float) and math.isnan(each) for each in value):
         raise ValueError(f"{owner}: {name} must not be NaN: {value!r}")
     if not (value is None or isinstance(value, bool | int | float | str | tuple) or callable(value)):
-        raise TypeError(f"{owner}: {name} must be a number, a flag, a name, a tuple or a function, not {_short(value)}")
+        raise TypeError(f"{owner}: {name} must be a number, a flag, a name, a tuple or a function, not {shown(value)}")
     return value
 
 
@@ -168,8 +140,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Real) and not isinstance(value, int | float):
         return float(value)
     return value
-
-
-def _short(value: Any) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 80 else f"{text[:77]}..."
