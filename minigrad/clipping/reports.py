@@ -14,7 +14,6 @@ from ..kernels.norms import joined
 from ..kernels.program import Array, Layout, range_names
 from ..kernels.store import Entry
 from ..rules import Norm
-from ..rules.arrays import run_on_arrays
 
 if TYPE_CHECKING:
     from .clip import Clip
@@ -69,9 +68,7 @@ def _factors(clip: Clip, layout: Layout) -> Factors:
     for row in dict.fromkeys(row for row, _ in parts):
         numbers = [number for other, number in parts if other == row]
         options = {name: layout.scalars[row, layout.program.columns[name]] for name in clip.rule.hypers}
-        # The rule is linear in the update, so on an update of 1 it gives its factor.
-        values = {"update": np.ones(len(numbers)), **options} | {name: norms[name][numbers] for name in norms}
-        factors = run_on_arrays([clip.rule], values)["update"]
+        factors = clip.rule.factor({name: values[numbers] for name, values in norms.items()}, options)
         found |= {(row, number): factor for number, factor in zip(numbers, factors.tolist(), strict=True)}
     return found
 

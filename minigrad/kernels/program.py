@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..rules import Norm
+from ..rules.language import SCOPES
 from .backend import backend_of
 from .cpu import RANGES, ROW, Kernel, pass_arguments, step_arguments
 from .lower import flat
 from .norms import finished
 from .plan import Plan
-from .store import SCOPES, Buffer, Entry, ParameterStore
+from .store import Buffer, Entry, ParameterStore
 from .threads import PARALLEL_FROM, get_num_threads, run_blocks
 
 Array = npt.NDArray[Any]

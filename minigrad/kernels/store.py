@@ -15,7 +15,6 @@ from ..autograd.tensor import Tensor
 from ..devices.arrays import device_of
 
 Array = npt.NDArray[Any]
-SCOPES = ("unit", "tensor", "layer", "global")
 
 
 @dataclass(frozen=True, eq=False)

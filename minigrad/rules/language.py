@@ -11,11 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from ..kernels.store import SCOPES
+import numpy as np
+
+from .arrays import run_on_arrays
 from .interpret import Reading, bound
 
-# What a rule works on besides its own state, and what a norm is taken of.
+# What a rule works on in addition to its own state, and what a norm can be taken of.
 VALUES = ("update", "param", "grad")
+# The ranges that a norm can be taken over, from the narrowest to the widest.
+SCOPES = ("unit", "tensor", "layer", "global")
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,28 @@ class Rule:
         reading.run()
         found = tuple(reading.values[name] for name in self.outputs)
         return found if len(found) > 1 else found[0]
+
+    def factor(self, norms: Mapping[str, Any], scalars: Mapping[str, Any]) -> Any:
+        """What an update of 1 becomes: the factor of a rule that is linear in the update, as clips by norm are.
+
+        Args:
+            norms: a value for each norm that the rule reads.
+            scalars: a value for each hyper-parameter; others are ignored, also among the norms.
+
+        Returns:
+            The factor in float64; an array if any value is one, of the shape to which they broadcast.
+
+        Raises:
+            KeyError: if a norm or a hyper-parameter of the rule has no value.
+
+        >>> from minigrad.clipping.clip import clip_by_norm
+        >>> clip_by_norm.factor({"clip_norm": np.array([4.0, 0.5])}, {"max_norm": 1.0})
+        array([0.24999994, 1.        ])
+        """
+        given = {name: norms[name] for name in self.norms} | {name: scalars[name] for name in self.hypers}
+        factor = run_on_arrays([self], {**given, "update": 1.0})["update"]
+        shape = np.broadcast_shapes(*map(np.shape, given.values()))
+        return np.broadcast_to(factor, shape) if shape else float(factor)
 
     def __copy__(self) -> Rule:
         return self

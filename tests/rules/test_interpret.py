@@ -8,7 +8,7 @@ import pytest
 from optim_tools import Chain, leaves, set_gradients
 
 from minigrad import clipping
-from minigrad.optim import rule, sqrt
+from minigrad.optim import minimum, rule, sqrt
 from minigrad.optim.adam import scale_by_adam, scale_by_amsgrad
 from minigrad.optim.lamb import scale_by_trust_ratio
 from minigrad.rules.arrays import run_on_arrays
@@ -227,3 +227,17 @@ def test_every_assignment_is_there_in_order_with_the_conditions_that_were_asked(
     assert computed[3].choices == ()
     assert reading.values["h"] == computed[3].value
     assert computed[0].assignment.text == "large = abs(update) > p"
+
+
+@rule
+def shorten(update, u_norm, *, longest):
+    update = update * minimum(1.0, longest / u_norm)
+    return update
+
+
+def test_a_factor_is_what_an_update_of_1_becomes():
+    assert shorten.factor({"u_norm": 4.0}, {"longest": 1.0}) == 0.25
+    factors = shorten.factor({"u_norm": np.array([0.0, 0.5, 4.0])}, {"longest": np.array([[1.0], [8.0]]), "lr": 2.0})
+    np.testing.assert_array_equal(factors, [[1, 1, 0.25], [1, 1, 1]])
+    with pytest.raises(KeyError, match="longest"):
+        shorten.factor({"u_norm": 4.0}, {})

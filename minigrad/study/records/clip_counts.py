@@ -12,7 +12,6 @@ from ...clipping import Clip, ClipReport
 from ...kernels.norms import finished
 from ...kernels.program import Layout
 from ...optim import Optimizer
-from ...rules.arrays import run_on_arrays
 
 # Steps whose norms are held until they are looked at together, and the most numbers in them.
 HELD, HELD_NUMBERS = 1024, 1 << 16
@@ -84,11 +83,8 @@ def _acted(clip: Clip, layout: Layout, norms: npt.NDArray[Any], scalars: npt.NDA
     """Whether the clip changed anything in each step, from its norms and scalars, a table per step."""
     program = layout.program
     rows, numbers = np.array(layout.parts(clip.norms[0].scope), np.intp).reshape(-1, 2).T
-    values: dict[str, Any] = {"update": 1.0}  # the rule is linear in it, so what comes out is the factor
-    for norm in clip.norms:
-        values[norm.name] = finished(norm.order, norms[:, program.plan.norms.index(norm), numbers])
-    values |= {name: scalars[:, rows, program.columns[name]] for name in clip.rule.hypers}
-    factor = np.broadcast_to(run_on_arrays([clip.rule], values)["update"], (len(norms), len(rows)))
+    found = {n.name: finished(n.order, norms[:, program.plan.norms.index(n), numbers]) for n in clip.norms}
+    factor = clip.rule.factor(found, {name: scalars[:, rows, program.columns[name]] for name in clip.rule.hypers})
     return (factor != 1.0).any(1)
 
 

@@ -166,10 +166,7 @@ class StepReader:
     def _ratio(self, rule: Rule, entry: Entry, known: Mapping[str, float]) -> dict[str, Any]:
         norms = self.arrays.layout.norms_of(entry)
         own = {name: norms[name] for name in rule.norms}
-        # The rule is linear in the update, so on an update of 1 it gives its factor.
-        names = rule.inputs
-        given = [1.0 if name == "update" else own[name] for name in names]
-        ratio = float(rule.function(*given, **{name: known[name] for name in rule.hypers}))
+        ratio = rule.factor(own, known)
         size = own.get("param_norm", math.nan)
         clamped = not known.get("phi_low", -math.inf) <= size <= known.get("phi_high", math.inf)
         return {"ratio": ratio, **own, "clamped": bool(clamped and size == size)}
