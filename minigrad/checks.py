@@ -135,7 +135,7 @@ def number(owner: Any, name: str, value: Any, **limits: Any) -> float:
     try:
         found = float(value)
     except OverflowError:  # an int with more than 308 digits
-        found = math.copysign(math.inf, value)
+        found = math.inf if value > 0 else -math.inf
     if not allowed.allows(found):
         raise ValueError(f"{_name(owner)}: {name} must be {allowed.words}, not {shown(value)}")
     return found

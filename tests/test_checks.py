@@ -64,7 +64,7 @@ def test_a_whole_number_is_an_integer_by_its_type_from_its_least_value_on():
     for value in (True, np.True_, "2", None, [2]):
         with pytest.raises(TypeError, match="f: n must be a whole number of 1 or more, not "):
             checks.whole("f", "n", value)
-    with pytest.raises(ValueError, match="f: n must be a whole number, not 0.5"):
+    with pytest.raises(ValueError, match=r"f: n must be a whole number, not 0\.5"):
         checks.whole("f", "n", 0.5, least=None)
 
 
