@@ -122,6 +122,10 @@ def interval(
     return Range(words, Bounds(bottom, top, open_low, open_high))
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 def number(owner: Any, name: str, value: Any, **limits: Any) -> float:
     """A number as a Python float, within the limits ``low``, ``high``, ``above``, ``below``, ``finite`` of `interval`.
 
@@ -130,7 +134,7 @@ def number(owner: Any, name: str, value: Any, **limits: Any) -> float:
     ValueError: SGD: lr must be a finite number of 0 or more, not -0.1
     """
     allowed = interval(**limits)
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if not _is_number(value):
         raise TypeError(f"{_name(owner)}: {name} must be {allowed.words}, not {shown(value)}")
     try:
         found = float(value)
@@ -148,9 +152,9 @@ def whole(owner: Any, name: str, value: Any, least: int | None = 1) -> int:
     Traceback (most recent call last):
     ValueError: DataLoader: batch_size must be a whole number of 1 or more, not 0
     """
-    if isinstance(value, Integral) and not isinstance(value, bool) and (least is None or int(value) >= least):
+    if isinstance(value, Integral) and _is_number(value) and (least is None or int(value) >= least):
         return int(value)
-    kind = ValueError if isinstance(value, Real) and not isinstance(value, bool) else TypeError
+    kind = ValueError if _is_number(value) else TypeError
     limit = "" if least is None else f" of {least} or more"
     raise kind(f"{_name(owner)}: {name} must be a whole number{limit}, not {shown(value)}")
 
