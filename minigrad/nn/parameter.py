@@ -10,18 +10,20 @@ import numpy.typing as npt
 from .. import devices
 from ..autograd.tensor import Tensor
 
+__all__ = ["Parameter"]
+
 ROLES = ("weight", "bias", "gain")
 
 
 class Parameter(Tensor):
     """A tensor that a module learns.
 
-    A parameter is named when it is set on a `Module`, and named anew when that module becomes part of another,
-    so its name is always the one from the top of the model: ``"2.weight"``, in the layer ``"2"``. What is
-    computed from a parameter is a plain `Tensor`.
+    A parameter gets its name when it is set on a `Module`, and a longer one when that module becomes part of
+    another, so its name is always the one from the top of the model: ``"2.weight"``, in the layer ``"2"``.
+    Operations on a parameter return a plain `Tensor`.
 
     Args:
-        data: numbers, an array or a tensor. An array of the right dtype is shared, not copied, unless it is read-only.
+        data: numbers, an array or a tensor. A writable array of the right dtype is shared, not copied.
         requires_grad: whether the parameter is trained.
         role: ``"weight"``, ``"bias"`` or ``"gain"`` (the scale of a normalization layer). By default ``"bias"`` if
             the attribute it is set to begins with ``bias``, and ``"weight"`` otherwise.
@@ -60,18 +62,17 @@ class Parameter(Tensor):
         return self._role or "weight"
 
     def _label(self, layer: str, attribute: str) -> None:
-        """Take the name that comes from being ``attribute`` of the module at path ``layer``."""
+        """Set the name of a parameter that is ``attribute`` of the module at path ``layer``."""
         self._name = join(layer, attribute)
         self._layer = layer
         if self._role is None and attribute:
             self._role = "bias" if attribute.startswith("bias") else "weight"
 
     def _rebind(self, array: npt.NDArray[Any]) -> None:
-        """Let the parameter be ``array`` from now on; its gradient is converted to the same dtype and device.
+        """Replace the parameter's array by one of another dtype or on another device, and convert its gradient.
 
-        The one place where the array itself is exchanged, for a conversion to another dtype or a move to another
-        device; everything else copies values into the array that is there. It leaves the `ParameterStore` that the
-        parameter was in.
+        Everything else that changes a parameter copies values into the existing array. The parameter leaves the
+        `ParameterStore` that it was in.
         """
         if array.shape != self.shape:
             raise ValueError(f"{self._name or 'Parameter'}: cannot become {array.shape}, it is {self.shape}")
@@ -79,7 +80,7 @@ class Parameter(Tensor):
         self._data = array
         self._place = None
         self._grad = None if gradient is None else Tensor(gradient)
-        self._version = [0]  # the earlier array, which graphs and views may have, has not changed
+        self._version = [0]  # graphs and views may hold the earlier array, which has not changed
 
     def __repr__(self) -> str:
         title = f"Parameter {self._name}" if self._name else "Parameter"
@@ -94,5 +95,5 @@ def _like(values: Any, array: Any) -> Any:
 
 
 def join(path: str, name: str) -> str:
-    """``name`` inside the module at ``path``: ``join("2", "weight")`` is ``"2.weight"``."""
+    """Return the full name: ``join("2", "weight")`` is ``"2.weight"``, and ``join("", "weight")`` is ``"weight"``."""
     return f"{path}.{name}" if path else name

@@ -13,7 +13,7 @@ from ..autograd.tensor import Tensor
 from ..checks import listed, unknown
 from ..devices.arrays import is_array
 from ..kernels.plan import Plan
-from ..nn.state import plain_array
+from ..nn._state import plain_array
 from .groups import ParamGroup
 
 if TYPE_CHECKING:

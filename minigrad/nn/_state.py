@@ -1,4 +1,4 @@
-"""Reading a state dict: everything is checked before anything is copied."""
+"""Reading a state dict: everything is checked before anything is changed."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Array = npt.NDArray[Any]
 def read_state(
     owner: str, own: Mapping[str, Tensor], state: Mapping[str, Any], strict: bool
 ) -> tuple[dict[str, Array], list[str], list[str]]:
-    """The arrays to copy in, by name, and the names that are missing and unexpected.
+    """Return the arrays to copy in, by name, and the names that are missing and unexpected.
 
     Args:
-        owner: what the error calls the one that loads.
-        own: the tensors that there are.
+        owner: the name that errors begin with.
+        own: the tensors to load into.
         state: arrays, tensors, PyTorch tensors or numbers by name.
         strict: whether missing and unexpected names are errors.
 
     Raises:
-        TypeError: if ``state`` is no mapping.
+        TypeError: if ``state`` is not a mapping.
         ValueError: naming every key that is missing, unexpected, misshapen, unreadable or of an unfit dtype.
     """
     if not isinstance(state, Mapping):
@@ -43,7 +43,7 @@ def read_state(
         if name not in state:
             continue
         try:
-            # A copy: the values may be views of the tensors that are about to change.
+            # A copy, since the values may be views of the tensors that are about to change.
             values[name] = array = np.array(plain_array(state[name]))
         except (TypeError, ValueError) as error:
             problems.append(f"unreadable: {name} ({error})")
@@ -58,7 +58,7 @@ def read_state(
 
 
 def plain_array(value: Any) -> Array:
-    """The values of a tensor of any library, or of an array on any device, as a NumPy array."""
+    """Return the values of a tensor of any library, or of an array on any device, as a NumPy array."""
     if isinstance(value, Tensor) or is_device_array(value):
         return to_host(getattr(value, "data", value) if isinstance(value, Tensor) else value)
     for method in ("detach", "cpu"):
