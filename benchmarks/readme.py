@@ -1,6 +1,6 @@
 """``python -m benchmarks.readme``: write the README's figures from the files in benchmarks/results.
 
-``--check`` writes nothing and fails if the README says something else; the tests do the same.
+``--check`` writes nothing and fails if the README differs; the tests do the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BEGIN = "<!-- speed: written by python -m benchmarks.readme -->"
 END = "<!-- end of speed -->"
 SIZES = (300, 10_000, 100_000, 1_000_000, 30_000_000)
 MODELS = ("2-16-16-1", "64-32-10", "784-128-10", "784-1024-1024-10")
-# What a process that has run before may take, in seconds, is told of this row.
+# The row whose time the text gives in seconds.
 WARM = "minigrad, kernels in the cache"
 
 
@@ -81,10 +81,10 @@ def _introduction(steps: Result, training: Result) -> str:
     versions, machine = steps["versions"], steps["machine"]
     return (
         f"From {' and '.join(commands)} ({steps['started']}) on {machine['cores for this process']} cores "
-        f"({machine['processor']}), beside PyTorch {versions['torch']} in each of its implementations of the "
+        f"({machine['processor']}), compared with PyTorch {versions['torch']} in each of its implementations of the "
         f"optimizer, on one thread and on all, and JAX {versions['jax']} with optax {versions['optax']} in one jitted "
-        "call with donated buffers, over tensors and flattened: of each the fastest, all by turns in one process. "
-        "Whole calls, Python included, medians in microseconds; a number below 1 is slower."
+        "call with donated buffers, over tensors and flattened: the fastest variant of each, interleaved in one "
+        "process. Whole calls, Python included, medians in microseconds; below 1 means slower."
     )
 
 
@@ -100,10 +100,10 @@ def _remarks(training: Result, bandwidth: Result, startup: Result, depth: Result
     others = "; ".join(f"{name}: {number(seconds)} s" for name, seconds in start.items() if "minigrad" not in name)
     return (
         f"Of the training step of the MLP 64-32-10, {number(small['its NumPy calls alone (µs)'].median)} µs are the "
-        f"NumPy calls that it cannot do without. A large step of Adam reaches "
+        f"unavoidable NumPy calls. A large step of Adam reaches "
         f"{100 * adam['of the fastest yardstick'].median:.0f} % of the bandwidth of the fastest of a copy and triads "
         f"({yardstick}). From import to the end of the first step, a fresh process takes {number(start[WARM])} s when "
-        f"another one has compiled the kernels before" + f" ({others})" * bool(others) + ".",
+        f"the kernels are in the cache" + f" ({others})" * bool(others) + ".",
         f"All figures, with quartiles, every optimizer, clipping, memory and graphs of {operations:,} operations: "
         "[`benchmarks/results/results.md`](benchmarks/results/results.md). `pip install '.[bench]'` installs the "
         "peers, `python -m benchmarks` measures, `--quick` in two minutes, and `python -m benchmarks.readme` writes "
