@@ -1,4 +1,4 @@
-"""The one source of random numbers: a NumPy generator that can be seeded, saved and restored.
+"""The source of all random numbers: a NumPy generator that can be seeded, saved and restored.
 
 >>> manual_seed(0)
 >>> before = get_state()
@@ -18,12 +18,12 @@ _generator = np.random.default_rng()
 
 
 def generator() -> np.random.Generator:
-    """The generator that initializers, dropout and `minigrad.randn` draw from."""
+    """The generator that initializers, dropout and `minigrad.randn` use."""
     return _generator
 
 
 def manual_seed(seed: int) -> None:
-    """Start the sequence of random numbers that belongs to ``seed``.
+    """Seed the generator.
 
     Raises:
         TypeError, ValueError: if it is not a whole number, or negative.
@@ -36,7 +36,7 @@ def manual_seed(seed: int) -> None:
 
 
 def get_state() -> dict[str, Any]:
-    """Where the sequence stands: a dictionary of names, numbers and dictionaries that JSON can hold."""
+    """The state of the generator: a dictionary of names, numbers and dictionaries that JSON can store."""
     return dict(_generator.bit_generator.state)
 
 
@@ -44,7 +44,7 @@ def set_state(state: dict[str, Any]) -> None:
     """Continue from a state that `get_state` returned.
 
     Raises:
-        ValueError: if it is no such state; then nothing has changed.
+        ValueError: if it is not such a state; the generator is unchanged.
     """
     trial = np.random.default_rng(0)
     try:

@@ -1,4 +1,4 @@
-"""What a tensor can hold: arrays of float32, float64, integers and bool."""
+"""Conversion of data to the arrays that a tensor can hold: float32, float64, integers and bool."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Array = npt.NDArray[Any]
 
 DEFAULT_DTYPE = np.dtype(np.float32)
 SUPPORTED = "float32, float64, integers and bool"
-_NESTED = (Traced, list, tuple, np.ndarray)  # what is looked at more closely in a list
+_NESTED = (Traced, list, tuple, np.ndarray)  # items of a list that need a closer look
 
 
 def as_array(data: Any, dtype: npt.DTypeLike | None = None, op: str = "tensor") -> Array:
-    """``data`` as an array of a dtype that tensors can have; shared where it is one already.
+    """``data`` as an array of a dtype that tensors can have; an array of such a dtype is not copied.
 
-    Python's floats become float32; the arrays and tensors in a list keep their dtype. ``op`` is what errors name.
+    Python floats become float32; arrays and tensors in a list keep their dtype. Errors name ``op``.
     """
     if isinstance(data, Traced) and hasattr(data, "_data"):
         data = data._data
@@ -44,11 +44,11 @@ def as_array(data: Any, dtype: npt.DTypeLike | None = None, op: str = "tensor") 
 
 
 def nested(op: str, data: Any, dtype: npt.DTypeLike | None = None) -> tuple[Array, set[np.dtype[Any]]]:
-    """Nested lists of numbers, arrays and tensors as one NumPy array; and the dtypes of the arrays and tensors.
+    """Convert nested lists of numbers, arrays and tensors to one array; also return the dtypes found in them.
 
     Raises:
-        TypeError: for what NumPy would make an array of objects from, such as a generator.
-        RuntimeError: for a tensor that requires a gradient, as an array of its values would lose it.
+        TypeError: for data that NumPy would store as objects, such as a generator.
+        RuntimeError: for a tensor that requires a gradient, because its array would lose it.
     """
     found: set[np.dtype[Any]] = set()
     plain = _plain(op, data, found)
@@ -57,9 +57,9 @@ def nested(op: str, data: Any, dtype: npt.DTypeLike | None = None) -> tuple[Arra
     except ValueError as error:
         if "inhomogeneous" not in str(error):
             raise
-        raise ValueError(f"nested lists of different lengths make no array ({error})") from None
+        raise ValueError(f"nested lists must have equal lengths ({error})") from None
     if array.dtype == object and isinstance(data, Iterable) and not isinstance(data, list | tuple | dict):
-        raise TypeError(f"cannot read a {type(data).__name__}; make a list of it first, as in list(...)")
+        raise TypeError(f"cannot read a {type(data).__name__}; convert it to a list first, as in list(...)")
     if array.dtype.kind not in "fiubc":
         raise TypeError(f"cannot hold {array.dtype}; supported are {SUPPORTED}")
     return array, found

@@ -1,6 +1,6 @@
-"""Functions that make tensors. float32 unless a ``dtype`` is given; whole numbers from `arange` are int64.
+"""Functions that create tensors: of float32 unless a ``dtype`` is given; `arange` of integers gives int64.
 
-``device`` is ``"cpu"`` or ``"cuda"``; the functions that make a tensor like another one take that one's device.
+``device`` is ``"cpu"`` or ``"cuda"``; the ``..._like`` functions use the device of their argument by default.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _shape(op: str, sizes: tuple[Any, ...]) -> tuple[int, ...]:
 
 
 def _made(op: str, array: Array, dtype: DType, device: Device, requires_grad: bool) -> Tensor:
-    """A tensor of an array that was made on the CPU, so that the numbers are the same on every device.
+    """A tensor from an array created on the CPU, so that the numbers are the same on every device.
 
     Raises:
         ValueError: if a number is outside the range of an integer dtype, in which it would wrap around.
@@ -45,7 +45,7 @@ def _made(op: str, array: Array, dtype: DType, device: Device, requires_grad: bo
 
 
 def _check_range(op: str, kind: np.dtype[Any], low: Any, high: Any) -> None:
-    """Raise unless numbers from ``low`` to ``high`` fit into an integer dtype, where they would wrap around."""
+    """Raise unless numbers from ``low`` to ``high`` fit an integer dtype, in which they would wrap around."""
     if kind.kind in "iu" and not np.iinfo(kind).min <= low <= high <= np.iinfo(kind).max:
         raise ValueError(f"{op}: numbers from {low} to {high} do not fit {kind}; choose a wider dtype")
 
@@ -70,7 +70,7 @@ def ones(*sizes: Any, dtype: DType = None, device: Device = None, requires_grad:
 def full(
     shape: Any, value: float, *, dtype: DType = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
-    """A tensor with ``value`` everywhere: float32, int64 or bool by default, as the value is."""
+    """A tensor filled with ``value``; by default float32, int64 or bool, according to the value."""
     sizes = _shape("full", shape if isinstance(shape, tuple) else (shape,))
     if dtype is None:
         kind = np.asarray(value).dtype.kind
@@ -88,7 +88,7 @@ def arange(
     device: Device = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Numbers from ``start`` (or 0, if there is one argument) up to but without ``stop``, ``step`` apart."""
+    """Numbers from ``start`` (0 if only ``stop`` is given) up to but excluding ``stop``, in steps of ``step``."""
     if stop is None:
         start, stop = 0, start
     if dtype is None:
@@ -101,7 +101,7 @@ def arange(
 def linspace(
     start: float, stop: float, steps: int, *, dtype: DType = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
-    """``steps`` numbers at equal distances, from ``start`` to ``stop`` inclusive."""
+    """``steps`` evenly spaced numbers from ``start`` to ``stop`` inclusive."""
     return _made("linspace", np.linspace(start, stop, steps), dtype, device, requires_grad)
 
 
@@ -134,10 +134,10 @@ def _draw(op: str, draw: Any, sizes: tuple[Any, ...], dtype: DType, device: Devi
 
 @named_arguments
 def randint(low: int, high: int, shape: Any, *, dtype: DType = None, device: Device = None) -> Tensor:
-    """Random integers from ``low`` up to but without ``high``; int64 by default."""
+    """Random integers from ``low`` up to but excluding ``high``; int64 by default."""
     sizes = _shape("randint", shape if isinstance(shape, tuple) else (shape,))
     if low >= high:
-        raise ValueError(f"randint: no integers from {low} up to but without {high}")
+        raise ValueError(f"randint: there are no integers from {low} up to but excluding {high}")
     kind = np.dtype(dtype or np.int64)
     _check_range("randint", kind, low, high - 1)  # whatever is drawn
     return _made("randint", np.asarray(generator().integers(low, high, sizes, dtype=np.int64)), kind, device, False)
@@ -159,7 +159,7 @@ def ones_like(like: Tensor, *, dtype: DType = None, device: Device = None, requi
 def full_like(
     like: Tensor, value: float, *, dtype: DType = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
-    """``value`` everywhere, in the shape and dtype of ``like``."""
+    """A tensor filled with ``value``, of the shape and dtype of ``like``."""
     return full(like.shape, value, dtype=dtype or like.dtype, device=device or like.device, requires_grad=requires_grad)
 
 

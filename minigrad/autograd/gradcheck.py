@@ -1,8 +1,8 @@
-"""`check_gradients`: are the gradients of a function those that its values imply?
+"""`check_gradients`: compare the gradients of a function with numerical derivatives of its values.
 
-The gradient rules are compared with numbers that need no rule. Where everything that was recorded is complex
-differentiable and takes complex numbers, that is the complex step, Im f(x + ih)/h with h = 1e-20, which has no
-cancellation (Squire and Trapp 1998); elsewhere the central difference (f(x + h) - f(x - h))/2h.
+If every recorded operation is complex differentiable and accepts complex numbers, the derivative is the complex step,
+Im f(x + ih)/h with h = 1e-20, which has no cancellation (Squire and Trapp 1998). Otherwise it is the central difference
+(f(x + h) - f(x - h))/2h.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .graph import Node, collect
 from .tensor import Tensor, edge_of
 
 _COMPLEX_STEP = 1e-20
-# The cube root of float64's resolution balances the truncation and the cancellation of a central difference.
+# The cube root of float64's resolution balances truncation and cancellation of a central difference.
 _STEP = 6e-6
 _TOLERANCES = {"complex step": (1e-8, 1e-10), "central difference": (1e-5, 1e-7)}
 
@@ -43,13 +43,13 @@ class GradientError(AssertionError):
 
 @dataclass(frozen=True)
 class Entry:
-    """The entry of one input's gradient that differs most from its numeric value.
+    """The entry of an input's gradient that differs most from its numerical value.
 
     ``position`` is the input's number; the parameters of a model come after the other inputs. ``name`` is a
     parameter's name.
 
-    ``kink`` has the slopes to the left and to the right where the difference straddles a kink. There any gradient
-    between the two is right, so ``ok`` only asks for that.
+    ``kink`` has the slopes on the left and on the right if the difference straddles a kink. There any gradient between
+    the two is right, and ``ok`` requires only that.
     """
 
     position: int
@@ -80,7 +80,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class GradientReport:
-    """What `check_gradients` found: an `Entry` for each input and order. True if all gradients are right."""
+    """The result of `check_gradients`: an `Entry` for each input and order. True if all gradients are right."""
 
     entries: tuple[Entry, ...]
 
@@ -105,7 +105,7 @@ def check_gradients(
     seed: int = 0,
     raise_exception: bool = True,
 ) -> GradientReport:
-    """Compare the gradients of ``f`` with differences of its values, in float64.
+    """Compare the gradients of ``f`` with numerical derivatives, in float64.
 
     - ``check_gradients(f, w, b)``: the gradients of ``f(w, b)``.
     - ``check_gradients(model, x)``: those of a model, of ``x`` and of all its parameters.
@@ -113,13 +113,13 @@ def check_gradients(
       float64.
 
     Two methods give the value to compare with. The complex step evaluates ``f`` at x + ih, with an imaginary
-    h = 1e-20: for a function that is differentiable over the complex numbers the imaginary part, divided by h, is the
-    derivative to full precision, because nothing is subtracted. It is used where every operation is one (``exp``,
-    ``tanh``, matrix products). Elsewhere (``relu``, ``abs``, ``max``), and where a complex step meets a kink, as that
-    of a norm at 0, it is the central difference (f(x + h) - f(x - h))/2h, which is right to about 1e-5.
+    h = 1e-20: for a complex differentiable function, the imaginary part divided by h is the derivative to full
+    precision, because nothing is subtracted. It is used if every operation is of that kind (``exp``, ``tanh``, matrix
+    products). Otherwise (``relu``, ``abs``, ``max``), and where a complex step meets a kink, such as that of a norm at
+    0, the central difference (f(x + h) - f(x - h))/2h is used, which is right to about 1e-5.
 
-    The outputs are weighted by random numbers, so that errors that cancel in a plain sum are seen. For the second
-    order the same comparison is made with the gradient in place of ``f``.
+    The outputs are weighted by random numbers, because errors could cancel in a plain sum. For the second order, the
+    gradient takes the place of ``f``.
 
     Args:
         f: a function of tensors that returns a tensor or a tuple of them; of a `Module` the parameters are checked
@@ -177,7 +177,7 @@ def _title(position: int, name: str) -> str:
 
 
 class _Moved:
-    """A function with the tensors that are moved, which are as before when the block is left.
+    """A function and the tensors that are varied; leaving the block restores them.
 
     Attributes:
         tensors: the inputs that are checked, and then the parameters.
@@ -203,7 +203,7 @@ class _Moved:
                 self._add(parameter, max(len(given), self.titles[-1][0] + 1 if self.titles else 0))
         self.modules = named
         self.points = [devices.to_host(x.data).astype(np.float64) for x in self.tensors]
-        # What else of a module takes part in float64, and what its forward pass may change.
+        # The rest of a module, which also computes in float64, and the buffers that its forward pass may change.
         self._others = [p for module in modules for p in module._parameters.values() if not self._holds(p)]
         self._buffers = [(vars(m), n, vars(m)[n]) for m in modules for n in m._buffers if vars(m)[n] is not None]
         self._others += [buffer for _, _, buffer in self._buffers]
@@ -309,7 +309,7 @@ def _check_function(moved: _Moved) -> list[Node]:
 
 
 def _drawing(moved: _Moved, nodes: Sequence[Node]) -> str:
-    """Who draws, as far as that is known."""
+    """The modules that draw random numbers, as far as known."""
     names = [
         f"{type(module).__name__} {path!r}" if path else type(module).__name__
         for path, module in moved.modules
@@ -375,7 +375,7 @@ def _compare(
             numeric = along.complex_step() if analytic else along.central()
             ok, kink = bool(abs(exact - numeric) <= margin(method, numeric)), None
             if not ok and analytic:
-                # Where both agree the gradient is wrong; where they do not, there is no complex derivative.
+                # If both agree, the gradient is wrong; if they do not, there is no complex derivative.
                 central = along.central()
                 if not abs(central - numeric) <= margin("central difference", central):
                     method, numeric = "central difference", central
@@ -401,7 +401,7 @@ def _compare(
 
 
 def _takes_complex(value: Callable[[Points], Any], points: Points) -> bool:
-    """Whether the function carries complex numbers through; one that makes real copies of its own does not."""
+    """Whether the function propagates complex numbers; one that makes real copies does not."""
     try:
         with warnings.catch_warnings(action="error", category=np.exceptions.ComplexWarning):
             value([point.astype(np.complex128) for point in points])
@@ -437,11 +437,11 @@ class _Line:
         return float(middle - self._at(-step)) / step, float(self._at(step) - middle) / step
 
     def check_resolution(self, title: str) -> None:
-        """Raise if the values are those of a fine stair, as rounding to float32 makes one."""
+        """Raise if the values form a fine staircase, such as from rounding to float32."""
         middle, near = self._at(0.0), 1e-4 * self._step
         if abs(self.central()) * near < 1e3 * np.finfo(np.float64).eps * abs(middle):
             return
-        # A jump leaves few values, a smooth function differs near by.
+        # A jump leaves few values; a smooth function differs nearby.
         values = {self._at(self._step * part / 8) for part in range(1, 9)}
         if len(values) > 3 and self._at(near) == middle == self._at(-near):
             raise ValueError(

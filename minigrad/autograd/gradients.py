@@ -1,4 +1,4 @@
-"""Gradients asked for directly: `grad`. (`Tensor.backward` adds them to the leaves instead.)"""
+"""`grad`, which returns gradients (`Tensor.backward` adds them to the leaves instead)."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ def grad(
 ) -> tuple[Tensor | None, ...]:
     """The gradient of ``outputs`` with respect to each of ``inputs``, without touching any ``grad``.
 
-    Where there are several outputs, their gradients are added. Only the rules that lead to one of the inputs run,
-    and only what they need is freed. The arrays returned are new: they share memory with nothing.
+    With several outputs, their gradients are added. Only the rules that lead to one of the inputs run, and only the
+    values that these rules need are freed. The returned arrays share memory with nothing.
 
     Args:
         outputs: a tensor or a sequence of them.
         inputs: a tensor or a sequence of them, leaves or results of operations.
         grad_outputs: the gradient that arrives at each output, or None for 1 where the output is a single number.
         create_graph: record the computation, so that the result can be differentiated in turn, to any order.
-        retain_graph: keep what the graph saved, to walk it again; by default as ``create_graph``.
-        allow_unused: give None for an input that no output depends on, instead of raising.
+        retain_graph: keep the saved values, to walk the graph again; by default the value of ``create_graph``.
+        allow_unused: return None for an input that no output depends on, instead of raising.
 
     Returns:
         A tuple with a gradient, of the input's shape and dtype, for each input.
 
     Raises:
-        RuntimeError: if an output or input requires no gradient, an input is unused, a gradient is needed and
+        RuntimeError: if an output or input does not require a gradient, an input is unused, a needed gradient is
             missing, or the graph was freed or changed in place.
-        ValueError: if a gradient has not its output's shape, or there are not as many as outputs.
+        ValueError: if the shape of a gradient or their number does not match the outputs.
 
     >>> x = minigrad.tensor(3.0, requires_grad=True)
     >>> (slope,) = minigrad.grad(x**3, x, create_graph=True)
@@ -56,8 +56,8 @@ def grad(
         for i, tensor in enumerate(tensors):
             if not tensor.requires_grad:
                 raise RuntimeError(
-                    f"grad: {name} {i} requires no gradient; set requires_grad=True on what it is computed from, and "
-                    "compute it outside no_grad()"
+                    f"grad: {name} {i} does not require a gradient; set requires_grad=True on its inputs, "
+                    "and compute it outside no_grad()"
                 )
     retain = create_graph if retain_graph is None else retain_graph
     seeds = [(edge_of(y), seed_gradient("grad", y, g, create_graph)) for y, g in zip(outputs, given, strict=True)]
@@ -83,7 +83,7 @@ def _tensors(name: str, given: Any) -> Sequence[Tensor]:
 
 
 def _own(g: Any) -> Tensor:
-    """A gradient in memory of its own: rules may hand the same array to several inputs."""
+    """A gradient in its own memory, because rules may return the same array for several inputs."""
     if not isinstance(g, Tensor):
         return Tensor._make(own(g))
     with enable_grad():

@@ -1,9 +1,19 @@
 """The recorded graph and the walk that differentiates it.
 
-The forward pass makes a `Node` for each application of a primitive to something that requires a gradient. The
-walk goes over the nodes from the last one recorded to the first, runs the gradient rules, adds up what arrives at
-each place, and drops every node it has passed. It knows arrays and primitives, not tensors: the caller says how
-a value is wrapped when the walk itself has to be recorded.
+The forward pass makes a `Node` for each application of a primitive to something that requires a gradient. The walk
+visits the nodes from the last one recorded to the first, runs the gradient rules, adds up the gradients that arrive at
+each place, and frees every node that it has passed. In essence::
+
+    gradients = {output: seed}
+    for node in reversed(collect([output])):  # an input of a node was recorded before the node
+        g = gradients.pop(node)
+        for rule, edge in zip(node.rules, node.edges):
+            gradients[edge] = gradients.get(edge, 0) + rule(g, *node.saved)
+    return gradients  # what is left arrived at the leaves
+
+The rest is about gradients that are not needed, hooks, observers, values that were changed in place, sums in place
+where nobody else holds the array, and errors. The walk knows arrays and primitives, not tensors: the caller says how a
+value is wrapped when the walk itself has to be recorded.
 """
 
 from __future__ import annotations
@@ -20,11 +30,11 @@ from ..ops.primitive import ALL_VALUES, Primitive, Recipe, Traced
 from ..ops.reduction import sum, sum_to_shape
 from .observers import Observer, watching
 
-# One clock for recording and for changes in place: a value is stale for a node when it changed at a later tick.
+# One clock for recording and for changes in place: a value is stale for a node if it changed at a later tick.
 tick = itertools.count(1).__next__
 
 
-# The key among a node's hooks that holds a weak reference to its tensor, whose gradient `backward` is to keep.
+# The key in a node's hooks for a weak reference to its tensor, if `backward` is to keep its gradient.
 RETAIN = -1
 
 # A version cell: the tick of the last change in place, and weak references to the tensors that share the memory.
@@ -36,7 +46,7 @@ Edge = Any
 Hook = Callable[[Any], Any]
 Wrap = Callable[[Any, Edge, Version], Any]
 
-# The cell of values that are not a tensor's, which nothing changes.
+# The cell of values that do not belong to a tensor, which nothing changes.
 NO_VERSION: Version = [0]
 
 
@@ -47,8 +57,8 @@ class Node:
         primitive: the op.
         recipe: which values were saved and which gradient rules will run.
         settings: the keywords of the call.
-        edges: for each input the node that made it, the leaf itself, or ``None`` where no gradient is wanted.
-        saved: the values that the rules asked for; ``None`` once the walk has passed and freed them.
+        edges: for each input the node that made it, the leaf itself, or ``None`` if no gradient is wanted.
+        saved: the values that the rules need; ``None`` once the walk has passed and freed them.
         versions: the version cells of the saved values in their order: one for an input or the output, one for each
             input of `ALL_VALUES`; then those of extras that share memory with an input or the output.
         order: the tick of recording; inputs always have a smaller one.
@@ -94,7 +104,7 @@ class Node:
         return f"<node {self.primitive.name} {self.dtype} {self.shape}>"
 
     def check(self) -> None:
-        """Raise RuntimeError if the node was used up, or if a value it saved was changed since."""
+        """Raise RuntimeError if the node was freed, or if a saved value was changed since."""
         if self.saved is None:
             raise RuntimeError(
                 f"{self.primitive.name}: this graph was already walked and its saved values freed; "
@@ -109,11 +119,11 @@ class Node:
                 )
 
     def tensor(self) -> Any:
-        """The tensor whose gradient `backward` is to keep, if it is still there."""
+        """The tensor whose gradient `backward` is to keep, if it still exists."""
         return None if self._hooks is None else self._hooks[RETAIN]()
 
     def release(self) -> None:
-        """Let go of the saved values and of the nodes before this one."""
+        """Free the saved values and the references to earlier nodes."""
         self.saved = None
         self.versions = ()
         self.edges = ()
@@ -121,7 +131,7 @@ class Node:
     def traced_saved(self, wrap: Wrap) -> list[Any]:
         """The saved values with their history, so that rules applied to them are recorded in turn.
 
-        Each keeps its version cell: a change is noticed as well by what the rules record.
+        Each keeps its version cell, so that the nodes recorded by the rules notice a change too.
         """
         assert self.saved is not None
         arity, traced, cells = self.recipe.arity, [], iter(self.versions)
@@ -145,7 +155,7 @@ def collect(roots: Iterable[Edge]) -> list[Node]:
     """All nodes that the roots depend on, inputs before outputs."""
     found = list(dict.fromkeys(edge for edge in roots if type(edge) is Node))
     seen = set(found)
-    for node in found:  # which grows as it is gone over
+    for node in found:  # the list grows during the loop
         for edge in node.edges:
             if type(edge) is Node and edge not in seen:
                 seen.add(edge)
@@ -182,13 +192,13 @@ def walk(
         retain: keep the saved values for another walk.
         wrap: given when the walk itself is to be recorded: makes a tensor of a value, its place (or
             ``None``) and its version cell.
-        run_hooks: called with a place that has hooks and its complete gradient; returns the gradient to go on with.
+        run_hooks: called with a place that has hooks and its complete gradient; returns the gradient to continue with.
 
     Returns:
-        The gradient of each wanted place that one arrived at.
+        The gradients by wanted place, for the places that one arrived at.
 
     Raises:
-        RuntimeError: if part of the graph was freed, or a saved value changed; then nothing has been computed.
+        RuntimeError: if part of the graph was freed, or a saved value changed; nothing has been computed then.
         ValueError: if a gradient rule returns a gradient of the wrong shape.
     """
     nodes, useful = collect(edge for edge, _ in seeds), None
@@ -216,9 +226,9 @@ def _carry(
     run_hooks: Callable[[Edge, Any], Any],
     watched: tuple[Observer, ...],
 ) -> dict[Edge, Any]:
-    """The walk itself, over nodes that were found fit for it."""
+    """The walk itself, over nodes that passed their check."""
     gradients: dict[Edge, Any] = {}
-    owned: dict[Edge, Any] = {}  # those gradients that nobody else holds, so that more may be added in place
+    owned: dict[Edge, Any] = {}  # gradients that nobody else holds, so more may be added to them in place
     result: dict[Edge, Any] = {}
     for edge, g in seeds:
         gradients[edge] = add(gradients[edge], g) if edge in gradients else g
@@ -238,7 +248,7 @@ def _carry(
         _run_rules(node, g, gradients, owned, useful, wrap, watched)
         if not retain:
             node.release()
-    # What is left arrived at leaves, or at wanted nodes that lead no further.
+    # The rest arrived at leaves, or at wanted nodes that lead no further.
     for edge, g in gradients.items():
         if wanted is None or edge in wanted:
             result[edge] = run_hooks(edge, g) if edge._hooks else g
@@ -258,7 +268,7 @@ def _run_rules(
     assert node.saved is not None
     saved = node.saved if wrap is None else node.traced_saved(wrap)
     settings, edges = node.settings, node.edges
-    # One who looks on is told what a rule gave, and the change in place gives nothing.
+    # Observers receive the result of each rule, and adding in place returns none.
     add_at = node.primitive.add_at if wrap is None and not watched else None
     for bound in node.recipe.rules:
         edge = edges[bound.position]
@@ -291,7 +301,7 @@ def _run_rules(
 
 
 def _fit(node: Node, position: int, g: Any, shape: tuple[int, ...]) -> Any:
-    """Undo broadcasting, or report a rule that returned a gradient of an impossible shape."""
+    """Undo broadcasting, or raise for a rule that returned a gradient of an impossible shape."""
     extra = len(g.shape) - len(shape)
     if extra >= 0 and g.shape[extra:] == shape:
         axis = tuple(range(extra)) if extra > 1 else 0

@@ -1,22 +1,22 @@
-"""Hooks: functions that are called when something happens, until their handle removes them.
+"""Hooks: functions that are called at an event until their handle removes them.
 
-Callers iterate over a copy, since a hook may remove itself.
+Callers iterate over a copy, because a hook may remove itself.
 """
 
 from __future__ import annotations
 
 from typing import Any, Self
 
-# Where a hook is among the others, which are called in the order in which they were registered.
+# The place of a hook relative to the others, which are called in the order of registration.
 FIRST, LAST = -1, 1
 
 
 class Key:
-    """The key of one hook; its identity survives pickling, where a number of this process would not.
+    """The key of one hook; its identity survives pickling, unlike a counter of this process.
 
     Attributes:
         place: `FIRST`, 0 or `LAST`.
-        copied: whether copies and pickles of what is hooked have the hook too.
+        copied: whether copies and pickles of the hooked object include the hook.
     """
 
     __slots__ = ("copied", "place")
@@ -26,9 +26,9 @@ class Key:
 
 
 class Hooks(dict[Any, Any]):
-    """Hooks by their `Key`, in the order in which they are called; copies have those that are copied.
+    """Hooks by their `Key`, in calling order; copies include those marked ``copied``.
 
-    Those of a node may have `minigrad.autograd.graph.RETAIN` as well.
+    The hooks of a node may contain `minigrad.autograd.graph.RETAIN` too.
     """
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
@@ -36,13 +36,13 @@ class Hooks(dict[Any, Any]):
 
 
 class RemovableHandle:
-    """What registering a hook returns: ``remove()`` takes the hook off, as does leaving a ``with`` block.
+    """Returned by registering a hook: ``remove()`` removes the hook, as does leaving a ``with`` block.
 
     Args:
-        hooks: where it is registered.
+        hooks: the dictionary to register it in.
         hook: the function.
         place: `FIRST`, `LAST`, or 0 for between these.
-        copied: false for an observer, which watches this object and not its copies.
+        copied: False for an observer, which watches this object but not its copies.
     """
 
     def __init__(self, hooks: Hooks, hook: Any, place: int = 0, copied: bool = True) -> None:
@@ -53,7 +53,7 @@ class RemovableHandle:
         hooks.update(ordered)
 
     def remove(self) -> None:
-        """Take the hook off; doing so twice is harmless."""
+        """Remove the hook; calling this twice is harmless."""
         self._hooks.pop(self._key, None)
 
     def __enter__(self) -> Self:

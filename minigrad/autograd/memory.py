@@ -1,6 +1,6 @@
-"""Who shares memory with whom, and where parameters and their gradients live.
+"""The memory rule: which tensors share memory, and where parameters and their gradients are stored.
 
-The rule: **tensors and arrays that share memory share it for good, and values that somebody kept are never
+The rule: **tensors and arrays that share memory keep sharing it, and values that are still referenced are never
 overwritten by new ones.**
 
 - A view, ``detach()``, ``.data`` and ``.numpy()`` share the memory of their tensor for as long as both exist. An
@@ -39,7 +39,7 @@ Array = npt.NDArray[Any]
 
 
 class _Owner(np.ndarray[Any, Any]):
-    """Memory for windows: in a chain of views NumPy skips a base only if the next one is of the same type."""
+    """Memory for windows. A type of its own, because NumPy collapses chains of views of one type."""
 
 
 def _allocate(size: int, dtype: Any, device: str) -> Any:
@@ -48,7 +48,7 @@ def _allocate(size: int, dtype: Any, device: str) -> Any:
 
 
 def _window(owner: Any, start: int, shape: tuple[int, ...]) -> Array:
-    """Part of allocated memory, as an array that all views of it have as their base."""
+    """Part of allocated memory, as an array that becomes the base of all views of it."""
     if type(owner) is _Owner:
         return np.ndarray(shape, owner.dtype, owner, start * owner.itemsize)
     array: Array = devices.library().ndarray(shape, owner.dtype, owner.data + start * owner.itemsize)
@@ -71,13 +71,13 @@ UNSHARED = _count_of_one()
 
 
 class Place:
-    """Where the values and the gradient of one parameter live.
+    """Where the values and the gradient of one parameter are stored.
 
     Attributes:
         memory: the flat arrays.
         start: the index of its first element there.
         window: the array, in the parameter's shape, that `backward` writes the gradient into.
-        clips: tables of ``clip_grad_`` calls over parameters of which this is the first.
+        clips: tables of ``clip_grad_`` calls whose first parameter is this one.
     """
 
     __slots__ = ("__weakref__", "clips", "memory", "shape", "start", "window")
@@ -104,18 +104,18 @@ class Memory:
         self.renew()
 
     def follow(self, follower: Any) -> None:
-        """Have ``follower.renewed()`` called when the gradients have another array."""
+        """Call ``follower.renewed()`` whenever the array of the gradients is replaced."""
         self._followers = [*(ref for ref in self._followers if ref() is not None), weakref.ref(follower)]
 
     def settle(self, parameter: Tensor, start: int) -> None:
-        """Give a parameter, whose values are here already, its place."""
+        """Assign its place to a parameter whose values are already in this memory."""
         place = parameter._place = Place(self, start, parameter.shape)
         place.window = _window(self._gradients, start, place.shape)
         self._places.append(weakref.ref(place))
         parameter._settle_grad()
 
     def renew(self) -> None:
-        """Have new memory for the next gradients, and leave the old to those who keep some of it."""
+        """Allocate new memory for the next gradients, and leave the old to those who still refer to it."""
         self._gradients = _allocate(self.data.size, self.data.dtype, devices.device_of(self.data))
         self._gradients[...] = 0
         self.grad = _plain(self._gradients)
@@ -130,12 +130,12 @@ def _plain(owner: Any) -> Any:
 
 
 def settle(parameters: Iterable[Tensor]) -> None:
-    """Give each parameter a `Place` that has none yet.
+    """Assign a `Place` to each parameter without one.
 
-    Those that nothing else shares memory with move, in this order, into common memory, one for each dtype.
+    Parameters that share their memory with nothing else move, in this order, into common memory, one for each dtype.
 
     Raises:
-        ValueError: for a parameter that can neither move nor stay; then none has moved.
+        ValueError: for a parameter that can neither move nor stay; no parameter has moved then.
     """
     moving: dict[Any, list[Tensor]] = {}
     staying = []
@@ -148,8 +148,8 @@ def settle(parameters: Iterable[Tensor]) -> None:
             staying.append(parameter)
         else:
             raise ValueError(
-                f"parameter {getattr(parameter, 'name', '') or parameter.shape} is a view, not contiguous, of memory "
-                "that is used elsewhere too; make it of a copy, as in nn.Parameter(x.clone())"
+                f"parameter {getattr(parameter, 'name', '') or parameter.shape} is a non-contiguous view of memory "
+                "that is used elsewhere too; create it from a copy, as in nn.Parameter(x.clone())"
             )
     for group in moving.values():
         values = _allocate(sum(p._data.size for p in group), group[0].dtype, group[0].device)
@@ -166,9 +166,9 @@ def settle(parameters: Iterable[Tensor]) -> None:
 
 
 def _is_unshared(parameter: Tensor) -> bool:
-    """Whether moving a parameter goes unnoticed: nothing else refers to its array, or to what that is a view of.
+    """Whether a parameter can move unnoticed: nothing else refers to its array, or to the bases of that array.
 
-    An array that cannot be written to must move in any case.
+    A read-only array must move in any case.
     """
     if not getattr(parameter._data.flags, "writeable", True):
         return True
@@ -187,13 +187,13 @@ def _is_unshared(parameter: Tensor) -> bool:
 
 
 def placed(parameter: Tensor) -> Place:
-    """The place that `settle` has given a parameter."""
+    """The place that `settle` assigned to a parameter."""
     assert parameter._place is not None
     return parameter._place
 
 
 def gather(bound: Sequence[tuple[Tensor, Place]]) -> list[int]:
-    """Copy gradients into their places that are elsewhere: assigned ones, and those recorded with create_graph=True.
+    """Copy gradients that are stored elsewhere into their places: assigned ones, and those of create_graph=True.
 
     Returns:
         The numbers of the parameters that have no gradient.
@@ -206,7 +206,7 @@ def gather(bound: Sequence[tuple[Tensor, Place]]) -> list[int]:
         elif grad._data is not place.window:
             elsewhere.append((place, grad._data))
     kept = {place.memory for place, _ in elsewhere if getrefcount(place.window) > UNSHARED}
-    if kept:  # by those who hold an earlier gradient
+    if kept:  # somebody holds an earlier gradient
         for memory in kept:
             memory.renew()
         return gather(bound)

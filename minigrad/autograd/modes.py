@@ -1,4 +1,4 @@
-"""Whether operations are recorded: ``no_grad`` and its relatives."""
+"""Whether operations are recorded: ``no_grad``, ``enable_grad`` and ``set_grad_enabled``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 class _Mode(threading.local):
     def __init__(self) -> None:
         self.enabled = True
-        # What was before each block that this thread is in. It is not kept by the context managers, as several
+        # The mode before each block that this thread is in. The context managers do not keep it, because several
         # threads may call a function that is decorated with one of them.
         self.entered: list[tuple[object, bool]] = []
 
@@ -25,18 +25,8 @@ def is_grad_enabled() -> bool:
     return mode.enabled
 
 
-class _Forgotten(type):
-    """What a block's class does without its parentheses."""
-
-    def __enter__(cls) -> None:
-        raise TypeError(f"{cls.__name__}: the parentheses are missing; write 'with {cls.__name__}():'")
-
-    def __exit__(cls, *error: object) -> None:
-        raise NotImplementedError  # since nothing enters
-
-
-class Block(metaclass=_Forgotten):
-    """A ``with`` block that is a decorator as well."""
+class Block:
+    """A ``with`` block that also works as a decorator."""
 
     def __enter__(self) -> None:
         raise NotImplementedError
@@ -45,14 +35,14 @@ class Block(metaclass=_Forgotten):
         raise NotImplementedError
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Decorate a function, or a generator function, whose every step then runs in the mode."""
+        """Decorate a function, or a generator function, each step of which then runs in the mode."""
         name = type(self).__name__
         if inspect.isclass(function) or not callable(function):
             remedy = "; decorate its methods one by one" if inspect.isclass(function) else ""
             raise TypeError(f"{name}: decorates functions, not {function!r}{remedy}")
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(
-                f"{name}: cannot decorate an async function; write 'with {name}():' around what has no await"
+                f"{name}: cannot decorate an async function; write 'with {name}():' around code without await"
             )
 
         @functools.wraps(function)
@@ -68,7 +58,7 @@ class Block(metaclass=_Forgotten):
 
 
 class _Steps:
-    """A generator that runs in a mode, while whoever iterates over it does not."""
+    """A generator that runs in a mode, while the code that iterates over it does not."""
 
     def __init__(self, block: Block, generator: Any) -> None:
         self._mode, self._generator = block, generator
@@ -103,7 +93,7 @@ class _GradMode(Block):
         mode.enabled = self._enabled
 
     def __exit__(self, *error: object) -> None:
-        # The last one is it, unless generators left their blocks in another order than they entered them.
+        # Usually the last one, unless generators leave their blocks in another order than they entered them.
         for i in reversed(range(len(mode.entered))):
             if mode.entered[i][0] is self:
                 mode.enabled = mode.entered.pop(i)[1]
@@ -111,7 +101,7 @@ class _GradMode(Block):
 
 
 class set_grad_enabled(_GradMode):  # noqa: N801 - named as in PyTorch
-    """Record operations, or not, in this thread: from now on as a statement, or within a ``with`` block or function.
+    """Turn recording on or off in this thread: from now on as a statement, or within a ``with`` block or function.
 
     >>> x = minigrad.ones(2, requires_grad=True)
     >>> with minigrad.set_grad_enabled(False):
@@ -124,7 +114,7 @@ class set_grad_enabled(_GradMode):  # noqa: N801 - named as in PyTorch
         if not isinstance(enabled, bool):
             raise TypeError(f"set_grad_enabled: needs True or False, not {enabled!r}")
         self._enabled = enabled
-        self._before: bool | None = mode.enabled  # until a block or a decorator says that this was no statement
+        self._before: bool | None = mode.enabled  # None once it is used as a block or a decorator
         mode.enabled = enabled
 
     def __enter__(self) -> None:
@@ -132,7 +122,7 @@ class set_grad_enabled(_GradMode):  # noqa: N801 - named as in PyTorch
         super().__enter__()
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Decorate a function; as a decorator the mode holds in the function alone."""
+        """Decorate a function; the mode then applies only inside the function."""
         self._take_back()
         return super().__call__(function)
 
@@ -142,14 +132,14 @@ class set_grad_enabled(_GradMode):  # noqa: N801 - named as in PyTorch
 
 
 class _FixedMode(_GradMode):
-    """A mode that decorates with or without parentheses."""
+    """A mode that can decorate with or without parentheses."""
 
     def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
         return super().__new__(cls) if function is None else cls()(function)
 
 
 class no_grad(_FixedMode):  # noqa: N801 - named as in PyTorch
-    """Record nothing inside a ``with`` block or a decorated function: results have ``requires_grad=False``."""
+    """Record nothing inside a ``with`` block or a decorated function; results have ``requires_grad=False``."""
 
     _enabled = False
 

@@ -1,6 +1,6 @@
-"""Who looks on while operations are computed and differentiated: the tools of `minigrad.study`.
+"""Observers: callbacks that see each operation and each gradient rule, for the tools of `minigrad.study`.
 
-As a rule nobody does, and then looking costs one test per operation.
+Without observers, their cost is one test per operation.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class Observer:
-    """What is told of every operation in its thread. Whatever it raises leaves the operation."""
+    """Receives every operation in its thread. Exceptions that it raises propagate out of the operation."""
 
     def computed(self, primitive: Primitive, args: Sequence[Any], arrays: Sequence[Any], result: Tensor) -> None:
         """``primitive`` was applied to ``args``, whose values are ``arrays``, and gave ``result``."""
 
     def walking(self, seeds: Sequence[tuple[Edge, Any]]) -> None:
-        """A walk over the graph is about to start with these places and the gradients that arrive there."""
+        """A walk over the graph is about to start from these places with these gradients."""
 
     def differentiating(self, node: Node, g: Any) -> None:
         """A rule of ``node`` is about to run, with ``g`` as the node's complete gradient."""
@@ -37,27 +37,27 @@ class Observer:
         """
 
     def walked(self) -> None:
-        """The walk is over, or has failed."""
+        """The walk has ended or failed."""
 
 
 Looking = TypeVar("Looking", bound=Observer)
 
-# By the number of the thread, in the order of entering. A thread in which nobody looks has no entry.
+# By thread identifier, in the order of entering. A thread without observers has no entry.
 observers: dict[int, tuple[Observer, ...]] = {}
 
 
 def watching() -> tuple[Observer, ...]:
-    """Who looks on in this thread."""
+    """The observers of this thread."""
     return observers.get(threading.get_ident(), ()) if observers else ()
 
 
 def enter(observer: Observer) -> None:
-    """Let ``observer`` look on in this thread."""
+    """Add ``observer`` to this thread."""
     observers[threading.get_ident()] = (*watching(), observer)
 
 
 def leave(observer: Observer) -> None:
-    """Let ``observer`` look on no longer in this thread."""
+    """Remove ``observer`` from this thread."""
     rest = tuple(other for other in watching() if other is not observer)
     if rest:
         observers[threading.get_ident()] = rest
@@ -67,7 +67,7 @@ def leave(observer: Observer) -> None:
 
 @contextmanager
 def observing(observer: Looking) -> Iterator[Looking]:
-    """Let ``observer`` look on in a ``with`` block."""
+    """Add ``observer`` for the duration of a ``with`` block."""
     enter(observer)
     try:
         yield observer

@@ -1,4 +1,4 @@
-"""Before a primitive computes: its inputs complete and of one dtype, or an error that says what is wrong.
+"""Type promotion: bring the inputs of a primitive to one dtype, and explain its errors.
 
 One rule decides the dtype: **tensors decide, and everything else adopts it.** In full:
 
@@ -10,8 +10,8 @@ One rule decides the dtype: **tensors decide, and everything else adopts it.** I
   the default: ``where(x > 0, 1.0, 0.0)`` and ``mask * 0.5`` are float32.
 - Integers and bools follow NumPy; Python's integers, and lists of them, adopt the dtype of the tensors.
 
-A tensor that is *made* of NumPy data, as in ``tensor(array)``, has the dtype of the data, which is float64 for most of
-what NumPy makes: give ``dtype=np.float32`` there, or convert with ``.float()``.
+A tensor *created* from NumPy data, as in ``tensor(array)``, has the dtype of the data, which is float64 for most NumPy
+functions: pass ``dtype=np.float32``, or convert with ``.float()``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .. import devices
 from ..ops.primitive import Primitive, Traced
 from .as_array import DEFAULT_DTYPE, SUPPORTED, nested
 
-# Python's numbers, and what NumPy calls their kinds.
+# Python's number types and the corresponding NumPy kinds.
 _KINDS = {float: "f", int: "i", bool: "b", complex: "c"}
 
 
@@ -43,7 +43,7 @@ def promote(primitive: Primitive, args: tuple[Any, ...], arrays: list[Any]) -> l
     """Bring mixed inputs to one dtype, by the rule at the top of this file.
 
     Raises:
-        TypeError: for tensors of two floating dtypes, complex numbers, and what is not a number, an array or a list.
+        TypeError: for tensors of two floating dtypes, complex numbers, and values other than numbers, arrays and lists.
         RuntimeError: for a list with a tensor that requires a gradient.
     """
     library = devices.namespace(next(arg for arg in args if isinstance(arg, Traced)))
@@ -52,7 +52,7 @@ def promote(primitive: Primitive, args: tuple[Any, ...], arrays: list[Any]) -> l
     dtype = _floating(primitive, args, values, [kinds[i] for i in joined], joined)
     if dtype is None and (lists or primitive.variadic) and joined:  # integers: lists adopt the dtype of arrays too
         dtype = np.result_type(*(_weak(values[i], kinds[i], i in lists) for i in joined))
-    # Numbers stay what they are, as NumPy lets them adopt the dtype of arrays, if there are any.
+    # Python numbers are passed on, because NumPy lets them adopt the dtype of the arrays, if there are any.
     kept = [] if primitive.variadic else [i for i in joined if type(values[i]) in _KINDS]
     if len(kept) == len(joined):
         kept = []
@@ -60,7 +60,7 @@ def promote(primitive: Primitive, args: tuple[Any, ...], arrays: list[Any]) -> l
         if value is None or i in kept:
             continue
         is_array = devices.is_array(given)
-        home = devices.namespace(given) if is_array else library  # lists and numbers go where the tensors are
+        home = devices.namespace(given) if is_array else library  # lists and numbers move to the device of the tensors
         if i not in joined:
             values[i] = home.asarray(value)
         elif i in lists:
@@ -118,14 +118,14 @@ def _floating(
 
 
 def _weak(value: Any, kind: str, is_list: bool) -> Any:
-    """What decides for `numpy.result_type`: a dtype, or for Python's integers a number, which any dtype can hold."""
+    """The argument for `numpy.result_type`: a dtype, or 0 for Python integers, which any dtype can hold."""
     if type(value) in _KINDS or (is_list and kind in "bi"):
         return kind == "i" and 0
     return value.dtype
 
 
 def explained(primitive: Primitive, arrays: list[Any], settings: dict[str, Any], error: Exception) -> Exception:
-    """The error of a forward function, with the op, its inputs and the remedy in front."""
+    """The error of a forward function, extended by the op, its inputs and the remedy."""
     if isinstance(error, TypeError):
         try:
             primitive.check_call(arrays, settings)

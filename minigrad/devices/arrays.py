@@ -1,10 +1,10 @@
-"""Devices: arrays are NumPy's on the CPU and CuPy's on a GPU, and one text computes with both.
+"""Arrays on devices: NumPy's on the CPU and CuPy's on a GPU, with one code that computes with both.
 
-NumPy's functions hand arrays of CuPy over to CuPy, by ``__array_ufunc__`` and ``__array_function__``, so a primitive
-is written once, with NumPy. What no argument can hand over, such as making an array, goes through `namespace`; what
-CuPy lacks, or does otherwise, is in the last part of this file and nowhere else.
+NumPy's functions dispatch arrays of CuPy to CuPy, through ``__array_ufunc__`` and ``__array_function__``, so a
+primitive is written once, with NumPy. Calls without an array argument, such as creating one, go through `namespace`.
+The functions that CuPy lacks, or computes differently, are in the last part of this file and nowhere else.
 
-CuPy is imported when a GPU is first asked for.
+CuPy is imported when a GPU is first used.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def library() -> Any:
     """CuPy.
 
     Raises:
-        DeviceError: if there is no GPU to use; it says why and what to do.
+        DeviceError: if no GPU can be used, with the reason and the remedy.
     """
     if _cupy is None:
         status = cuda_status()
@@ -55,7 +55,7 @@ def require_updates() -> None:
 
 
 def load(module: Any) -> None:
-    """Take a library of arrays, CuPy or one that behaves as it does, for that of the GPU."""
+    """Use ``module``, CuPy or one that behaves like it, for arrays on the GPU."""
     global _cupy
     _cupy = module
     DEVICE_ARRAYS.clear()
@@ -63,20 +63,20 @@ def load(module: Any) -> None:
 
 
 def release_memory() -> None:
-    """Give back the memory of the GPU that no array has any more; CuPy keeps it, and nobody else could have it."""
+    """Free the GPU memory that no array uses anymore, which CuPy keeps in its pool."""
     if _cupy is not None:
         _cupy.get_default_memory_pool().free_all_blocks()
 
 
-# --- where an array lives --------------------------------------------------------------------------------------------
+# --- the device of an array -----------------------------------------------------------------------------------------
 
 
 def as_device(name: Any) -> str:
-    """The name of a device that is there: ``"cpu"`` or ``"cuda"``; None is the CPU.
+    """The name of an available device, ``"cpu"`` or ``"cuda"``; None means the CPU.
 
     Raises:
         ValueError: for another name.
-        DeviceError: for a GPU where there is none to use.
+        DeviceError: for ``"cuda"`` if no GPU can be used.
     """
     if name is None:
         return "cpu"
@@ -91,10 +91,10 @@ def as_device(name: Any) -> str:
 
 
 def target(op: str, to: Iterable[Any], device: Any, dtype: Any) -> tuple[str | None, np.dtype[Any] | None]:
-    """What ``.to(...)`` is asked for: a device and a dtype, each None if it is to stay.
+    """Parse the arguments of ``.to(...)``: a device and a dtype, each None if it is not to change.
 
     Args:
-        op: what an error calls the method.
+        op: the name of the method, for errors.
         to: its positional arguments: a device, a dtype, or a tensor that has both.
         device, dtype: its keywords.
     """
@@ -125,7 +125,7 @@ def _is_dtype(name: str) -> bool:
 
 
 def is_device_array(value: Any) -> bool:
-    """Whether it is an array of CuPy's, also one that was made before minigrad loaded CuPy."""
+    """Whether ``value`` is a CuPy array, including one created before minigrad loaded CuPy."""
     kind = type(value)
     if not DEVICE_ARRAYS and kind.__module__.partition(".")[0] == "cupy" and kind.__name__ == "ndarray":
         library()
@@ -133,24 +133,24 @@ def is_device_array(value: Any) -> bool:
 
 
 def is_array(value: Any) -> bool:
-    """Whether it is an array of NumPy's or CuPy's."""
+    """Whether ``value`` is a NumPy or CuPy array."""
     return isinstance(value, np.ndarray) or is_device_array(value)
 
 
 def device_of(array: Any) -> str:
-    """Where an array lives: ``"cpu"`` or ``"cuda"``."""
+    """The device of an array: ``"cpu"`` or ``"cuda"``."""
     return "cuda" if type(array) in DEVICE_ARRAYS else "cpu"
 
 
 def namespace(value: Any) -> Any:
-    """NumPy or CuPy, whichever has made this array, or the array of this tensor."""
+    """The library, NumPy or CuPy, of this array or of this tensor's array."""
     if type(value) is np.ndarray:
         return np
     return _cupy if type(getattr(value, "_data", value)) in DEVICE_ARRAYS else np
 
 
 def namespace_on(device: Any) -> Any:
-    """The library whose arrays live on a device; for the names and errors see `as_device`."""
+    """The library whose arrays are on a device; for the names and errors see `as_device`."""
     return np if device is None or as_device(device) == "cpu" else _cupy
 
 
@@ -165,7 +165,7 @@ def refuse_mixed(op: str, values: Iterable[Any]) -> None:
 
 
 def to_host(array: Any) -> Array:
-    """The array itself on the CPU, or a copy of it from a GPU."""
+    """The array itself if it is on the CPU, otherwise a copy there."""
     if type(array) not in DEVICE_ARRAYS:
         return np.asarray(array)
     with device_errors("copying from the GPU"):
@@ -174,7 +174,7 @@ def to_host(array: Any) -> Array:
 
 
 def to_device(array: Any, device: str) -> Any:
-    """The array itself if it lives on ``device``, which `as_device` has checked; otherwise a copy there."""
+    """The array itself if it is on ``device``, a name from `as_device`; otherwise a copy there."""
     if device == "cpu":
         return to_host(array)
     if type(array) in DEVICE_ARRAYS:
@@ -184,7 +184,7 @@ def to_device(array: Any, device: str) -> Any:
 
 
 def beside(value: Any, array: Any) -> Any:
-    """``value`` as an array that can be copied into ``array``: on its device, and for another device of its dtype."""
+    """``value`` as an array on the device of ``array``; if it has to move, in the dtype of ``array``."""
     if type(array) not in DEVICE_ARRAYS:
         return to_host(value)
     if type(value) in DEVICE_ARRAYS:
@@ -193,17 +193,17 @@ def beside(value: Any, array: Any) -> Any:
 
 
 def own(array: Any) -> Any:
-    """A copy, as an array; of NumPy's numbers too."""
+    """A copy, as an array (also of a NumPy scalar)."""
     return array.copy() if type(array) in DEVICE_ARRAYS else np.array(array)
 
 
 def settled(value: Any) -> Any:
-    """The number that a reduction to nothing of NumPy's returns, as an array; arrays as they are."""
+    """``value`` as an array: NumPy returns a scalar from a full reduction, CuPy an array."""
     return value if type(value) in DEVICE_ARRAYS else np.asarray(value)
 
 
-# --- what CuPy does otherwise ----------------------------------------------------------------------------------------
-# CuPy's ufuncs reduce sums and products alone (cupy/_core/_kernel.pyx, ufunc.reduce); its arrays have the methods.
+# --- where CuPy differs ----------------------------------------------------------------------------------------
+# CuPy's ufuncs reduce only sums and products (cupy/_core/_kernel.pyx, ufunc.reduce); its arrays have the methods.
 
 
 def largest(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
@@ -238,7 +238,7 @@ def all_true(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     return _and_up(x, axis=axis, keepdims=keepdims)
 
 
-# NumPy's types do not allow for a keepdims that is only known when running.
+# NumPy's type stubs require a literal keepdims.
 _largest: Any = np.maximum.reduce
 _smallest: Any = np.minimum.reduce
 _or_up: Any = np.logical_or.reduce
@@ -246,12 +246,12 @@ _and_up: Any = np.logical_and.reduce
 
 
 def add_at(total: Any, positions: Any, values: Any) -> None:
-    """Add each of ``values`` to ``total``, all flat, at its position; what has one position is added in a fixed order.
+    """Add each of ``values`` to ``total`` at its position (all flat); values of one position in a fixed order.
 
-    On the CPU, float32 values are added in float64, unless they are few, in number or beside ``total``.
+    On the CPU, float32 values are added in float64, unless there are few of them, absolutely or relative to ``total``.
 
-    CuPy's own ``add.at`` adds in the order in which threads happen to arrive, so its sums differ from run to run.
-    Here values are sorted by position, and the values of one position added in pairs, pairs of pairs and so on.
+    CuPy's own ``add.at`` adds in the order in which threads arrive, so its sums differ from run to run. Here values
+    are sorted by position, and the values of one position are added in pairs, pairs of pairs and so on.
     """
     if type(total) not in DEVICE_ARRAYS:
         if total.dtype == np.float32 and ROWS < values.size > total.size // 8:
@@ -276,9 +276,9 @@ def add_at(total: Any, positions: Any, values: Any) -> None:
 
 
 def refuse_outside(op: str, shape: tuple[int, ...], key: Any) -> None:
-    """Raise IndexError for a key with an index outside of ``shape``; on a GPU such an index would wrap around.
+    """Raise IndexError for a key with an index outside ``shape``; on a GPU such an index would wrap around.
 
-    NumPy checks it, on an array of that shape that takes no memory.
+    NumPy does the check, on an array of that shape that takes no memory.
     """
     items = key if isinstance(key, tuple) else (key,)
     if any(type(item) in DEVICE_ARRAYS for item in items):

@@ -1,4 +1,4 @@
-"""What there is of CUDA on this machine, and what goes wrong with it: one error, which says what to do."""
+"""Detect CUDA on this machine, and turn its errors into one `DeviceError` with the remedy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INSTALL = "in a checkout of minigrad: pip install '.[cuda]'"
 
 
 class DeviceError(RuntimeError):
-    """A GPU that cannot be used, ran out of memory or was lost. What is in the computer's own memory is as before.
+    """Raised if the GPU cannot be used, ran out of memory or was lost. Data in host memory is as before.
 
     Attributes:
         reason: ``"unavailable"``, ``"driver"`` (missing or too old), ``"compiler"``, ``"memory"``, ``"lost"`` or
@@ -26,19 +26,19 @@ class DeviceError(RuntimeError):
         self.reason = reason
 
 
-# --- what there is ---------------------------------------------------------------------------------------------------
+# --- detection ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class CudaStatus:
-    """What was found of CUDA.
+    """The result of looking for CUDA.
 
     Attributes:
-        devices: the names of the GPUs, the one that is used first.
+        devices: the names of the GPUs; the first one is used.
         driver, runtime: the newest CUDA version that the driver knows, and the one that CuPy was built for, such as
             ``"12.9"``; empty if not found.
-        problem: why it cannot be used; empty if it can.
-        remedy: what to do about that.
+        problem: why CUDA cannot be used; empty if it can.
+        remedy: how to solve the problem.
     """
 
     devices: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class CudaStatus:
 
     @property
     def usable(self) -> bool:
-        """Whether arrays can live on a GPU."""
+        """Whether arrays can be on a GPU."""
         return not self.problem
 
 
@@ -61,7 +61,7 @@ def cuda_status() -> CudaStatus:
         missing = (error.name or "").partition(".")[0] == "cupy"
         problem = "CuPy is not installed" if missing else f"CuPy cannot be imported ({_line(error)})"
         return CudaStatus(problem=problem, remedy=INSTALL)
-    except Exception as error:  # a build that does not fit this machine
+    except Exception as error:  # such as from a build for other hardware
         return CudaStatus(problem=f"CuPy cannot be imported ({_line(error)})", remedy=INSTALL)
     runtime = cupy.cuda.runtime
     driver = built_for = ""
@@ -74,37 +74,37 @@ def cuda_status() -> CudaStatus:
     except Exception as error:
         return CudaStatus((), driver, built_for, *_diagnosis(error, driver, built_for))
     if not count:
-        return CudaStatus((), driver, built_for, "there is no GPU that CUDA can use", "see what nvidia-smi says")
+        return CudaStatus((), driver, built_for, "CUDA finds no GPU", "check the output of nvidia-smi")
     return CudaStatus(names, driver, built_for)
 
 
 def import_cupy() -> Any:
-    """CuPy, as an import statement would have it."""
+    """Import CuPy."""
     return importlib.import_module("cupy")
 
 
 def update_problem() -> str:
-    """Why optimizers could not step on a GPU though arrays can live there; empty if they can."""
+    """Why optimizers cannot step on a GPU even if arrays can be there; empty if they can."""
     if importlib.util.find_spec("numba_cuda") is None:
-        return "numba-cuda is not installed, which compiles the update kernels"
+        return "numba-cuda, which compiles the update kernels, is not installed"
     try:
         importlib.import_module("numba.cuda")
-    except Exception as error:  # of a version that does not fit Numba's
+    except Exception as error:  # such as of a version that does not match Numba's
         return f"numba-cuda, which compiles the update kernels, cannot be imported ({_line(error)})"
     return ""
 
 
 def _diagnosis(error: Exception, driver: str, built_for: str) -> tuple[str, str]:
-    """The problem and the remedy that an error of CUDA's runtime stands for."""
+    """The problem and the remedy for an error of CUDA's runtime."""
     text = _line(error)
     if _reason(error) == "driver":
         return (
-            f"the NVIDIA driver is too old: it knows CUDA {driver}, and CuPy was built for {built_for}",
+            f"the NVIDIA driver is too old: it supports CUDA {driver}, but CuPy was built for {built_for}",
             "update the driver, or install CuPy for an older CUDA",
         )
     if "NoDevice" in text or "no CUDA-capable device" in text:
-        return "there is no GPU that CUDA can use", "see what nvidia-smi says, and unset CUDA_VISIBLE_DEVICES"
-    return f"CUDA does not start: {text}", "see what nvidia-smi says"
+        return "CUDA finds no GPU", "check the output of nvidia-smi, and unset CUDA_VISIBLE_DEVICES"
+    return f"CUDA does not start: {text}", "check the output of nvidia-smi"
 
 
 def _version(number: int) -> str:
@@ -123,9 +123,9 @@ def _line(error: BaseException) -> str:
 
 # --- errors ----------------------------------------------------------------------------------------------------------
 
-# Those whose errors come from the GPU, its driver, or what is installed for it.
+# Libraries whose errors come from the GPU, its driver, or the packages installed for it.
 _LIBRARIES = ("cupy", "cupy_backends", "numba.cuda", "numba_cuda", "cuda")
-# What they call it, in the texts and classes of their errors, for each reason.
+# Parts of the messages and class names of their errors, for each reason.
 _SIGNS = {
     "compiler": ("NvvmSupportError", "NvrtcSupportError", "DynamicLibNotFound", "libnvvm", "libnvrtc", "nvJitLink"),
     "memory": ("OutOfMemory", "MemoryAllocation", "OUT_OF_MEMORY", "ALLOC_FAILED"),
@@ -137,20 +137,20 @@ _SIGNS = {
              "MisalignedAddress", "MISALIGNED_ADDRESS", "cudaErrorUnknown", "CUDA_ERROR_UNKNOWN"),
 }  # fmt: skip
 _ADVICE = {
-    "compiler": f"NVIDIA's compilers, which the update kernels need, are not all installed; {INSTALL}",
-    "memory": "the GPU has not enough memory; take smaller batches or a smaller model",
+    "compiler": f"some of NVIDIA's compilers, which the update kernels need, are not installed; {INSTALL}",
+    "memory": "the GPU ran out of memory; use smaller batches or a smaller model",
     "driver": "the NVIDIA driver is too old for this CuPy or numba-cuda; update it, or install those for an older CUDA",
-    "lost": "the GPU was lost, and what was on it; begin a new process, from a checkpoint if there is one",
-    "failed": "the GPU has failed; minigrad devices shows what was found",
+    "lost": "the GPU was lost with its data; start a new process, from a checkpoint if you have one",
+    "failed": "the GPU failed; run minigrad devices to see what was found",
 }
 
 
 def device_error(error: BaseException, doing: str) -> DeviceError | None:
-    """The one error for what goes wrong on a GPU, in CuPy or in numba-cuda; ``None`` if it is something else.
+    """The `DeviceError` for an error from CuPy or numba-cuda; ``None`` if it has another origin.
 
     Args:
         error: what was raised.
-        doing: what was under way: the name of an op, or words.
+        doing: what failed, for the message: the name of an op, or a phrase.
     """
     if isinstance(error, DeviceError):
         return error
@@ -163,7 +163,7 @@ def device_error(error: BaseException, doing: str) -> DeviceError | None:
 
 @contextlib.contextmanager
 def device_errors(doing: str) -> Iterator[None]:
-    """A block in which every library's own error about the GPU becomes a `DeviceError` that says what to do."""
+    """A block in which errors of the libraries for the GPU become a `DeviceError`."""
     try:
         yield
     except Exception as error:

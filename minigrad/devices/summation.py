@@ -1,12 +1,12 @@
-"""Sums of many numbers without the rounding errors of adding one row after the other.
+"""Sums of many numbers without the rounding errors of adding row after row.
 
-NumPy sums in pairs only along the axis whose elements are neighbors in memory. Along any other axis it adds one row
-after the other, and the error grows with the number of rows: to 1 % for a million rows of float32.
+NumPy sums pairwise only along the axis whose elements are contiguous in memory. Along any other axis it adds row after
+row, and the error grows with the number of rows: to 1 % for a million rows of float32.
 
 The order of summation here, along each such axis of more than `ROWS` rows: while more than `FEW` rows are left, the n
 rows are cut into p consecutive parts of n // p rows, and the parts are added to each other, row by row, in order; p is
 the largest divisor of n that is not above `FEW`, or min(16, √n) if that is below 4, and then the n % p rows that are
-left over are added to the first rows of the result. The last rows are one call of NumPy's ``reduce``. If several axes
+left over are added to the first rows of the result. The last rows take one call of NumPy's ``reduce``. If several axes
 have more than `ROWS` summands together, they are summed one after the other, from the largest stride to the smallest,
 and each is cut if it has more than `FEW` rows. Everything else is one call of ``reduce``: up to `ROWS` summands, and
 those that are neighbors in memory.
@@ -30,15 +30,15 @@ Axis = int | tuple[int, ...] | None
 ROWS = 128
 FEW = 32
 
-# NumPy's types do not allow for a keepdims that is only known when running.
+# NumPy's type stubs require a literal keepdims.
 _add: Any = np.add.reduce
 
 
 def axes_of(ndim: int, axis: Axis) -> tuple[int, ...]:
-    """The axes that ``axis`` means, counted from the front. A 0-d array has one, 0 or -1, and nothing to reduce.
+    """Normalize ``axis`` to a tuple of non-negative axes. A 0-d array has one, 0 or -1, and nothing to reduce.
 
     Raises:
-        AxisError, ValueError: for another axis of a 0-d array. The axes of other arrays are for NumPy to check.
+        AxisError, ValueError: for another axis of a 0-d array. NumPy checks the axes of other arrays.
     """
     if axis is None:
         return tuple(range(ndim))
@@ -49,7 +49,7 @@ def axes_of(ndim: int, axis: Axis) -> tuple[int, ...]:
 
 
 def add_up(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The sum over ``axis``, in the order that is described above."""
+    """The sum over ``axis``, in the order described above."""
     shape = x.shape
     if type(axis) is int and -len(shape) <= axis < len(shape):  # most sums
         if shape[axis] <= ROWS or _neighbors(x, axis):

@@ -218,7 +218,7 @@ def test_a_parameter_that_can_neither_move_nor_stay_is_refused_with_the_remedy(m
     array = np.ones((4, 6), np.float32)
     p, q = nn.Parameter(np.ones(2, np.float32)), nn.Parameter(make(array))
     data = p.data
-    with pytest.raises(ValueError, match="make it of a copy"):
+    with pytest.raises(ValueError, match="create it from a copy"):
         optimizer([p, q])
     assert p.data is data
 

@@ -261,13 +261,13 @@ CASES = {
     "no driver": ({"driverGetVersion": lambda: 0}, "no NVIDIA driver was found", "install the driver of the GPU"),
     "old driver": (
         {"driverGetVersion": lambda: 11040, "getDeviceCount": fails("cudaErrorInsufficientDriver")},
-        "the NVIDIA driver is too old: it knows CUDA 11.4, and CuPy was built for 12.9",
+        "the NVIDIA driver is too old: it supports CUDA 11.4, but CuPy was built for 12.9",
         "update the driver, or install CuPy for an older CUDA",
     ),
-    "no GPU": ({"getDeviceCount": lambda: 0}, "there is no GPU that CUDA can use", "see what nvidia-smi says"),
+    "no GPU": ({"getDeviceCount": lambda: 0}, "CUDA finds no GPU", "check the output of nvidia-smi"),
     "hidden GPU": (
         {"getDeviceCount": fails("cudaErrorNoDevice", "no CUDA-capable device is detected")},
-        "there is no GPU that CUDA can use",
+        "CUDA finds no GPU",
         "unset CUDA_VISIBLE_DEVICES",
     ),
     "broken GPU": ({"getDeviceProperties": fails("cudaErrorUnknown")}, "CUDA does not start: cudaErrorUnknown", "smi"),
@@ -324,11 +324,11 @@ def test_what_was_found_is_listed_and_missing_kernels_are_told(gpu, capsys, monk
     assert lines[2:] == [
         "cuda: Pretended GPU, which is used",
         "CUDA 13.1 by its driver, CuPy built for 12.9",
-        "cuda: no training: numba-cuda is not installed, which compiles the update kernels",
+        "cuda: no training: numba-cuda, which compiles the update kernels, is not installed",
         "  in a checkout of minigrad: pip install '.[cuda]'",
     ]
     assert cli.main(["train", "--device", "cuda", "--no-output"]) == 2
-    assert "cuda is not available: numba-cuda is not installed" in capsys.readouterr().err
+    assert "cuda is not available: numba-cuda, which compiles the update kernels, is not installed" in capsys.readouterr().err
     monkeypatch.setattr(gpu_module.importlib.util, "find_spec", lambda name: object())
     cli.main(["devices"])
     assert len(capsys.readouterr().out.splitlines()) == 4

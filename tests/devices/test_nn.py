@@ -131,7 +131,7 @@ def test_a_module_that_finds_no_room_on_the_gpu_stays_as_it_was(gpu, monkeypatch
         return asarray(*args, **kwargs)
 
     monkeypatch.setattr(gpu, "asarray", full)
-    with pytest.raises(gpu_module.DeviceError, match="copying to the GPU: the GPU has not enough memory; take smaller"):
+    with pytest.raises(gpu_module.DeviceError, match="copying to the GPU: the GPU ran out of memory; use smaller"):
         net.to("cuda")
     assert all(p.data is array for p, array in zip(net.parameters(), arrays, strict=True))
     for name, value in contents(net).items():

@@ -417,7 +417,7 @@ def test_memory_that_cupy_keeps_is_used_for_tables(monkeypatch, kept):
         optimizer.step()
         np.testing.assert_allclose(params["w"].data, 0.9)
     else:
-        with pytest.raises(gpu.DeviceError, match=r"^tables of an optimizer: the GPU has not enough memory"):
+        with pytest.raises(gpu.DeviceError, match=r"^tables of an optimizer: the GPU ran out of memory"):
             optimizer.step()
         np.testing.assert_array_equal(params["w"].data, 1.0)
 
@@ -516,7 +516,7 @@ def raised(kind, text, module="numba.cuda.cudadrv.driver"):
 @pytest.mark.parametrize(
     ("error", "reason", "advice"),
     [
-        (raised("CudaAPIError", "[700] CUDA_ERROR_ILLEGAL_ADDRESS"), "lost", "begin a new process"),
+        (raised("CudaAPIError", "[700] CUDA_ERROR_ILLEGAL_ADDRESS"), "lost", "start a new process"),
         (raised("CudaAPIError", "[2] CUDA_ERROR_OUT_OF_MEMORY"), "memory", "take smaller batches"),
         (raised("CUDAError", "CUDA_ERROR_UNKNOWN: an unknown error", "cuda.core"), "lost", "begin"),
         (raised("CUDAError", "CUDA_ERROR_LAUNCH_TIMEOUT: took too long", "cuda.core"), "lost", "begin"),

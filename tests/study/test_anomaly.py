@@ -296,12 +296,6 @@ def test_looking_at_large_numbers_warns_of_nothing():
     assert "-1e+308 … 1e+308" in str(error)
 
 
-@pytest.mark.parametrize("block", [study.detect_anomaly, study.trace, mg.no_grad, mg.enable_grad])
-def test_a_block_without_its_parentheses_says_so(block):
-    with pytest.raises(TypeError, match=rf"parentheses are missing; write 'with {block.__name__}\(\):'"), block:
-        pass
-
-
 def test_what_is_known_of_a_graph_goes_with_it():
     gc.collect()  # graphs that earlier tests have left in cycles
     before = len(places.places)
