@@ -21,9 +21,10 @@ def amplify_slow_gradients(update, slow_grad, *, alpha, strength):
 
 
 class SlowSGD(optim.Optimizer):
-    def __init__(self, params, lr=0.1, alpha=0.9, strength=2.0, weight_decay=0.0):
-        defaults = {"lr": optim.option(lr, optim.at_least(0)), "alpha": optim.option(alpha, optim.between(0, 1))}
-        super().__init__(params, {**defaults, "strength": strength, "weight_decay": weight_decay})
+    lr: float = optim.option(0.1, optim.at_least(0))
+    alpha: float = optim.option(0.9, optim.between(0, 1))
+    strength: float = optim.option(2.0)
+    weight_decay: float = optim.option(0.0, optim.at_least(0))
 
     def chain(self):
         return [amplify_slow_gradients, optim.add_decayed_weights, optim.apply_update]

@@ -68,10 +68,12 @@ class Range:
     Attributes:
         words: the values, as an error message names them after "must be".
         allows: whether a value is one of them.
+        error: the exception to raise for another value.
     """
 
     words: str
     allows: Callable[[Any], bool]
+    error: type[Exception] = ValueError
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from ..optim.watch import Record
+from ..optim._watch import Record
 from ..study import Explanation
 from ..study.report import check_target, write
 from ..study.report.page import count

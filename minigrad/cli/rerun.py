@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from .. import training
-from ..optim.watch import Watch
+from ..optim._watch import Watch
 from ..training import Run
 from ..training.checkpoint import checkpoints
 from ..training.logs import STEPS, read_steps

@@ -1,24 +1,15 @@
 """Optimizers: named chains of rules with PyTorch's constructors, and what a new one is made of."""
 
 from ..rules import RuleError, exp, log, maximum, minimum, norm, rule, sign, sqrt
-from ..rules.options import above, at_least, between, flag, number, option, tuple_of
-from .adabelief import AdaBelief
-from .adadelta import Adadelta
-from .adagrad import Adagrad
-from .adam import Adam
-from .adamax import Adamax
-from .adamw import AdamW
+from ..rules.options import above, at_least, between, fixed, flag, number, one_of, option, tuple_of
+from .adam import AdaBelief, Adam, Adamax, AdamW, NAdam, RAdam
+from .adaptive import Adadelta, Adagrad, RMSprop
 from .chain import Chain, chain
 from .common import add_decayed_weights, apply_update, decay_weights
-from .lamb import LAMB
-from .lars import LARS
-from .lion import Lion
 from .lookahead import Lookahead
-from .nadam import NAdam
 from .optimizer import Optimizer
-from .radam import RAdam
-from .rmsprop import RMSprop
-from .sgd import SGD
+from .sgd import SGD, Lion
+from .trust import LAMB, LARS
 
 __all__ = [
     "LAMB",
@@ -46,12 +37,14 @@ __all__ = [
     "chain",
     "decay_weights",
     "exp",
+    "fixed",
     "flag",
     "log",
     "maximum",
     "minimum",
     "norm",
     "number",
+    "one_of",
     "option",
     "rule",
     "sign",

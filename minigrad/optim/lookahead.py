@@ -17,11 +17,11 @@ from ..kernels.program import Cohort, Layout, Program
 from ..kernels.store import ParameterStore
 from ..rules import Rule, rule
 from ..rules.options import between, check_option
+from ._groups import ParamGroup
+from ._state import StateView, chosen_names, export_state, import_state, same_keys, whole_number
+from ._watch import Slow
 from .chain import PlanText
-from .groups import ParamGroup
 from .optimizer import Optimizer
-from .state import StateView, chosen_names, export_state, import_state, same_keys, whole_number
-from .watch import Slow
 
 
 @rule(state=("slow",))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import KW_ONLY
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from ..attributes import PACKAGE, RENEW, argument
 from ..autograd.graph import tick
 from ..autograd.hooks import Hooks, RemovableHandle
 from ..autograd.memory import Place, gather, placed
@@ -24,18 +23,22 @@ from ..devices.arrays import beside
 from ..kernels.plan import Element, Plan
 from ..kernels.program import Cohort, Layout, Program
 from ..kernels.store import Entry, ParameterStore
-from ..rules.options import Option, check_option, flag
+from ..rules.options import Option, check_option, flag, option
+from ._declared import Declared
+from ._groups import ParamGroup, ParamGroups, arranged, named_groups
+from ._state import READ_ONLY, Kept, StateView, chosen_names, export_state, import_state
+from ._watch import Slow, Watch
 from .chain import PlanText
 from .common import negate
-from .groups import ParamGroup, ParamGroups, arranged, named_groups
-from .state import READ_ONLY, Kept, StateView, chosen_names, export_state, import_state
-from .watch import Slow, Watch
 
 if TYPE_CHECKING:
     from ..study.updates.explanation import Explanation
 
 Array = npt.NDArray[Any]
 Hook = Callable[["Optimizer"], None]
+
+
+T = TypeVar("T")
 
 
 class _Placed:
@@ -57,72 +60,69 @@ class _Placed:
         return getattr(optimizer, self._name)
 
 
-def _placed() -> Any:
-    return _Placed()
+def _placed(kind: type[T]) -> T:
+    return cast(T, _Placed())
 
 
-class Optimizer:
-    """Base of every optimizer. A new one states its options and its chain::
+class Optimizer(Declared):
+    """Base of every optimizer. A new one declares its options and states its chain::
 
         class SignDescent(optim.Optimizer):
-            def __init__(self, params, lr=1e-3, maximize=False):
-                super().__init__(params, {"lr": optim.option(lr, optim.at_least(0)), "maximize": maximize})
+            lr: float = optim.option(1e-3, optim.at_least(0))
 
             def chain(self):
                 return [take_sign, optim.apply_update]
 
+    The constructor of such a class takes the options as they are declared, after the parameters, and ``maximize`` and
+    ``clip`` by name: ``SignDescent(model.parameters(), 0.1, clip=...)``. A class may also define its own constructor,
+    which calls this one with ``defaults``.
+
     Args:
         params: parameters, ``(name, parameter)`` pairs, or dictionaries with the key ``"params"`` and the options
-            that this group has otherwise.
-        defaults: every option with its default, alone or with the values that it may have (`minigrad.optim.option`);
-            NaN is refused in any case. ``maximize`` has the gradient negated before the chain.
+            whose values differ for this group.
+        defaults: every option with its default, or with its default and range (`minigrad.optim.option`).
         clip: one or more clips (`minigrad.clipping`), which act on the gradient first, in this order. Their thresholds
             become options of the groups.
-        chain: rules and norms in order (`chain`), for an optimizer without a class of its own.
+        chain: rules and norms in order (`chain`), for an optimizer without its own class.
+        maximize: whether to climb instead of descend: the gradient is negated before the chain. An option of the
+            groups; an optimizer that is given ``defaults`` has it if it is among them.
 
     The parameters move into one contiguous buffer per dtype (`ParameterStore`), on their device: their ``data`` and
     ``grad`` are views of it from then on. What shares memory with a parameter, or was kept of a gradient, is safe from
     that; `minigrad.autograd.memory` has the rule. A parameter whose gradient is ``None`` is skipped, and its
     count of steps does not change.
 
-    Copied or pickled together at any time, as in ``pickle.dumps((model, optimizer, scheduler))``, all of them train on
-    to the same bits. Hooks are copied; a `watch` stays with the original. Dropout draws from `minigrad.random`, whose
-    state is not part of a pickle (of a `minigrad.training.Run` it is).
+    Copied or pickled together at any time, as in ``pickle.dumps((model, optimizer, scheduler))``, all of them continue
+    training to the same bits. Hooks are copied; a `watch` stays with the original. Dropout draws from
+    `minigrad.random`, whose state is not part of a pickle (it is part of a `minigrad.training.Run`).
 
     Attributes:
+        declared: the options that the class declares, each with its default and range.
         stepped: whether the last `step` changed the parameters; a clip that skips non-finite gradients may not have.
         skipped: how many steps were skipped.
-        steps: how many times `step` has run, skipped or not; schedulers look whether it has.
+        steps: how many times `step` has run, skipped or not; schedulers use it to see whether it has.
 
     Raises:
         ValueError: for no parameters, a parameter given twice, or an option outside its range.
         TypeError: for an unknown option, or something that is not a tensor.
     """
 
-    _schedulers: list[weakref.ref[Any]]
+    # What every optimizer that declares its options takes, too.
+    params: Iterable[Any]
+    _: KW_ONLY
+    maximize: bool = option(False, flag())
+    clip: Clips = None
 
-    params, clip = argument("use add_param_group()"), argument(RENEW)
-
-    store: ParameterStore = _placed()
-    _groups: ParamGroups = _placed()
+    store = _placed(ParameterStore)
+    _groups = _placed(ParamGroups)
     # The number of each parameter's group; all parameters with their places, and their entries in the store.
-    _group_of: dict[str, int] = _placed()
-    _bound: list[tuple[Tensor, Place]] = _placed()
-    _bound_entries: list[Entry] = _placed()
+    _group_of = _placed(dict[str, int])
+    _bound = _placed(list[tuple[Tensor, Place]])
+    _bound_entries = _placed(list[Entry])
     # State by slot, then by buffer; ages, and carried numbers, of parameters that no cohort holds at the moment.
-    _state: dict[str, list[Array]] = _placed()
-    _ages: dict[str, int] = _placed()
-    _carried: dict[str, dict[str, float]] = _placed()
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        """Refuse what would change nothing: an option that is set on an optimizer instead of on its groups."""
-        super().__init_subclass__(**options)
-        if cls.__module__.partition(".")[0] != PACKAGE:
-            return
-        for name in inspect.signature(cls.__init__).parameters:
-            if name != "self" and not hasattr(cls, name):
-                setattr(cls, name, argument(f"set it in the groups: optimizer.param_groups[i][{name!r}] = ..."))
-                vars(cls)[name].__set_name__(cls, name)
+    _state = _placed(dict[str, list[Array]])
+    _ages = _placed(dict[str, int])
+    _carried = _placed(dict[str, dict[str, float]])
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         known = parameters_of(cls.__init__) if kwargs else None
@@ -130,7 +130,7 @@ class Optimizer:
             refuse_unknown(cls.__name__, kwargs, known)
         self = super().__new__(cls)
         # Those that set options, in the order in which they were made; here, since in a copy they may come first.
-        self._schedulers = []
+        vars(self)["_schedulers"] = []
         return self
 
     def __init__(
@@ -141,9 +141,10 @@ class Optimizer:
         clip: Clips = None,
         chain: Sequence[Element] | None = None,
     ) -> None:
+        self._schedulers: list[weakref.ref[Any]]
         self._given_chain = chain
-        # What a subclass was made with that is no option of a group, as values that JSON can hold; set before this.
-        self.settings: dict[str, Any] = getattr(self, "settings", {})
+        # What is fixed for the whole optimizer, as values that JSON can hold. A subclass may set more before this.
+        self.settings: dict[str, Any] = getattr(self, "settings", {}) | self._fixed_settings()
         self._clips = _numbered(type(self).__name__, clip)
         declared = {name: value if isinstance(value, Option) else Option(value) for name, value in defaults.items()}
         if "maximize" in declared:
@@ -155,6 +156,7 @@ class Optimizer:
         self.defaults = {
             name: check_option(type(self).__name__, name, each.value, each.range) for name, each in declared.items()
         }
+        self.check_options(self.defaults)
         self._groups, self._bound = ParamGroups(self), []
         self._state, self._ages, self._carried = {}, {}, {}
         self._pre_hooks, self._post_hooks = Hooks(), Hooks()
@@ -176,6 +178,9 @@ class Optimizer:
             raise NotImplementedError(f"{name} does not say what its chain is: define chain(), or pass chain=")
         return list(self._given_chain)
 
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Raise ValueError where the defaults of options do not fit together, each of which is in its range."""
+
     def parameter_options(self, group: Mapping[str, Any], entry: Entry) -> dict[str, float]:
         """Numeric options that one parameter has otherwise than its group; by default none."""
         return {}
@@ -194,6 +199,12 @@ class Optimizer:
             for group in self._groups
             for value in [group[option] if option in group else group.scalars().get(option)]
         )
+
+    def _fixed_settings(self) -> dict[str, Any]:
+        values = {
+            name: getattr(self, name) for name, each in self.declared.items() if each.fixed and name in vars(self)
+        }
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items() if not callable(v)}
 
     @property
     def clips(self) -> tuple[Clip, ...]:

@@ -1,4 +1,4 @@
-"""Options: numbers and flags that a rule reads by name, each declared with the values that it may have."""
+"""Options: the numbers and flags that rules read by name, each declared with its default and its range."""
 
 from __future__ import annotations
 
@@ -12,22 +12,29 @@ from ..checks import Range, interval, shown
 
 @dataclass(frozen=True)
 class Option:
-    """The value of an option with its range. Made by `option`."""
+    """A value of an option and its range. Made by `option` and `fixed`.
+
+    Attributes:
+        value: the value, or in the body of a class the default.
+        range: the values that it may have; by default anything but NaN.
+        fixed: whether it belongs to the whole optimizer and cannot change, instead of being an option of each group.
+    """
 
     value: Any
     range: Range | None = None
+    fixed: bool = False
 
 
-def option(value: Any, range: Range | None = None) -> Option:
-    """Declare an option of an optimizer: its value, and the range that every later value must be in, too.
+def option(value: Any, range: Range | None = None) -> Any:
+    """Declare an option of the param groups: its default, and the range that its values must be in at any time.
 
     >>> @optim.rule
     ... def shrink(update, *, alpha):
     ...     update = update / (1 + alpha)
     ...     return update
     >>> class Shrinking(optim.Optimizer):
-    ...     def __init__(self, params, lr=1e-3, alpha=5.0):
-    ...         super().__init__(params, {"lr": optim.option(lr, optim.at_least(0)), "alpha": alpha})
+    ...     lr: float = optim.option(1e-3, optim.at_least(0))
+    ...     alpha: float = optim.option(5.0)
     ...
     ...     def chain(self):
     ...         return [shrink, optim.apply_update]
@@ -35,13 +42,22 @@ def option(value: Any, range: Range | None = None) -> Option:
     Traceback (most recent call last):
     ValueError: Shrinking: lr must be a finite number of 0 or more, not -0.1
 
-    A value without a range, as ``alpha`` here, may be anything but NaN.
+    Without a range, as for ``alpha`` here, only NaN is refused. A class with its own ``__init__`` passes its options
+    on: ``super().__init__(params, {"lr": optim.option(lr, optim.at_least(0)), "alpha": alpha})``.
     """
     return Option(value, range)
 
 
+def fixed(value: Any, range: Range | None = None) -> Any:
+    """Declare a setting of the whole optimizer: its default, and its range. It is an attribute that cannot change.
+
+    A state dict has it, unless it is a function, and is refused by an optimizer whose setting differs.
+    """
+    return Option(value, range, fixed=True)
+
+
 def at_least(low: float, *, finite: bool = True) -> Range:
-    """Numbers of ``low`` or more, infinity left out by default.
+    """Numbers of ``low`` or more; infinity only with ``finite=False``.
 
     >>> optim.at_least(0).words
     'a finite number of 0 or more'
@@ -59,7 +75,7 @@ def above(low: float) -> Range:
 
 
 def between(low: float, high: float, *, open_high: bool = False) -> Range:
-    """Numbers from ``low`` to ``high``, of which ``high`` itself is left out with ``open_high``.
+    """Numbers from ``low`` to ``high``; with ``open_high`` without ``high`` itself.
 
     >>> optim.between(0, 1, open_high=True).words
     'a number in [0, 1)'
@@ -68,7 +84,7 @@ def between(low: float, high: float, *, open_high: bool = False) -> Range:
 
 
 def number(*, finite: bool = False) -> Range:
-    """Any number but NaN; with ``finite``, not infinity either.
+    """Any number except NaN; with ``finite``, except infinity too.
 
     >>> optim.number().words
     'a number'
@@ -83,6 +99,16 @@ def flag() -> Range:
     'True or False'
     """
     return Range("True or False", _is_flag)
+
+
+def one_of(*choices: str) -> Range:
+    """One of some words.
+
+    >>> optim.one_of("mean", "sum").words
+    "'mean' or 'sum'"
+    """
+    *others, last = map(repr, choices)
+    return Range(f"{', '.join(others)} or {last}", choices.__contains__)
 
 
 def tuple_of(one: Range, count: int) -> Range:
@@ -111,16 +137,16 @@ def _is_flag(value: Any) -> bool:
 
 
 def check_option(owner: str, name: str, value: Any, range: Range | None = None) -> Any:
-    """The value as it is stored: lists become tuples; NumPy's numbers, and arrays and tensors of one, Python's.
+    """Check a value and return it as Python's: lists become tuples, NumPy's numbers and arrays of one number numbers.
 
     Raises:
-        ValueError: for NaN, or a value outside the option's range.
+        ValueError: for NaN, or a value outside the range.
         TypeError: for anything but a number, a flag, a name, a tuple, a function or ``None``.
     """
     if type(value) is not float:
         value = _plain(value)
     if range is not None and not range.allows(value):
-        raise ValueError(f"{owner}: {name} must be {range.words}, not {shown(value)}")
+        raise range.error(f"{owner}: {name} must be {range.words}, not {shown(value)}")
     if type(value) is float:
         if value == value:
             return value

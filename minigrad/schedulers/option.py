@@ -9,7 +9,7 @@ from typing import Any
 
 from ..checks import unknown
 from ..optim import Optimizer
-from ..optim.groups import ParamGroup
+from ..optim._groups import ParamGroup
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ..checks import unknown
 from ..optim import Optimizer
-from ..optim.state import same_keys
+from ..optim._state import same_keys
 from .option import Track, find_option
 from .preview import draw
 from .schedule import Function, Schedule, Step, as_schedule, check_step, check_whole

@@ -10,7 +10,7 @@ from ..checks import unknown
 from ..data import DataLoader, Dataset
 from ..nn import Module
 from ..optim import Optimizer
-from ..optim.state import same_keys
+from ..optim._state import same_keys
 from ..schedulers import ReduceLROnPlateau, Scheduler
 from .callbacks import Callback, EarlyStopping
 from .evaluation import (

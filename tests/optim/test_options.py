@@ -1,6 +1,8 @@
 """Options: their ranges belong to the optimizer that declares them, and they may change at any step."""
 
+import inspect
 import time
+from dataclasses import KW_ONLY, replace
 
 import numpy as np
 import pytest
@@ -100,6 +102,87 @@ def test_every_beta_of_three_can_be_scheduled():
     optimizer = Mixed([nn.Parameter([1.0])], betas=(0.5, 0.75, 0.5))
     schedulers.Scheduler(optimizer, schedulers.Constant(0.5), option="beta3")
     assert optimizer.param_groups[0]["betas"] == (0.5, 0.75, 0.25)
+
+
+class Declaring(optim.Optimizer):
+    """The options of `Mixed` as fields."""
+
+    lr: float = optim.option(1e-3, optim.at_least(0))
+    betas: tuple[float, float, float] = optim.option(
+        (0.5, 0.75, 0.875), optim.tuple_of(optim.between(0, 1, open_high=True), 3)
+    )
+    alpha: float = 5.0
+    threshold: float = 1.0
+    _: KW_ONLY
+    how: str = optim.fixed("sum", optim.one_of("sum", "mean"))
+
+    def chain(self):
+        return [mix_two_momenta, apply_update]
+
+
+def test_fields_of_a_class_are_the_arguments_of_its_constructor():
+    weight = nn.Parameter([1.0])
+    optimizer = Declaring([weight], 1.0, alpha=2.0, maximize=True, clip=clipping.by_global_norm(1.0))
+    group = optimizer.param_groups[0]
+    assert (group["lr"], group["alpha"], group["maximize"], group["max_norm"]) == (1.0, 2.0, True, 1.0)
+    assert str(inspect.signature(Declaring)).startswith("(params: 'Iterable[Any]', lr: float = 0.001, betas:")
+    assert Declaring.declared["lr"].range.words == "a finite number of 0 or more"
+    with pytest.raises(TypeError, match="Declaring: too many positional arguments"):
+        Declaring([weight], 1.0, (0.5, 0.5, 0.5), 1.0, 1.0, "mean")
+    with pytest.raises(TypeError, match="Declaring: missing a required argument: 'params'"):
+        Declaring()
+    for attempt in (lambda: Declaring([weight], lr=-1.0), lambda: group.update(lr=-1.0)):
+        with pytest.raises(ValueError, match=r"Declaring: lr must be a finite number of 0 or more, not -1\.0"):
+            attempt()
+
+
+def test_a_fixed_setting_is_an_attribute_that_cannot_change_and_is_compared_when_state_is_loaded():
+    optimizer = Declaring([nn.Parameter([1.0])], how="mean")
+    assert (optimizer.how, optimizer.settings) == ("mean", {"how": "mean"})
+    assert "how" not in optimizer.param_groups[0]
+    with pytest.raises(AttributeError, match="cannot be changed to 'sum'"):
+        optimizer.how = "sum"
+    with pytest.raises(ValueError, match="how must be 'sum' or 'mean', not 'max'"):
+        Declaring([nn.Parameter([1.0])], how="max")
+    with pytest.raises(ValueError, match="made with how='mean' there, and 'sum' here"):
+        Declaring([nn.Parameter([1.0])]).load_state_dict(optimizer.state_dict())
+
+
+def test_a_class_inherits_fields_and_one_with_its_own_constructor_has_none():
+    class More(Declaring):
+        beta: float = optim.option(1.0, optim.above(0))
+
+    class Own(Declaring):
+        note: str = "not an option"
+
+        def __init__(self, params, note):
+            self.note = note
+            super().__init__(params, lr=0.5)
+
+    weight = nn.Parameter([1.0])
+    more = More([weight], beta=2.0, how="mean").param_groups[0]
+    assert (more["beta"], more["alpha"], More.declared.keys() - Declaring.declared.keys()) == (2.0, 5.0, {"beta"})
+    own = Own([weight], "x")
+    assert (own.note, own.param_groups[0]["lr"], "note" in own.param_groups[0]) == ("x", 0.5, False)
+
+
+def test_an_option_is_checked_once_when_it_changes():
+    checks = []
+    range = optim.at_least(0)
+
+    class Counting(optim.Optimizer):
+        lr: float = optim.option(0.1, replace(range, allows=lambda value: checks.append(value) or range.allows(value)))
+
+        def chain(self):
+            return [apply_update]
+
+    optimizer = Counting([{"params": [nn.Parameter([1.0])]}, {"params": [nn.Parameter([1.0])], "lr": 0.2}])
+    assert checks == [0.1, 0.2]
+    optimizer.param_groups[0]["lr"] = 0.3
+    optimizer.param_groups[1].update(lr=0.4)
+    assert checks == [0.1, 0.2, 0.3, 0.4]
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert checks == [0.1, 0.2, 0.3, 0.4, 0.3, 0.4]
 
 
 def test_a_chain_without_a_class_declares_its_options_in_the_same_way():

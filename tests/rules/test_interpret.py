@@ -10,7 +10,7 @@ from optim_tools import Chain, leaves, set_gradients
 from minigrad import clipping
 from minigrad.optim import minimum, rule, sqrt
 from minigrad.optim.adam import scale_by_adam, scale_by_amsgrad
-from minigrad.optim.lamb import scale_by_trust_ratio
+from minigrad.optim.trust import scale_by_trust_ratio
 from minigrad.rules.arrays import run_on_arrays
 from minigrad.rules.interpret import Reading
 

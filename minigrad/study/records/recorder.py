@@ -18,7 +18,7 @@ from ...autograd.tensor import Tensor
 from ...data.dataset import is_stored
 from ...nn import Module
 from ...optim import Optimizer
-from ...optim.state import same_keys, whole_number
+from ...optim._state import same_keys, whole_number
 from ...training import Callback, Run
 from ...training.blas import one_blas_thread
 from ...training.nonfinite import NonFiniteLossError

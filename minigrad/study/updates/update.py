@@ -15,7 +15,7 @@ from ...autograd.hooks import Hooks
 from ...checks import unknown
 from ...kernels.program import range_names
 from ...optim import Optimizer
-from ...optim.watch import Record
+from ...optim._watch import Record
 from ...rules import Norm, Rule
 from ...rules.interpret import Computed, Reading
 from .explanation import PARTS, Check, Explanation, Term, ulps

@@ -14,7 +14,7 @@ from ..clipping import Clip
 from ..kernels.plan import Plan
 from ..kernels.store import Entry, ParameterStore
 from ..rules import Rule
-from .state import chosen_names
+from ._state import chosen_names
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer

@@ -14,7 +14,7 @@ from ..checks import listed, unknown
 from ..devices.arrays import is_array
 from ..kernels.plan import Plan
 from ..nn._state import plain_array
-from .groups import ParamGroup
+from ._groups import ParamGroup
 
 if TYPE_CHECKING:
     from .optimizer import Optimizer
@@ -205,7 +205,7 @@ def _set_options(group: ParamGroup, options: Mapping[str, Any]) -> None:
         del group[name]
     for name, value in options.items():
         if name != "params":
-            group[name] = value
+            group.keep(name, value)
 
 
 def _check_slots(name: str, slots: Mapping[str, Any], optimizer: Optimizer, expected: Iterable[str]) -> None:
@@ -242,10 +242,7 @@ def _matched_groups(
         missing = [name for name in group.known if name not in options and not callable(group[name])]
         if missing:
             raise ValueError(f"param group {number} of the state dict: missing {', '.join(map(repr, missing))}")
-        trial = ParamGroup(type(optimizer).__name__, {name: group[name] for name in group.known}, [], optimizer.ranges)
-        for name, value in options.items():
-            trial[name] = value
-        matched.append((group, options))
+        matched.append((group, {name: group.checked(name, value) for name, value in options.items()}))
     return matched
 
 

@@ -71,9 +71,9 @@ class ParamGroup(MutableMapping[str, Any]):
         self.named = named
         self._options: dict[str, Any] = {"params": Parameters(parameter for _, parameter in named)}
         self.known, self.ranges = tuple(options), ranges
+        self._options |= options
         self.changed = self.restructured = True
         self.parted: dict[int, Any] = {}
-        self.update(options)
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies and pickles: a shallow copy has its own options."""
@@ -83,7 +83,10 @@ class ParamGroup(MutableMapping[str, Any]):
         return self._options[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
-        value = self._checked(name, value)
+        self.keep(name, self.checked(name, value))
+
+    def keep(self, name: str, value: Any) -> None:
+        """Set an option to a value that was checked."""
         if name in self._options and self._options[name] is value:
             return
         before = self._options.get(name)
@@ -92,7 +95,13 @@ class ParamGroup(MutableMapping[str, Any]):
         if not _same_structure(before, value):
             self.restructured = True
 
-    def _checked(self, name: str, value: Any) -> Any:
+    def checked(self, name: str, value: Any) -> Any:
+        """Check an option and return it as it is kept.
+
+        Raises:
+            ValueError: for a value outside the option's range, or other parameters.
+            TypeError: for an unknown option.
+        """
         if name == "params":
             if value is self._options["params"]:
                 return value
@@ -102,18 +111,15 @@ class ParamGroup(MutableMapping[str, Any]):
             )
         if not _is_option(name, self.known):
             raise TypeError(f"{self._owner}: {unknown('option', str(name), self.known)}")
-        found = self.ranges.get(name)
-        if found is None and name not in self.known:
-            found = self.ranges.get(name.removeprefix("initial_"))
-        return check_option(self._owner, name, value, found)
+        # The first value that a scheduler keeps is in the range of its option.
+        key = name if name in self.known else name.removeprefix("initial_")
+        return check_option(self._owner, name, value, self.ranges.get(key))
 
     def update(self, *args: Any, **options: Any) -> None:
         """Set several options, or none of them if one is refused."""
-        wanted = dict(*args, **options)
+        wanted = {name: self.checked(name, value) for name, value in dict(*args, **options).items()}
         for name, value in wanted.items():
-            self._checked(name, value)
-        for name, value in wanted.items():
-            self[name] = value
+            self.keep(name, value)
 
     def __ior__(self, options: Any) -> Self:  # type: ignore[misc]  # a dictionary is what the other operator makes
         self.update(options)
@@ -294,9 +300,8 @@ def _made(optimizer: Optimizer, options: Any, names: set[str], owners: dict[int,
     pairs = _named(owner, params, names, owners, known)
     if not pairs:
         raise ValueError(f"{owner}: a param group has no parameters")
-    chosen = {name: options.get(name, default) for name, default in optimizer.defaults.items()}
-    group = ParamGroup(owner, chosen, pairs, optimizer.ranges)
-    group.update({name: options[name] for name in options if name != "params" and name not in chosen})
+    group = ParamGroup(owner, optimizer.defaults, pairs, optimizer.ranges)
+    group.update({name: options[name] for name in options if name != "params"})
     return group
 
 
