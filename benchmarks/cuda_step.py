@@ -23,7 +23,7 @@ import numpy as np
 from minigrad import clipping, optim, tensor
 from minigrad.devices import arrays as devices
 from minigrad.devices import cuda as gpu
-from minigrad.training.files import write_atomically
+from minigrad.files import write_atomically
 
 from .machine import machine, versions
 from .models import TENSORS

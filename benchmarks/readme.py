@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from minigrad.training.files import write_atomically
+from minigrad.files import write_atomically
 
 from .effort import QUICK
 from .report import Result, markdown, number, read, rows_of

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from minigrad.training.files import read_bounded, write_atomically
+from minigrad.files import read_bounded, write_atomically
 
 from .timing import Measure
 

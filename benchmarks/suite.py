@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from minigrad.training.files import write_atomically
+from minigrad.files import write_atomically
 
 from . import peers, plots, report
 from .effort import Effort

@@ -161,7 +161,7 @@ def test_a_full_disk_leaves_the_results_from_before(tmp_path, monkeypatch):
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("minigrad.training.files.os.fsync", full)
+    monkeypatch.setattr("minigrad.files.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         report.write(CONDITIONS, [report.Table("t", "T", [{"x": 2}])], tmp_path)
     assert path.read_bytes() == before

@@ -17,11 +17,12 @@ from rich.table import Table
 
 from .. import training
 from ..devices.arrays import to_host
+from ..files import write_atomically
 from ..study import plots
+from ..text import metric_text, metric_title, table
 from ..training import Run, catalog
 from ..training.calls import parse_call, spelled
 from ..training.checkpoint import size_limit
-from ..training.files import write_atomically
 from ..training.metrics import best_of
 from ..training.progress import Row
 from ..training.run_directory import CONFIG, RunDirectory
@@ -208,39 +209,26 @@ def _rows(entries: list[Entry]) -> list[list[str]]:
     for entry in entries:
         values = [row[entry.monitor] for row in entry.history]
         place, best = best_of(entry.direction, values) or (0, values[0])
-        show: Any = "{:.2%}".format if entry.monitor.endswith("accuracy") else "{:.4g}".format
-        seconds = "" if entry.seconds is None else f"{entry.seconds:.1f}"
-        last = entry.history[-1]["train_loss"]
-        rows.append(
-            [
-                entry.label,
-                entry.optimizer,
-                show(best),
-                str(place + 1),
-                show(values[-1]),
-                f"{last:.4f}",
-                seconds,
-            ]
-        )
+        last, seconds = values[-1], "" if entry.seconds is None else f"{entry.seconds:.1f}"
+        shown = [metric_text(entry.monitor, best), str(place + 1), metric_text(entry.monitor, last)]
+        rows.append([entry.label, entry.optimizer, *shown, f"{entry.history[-1]['train_loss']:.4f}", seconds])
     return rows
 
 
 def _show(entries: list[Entry], out: Console) -> None:
     rows = _rows(entries)
-    title = entries[0].monitor.replace("held_out", "held-out").replace("_", " ")
+    title = metric_title(entries[0].monitor)
     out.print(f"the same initial parameters and batches for all; best and last: {title}", soft_wrap=True)
     if out.is_terminal:
-        table = Table()
+        shown = Table()
         for number, name in enumerate(rows[0]):
-            table.add_column(name, justify="left" if number < 2 else "right")
+            shown.add_column(name, justify="left" if number < 2 else "right")
         for row in rows[1:]:
-            table.add_row(*row)
-        out.print(table)
+            shown.add_row(*row)
+        out.print(shown)
         return
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))]
-        out.print("  ".join(cells).rstrip(), markup=False, soft_wrap=True)
+    for line in table(rows, "<<>"):
+        out.print(line, markup=False, soft_wrap=True)
 
 
 def _write(entries: list[Entry], folder: Path, out: Console) -> None:

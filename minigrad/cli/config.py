@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import unknown
-from ..training.files import read_bounded
+from ..files import read_bounded
 from .errors import CommandError, words
 
 _LIMIT = 1 << 22

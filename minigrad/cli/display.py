@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from ..text import metric_text, metric_title
 from ..training import Callback, Run
 
 _REDRAW = 0.1  # seconds between two looks of the line
@@ -82,9 +82,7 @@ class Display(Callback):
     def _columns(self, run: Run, row: dict[str, float]) -> list[tuple[str, str]]:
         """Titles and texts."""
         names = ["train_loss", *([] if run.metrics else ["held_out_loss"])]
-        columns = [
-            (f"{name.replace('held_out', 'held-out').replace('_', ' ')}", f"{row.get(name, 0):.4f}") for name in names
-        ]
+        columns = [(metric_title(name), f"{row.get(name, 0):.4f}") for name in names]
         for part in ("train", "held_out"):
             for metric in run.metrics:
                 name = f"{part}_{metric}"
@@ -97,6 +95,5 @@ def best_of(run: Run) -> str:
     progress, name = run.progress, run.monitor
     if progress.best is None or not progress.history:
         return ""
-    show: Any = "{:.2%}".format if name.endswith("accuracy") else "{:.4g}".format
-    title, last = name.replace("held_out", "held-out").replace("_", " "), progress.history[-1][name]
-    return f"{title}: best {show(progress.best)} after epoch {progress.best_epoch}, last {show(last)}"
+    best, last = metric_text(name, progress.best), metric_text(name, progress.history[-1][name])
+    return f"{metric_title(name)}: best {best} after epoch {progress.best_epoch}, last {last}"

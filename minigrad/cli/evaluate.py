@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .. import training
+from ..text import metric_text, metric_title
 from ..training import Run
 from ..training.checkpoint import size_limit
 from ..training.run_directory import RunDirectory
@@ -37,8 +38,7 @@ def evaluate(path: str, arguments: Arguments, checkpoint: str | None) -> int:
         raise CommandError(f"{command}: {words(error)}") from None
     out.print(f"{source} on {len(asked.held_out)} held-out rows of {asked.train.name}", markup=False, soft_wrap=True)
     for name, value in run.evaluation().items():
-        text = f"{value:.2%}" if name.endswith("accuracy") else f"{value:.6g}"
-        out.print(f"{name.replace('held_out', 'held-out').replace('_', ' ')}: {text}")
+        out.print(f"{metric_title(name)}: {metric_text(name, value, '{:.6g}'.format)}")
     return 0
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..study.report.outcome import state_of
 from ..study.report.source import Source
+from ..text import metric_text, metric_title, table
 from ..training.ending import WITHOUT
 from ..training.logs import METRICS, read_metrics
 from ..training.metrics import best_of
@@ -26,9 +27,8 @@ def show_runs(folder: Path) -> int:
     if not found:
         raise CommandError(f"minigrad list: {folder}: has no run; minigrad train --output {folder} makes one")
     rows = [HEADINGS, *(_row(path, folder) for path in found)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in table(rows):
+        print(line)
     return 0
 
 
@@ -71,8 +71,7 @@ def _best(source: Source) -> str:
         return ""
     values = [row[name] for row in source.rows]
     _, best = best_of(source.direction, values) or (0, values[0])
-    title = name.replace("held_out", "held-out").replace("_", " ")
-    return f"{title} {best:.2%}" if name.endswith("accuracy") else f"{title} {best:.4g}"
+    return f"{metric_title(name)} {metric_text(name, best)}"
 
 
 def _printable(*cells: str) -> tuple[str, ...]:

@@ -15,15 +15,15 @@ from rich.console import Console
 
 from .. import nn, study, training
 from ..devices.cuda import DeviceError, cuda_status
+from ..files import clear_stale
 from ..kernels.cache import cache_folder
 from ..kernels.threads import get_num_threads, set_num_threads
 from ..optim import Optimizer
-from ..study.report.wording import plural
+from ..text import plural
 from ..training import Run
 from ..training.blas import use_one_blas_thread
 from ..training.checkpoint import checkpoint_path
 from ..training.ending import WITHOUT
-from ..training.files import clear_stale
 from ..training.logs import ShortFileError
 from ..training.recipe import Problem, Recipe, make_run, problem
 from ..training.run_directory import CHECKPOINTS, CONFIG, RECORD, REPORT, RunDirectory, plain_name, versions

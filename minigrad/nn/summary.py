@@ -12,6 +12,7 @@ from ..autograd.creation import zeros
 from ..autograd.modes import no_grad
 from ..autograd.tensor import Tensor
 from ..devices.arrays import is_array, to_host
+from ..text import table
 from ._restoring import restoring
 from .module import Module
 
@@ -72,25 +73,18 @@ class Summary:
         return f"{self.parameters:,} parameters" + (f", {frozen:,} of them frozen" if frozen else "")
 
     def __str__(self) -> str:
-        table = [self.columns, *(row.cells() for row in self.rows)]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines = []
-        for cells in table:
-            left = [cell.ljust(width) for cell, width in zip(cells[:3], widths[:3], strict=True)]
-            right = [cell.rjust(width) for cell, width in zip(cells[3:], widths[3:], strict=True)]
-            lines.append("  ".join(left + right).rstrip())
-        lines.insert(1, "─" * (sum(widths) + 2 * (len(widths) - 1)))
-        return "\n".join([*lines, self.footer])
+        titles, *lines = table([self.columns, *(row.cells() for row in self.rows)], "<<<>")
+        return "\n".join([titles, "─" * len(titles), *lines, self.footer])
 
     def __rich__(self) -> Table:
         from rich.table import Table
 
-        table = Table(caption=self.footer)
+        found = Table(caption=self.footer)
         for number, title in enumerate(self.columns):
-            table.add_column(title, justify="left" if number < 3 else "right")
+            found.add_column(title, justify="left" if number < 3 else "right")
         for row in self.rows:
-            table.add_row(*row.cells())
-        return table
+            found.add_row(*row.cells())
+        return found
 
 
 def summary(model: Module, example: Any = None) -> Summary:

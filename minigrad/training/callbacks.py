@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..text import plural
+
 if TYPE_CHECKING:
     from .run import Run
 
@@ -64,7 +66,7 @@ class EarlyStopping(Callback):
         """Count the epochs since the best one."""
         progress = run.progress
         if progress.epoch - (progress.best_epoch or 0) >= self.patience:
-            run.stop(f"{run.monitor} has not improved for {self.patience} epoch{'s' * (self.patience != 1)}")
+            run.stop(f"{run.monitor} has not improved for {plural(self.patience, 'epoch')}")
 
 
 class DivergedError(FloatingPointError):

@@ -15,19 +15,20 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..devices.arrays import to_host
+from ..files import Format, clear_stale, link_atomically
 from ..nn import Module
 from .callbacks import Callback
-from .files import clear_stale, link_atomically
 from .run import Run
 from .tensorfile import TensorFileError, read_tensors, write_tensors
 from .tree import put_arrays, take_arrays
 
-FORMAT, VERSION = "minigrad checkpoint", 1
-WEIGHTS = "minigrad weights"
-
 
 class CheckpointError(TensorFileError):
     """A checkpoint that cannot be used; the text names the file, and nothing was loaded."""
+
+
+_CHECKPOINT = Format("minigrad checkpoint", "a checkpoint", error=CheckpointError)
+_WEIGHTS = Format("minigrad weights", "a file of weights")
 
 
 class _Stateful(Protocol):
@@ -60,7 +61,7 @@ def save_checkpoint(path: str | os.PathLike[str], run: _Stateful) -> Path:
     for name, array in arrays.items():
         if name.startswith("model/") and array.dtype.kind == "f" and not np.isfinite(array).all():
             raise FloatingPointError(f"{name.removeprefix('model/')} holds values that are not finite; not saved")
-    return write_tensors(path, arrays, {"format": FORMAT, "version": VERSION, "state": state})
+    return write_tensors(path, arrays, _CHECKPOINT.stamped({"state": state}))
 
 
 def read_checkpoint(path: str | os.PathLike[str], max_bytes: int = 1 << 33) -> dict[str, Any]:
@@ -74,15 +75,7 @@ def read_checkpoint(path: str | os.PathLike[str], max_bytes: int = 1 << 33) -> d
         arrays, document = read_tensors(path, max_bytes)
     except TensorFileError as error:
         raise CheckpointError(str(error)) from None
-    if document.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: is no checkpoint, but {document.get('format')!r:.80}")
-    version = document.get("version")
-    if type(version) is not int or version < 1:
-        raise CheckpointError(f"{path}: is damaged: its version is {version!r:.20}")
-    if version > VERSION:
-        raise CheckpointError(
-            f"{path}: was written by a newer minigrad (version {version} of the format; this one reads up to {VERSION})"
-        )
+    _CHECKPOINT.check(path, document)
     try:
         state = put_arrays(document.get("state"), arrays)
     except (ValueError, RecursionError) as error:
@@ -126,7 +119,7 @@ def save_weights(path: str | os.PathLike[str], model: Module) -> Path:
     """
     _check("save_weights", path, model, isinstance(model, Module), "a model")
     arrays = {name: to_host(value.data) for name, value in model._named_state().items()}
-    return write_tensors(path, arrays, {"format": WEIGHTS, "version": VERSION})
+    return write_tensors(path, arrays, _WEIGHTS.stamped({}))
 
 
 def load_weights(path: str | os.PathLike[str], model: Module) -> None:

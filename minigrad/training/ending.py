@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .files import read_bounded, write_atomically
+from ..files import Format
 
 END = "end.json"
-FORMAT, VERSION = "minigrad end", 1
+_FORMAT = Format("minigrad end", "the end of a run")
 # After its last epoch; by a callback; by a signal, such as Ctrl-C; by numbers that are not finite or a loss far too
 # large; by another error, such as a full disk.
 STATES = ("finished", "stopped", "interrupted", "diverged", "failed")
@@ -44,8 +43,7 @@ class Ending:
         Raises:
             OSError: naming the file.
         """
-        values = {"format": FORMAT, "version": VERSION, **asdict(self), "reason": self.reason[: _MOST // 4]}
-        return write_atomically(Path(folder, END), (json.dumps(values, indent=2) + "\n").encode())
+        return _FORMAT.write(Path(folder, END), {**asdict(self), "reason": self.reason[: _MOST // 4]})
 
 
 def read_ending(folder: str | os.PathLike[str]) -> Ending | None:
@@ -58,13 +56,9 @@ def read_ending(folder: str | os.PathLike[str]) -> Ending | None:
     if not path.exists():
         return None
     try:
-        values = json.loads(read_bounded(path, _MOST).decode())
-    except (ValueError, RecursionError):
-        values = None
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise ValueError(f"{path}: does not say how a run ended; delete it, nothing else needs it")
-    if type(values.get("version")) is not int or values["version"] > VERSION:
-        raise ValueError(f"{path}: was written by a newer minigrad (version {values.get('version')!r:.20})")
+        values = _FORMAT.read(path, _MOST)
+    except ValueError as error:
+        raise ValueError(f"{error}; delete it, nothing else needs it") from None
     epoch, step, texts = values.get("epoch"), values.get("step"), [values.get(n) for n in ("state", "reason", "error")]
     counts = type(epoch) is int and epoch >= 0 and type(step) is int and step >= 0
     if not counts or not all(isinstance(text, str) for text in texts) or texts[0] not in STATES:

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from ..files import lock, named, read_bounded
 from .callbacks import Callback
-from .files import lock, named, read_bounded
 from .progress import Row
 from .run import Run
 

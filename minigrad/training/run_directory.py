@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import re
@@ -12,12 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..files import Format, clear_stale, lock, named, sync_folder, temporary_for
 from .checkpoint import BEST, checkpoints, read_checkpoint
 from .ending import END, Ending, read_ending
-from .files import clear_stale, lock, named, read_bounded, sync_folder, temporary_for, write_atomically
 from .logs import METRICS, STEPS
 
-FORMAT, VERSION = "minigrad run", 1
+_FORMAT = Format("minigrad run", "the configuration of a run")
 CONFIG, WEIGHTS, CURVES, CHECKPOINTS = "config.json", "model.safetensors", "curves.png", "checkpoints"
 RECORD, REPORT = "record.jsonl", "report.html"  # written by study, which is no part of training
 _NAMED = 8  # runs in a folder that are named where one was wanted
@@ -114,8 +113,7 @@ class RunDirectory:
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write ``config.json`` in one step."""
-        text = json.dumps({"format": FORMAT, "version": VERSION, **config}, indent=2, allow_nan=False)
-        write_atomically(self.path / CONFIG, (text + "\n").encode())
+        _FORMAT.write(self.path / CONFIG, config)
 
     def config(self) -> dict[str, Any]:
         """What ``config.json`` holds.
@@ -124,16 +122,7 @@ class RunDirectory:
             ValueError: naming the file, if it is damaged, foreign, or of a newer version.
         """
         path = self.path / CONFIG
-        try:
-            config = json.loads(read_bounded(path, 1 << 22).decode())
-        except RecursionError:
-            raise ValueError(f"{path}: is no JSON that can be read; it is nested too deeply") from None
-        except ValueError as error:
-            raise ValueError(f"{path}: is no JSON that can be read ({str(error).removeprefix(f'{path}: ')})") from None
-        if not isinstance(config, dict) or config.get("format") != FORMAT:
-            raise ValueError(f"{path}: is not the configuration of a run")
-        if type(config.get("version")) is not int or config["version"] > VERSION:
-            raise ValueError(f"{path}: was written by a newer minigrad (version {config.get('version')!r:.20})")
+        config = _FORMAT.read(path, 1 << 22)
         for name in ("arguments", "data"):
             if not isinstance(config.get(name), dict):
                 raise ValueError(f"{path}: is damaged: it has no {name}")

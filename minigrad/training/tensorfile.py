@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .files import read_bounded, write_atomically
+from ..files import read_bounded, write_atomically
 
 Array = npt.NDArray[Any]
 Document = dict[str, Any]

@@ -582,7 +582,7 @@ def test_numbers_that_are_not_finite_survive(tmp_path):
     [
         (1, "", "line 1: is no JSON"),
         (1, "[1]", "line 1: is damaged: it is no record"),
-        (1, '{"format": "minigrad run"}', "is no recording"),
+        (1, '{"format": "minigrad run"}', "is not a recording"),
         (1, '{"format": "minigrad record", "version": 99}', "newer minigrad"),
         (1, '{"format": "minigrad record", "version": 1, "layers": []}', "line 1: is damaged"),
         (3, "{", "line 3: is no JSON"),

@@ -347,13 +347,13 @@ def test_everything_from_the_run_is_text(reported_hostile):
     ("name", "line", "text", "problem"),
     [
         ("record.jsonl", 3, '{"step": 4, "layers": 7}', "record.jsonl, line 3: is damaged"),
-        ("record.jsonl", 1, "{}", "record.jsonl: is no recording"),
+        ("record.jsonl", 1, "{}", "record.jsonl: is not a recording"),
         ("steps.jsonl", 2, '{"step": 1, "epoch": 1, "loss": 1.0, "lr": 0.1}', "steps.jsonl, line 2: is damaged"),
         ("steps.jsonl", 2, '{"step": 2}', "steps.jsonl, line 2: is damaged"),
         ("metrics.csv", 2, "1,5,many", "metrics.csv, line 2: is damaged"),
         ("metrics.csv", 1, "a,b", "metrics.csv, line 1: is damaged"),
-        ("config.json", 1, "", "config.json: is no JSON"),
-        ("end.json", 1, "[", "end.json: does not say how a run ended; delete it"),
+        ("config.json", 1, "", "config.json: is not readable JSON"),
+        ("end.json", 1, "[", "end.json: is not readable JSON"),
         ("end.json", 4, '"state": "happy",', "end.json: is damaged; delete it"),
     ],
 )

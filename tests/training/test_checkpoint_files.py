@@ -181,7 +181,7 @@ HOSTILE = {
     "newer version": (changed(["version"], 2), "was written by a newer minigrad"),
     "no version": (changed(["version"], "one"), "version"),
     "version true": (changed(["version"], True), "version"),
-    "another format": (changed(["format"], "weights"), "is no checkpoint"),
+    "another format": (changed(["format"], "weights"), "is not a checkpoint"),
     "no state": (changed(["state"], None), "holds no state"),
     "state is a list": (changed(["state"], []), "holds no state"),
     "arrays overlap": (swapped_arrays, "damaged"),

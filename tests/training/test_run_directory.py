@@ -165,7 +165,7 @@ def test_a_damaged_last_checkpoint_is_named_with_the_one_before(capsys):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is no JSON that can be read"),
+        ("", "is not readable JSON"),
         ("[1]", "is not the configuration of a run"),
         ('{"format": "minigrad run", "version": 2}', "was written by a newer minigrad"),
         ('{"format": "minigrad run", "version": 1}', "it has no arguments"),

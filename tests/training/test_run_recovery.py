@@ -14,8 +14,7 @@ from cli_tools import SMALL, run, train
 from kill_harness import at_moment, no_fsync
 from training_cases import Case
 
-from minigrad import study, training
-from minigrad.training import files
+from minigrad import files, study, training
 from minigrad.training.logs import AppendedFile, ShortFileError
 from minigrad.training.run_directory import RunDirectory
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ...text import plural
 from ..records.recording import Record, Recording
 from .finding import Finding, listed
 
@@ -87,5 +88,5 @@ def _places(recording: Recording, record: Record) -> Iterator[Place]:
 
 
 def _amounts(nan: int, infinite: int) -> str:
-    values = f"{infinite:,} infinite value{'s' if infinite > 1 else ''}" if infinite else ""
+    values = plural(infinite, "infinite value") if infinite else ""
     return " and ".join(filter(None, (f"{nan:,} NaN" if nan else "", values)))

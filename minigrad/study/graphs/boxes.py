@@ -12,6 +12,7 @@ from ...autograd.graph import RETAIN, Node, collect
 from ...autograd.tensor import Tensor, edge_of
 from ...checks import unknown
 from ...nn import Parameter
+from ...text import plural
 from ..places import LayerCall, places
 from ..ranges import Range, is_measurable, measure
 from .trace import Input, names, notes
@@ -329,7 +330,7 @@ def _wholes(nodes: Sequence[Node]) -> dict[int, Any]:
 def _remarks(nodes: Sequence[Node], boxes: Sequence[Box], open: bool | Collection[str], others: int) -> tuple[str, ...]:
     remarks = []
     if others:
-        remarks.append(f"{others} more output{'s' * (others > 1)} not computed from what requires a gradient")
+        remarks.append(f"{plural(others, 'more output')} not computed from what requires a gradient")
     if any(node.saved is None for node in nodes):
         remarks.append("what lies before was freed by backward(): call backward(retain_graph=True), then draw")
     hidden = [box for box in boxes if box.value is None or (box.kind == "parameter" and open is not True)]

@@ -11,9 +11,9 @@ from xml.sax.saxutils import escape
 
 from ...autograd.tensor import Tensor
 from ...checks import named_arguments
+from ...files import write_atomically
 from ...nn import Module
 from ...nn._restoring import restoring
-from ...training.files import write_atomically
 from ..ranges import Range
 from ..width import width
 from .boxes import Box, Picture, picture

@@ -6,6 +6,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 
+from ... import text
 from ..ranges import Range, number
 from .boxes import Box, Picture
 
@@ -47,11 +48,7 @@ def _lines(boxes: Sequence[Box], tall: int, spread: bool) -> list[str]:
         add((numbers[id(box)], box.kind, title, inputs), note, box.shape, box.value, box.gradient)
         for name, value, gradient in box.parts:
             add(("", "", f"  {name}", ""), "", value.kind, value, gradient)
-    first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
-    return [
-        "  ".join((row[0].rjust(first), *(cell.ljust(w) for cell, w in zip(row[1:], others, strict=True)))).rstrip()
-        for row in rows
-    ]
+    return text.table(rows, "><")
 
 
 def figures(name: str, values: Range | None, spread: bool = True) -> str:
@@ -70,4 +67,4 @@ def footer(drawn: Picture) -> list[str]:
             f"{shown:,} of {shown + rest:,} operations; {rest:,} left out (a higher limit= shows more)",
             *drawn.remarks,
         ]
-    return [f"{shown:,} operation{'s' * (shown != 1)}", *drawn.remarks]
+    return [text.plural(shown, "operation"), *drawn.remarks]

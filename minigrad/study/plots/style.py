@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ...files import write_atomically
 from ...schedulers.preview import COLORS, DASHES
-from ...training.files import write_atomically
 from ..records.recording import Recording
 from ..records.source import Source, opened
 from .room import Room, font, inches, is_wide, plain, wrapped

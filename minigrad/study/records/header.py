@@ -7,7 +7,7 @@ from typing import Any
 
 from ...optim import Optimizer
 from .quantities import QUANTILES
-from .recording import FORMAT, VERSION, Record
+from .recording import FORMAT, Record
 from .state_names import describe
 from .step_arrays import scalars_of
 
@@ -39,16 +39,16 @@ def header(
             own["parameters"] += entry.parameter.size
             own["tensors"].append(entry.name)
             own["frozen"] = own["frozen"] and not entry.parameter.requires_grad
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "optimizer": name if base is optimizer else f"{type(optimizer).__name__}({name})",
-        "maximize": base.uses("maximize"),
-        **describe(base.prepare().plan.state, known),
-        "every": every,
-        "slow_every": getattr(optimizer, "k", 0),
-        "quantiles": list(QUANTILES),
-        "probe_rows": probe_rows,
-        "activations": {name: {"kind": kind} for name, kind in kinds.items()},
-        "layers": found,
-    }
+    return FORMAT.stamped(
+        {
+            "optimizer": name if base is optimizer else f"{type(optimizer).__name__}({name})",
+            "maximize": base.uses("maximize"),
+            **describe(base.prepare().plan.state, known),
+            "every": every,
+            "slow_every": getattr(optimizer, "k", 0),
+            "quantiles": list(QUANTILES),
+            "probe_rows": probe_rows,
+            "activations": {name: {"kind": kind} for name, kind in kinds.items()},
+            "layers": found,
+        }
+    )

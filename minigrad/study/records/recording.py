@@ -40,12 +40,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ...checks import unknown
-from ...training.files import read_bounded, write_atomically
+from ...files import Format, read_bounded, write_atomically
 from ...training.tree import put_arrays, take_arrays
 from .shape import HEADER, RECORD, fault
 
 Record = dict[str, Any]
-FORMAT, VERSION = "minigrad record", 1
 _MAX_BYTES = 1 << 28
 # What may be asked for although no record has it: an optimizer, a model or a loop without it is no misspelling.
 _KNOWN = {
@@ -70,6 +69,9 @@ _BY_NAME = {
 
 class RecordingError(ValueError):
     """A file that is damaged or no recording; the text names it and the line."""
+
+
+FORMAT = Format("minigrad record", "a recording", error=RecordingError)
 
 
 class Recording:
@@ -219,10 +221,7 @@ class Recording:
         if not lines:
             raise RecordingError(f"{path}: is no recording: it is empty")
         header, *records = (_read(path, number, each) for number, each in enumerate(lines, 1))
-        if header.get("format") != FORMAT:
-            raise RecordingError(f"{path}: is no recording: line 1 is no header of one")
-        if type(header.get("version")) is not int or header["version"] > VERSION:
-            raise RecordingError(f"{path}: was written by a newer minigrad (version {header.get('version')!r:.20})")
+        FORMAT.check(path, header)
         if (wrong := fault(HEADER, header)) is not None:
             raise RecordingError(f"{path}, line 1: is damaged: {wrong}")
         last = 0
@@ -234,7 +233,7 @@ class Recording:
 
 def may_be_recording(path: Path) -> bool:
     """Whether a file begins as one that a Recorder wrote, or as one would that was killed at its first line."""
-    first = line({"format": FORMAT})[:-2].encode()
+    first = line({"format": FORMAT.name})[:-2].encode()
     with path.open("rb") as file:
         return first.startswith(file.read(len(first)))
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ...training.files import write_atomically
+from ...files import write_atomically
 from ...training.run_directory import REPORT
 from ..findings import Finding
 from ..records.source import Source as Recorded

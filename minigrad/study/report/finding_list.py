@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...text import plural
 from ..findings import Finding
 from ..findings.finding import FEW_RECORDS, FEW_STEPS
 from .markup import Html, Part, bullets, join, link, tag, terms
 from .sections import Section
 from .source import Source, tensors_of
-from .wording import brief, number, plural, powers
+from .wording import brief, number, powers
 
 # Where the page shows what a finding is about.
 PLACES = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from ...text import plural
 from .. import plots
 from ..records.recording import Recording
 from .drawable import LAYERS, of_layers
@@ -13,7 +14,7 @@ from .panels import PANELS
 from .pictures import picture
 from .sections import Section
 from .series import Series, median, middle, says_something, spreads
-from .wording import brief, number, plural
+from .wording import brief, number
 
 ROWS = 200  # layers in a table
 # How many layers have their bands drawn; drawing takes the most time of all.

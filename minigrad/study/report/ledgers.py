@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from ...text import plural
 from .. import plots
 from ..records.clip_counts import LISTED
 from ..records.recording import Recording
@@ -13,7 +14,7 @@ from .layers import ROWS
 from .markup import Html, Part, folded, join, table
 from .pictures import picture
 from .sections import Section
-from .wording import brief, number, plural, share
+from .wording import brief, number, share
 
 PICTURES = 4  # clips that have one
 

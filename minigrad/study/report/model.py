@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ...text import plural
 from ..graphs.drawing import Drawing
 from .markup import Html, folded, join, readable, tag
 from .pictures import LARGEST_SVG, data_url
 from .rebuilt import Drawn
 from .sections import Section
-from .wording import plural
 
 
 def model_section(draw: Callable[[], Drawn] | None) -> Section:
@@ -34,7 +34,9 @@ def _shown(drawing: Drawing, caption: str) -> Html:
     text = folded("The same as text", tag("div", tag("pre", drawing.text), class_="scroll", tabindex=0))
     data = readable(drawing.svg).encode()
     if len(data) > LARGEST_SVG:
-        return join(tag("p", f"Its graph is too large for this page, {plural(len(drawing.boxes), 'box')}."), text)
+        return join(
+            tag("p", f"Its graph is too large for this page, {plural(len(drawing.boxes), 'box', 'boxes')}."), text
+        )
     layers = [box.title for box in drawing.boxes if box.kind == "layer"]
     alt = f"Graph of the model from its input at the top to its output: {', '.join(layers) or 'operations'}."
     picture = tag("img", src=data_url("svg+xml", data), alt=alt)

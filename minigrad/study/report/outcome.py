@@ -9,10 +9,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from ...text import plural
 from ...training.ending import WITHOUT
 from ..findings import SEVERITIES, Finding, findings
 from .source import Source
-from .wording import brief, number, plural
+from .wording import brief, number
 
 # Of the loss of the first step, as `minigrad.training.StopIfDiverged` has it.
 DIVERGED = 10.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...text import plural
 from ..findings import SEVERITIES, Finding
 from ..updates.explanation import Explanation
 from .drawable import drawable
@@ -18,7 +19,6 @@ from .sections import Section, curves_section, headline, settings_section, summa
 from .source import Source
 from .style import CSS
 from .weights import weights_section
-from .wording import plural
 
 GENERATOR = "minigrad report"
 # Nothing is loaded, and nothing runs: what stands in the page is style and pictures.

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...text import plural
 from ..records.recording import Recording
 from ..updates.glossary import words
 from .markup import Html, Part, folded, join, table, tag
@@ -14,7 +15,7 @@ from .sections import Section
 from .series import Series, median, middle, says_something, spreads
 from .source import Source, tensors_of
 from .sparks import bars, spark
-from .wording import brief, number, plural
+from .wording import brief, number
 
 # How many layers have a panel of their own, and how many panels are open from the beginning.
 PANELS, OPEN = 24, 3

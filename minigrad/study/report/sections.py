@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ...text import metric_text, metric_title, plural
 from ...training.metrics import best_of
 from .. import plots
 from .drawable import drawable_rows, spread
@@ -15,7 +16,7 @@ from .markup import Html, Part, folded, join, table, tag, terms
 from .outcome import status
 from .pictures import picture
 from .source import Source, step_curve
-from .wording import brief, number, plural
+from .wording import brief, number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -139,11 +140,11 @@ def _schedule(arguments: Mapping[str, Any]) -> str:
 
 
 def _metric(name: str) -> str:
-    return brief(name.replace("held_out", "held-out").replace("_", " "))
+    return brief(metric_title(name))
 
 
 def _value(name: str, value: float) -> str:
-    return f"{value:.2%}" if name.endswith("accuracy") and np.isfinite(value) else number(value)
+    return metric_text(name, value, number)
 
 
 # --- curves ----------------------------------------------------------------------------------------------------------

@@ -61,8 +61,3 @@ def share(part: float, whole: float) -> str:
         return "none"
     rounded = f"{part / whole:.0%}"
     return "> 99%" if rounded == "100%" and part < whole else "< 1%" if rounded == "0%" and part > 0 else rounded
-
-
-def plural(count: int, word: str) -> str:
-    """A count and a noun: ``1 step``, ``2,000 steps``."""
-    return f"{count:,} {word}{'' if count == 1 else 's'}"

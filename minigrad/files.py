@@ -1,16 +1,19 @@
-"""Files that are whole or not there: atomic writing, locks, bounded reading."""
+"""Files: atomic writing, locks, reading of bounded size, and JSON documents with a format and a version."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 try:
     import fcntl
@@ -217,3 +220,77 @@ def read_bounded(path: str | os.PathLike[str], limit: int) -> bytes:
     if len(data) > size:
         raise ValueError(f"{path}: grew while it was read")
     return data
+
+
+# --- JSON documents --------------------------------------------------------------------------------------------------
+
+
+def parse_json(path: str | os.PathLike[str], data: bytes | str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: naming the path, if it is not JSON, or nested too deeply to be read.
+    """
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError(f"{path}: is not readable JSON (it is nested too deeply)") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: is not readable JSON ({error})") from None
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of JSON document. Every document holds the name of its format and a version.
+
+    Attributes:
+        name: the value of ``"format"`` in the document.
+        what: what messages call a document of this kind, such as ``"a checkpoint"``.
+        version: the version that is written, and the newest that is read.
+        error: what `check` raises.
+    """
+
+    name: str
+    what: str
+    version: int = 1
+    error: type[ValueError] = ValueError
+
+    def stamped(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the document with these values."""
+        return {"format": self.name, "version": self.version, **values}
+
+    def check(self, path: str | os.PathLike[str], document: Any) -> dict[str, Any]:
+        """Return the document.
+
+        Raises:
+            ValueError: of the class `error`, naming the path, if it has another format or a newer version.
+        """
+        if not isinstance(document, dict) or document.get("format") != self.name:
+            found = document.get("format") if isinstance(document, dict) else None
+            raise self.error(f"{path}: is not {self.what}" + (f"; its format is {found!r:.80}" if found else ""))
+        version = document.get("version")
+        if type(version) is not int or version < 1:
+            raise self.error(f"{path}: is damaged: its version is {version!r:.20}")
+        if version > self.version:
+            raise self.error(
+                f"{path}: was written by a newer minigrad (version {version} of the format; this one reads up to "
+                f"{self.version})"
+            )
+        return document
+
+    def write(self, path: str | os.PathLike[str], values: Mapping[str, Any]) -> Path:
+        """Write a document atomically.
+
+        Raises:
+            OSError: naming the path; the file from before stays.
+        """
+        return write_atomically(path, (json.dumps(self.stamped(values), indent=2, allow_nan=False) + "\n").encode())
+
+    def read(self, path: str | os.PathLike[str], limit: int) -> dict[str, Any]:
+        """Read a document of at most ``limit`` bytes.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: naming the path, if it is damaged, of another format or of a newer version.
+        """
+        return self.check(path, parse_json(path, read_bounded(path, limit)))
