@@ -6,7 +6,7 @@ Without observers, their cost is one test per operation.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,8 +20,15 @@ if TYPE_CHECKING:
 class Observer:
     """Receives every operation in its thread. Exceptions that it raises propagate out of the operation."""
 
-    def computed(self, primitive: Primitive, args: Sequence[Any], arrays: Sequence[Any], result: Tensor) -> None:
-        """``primitive`` was applied to ``args``, whose values are ``arrays``, and gave ``result``."""
+    def computed(
+        self,
+        primitive: Primitive,
+        args: Sequence[Any],
+        arrays: Sequence[Any],
+        settings: Mapping[str, Any],
+        result: Tensor,
+    ) -> None:
+        """``primitive`` with ``settings`` was applied to ``args``, whose values are ``arrays``, and gave ``result``."""
 
     def walking(self, seeds: Sequence[tuple[Edge, Any]]) -> None:
         """A walk over the graph is about to start from these places with these gradients."""

@@ -46,6 +46,8 @@ def promote(primitive: Primitive, args: tuple[Any, ...], arrays: list[Any]) -> l
         TypeError: for tensors of two floating dtypes, complex numbers, and values other than numbers, arrays and lists.
         RuntimeError: for a list with a tensor that requires a gradient.
     """
+    if primitive.in_place:
+        return arrays
     library = devices.namespace(next(arg for arg in args if isinstance(arg, Traced)))
     values, kinds, lists = _read(primitive, arrays)
     joined = [i for i, kind in enumerate(kinds) if kind and (kind == "f" or not primitive.is_discrete(i))]

@@ -15,6 +15,7 @@ from .. import devices
 from ..checks import named_arguments
 from ..devices.arrays import DEVICE_ARRAYS
 from ..devices.cuda import translated
+from ..ops.indexing import assign
 from ..ops.primitive import ALL_SHAPES, ALL_VALUES, Primitive, Recipe
 from .array_like import ArrayLike
 from .as_array import DEFAULT_DTYPE, Array, as_array
@@ -109,7 +110,8 @@ class Tensor(ArrayLike):
             if array.shape != self._data.shape:
                 raise ValueError(f"data: cannot assign shape {array.shape} to a tensor of shape {self.shape}")
             self._write("data", ..., array)
-        self._version[0] = tick()
+        else:
+            self._version[0] = tick()
 
     __hash__ = object.__hash__
 
@@ -367,10 +369,10 @@ class Tensor(ArrayLike):
         if type(value) not in _WEAK:
             value = devices.beside(value, self._data)
         try:
-            self._data[key] = value
+            assign(self, value, key=key)
         except (OverflowError, ValueError) as error:
-            raise type(error)(f"{op}: cannot assign to a tensor of {self.dtype} {self.shape}: {error}") from None
-        self._version[0] = tick()
+            text = f"{op}: cannot assign to a tensor of {self.dtype} {self.shape}: {error.__cause__ or error}"
+            raise type(error)(text) from None
 
     def fill_(self, value: float) -> Self:
         """Set every element; not recorded."""
@@ -500,7 +502,11 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
     if shared:
         source = args[0] if out.base is arrays[0] else _memory_of(out, args, arrays)
         if isinstance(source, Tensor):
-            _share_version(source, result)
+            if primitive.in_place:
+                source._version[0] = tick()
+                result = source
+            else:
+                _share_version(source, result)
     if required and mode.enabled and primitive.differentiable and out.dtype.kind in "fc":
         recipe = primitive.recipe(len(arrays), required)
         if recipe.settings:
@@ -514,7 +520,7 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
         result._requires_grad = True
     if observers:
         for observer in watching():
-            observer.computed(primitive, args, arrays, result)
+            observer.computed(primitive, args, arrays, settings, result)
     return result
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import devices, random
+from .. import devices
 from ..autograd.tensor import Tensor
 from ..checks import named_arguments
 from ..ops import activation, indexing, neural, shape
@@ -175,9 +175,7 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
     if not training or p == 0:
         return x
     check_input("dropout", x)
-    # Drawn on the CPU, so that a seed decides the same mask on every device.
-    keep = devices.to_device(random.generator().random(x.shape) >= p, _device(x))
-    return neural.dropout(x, keep, p=float(p))
+    return neural.dropout(x, neural.dropout_mask(x, p=float(p)), p=float(p))
 
 
 @named_arguments

@@ -45,7 +45,7 @@ from .elementwise import (
     to_device,
     where,
 )
-from .indexing import embedding, gather, getitem, place, take
+from .indexing import assign, embedding, gather, getitem, place, put, scatter, take
 from .linalg import dot, einsum, linear, matmul, outer
 from .loss import (
     binary_cross_entropy,
@@ -55,9 +55,10 @@ from .loss import (
     l1_loss,
     mse_loss,
     nll_loss,
+    one_hot,
     smooth_l1_loss,
 )
-from .neural import dropout, layer_norm, log_softmax, logsumexp, rms_norm, softmax, standardize
+from .neural import dropout, dropout_mask, layer_norm, log_softmax, logsumexp, rms_norm, softmax, standardize
 from .primitive import PRIMITIVES, Primitive, Traced, primitive
 from .reduction import all, any, argmax, argmin, cumsum, max, mean, min, norm, prod, std, sum, var
 from .shape import concatenate, expand, flip, pad, permute, reshape, split, squeeze, stack, transpose, unsqueeze
@@ -72,6 +73,7 @@ __all__ = [
     "any",
     "argmax",
     "argmin",
+    "assign",
     "astype",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
@@ -85,6 +87,7 @@ __all__ = [
     "divide",
     "dot",
     "dropout",
+    "dropout_mask",
     "einsum",
     "elu",
     "embedding",
@@ -132,6 +135,7 @@ __all__ = [
     "nll_loss",
     "norm",
     "not_equal",
+    "one_hot",
     "outer",
     "pad",
     "permute",
@@ -139,12 +143,14 @@ __all__ = [
     "power",
     "primitive",
     "prod",
+    "put",
     "relu",
     "relu6",
     "remainder",
     "reshape",
     "rms_norm",
     "round",
+    "scatter",
     "sigmoid",
     "sign",
     "silu",

@@ -15,6 +15,9 @@ import numpy as np
 from .. import devices
 from .primitive import Primitive, Traced, primitive
 
+# The limits of the dtypes that gradients have: rules read them here, since they call nothing of NumPy's themselves.
+LIMITS = {np.dtype(kind): np.finfo(kind) for kind in (np.float32, np.float64, np.complex128)}
+
 # The integers as wide as a float.
 _BITS = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
 
@@ -83,7 +86,7 @@ def _power_base(g: Any, a: Any, b: Any) -> Any:
     if isinstance(b, int | float):
         return g * (b * power(a, b - 1)) if b else no_slope(g)
     # With an exponent of 0 the slope is 0, also where a ** -1 is infinite or NaN, but its own slope in b is 1 / a.
-    defined = logical_or(not_equal(b, 0), greater_equal(abs(a), float(np.finfo(g.dtype).tiny)))
+    defined = logical_or(not_equal(b, 0), greater_equal(abs(a), float(LIMITS[g.dtype].tiny)))
     return g * (masked(b, defined) * power(where(defined, a, 1.0), b - 1))
 
 

@@ -63,6 +63,21 @@ getitem: Primitive = primitive(
 place: Primitive = primitive("place", _place, "g", (lambda g, *, key: getitem(g, key=key),), doc=_place.__doc__)
 
 
+def _assign(x: Any, value: Any, *, key: Key = ...) -> Any:
+    x[key] = value
+    return x
+
+
+assign = primitive(
+    "assign",
+    _assign,
+    "x value",
+    view=True,
+    in_place=True,
+    doc="x itself, with ``value`` written into it at ``key``; the only primitive that changes an input.",
+)
+
+
 def _take(x: Any, indices: Any, *, axis: int | None = None) -> Any:
     indices = as_indices(indices)
     if type(x) in DEVICE_ARRAYS:
@@ -76,22 +91,26 @@ def as_indices(indices: Any) -> Any:
     return array if array.size or is_array(indices) else array.astype(np.intp)
 
 
-def _take_rule(g: Any, x_shape: tuple[int, ...], indices: Any, *, axis: int | None) -> Any:
-    if not x_shape:
-        return place(g, key=(as_indices(indices),), shape=(1,))[0]
-    if axis is None:
-        key: Key = np.unravel_index(as_indices(indices) % max(1, math.prod(x_shape)), x_shape)
-    else:
-        key = (slice(None),) * (axis % len(x_shape)) + (as_indices(indices),)
-    return place(g, key=key, shape=x_shape)
+def _put(g: Any, indices: Any, *, axis: int | None, shape: tuple[int, ...]) -> Any:
+    indices = as_indices(indices)
+    if axis is None or not shape:
+        return _place(g, key=(indices,), shape=(math.prod(shape),)).reshape(shape)
+    return _place(g, key=(slice(None),) * (axis % len(shape)) + (indices,), shape=shape)
 
 
-take = primitive(
+take: Primitive = primitive(
     "take",
     _take,
     "x indices",
-    (_take_rule, None),
+    (lambda g, x_shape, indices, *, axis: put(g, indices, axis=axis, shape=x_shape), None),
     doc="The slices of ``x`` at ``indices`` along ``axis``, or elements of the flattened ``x`` if it is None.",
+)
+put: Primitive = primitive(
+    "put",
+    _put,
+    "g indices",
+    (lambda g, indices, *, axis: take(g, indices, axis=axis), None),
+    doc="Zeros of ``shape``, with the slices of ``g`` added at ``indices`` along ``axis``: the gradient of `take`.",
 )
 
 
@@ -100,8 +119,11 @@ def _along(indices: Any, axis: int) -> tuple[Any, ...]:
     if not indices.ndim:
         return ()
     axis %= indices.ndim
-    grid = namespace(indices).ogrid[tuple(slice(n) for n in indices.shape)]
-    return tuple(indices if i == axis else grid[i] for i in range(indices.ndim))
+    ones = (1,) * indices.ndim
+    positions = [
+        namespace(indices).arange(n).reshape(*ones[:i], n, *ones[i + 1 :]) for i, n in enumerate(indices.shape)
+    ]
+    return (*positions[:axis], indices, *positions[axis + 1 :])
 
 
 def _gather(x: Any, indices: Any, *, axis: int) -> Any:
@@ -117,12 +139,25 @@ def _gather(x: Any, indices: Any, *, axis: int) -> Any:
     return x[_along(indices, axis)]
 
 
-gather = primitive(
+def _scatter(g: Any, indices: Any, *, axis: int, shape: tuple[int, ...]) -> Any:
+    return _place(g, key=_along(indices, axis), shape=shape)
+
+
+gather: Primitive = primitive(
     "gather",
     _gather,
     "x indices",
-    (lambda g, x_shape, indices, *, axis: place(g, key=_along(indices, axis), shape=x_shape), None),
+    (lambda g, x_shape, indices, *, axis: scatter(g, indices, axis=axis, shape=x_shape), None),
     doc="out[i, j, ...] = x[indices[i, j, ...], j, ...] for axis 0, and so on (``torch.gather``).",
+)
+
+
+scatter: Primitive = primitive(
+    "scatter",
+    _scatter,
+    "g indices",
+    (lambda g, indices, *, axis: gather(g, indices, axis=axis), None),
+    doc="Zeros of ``shape``, with g[i, j] added at [indices[i, j], j] for axis 0, and so on: the gradient of `gather`.",
 )
 
 
@@ -138,7 +173,7 @@ def _embedding(indices: Any, weight: Any, *, padding_idx: int | None = None) -> 
 def _embedding_rule(g: Any, indices: Any, weight_shape: tuple[int, ...], *, padding_idx: int | None) -> Any:
     if padding_idx is not None:
         g = masked(g, (indices != padding_idx % weight_shape[0])[..., None])
-    return place(g, key=indices, shape=weight_shape)
+    return put(g, indices, axis=0, shape=weight_shape)
 
 
 embedding = primitive(

@@ -15,8 +15,8 @@ import numpy as np
 from ..devices.arrays import DEVICE_ARRAYS, largest, namespace, smallest
 from ..devices.summation import add_up
 from .activation import sigmoid, softplus
-from .elementwise import clip, log, masked, maximum, not_equal, sign
-from .indexing import place
+from .elementwise import clip, equal, log, masked, maximum, not_equal, sign, where
+from .indexing import scatter
 from .neural import softmax
 from .primitive import primitive
 from .shape import unsqueeze
@@ -137,9 +137,7 @@ def weighted(values: Any, factors: Any) -> Any:
 
 def _counting(weight: Any, *values: Any) -> tuple[Any, ...]:
     """The values, with 0 where the weight is 0."""
-    if weight is None or (counts := not_equal(weight, 0)).all():
-        return values
-    return tuple(masked(value, counts) for value in values)
+    return values if weight is None else tuple(masked(value, not_equal(weight, 0)) for value in values)
 
 
 def _bce_with_logits(
@@ -225,17 +223,31 @@ binary_cross_entropy = primitive(
 # --- classification into many ----------------------------------------------------------------------------------------
 
 
-def _grid(labels: Any) -> Any:
-    """For `_pick`: where each label is; an array for a batch of single labels, otherwise one for each axis."""
-    if labels.ndim == 1:
-        return namespace(labels).arange(len(labels))
-    return namespace(labels).ogrid[tuple(slice(n) for n in labels.shape)]
+def _class_axis(x: Any) -> int:
+    return 1 if len(x.shape) > 1 else 0
 
 
-def _pick(labels: Any, grid: Any = None) -> tuple[Any, ...]:
-    """The key of each label's element: classes are on axis 1, or on axis 0 of a single example."""
-    grid = _grid(labels) if grid is None else grid
-    return (grid, labels) if labels.ndim == 1 else (*grid[:1], labels, *grid[1:])
+def _pick(labels: Any) -> tuple[Any, ...]:
+    """The key of the score at each label: classes are on axis 1, or on axis 0 of a single example."""
+    library = namespace(labels)
+    if labels.ndim == 1:  # the most frequent case, at half the time
+        return library.arange(len(labels)), labels
+    grid = library.ogrid[tuple(slice(n) for n in labels.shape)]
+    return (*grid[:1], labels, *grid[1:])
+
+
+def _one_hot(labels: Any, *, shape: tuple[int, ...], dtype: Any) -> Any:
+    out = namespace(labels).zeros(shape, dtype)
+    out[_pick(labels)] = 1
+    return out
+
+
+one_hot = primitive(
+    "one_hot",
+    _one_hot,
+    "labels",
+    doc="1 at each label and 0 elsewhere, in the ``shape`` and ``dtype`` of the scores that the labels belong to.",
+)
 
 
 def _check_batch(name: str, x: Any, labels: Any, reduction: str) -> None:
@@ -254,7 +266,7 @@ def _check_batch(name: str, x: Any, labels: Any, reduction: str) -> None:
 
 def _check_classes(name: str, x: Any, labels: Any, ignore_index: int) -> None:
     """Raise unless every label is a class or ``ignore_index``."""
-    classes = x.shape[1 if x.ndim > 1 else 0]
+    classes = x.shape[_class_axis(x)]
     wrong = labels[((labels < 0) | (labels >= classes)) & (labels != ignore_index)]
     if wrong.size:
         raise IndexError(
@@ -270,7 +282,7 @@ def _all_count(labels: Any, weight: Any, ignore_index: int) -> bool:
 
 def _classes(labels: Any, ignore_index: int) -> Any:
     """The labels with a class in place of ``ignore_index``."""
-    return np.where(labels == ignore_index, 0, labels)
+    return where(equal(labels, ignore_index), 0, labels)
 
 
 def _factors(name: str, x: Any, labels: Any, weight: Any, ignore_index: int, reduction: str) -> Any:
@@ -290,28 +302,29 @@ def _factors(name: str, x: Any, labels: Any, weight: Any, ignore_index: int, red
 
 def _spread(factors: Any, x: Any) -> Any:
     """A factor per example with an axis for the classes."""
-    return unsqueeze(factors, axis=1 if len(x.shape) > 1 else 0) if factors.shape else factors
+    return unsqueeze(factors, axis=_class_axis(x)) if factors.shape else factors
 
 
 def _counted(x: Any, factors: Any) -> Any:
     """The scores, with 0 for those of examples whose factor is 0."""
-    if isinstance(factors, float):
-        return x
-    counts = not_equal(factors, 0)
-    return x if counts.all() else masked(x, _spread(counts, x))
+    return x if isinstance(factors, float) else masked(x, _spread(not_equal(factors, 0), x))
 
 
-def _nll_loss(x: Any, labels: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> Any:
+def _nll_loss(
+    x: Any, labels: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"
+) -> tuple[Any, Any]:
+    """The loss; and each example's factor in it."""
     _check_batch("nll_loss", x, labels, reduction)
     _check_classes("nll_loss", x, labels, ignore_index)
     factors = _factors("nll_loss", x, labels, weight, ignore_index, reduction)
     losses = weighted(-x[_pick(_classes(labels, ignore_index))], factors)
-    return _reduce(losses, "none" if reduction == "none" else "sum")
+    return _reduce(losses, "none" if reduction == "none" else "sum"), factors
 
 
-def _nll_rule(g: Any, x: Any, labels: Any, weight: Any, *, ignore_index: int, reduction: str) -> Any:
-    shares = -weighted(g, _factors("nll_loss", x, labels, weight, ignore_index, reduction))
-    return place(shares, key=_pick(_classes(labels, ignore_index)), shape=x.shape)
+def _nll_rule(g: Any, x_shape: tuple[int, ...], labels: Any, factors: Any, *, ignore_index: int) -> Any:
+    axis = min(len(x_shape) - 1, 1)
+    shares, classes = -weighted(g, factors), _classes(labels, ignore_index)
+    return scatter(unsqueeze(shares, axis=axis), unsqueeze(classes, axis=axis), axis=axis, shape=x_shape)
 
 
 nll_loss = primitive(
@@ -319,6 +332,7 @@ nll_loss = primitive(
     _nll_loss,
     "x labels weight",
     (_nll_rule, None, None),
+    extras={"factors": None},
     doc="-weight[label] * x[label] for log-probabilities x; the mean divides by the sum of the weights. "
     "Examples labeled ``ignore_index`` do not count.",
 )
@@ -326,8 +340,8 @@ nll_loss = primitive(
 
 def _cross_entropy(
     x: Any, labels: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"
-) -> tuple[Any, Any, Any, Any]:
-    """The loss; and the probabilities, where the labels are, and each example's factor in the loss."""
+) -> tuple[Any, Any, Any]:
+    """The loss; and the probabilities, and each example's factor in the loss."""
     _check_batch("cross_entropy", x, labels, reduction)
     factors: Any
     if common := _all_count(labels, weight, ignore_index):
@@ -336,7 +350,7 @@ def _cross_entropy(
         _check_classes("cross_entropy", x, labels, ignore_index)
         factors = _factors("cross_entropy", x, labels, weight, ignore_index, reduction)
         x = _counted(x, factors)
-    axis = 1 if x.ndim > 1 else 0
+    axis = _class_axis(x)
     shifted = x - largest(x.real, axis=axis, keepdims=True)
     probabilities = np.exp(shifted)
     total = add_up(probabilities, axis=axis, keepdims=True)
@@ -344,26 +358,27 @@ def _cross_entropy(
     losses = np.log(total).reshape(labels.shape)
     if type(x) in DEVICE_ARRAYS:  # where a label that is too large would wrap around
         _check_classes("cross_entropy", x, labels, ignore_index)
-    grid = _grid(labels)
     try:
-        losses -= shifted[_pick(labels if common else _classes(labels, ignore_index), grid)]
+        losses -= shifted[_pick(labels if common else _classes(labels, ignore_index))]
     except IndexError:
         _check_classes("cross_entropy", x, labels, ignore_index)  # which says the label
         raise
     if not common:
         losses *= factors
-    return _reduce(losses, reduction if common or reduction == "none" else "sum"), probabilities, grid, factors
+    return _reduce(losses, reduction if common or reduction == "none" else "sum"), probabilities, factors
 
 
 def _probabilities(x: Any, factors: Any) -> Any:
-    return softmax(_counted(x, factors), axis=1 if len(x.shape) > 1 else 0)
+    return softmax(_counted(x, factors), axis=_class_axis(x))
 
 
-def _cross_entropy_rule(g: Any, labels: Any, probabilities: Any, grid: Any, factors: Any, *, ignore_index: int) -> Any:
-    one_hot = namespace(probabilities).zeros(probabilities.shape, probabilities.dtype)
-    one_hot[_pick(labels if isinstance(factors, float) else _classes(labels, ignore_index), grid)] = 1
-    shares = g * factors if isinstance(factors, float) else weighted(g, factors)
-    return (probabilities - one_hot) * _spread(shares, probabilities)
+def _cross_entropy_rule(g: Any, labels: Any, probabilities: Any, factors: Any, *, ignore_index: int) -> Any:
+    if isinstance(factors, float):  # no weights, and nothing ignored
+        shares = g * factors
+    else:
+        shares, labels = weighted(g, factors), _classes(labels, ignore_index)
+    target = one_hot(labels, shape=probabilities.shape, dtype=probabilities.dtype)
+    return (probabilities - target) * _spread(shares, probabilities)
 
 
 cross_entropy = primitive(
@@ -371,7 +386,7 @@ cross_entropy = primitive(
     _cross_entropy,
     "x labels weight",
     (_cross_entropy_rule, None, None),
-    extras={"probabilities": _probabilities, "grid": None, "factors": None},
+    extras={"probabilities": _probabilities, "factors": None},
     to_float=True,
     doc="`nll_loss` of `log_softmax`, as one node: x are scores (logits), labels are class numbers.",
 )
@@ -391,6 +406,6 @@ def smoothed_targets(
         _factors(name, x, labels, None, ignore_index, reduction)  # raises where all are ignored
     counted = _factors(name, x, labels, None, ignore_index, "sum")
     count = add_up(_factors(name, x, labels, weight, ignore_index, "sum"))
-    one_hot = place(counted, key=_pick(_classes(labels, ignore_index)), shape=x.shape)
-    targets = one_hot * (1 - smoothing) + _spread(counted, x) * (smoothing / x.shape[1 if x.ndim > 1 else 0])
+    target = one_hot(_classes(labels, ignore_index), shape=x.shape, dtype=x.dtype)
+    targets = (target * (1 - smoothing) + smoothing / x.shape[_class_axis(x)]) * _spread(counted, x)
     return _counted(x, counted), targets, count

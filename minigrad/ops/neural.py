@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..devices.arrays import largest
+from .. import random
+from ..devices.arrays import device_of, largest, to_device
 from ..devices.summation import Axis, add_up, axes_of
-from .elementwise import exp, sqrt
+from .elementwise import LIMITS, exp, sqrt
 from .primitive import Primitive, primitive
 from .reduction import keep, mean, sum, summands
 
@@ -78,6 +79,20 @@ logsumexp = primitive(
 )
 
 # --- dropout ---------------------------------------------------------------------------------------------------------
+
+
+def _dropout_mask(x: Any, *, p: float) -> Any:
+    # Drawn on the CPU, so that a seed gives the same mask on every device.
+    return to_device(random.generator().random(x.shape) >= p, device_of(x))
+
+
+# Only the shape and device of x matter. As an input it makes the mask of a tensor a tensor, which observers see.
+dropout_mask = primitive(
+    "dropout_mask",
+    _dropout_mask,
+    "x",
+    doc="A random mask in the shape of x, true with probability 1 - p, drawn from `minigrad.random`'s generator.",
+)
 
 
 def _dropout(x: Any, keep: Any, *, p: float) -> Any:
@@ -157,12 +172,12 @@ layer_norm = primitive(
 
 
 def _rms_norm(x: Any, weight: Any = None, *, ndim: int = 1, eps: float | None = None) -> Any:
-    axis = _trailing(ndim)
-    return _affine(x * _inverse_rms(x, axis, eps), weight, None)
+    eps = float(np.finfo(x.dtype).eps) if eps is None else eps  # also of the dtypes that only plain arrays have
+    return _affine(x * _inverse_rms(x, _trailing(ndim), eps), weight, None)
 
 
 def _inverse_rms(x: Any, axis: Axis, eps: float | None) -> Any:
-    eps = float(np.finfo(x.dtype).eps) if eps is None else eps
+    eps = float(LIMITS[x.dtype].eps) if eps is None else eps
     return 1 / sqrt(mean(x * x, axis=axis, keepdims=True) + eps)
 
 

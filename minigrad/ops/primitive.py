@@ -112,6 +112,7 @@ class Primitive:
             tuples over all inputs.
         to_float: integer inputs are computed in float32, as for ``exp`` or ``divide``.
         view: the output may share the input's memory.
+        in_place: forward changes its first input and returns it, and a tensor keeps its dtype.
         extras: values that forward has on its way and that a gradient rule needs. Forward then returns its output and,
             behind it, one value per entry. The entry is how the value follows from the inputs, in primitives and with
             arguments named as in a rule, or ``None`` if it depends on no input that has a gradient.
@@ -135,6 +136,7 @@ class Primitive:
         variadic: bool = False,
         to_float: bool = False,
         view: bool = False,
+        in_place: bool = False,
         extras: Mapping[str, Rule | None] | None = None,
         analytic: bool = True,
         add_at: Callable[..., bool] | None = None,
@@ -149,6 +151,7 @@ class Primitive:
         self.variadic = variadic
         self.to_float = to_float
         self.view = view
+        self.in_place = in_place
         self.extras = dict(extras or {})
         self.analytic = analytic
         self.add_at = add_at

@@ -239,6 +239,15 @@ add("take", lambda ops, x: ops.take(x, ROWS % 3, axis=1), lambda t, x: x.index_s
 add("take", lambda ops, x: ops.take(x, ROWS), lambda t, x: t.take(x, t.tensor(ROWS)), A, label="flat")
 LOOKUP = np.array([[2, 0], [0, 0]])
 add("gather", lambda ops, x: ops.gather(x, LOOKUP, axis=0), lambda t, x: t.gather(x, 0, t.tensor(LOOKUP)), A)
+add("put", lambda ops, g: ops.put(g, ROWS, axis=0, shape=(3, 4)),
+    lambda t, g: t.zeros(3, 4, dtype=g.dtype).index_add(0, t.tensor(ROWS % 3), g), 2 * np.eye(4))  # fmt: skip
+add("put", lambda ops, g: ops.put(g, ROWS, axis=None, shape=(2, 2)),
+    lambda t, g: t.zeros(4, dtype=g.dtype).index_add(0, t.tensor(ROWS % 4), g).reshape(2, 2), A[0],
+    label="flat")  # fmt: skip
+add("scatter", lambda ops, g: ops.scatter(g, LOOKUP, axis=0, shape=(3, 4)),
+    lambda t, g: t.zeros(3, 4, dtype=g.dtype).scatter_add(0, t.tensor(LOOKUP), g), A[:2, :2])  # fmt: skip
+add("assign", lambda ops, x, value: ops.assign(x.detach().clone(), value.detach(), key=(slice(None), 1)),
+    lambda t, x, value: x.detach().index_copy(1, t.tensor([1]), value.detach()[:, None]), A, A[:, 0])  # fmt: skip
 functional("embedding", [[0, 3], [3, 1]], randn(4, 2))
 functional("embedding", [[0, 3], [3, 1]], randn(4, 2), label="padding", padding_idx=3)
 
@@ -249,6 +258,9 @@ for op in ("softmax", "log_softmax"):
         add(op, lambda ops, x, op=op: getattr(ops, op)(x, axis=1), lambda t, x, op=op: getattr(t, op)(x, 1), x,
             label=label)  # fmt: skip
 add("dropout", lambda ops, x: ops.dropout(x, B > 0, p=0.25), lambda t, x: x * t.tensor(B > 0) / 0.75, A)
+for p in (0.0, 1.0):
+    add("dropout_mask", lambda ops, x, p=p: ops.dropout_mask(x, p=p),
+        lambda t, x, p=p: t.full(x.shape, p == 0), A, label=f"p={p}")  # fmt: skip
 add("standardize", lambda ops, x: ops.standardize(x, axis=(-2, -1), eps=1e-3),
     lambda t, x: t.nn.functional.layer_norm(x, x.shape[-2:], eps=1e-3), CUBE)  # fmt: skip
 for count in (1, 3):
@@ -267,6 +279,8 @@ for eps in (None, 0.1):
 UNIT = np.abs(np.tanh(B))
 LABELS = np.array([2, 0, 3])
 WEIGHT = np.array([0.5, 1.0, 2.0, 3.0])
+add("one_hot", lambda ops, y: ops.one_hot(y, shape=(3, 4), dtype=np.int64),
+    lambda t, y: t.nn.functional.one_hot(y, 4), LABELS)  # fmt: skip
 for reduction in ("mean", "sum", "none"):
     for op in ("mse_loss", "l1_loss", "huber_loss", "binary_cross_entropy_with_logits"):
         functional(op, A, UNIT, label=reduction, reduction=reduction)

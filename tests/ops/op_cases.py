@@ -14,7 +14,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from minigrad import ops
+from minigrad import ops, random
 from minigrad.devices import arrays as devices
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
@@ -215,6 +215,16 @@ def take(draw: Draw) -> Any:
     return lambda x, i: ops.take(x, i, axis=axis), [numbers(draw, shape), indices]
 
 
+def put(draw: Draw) -> Any:
+    _, (x, indices) = take(draw)
+    axis = draw(st.sampled_from([None, *range(-x.ndim, x.ndim)]))
+    if axis is None:
+        return lambda g, i: ops.put(g, i, axis=None, shape=x.shape), [numbers(draw, indices.shape), indices % x.size]
+    indices = indices % x.shape[axis]
+    g = numbers(draw, np.take(x, indices, axis).shape)
+    return lambda g, i: ops.put(g, i, axis=axis, shape=x.shape), [g, indices]
+
+
 def gather(draw: Draw) -> Any:
     shape = draw(SOLID)
     axis = draw(st.integers(-len(shape), len(shape) - 1))
@@ -222,6 +232,29 @@ def gather(draw: Draw) -> Any:
     smaller[axis] = draw(st.integers(1, 4))
     indices = draw(hnp.arrays(np.int64, tuple(smaller), elements=st.integers(0, shape[axis] - 1)))
     return lambda x, i: ops.gather(x, i, axis=axis), [numbers(draw, shape), indices]
+
+
+def scatter(draw: Draw) -> Any:
+    shape = draw(SOLID)
+    axis = draw(st.integers(-len(shape), len(shape) - 1))
+    indices = draw(hnp.arrays(np.int64, shape, elements=st.integers(0, shape[axis] - 1)))
+    return lambda g, i: ops.scatter(g, i, axis=axis, shape=shape), [numbers(draw, shape), indices]
+
+
+def assign(draw: Draw) -> Any:
+    shape = draw(SOLID)
+    key = key_into(draw, shape)
+    return lambda x, value: ops.assign(x.detach().clone(), value.detach(), key=key), [
+        numbers(draw, shape),
+        numbers(draw, np.zeros(shape)[key].shape),
+    ]
+
+
+def one_hot(draw: Draw) -> Any:
+    shape = draw(SOLID)
+    classes = draw(st.integers(1, 4))
+    labels = draw(hnp.arrays(np.int64, shape, elements=st.integers(0, classes - 1)))
+    return lambda i: ops.one_hot(i, shape=(shape[0], classes, *shape[1:]), dtype=np.int64), [labels]
 
 
 def embedding(draw: Draw) -> Any:
@@ -262,6 +295,16 @@ def linear(draw: Draw) -> Any:
     lead, fan_in, fan_out = draw(SHAPES)[:2], draw(st.integers(1, 3)), draw(st.integers(1, 3))
     arrays = [numbers(draw, (*lead, fan_in)), numbers(draw, (fan_out, fan_in))]
     return ops.linear, [*arrays, numbers(draw, (fan_out,))] if draw(st.booleans()) else arrays
+
+
+def dropout_mask(draw: Draw) -> Any:
+    seed, p = draw(st.integers(0, 99)), draw(st.sampled_from([0.0, 0.3, 1.0]))
+
+    def seeded(x: Any) -> Any:
+        random.manual_seed(seed)
+        return ops.dropout_mask(x, p=p)
+
+    return seeded, [numbers(draw, draw(SHAPES))]
 
 
 def dropout(draw: Draw) -> Any:
@@ -422,11 +465,15 @@ CASES: dict[str, Case] = {
     "getitem": getitem,
     "place": place,
     "take": take,
+    "put": put,
     "gather": gather,
+    "scatter": scatter,
+    "assign": assign,
     "embedding": embedding,
     "softmax": along(ops.softmax),
     "log_softmax": along(ops.log_softmax),
     "dropout": dropout,
+    "dropout_mask": dropout_mask,
     "standardize": standardize,
     "layer_norm": normalization(ops.layer_norm, 2),
     "rms_norm": normalization(ops.rms_norm, 1),
@@ -435,6 +482,7 @@ CASES: dict[str, Case] = {
     "huber_loss": regression(ops.huber_loss, delta=0.7),
     "binary_cross_entropy_with_logits": binary_cross_entropy_with_logits,
     "binary_cross_entropy": binary_cross_entropy,
+    "one_hot": one_hot,
     "nll_loss": classification(ops.nll_loss),
     "cross_entropy": classification(ops.cross_entropy),
 }

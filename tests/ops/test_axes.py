@@ -18,7 +18,7 @@ SCALAR: dict[str, float] = {
     "logsumexp": 3.0, "cumsum": 3.0, "softmax": 1.0, "log_softmax": 0.0, "norm": 3.0, "flip": 3.0, "squeeze": 3.0,
 }  # fmt: skip
 CORRECTED = {"var": 0.0, "std": 0.0}  # with correction=0
-OTHERS = {"take", "gather", "concatenate", "stack", "unsqueeze", "standardize"}
+OTHERS = {"take", "put", "gather", "scatter", "concatenate", "stack", "unsqueeze", "standardize"}
 SEVERAL = {"sum", "mean", "prod", "max", "min", "any", "all", "logsumexp", "norm", "var", "std", "flip", "squeeze"}
 
 

@@ -151,7 +151,7 @@ class Dtypes(Observer):
     def __init__(self) -> None:
         self.found: dict[str, set[str]] = {}
 
-    def computed(self, primitive: Primitive, args: Sequence[Any], arrays: Sequence[Any], result: Tensor) -> None:
+    def computed(self, primitive: Primitive, args: Any, arrays: Sequence[Any], settings: Any, result: Tensor) -> None:
         if result.dtype.kind == "f":
             self.found.setdefault(str(result.dtype), set()).add(primitive.name)
 

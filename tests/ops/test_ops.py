@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import dis
+import inspect
+import types
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +19,7 @@ from minigrad.autograd.gradcheck import GradientError, check_gradients
 from minigrad.autograd.gradients import grad
 from minigrad.autograd.graph import collect
 from minigrad.autograd.tensor import Tensor, edge_of
+from minigrad.devices.summation import axes_of
 from minigrad.ops import PRIMITIVES, primitive
 
 FEW = settings(max_examples=10, deadline=None, derandomize=True)
@@ -54,6 +61,47 @@ def test_gradients_are_those_of_the_values_in_first_and_second_order(name: str, 
             "ops fail, it may be the rule of one that this rule is written in: mend the simplest first"
         )
         raise
+
+
+def called_by(function: Any) -> Iterator[Any]:
+    """What the text of a function names, from outside of it."""
+    codes = [function.__code__]
+    for code in codes:
+        codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+        for instruction in dis.get_instructions(code):
+            if instruction.opname == "LOAD_GLOBAL" and instruction.argval in function.__globals__:
+                yield function.__globals__[instruction.argval]
+    yield from (cell.cell_contents for cell in function.__closure__ or ())
+
+
+def arrays_met_by(function: Any, seen: set[Any]) -> Iterator[str]:
+    """NumPy, and our own functions of arrays, as far as ``function`` calls them other than through primitives."""
+    for value in called_by(function):
+        module = value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", None) or ""
+        if inspect.isfunction(value) and value in seen:
+            continue
+        if isinstance(value, np.ufunc) or module.partition(".")[0] == "numpy" or module.startswith("minigrad.devices"):
+            yield f"{function.__qualname__} names {value}"
+        elif inspect.isfunction(value) and module.startswith(("minigrad.", __name__)):
+            seen.add(value)
+            yield from arrays_met_by(value, seen)
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_rules_reach_arrays_only_through_operators_and_primitives(name: str) -> None:
+    # What a rule computes with NumPy itself would have no gradient, and be a constant of a recorded or compiled walk.
+    entry = PRIMITIVES[name]
+    # `axes_of` computes with axes and shapes only.
+    rules = [rule for rule in (*entry.vjps, *entry.extras.values()) if rule is not None]
+    assert not [found for rule in rules for found in arrays_met_by(rule, {axes_of})]
+
+
+def test_a_rule_that_calls_numpy_through_a_helper_is_found(wrong_rule) -> None:
+    def helper(g, x):
+        return g * np.sign(x)
+
+    entry = wrong_rule("helped", np.abs, (lambda g, x: helper(g, x),))
+    assert "helper names <module 'numpy'" in next(arrays_met_by(entry.vjps[0], set()))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

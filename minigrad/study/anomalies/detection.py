@@ -37,7 +37,14 @@ class Tracer(observers.Observer):
 
     # --- forward ---------------------------------------------------------------------------------------------------
 
-    def computed(self, primitive: Primitive, args: Sequence[Any], arrays: Sequence[Any], result: Tensor) -> None:
+    def computed(
+        self,
+        primitive: Primitive,
+        args: Sequence[Any],
+        arrays: Sequence[Any],
+        settings: Mapping[str, Any],
+        result: Tensor,
+    ) -> None:
         """Look at a result."""
         if not self._decides():
             return

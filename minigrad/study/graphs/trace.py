@@ -55,7 +55,14 @@ class _Tracer(observers.Observer):
         # Inputs, those of layers by the name that the outermost has for them, and views of those.
         self._seen: WeakMap[Input] = WeakMap()
 
-    def computed(self, primitive: Primitive, args: Sequence[Any], arrays: Sequence[Any], result: Tensor) -> None:
+    def computed(
+        self,
+        primitive: Primitive,
+        args: Sequence[Any],
+        arrays: Sequence[Any],
+        settings: Mapping[str, Any],
+        result: Tensor,
+    ) -> None:
         node = result._node
         if node is None:
             if primitive.view:
