@@ -1,43 +1,133 @@
-"""Tensor: an array, maybe a gradient, maybe the node that made it. Recording happens here."""
+"""Tensor: an array, maybe a gradient, maybe the node that made it."""
 
 from __future__ import annotations
 
+import inspect
+import math
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from sys import getrefcount
-from types import EllipsisType
 from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import devices
+from .. import devices, ops
 from ..checks import named_arguments
 from ..devices.arrays import DEVICE_ARRAYS
-from ..devices.cuda import translated
-from ..ops.indexing import assign
-from ..ops.primitive import ALL_SHAPES, ALL_VALUES, Primitive, Recipe
-from .array_like import ArrayLike
+from ..ops.elementwise import to_device
+from ..ops.indexing import as_indices, assign, getitem
+from ..ops.primitive import Primitive, Traced
+from ._numpy import Size, apply_function, apply_ufunc, array_of, bool_only
+from ._record import NO_SETTINGS, WEAK, record, share_version
 from .as_array import DEFAULT_DTYPE, Array, as_array
 from .graph import NO_VERSION, RETAIN, Edge, Node, Version, tick, walk
 from .hooks import Hooks, RemovableHandle
 from .memory import UNSHARED, Place
-from .methods import plain_index
-from .modes import enable_grad, is_grad_enabled, mode
-from .observers import observers, watching
-from .promotion import completed, explained, promote
+from .modes import enable_grad, is_grad_enabled
 
 T = TypeVar("T", bound="Tensor")
+Axis = int | tuple[int, ...] | None
+Method = Callable[..., "Tensor"]
 
-# Numbers that take the dtype of the tensors they meet.
-_WEAK = (float, int)
+
+# --- methods and operators from the op table: each calls `record` itself, at one frame less than the primitive -------
 
 
-class Tensor(ArrayLike):
+def _method(op: Primitive) -> Method:
+    """The method that applies ``op`` to the tensor; its arguments are the settings of the op, also by position."""
+    names = op.settings
+
+    def method(self: Tensor, *args: Any, **settings: Any) -> Any:
+        if args:
+            settings |= _by_name(op, args, settings)
+        if type(settings.get("axis")) is list:
+            settings["axis"] = tuple(settings["axis"])
+        return record(op, (self,), settings)
+
+    def method_without_settings(self: Tensor) -> Any:
+        return record(op, (self,), NO_SETTINGS)
+
+    return _named(method if names else method_without_settings, op)
+
+
+def _by_name(op: Primitive, args: tuple[Any, ...], settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that were given by position."""
+    if len(args) > len(op.settings):
+        raise TypeError(f"{op.name}: takes {', '.join(op.settings)}, but {len(args)} positional arguments were given")
+    named = dict(zip(op.settings, args, strict=False))
+    for name in named:
+        if name in settings:
+            raise TypeError(f"{op.name}: {name} is given twice, by position and by name")
+    return named
+
+
+def _named(method: Any, op: Primitive, other: str = "") -> Method:
+    kind: Any = inspect.Parameter
+    forward = inspect.signature(op.forward).parameters if op.settings else {}
+    method.__name__, method.__qualname__, method.__doc__ = op.name, f"Tensor.{op.name}", op.__doc__
+    method.__signature__ = inspect.Signature(
+        [kind("self", kind.POSITIONAL_ONLY)]
+        + [kind(name, kind.POSITIONAL_OR_KEYWORD) for name in other.split()]
+        + [forward[name].replace(kind=kind.POSITIONAL_OR_KEYWORD) for name in op.settings],
+        return_annotation="Tensor",
+    )
+    return method
+
+
+def _with_other(op: Primitive) -> Method:
+    """The method, or the operator, that applies ``op`` to the tensor and another value."""
+
+    def method(self: Tensor, other: Any) -> Any:
+        return record(op, (self, other), NO_SETTINGS)
+
+    return _named(method, op, "other")
+
+
+def _reflected(op: Primitive) -> Method:
+    """The operator that applies ``op`` to another value and the tensor."""
+
+    def method(self: Tensor, other: Any) -> Any:
+        return record(op, (other, self), NO_SETTINGS)
+
+    return _named(method, op, "other")
+
+
+def _equality(op: Primitive) -> Method:
+    """The operator ``==`` or ``!=``: element by element, but not against None and text."""
+
+    def method(self: Tensor, other: Any) -> Any:
+        return NotImplemented if other is None or isinstance(other, str) else record(op, (self, other), NO_SETTINGS)
+
+    return _named(method, op, "other")
+
+
+def _logical(op: Primitive, symbol: str) -> Method:
+    """The operator of two tensors of bools."""
+
+    def method(self: Tensor, other: Any) -> Any:
+        return record(op, (bool_only(symbol, self), bool_only(symbol, other)), NO_SETTINGS)
+
+    return _named(method, op, "other")
+
+
+def _augmented(op: Primitive, symbol: str) -> Method:
+    """The operator that changes the array itself, unless the tensor is the result of a recorded operation."""
+
+    def method(self: Tensor, other: Any) -> Any:
+        if symbol in ("&=", "|=", "^="):
+            bool_only(symbol, self)
+            bool_only(symbol, other)
+        return self._change(symbol, op, other)
+
+    return _named(method, op, "other")
+
+
+class Tensor(Traced):
     """A multi-dimensional array that can record what is computed from it.
 
     Numbers, lists and NumPy arrays that meet a tensor of float32 or float64 adopt its dtype, on either side of an
-    operator; tensors of the two do not mix (`minigrad.autograd.promotion` has the whole rule). Views, ``detach()``,
+    operator; tensors of the two do not mix (`minigrad.autograd._promotion` has the whole rule). Views, ``detach()``,
     ``.data`` and ``.numpy()`` share memory for good, and a gradient that is kept in any form keeps its values
     (`minigrad.autograd.memory`).
 
@@ -75,7 +165,7 @@ class Tensor(ArrayLike):
         self._requires_grad = False
         self._version: Version = [0]
         if isinstance(data, Tensor) and self._data is data._data:
-            _share_version(data, self)
+            share_version(data, self)
         if requires_grad:
             self.requires_grad = True
 
@@ -93,7 +183,7 @@ class Tensor(ArrayLike):
         return self
 
     def apply_primitive(self, primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]) -> Tensor:
-        """Record ``primitive``; called by the primitive itself."""
+        """Compute and record ``primitive``; called by the primitive itself."""
         return record(primitive, args, settings)
 
     # --- the array -----------------------------------------------------------------------------------------------
@@ -113,7 +203,89 @@ class Tensor(ArrayLike):
         else:
             self._version[0] = tick()
 
-    __hash__ = object.__hash__
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The size along each axis."""
+        return self._data.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the elements, as NumPy names it."""
+        return self._data.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self._data.ndim
+
+    @property
+    def size(self) -> Size:
+        """The number of elements, as in NumPy; ``size()`` and ``size(axis)`` are the shape and one size of it."""
+        size = Size(self._data.size)
+        size.shape = self._data.shape
+        return size
+
+    @property
+    def device(self) -> str:
+        """Where the array lives: ``"cpu"`` or ``"cuda"``."""
+        return devices.device_of(self._data)
+
+    def numel(self) -> int:
+        """The number of elements, under PyTorch's name."""
+        return self._data.size
+
+    def numpy(self) -> Array:
+        """The array, sharing memory. A tensor that requires a gradient must be detached first, one on a GPU copied.
+
+        Raises:
+            RuntimeError: if it requires a gradient.
+            TypeError: if it lives on a GPU.
+        """
+        if self._requires_grad:
+            raise RuntimeError(
+                "numpy: this tensor requires a gradient, which an array has not; use .detach().numpy() or .data, "
+                "or for a list of tensors stack()"
+            )
+        if self.device != "cpu":
+            raise TypeError(f"numpy: this tensor is on {self.device}; copy it to the CPU first, with .cpu().numpy()")
+        return self._data
+
+    def item(self) -> Any:
+        """The only element, as a Python number."""
+        if self._data.size != 1:
+            raise ValueError(f"item: needs a tensor of one element, not of shape {self.shape}")
+        return self._data.item()
+
+    def tolist(self) -> Any:
+        """The elements as (nested lists of) Python numbers."""
+        return self._data.tolist()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self._data.dtype.kind not in "iub":
+            raise TypeError(f"only integer tensors can be used as an index, not {self.dtype}")
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        if self._data.size != 1:
+            raise ValueError(f"the truth value of a tensor of shape {self.shape} is ambiguous; use .any() or .all()")
+        return bool(self._data.item())
+
+    def __len__(self) -> int:
+        if not self._data.ndim:
+            raise TypeError("len() of a tensor without dimensions")
+        return len(self._data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __contains__(self, value: Any) -> bool:
+        return bool((self._data == array_of(value)).any())
 
     def __repr__(self) -> str:
         text = np.array2string(devices.to_host(self._data), separator=", ", prefix="tensor(")
@@ -125,6 +297,17 @@ class Tensor(ArrayLike):
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if spec else repr(self)
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        return apply_ufunc(ufunc, method, inputs, options)
+
+    def __array_function__(
+        self, function: Any, types: Sequence[type], args: tuple[Any, ...], options: dict[str, Any]
+    ) -> Any:
+        return apply_function(function, args, options)
 
     # --- copies: `copy.copy`, `copy.deepcopy` and `pickle` ---------------------------------------------------------
 
@@ -245,7 +428,7 @@ class Tensor(ArrayLike):
     def detach(self) -> Tensor:
         """The same array without history: no gradient flows through the result. Shares memory."""
         new = Tensor._make(self._data)
-        _share_version(self, new)
+        share_version(self, new)
         return new
 
     @named_arguments
@@ -366,7 +549,7 @@ class Tensor(ArrayLike):
             )
         if isinstance(value, Tensor):
             value = value._data
-        if type(value) not in _WEAK:
+        if type(value) not in WEAK:
             value = devices.beside(value, self._data)
         try:
             assign(self, value, key=key)
@@ -390,6 +573,219 @@ class Tensor(ArrayLike):
         if type(self._data) in DEVICE_ARRAYS:
             devices.refuse_outside("assignment to an element", self.shape, key)
         self._write("assignment to an element", key, value)
+
+    # --- operators -------------------------------------------------------------------------------------------------
+
+    __add__ = __radd__ = _with_other(ops.add)
+    __sub__, __rsub__ = _with_other(ops.subtract), _reflected(ops.subtract)
+    __mul__ = __rmul__ = _with_other(ops.multiply)
+    __truediv__, __rtruediv__ = _with_other(ops.divide), _reflected(ops.divide)
+    __floordiv__, __rfloordiv__ = _with_other(ops.floor_divide), _reflected(ops.floor_divide)
+    __mod__, __rmod__ = _with_other(ops.remainder), _reflected(ops.remainder)
+    __pow__, __rpow__ = _with_other(ops.power), _reflected(ops.power)
+    __matmul__, __rmatmul__ = _with_other(ops.matmul), _reflected(ops.matmul)
+    __and__ = __rand__ = _logical(ops.logical_and, "&")
+    __or__ = __ror__ = _logical(ops.logical_or, "|")
+    __xor__ = __rxor__ = _logical(ops.logical_xor, "^")
+
+    __neg__ = _method(ops.negative)
+    __pos__ = _method(ops.clone)
+    __abs__ = _method(ops.abs)
+
+    def __invert__(self) -> Tensor:
+        return ops.logical_not(bool_only("~", self))
+
+    __eq__, __ne__ = _equality(ops.equal), _equality(ops.not_equal)  # type: ignore[assignment]  # of elements, as in NumPy
+    __lt__, __le__ = _with_other(ops.less), _with_other(ops.less_equal)
+    __gt__, __ge__ = _with_other(ops.greater), _with_other(ops.greater_equal)
+    __hash__ = object.__hash__
+
+    __iadd__ = _augmented(ops.add, "+=")
+    __isub__ = _augmented(ops.subtract, "-=")
+    __imul__ = _augmented(ops.multiply, "*=")
+    __itruediv__ = _augmented(ops.divide, "/=")
+    __ifloordiv__ = _augmented(ops.floor_divide, "//=")
+    __imod__ = _augmented(ops.remainder, "%=")
+    __ipow__ = _augmented(ops.power, "**=")
+    __iand__ = _augmented(ops.logical_and, "&=")
+    __ior__ = _augmented(ops.logical_or, "|=")
+    __ixor__ = _augmented(ops.logical_xor, "^=")
+
+    def __getitem__(self, key: Any) -> Tensor:
+        return record(getitem, (self,), {"key": plain_index(key)})
+
+    # --- methods: where an ``axis`` may be None, None means all axes -----------------------------------------------
+
+    exp, expm1, log, log1p = _method(ops.exp), _method(ops.expm1), _method(ops.log), _method(ops.log1p)
+    sqrt, sin, cos, abs = _method(ops.sqrt), _method(ops.sin), _method(ops.cos), _method(ops.abs)
+    sign, floor, ceil, round = _method(ops.sign), _method(ops.floor), _method(ops.ceil), _method(ops.round)
+    isnan, isinf, isfinite = _method(ops.isnan), _method(ops.isinf), _method(ops.isfinite)
+    maximum, minimum = _with_other(ops.maximum), _with_other(ops.minimum)
+    clone = _method(ops.clone)
+
+    tanh, sigmoid, relu, silu = _method(ops.tanh), _method(ops.sigmoid), _method(ops.relu), _method(ops.silu)
+    softplus, leaky_relu, elu = _method(ops.softplus), _method(ops.leaky_relu), _method(ops.elu)
+    gelu, softmax, log_softmax = _method(ops.gelu), _method(ops.softmax), _method(ops.log_softmax)
+
+    sum, mean, prod, cumsum = _method(ops.sum), _method(ops.mean), _method(ops.prod), _method(ops.cumsum)
+    max, min, argmax, argmin = _method(ops.max), _method(ops.min), _method(ops.argmax), _method(ops.argmin)
+    var, std, norm, logsumexp = _method(ops.var), _method(ops.std), _method(ops.norm), _method(ops.logsumexp)
+    any, all = _method(ops.any), _method(ops.all)
+
+    matmul, dot, outer = _with_other(ops.matmul), _with_other(ops.dot), _with_other(ops.outer)
+    squeeze, unsqueeze, flip, pad = _method(ops.squeeze), _method(ops.unsqueeze), _method(ops.flip), _method(ops.pad)
+
+    def pow(self, exponent: Any) -> Tensor:
+        """Each element to the power ``exponent``, a number or a tensor."""
+        return ops.power(self, exponent)
+
+    @named_arguments
+    def clip(self, low: Any = None, high: Any = None, *, min: Any = None, max: Any = None) -> Tensor:
+        """Limit to the range from ``low`` to ``high``: numbers, tensors or None. At a bound the gradient passes.
+
+        ``min`` and ``max`` are PyTorch's names of the same bounds.
+        """
+        for ours, theirs in ((low, min), (high, max)):
+            if ours is not None and theirs is not None:
+                raise TypeError("clip: a bound is given twice; low and min mean the same, as do high and max")
+        return ops.clip(self, low if min is None else min, high if max is None else max)
+
+    def masked_fill(self, mask: Any, value: Any) -> Tensor:
+        """``value`` where ``mask`` is true, else the element itself."""
+        return ops.where(bool_only("masked_fill", mask), value, self)
+
+    @named_arguments
+    def take(self, indices: Any, axis: int | None = None) -> Tensor:
+        """The slices at ``indices`` along ``axis``; elements of the flattened tensor by default."""
+        return ops.take(self, indices, axis=axis)
+
+    @named_arguments
+    def gather(self, axis: int, indices: Any) -> Tensor:
+        """out[i, j] = x[indices[i, j], j] for axis 0, and so on, as ``torch.gather``."""
+        return ops.gather(self, indices, axis=axis)
+
+    def reshape(self, *sizes: Any) -> Tensor:
+        """The same elements in another shape; one size may be -1."""
+        return ops.reshape(self, shape=_numbers(sizes))
+
+    view = reshape
+
+    @named_arguments
+    def flatten(self, start: int = 0, end: int = -1) -> Tensor:
+        """The axes from ``start`` to ``end``, both included, as one."""
+        if not self.ndim:
+            return ops.reshape(self, shape=(1,))
+        first, last = (a + self.ndim if a < 0 else a for a in (start, end))
+        if not 0 <= first <= last < self.ndim:
+            raise ValueError(f"flatten: no axes from {start} to {end} in shape {self.shape}")
+        return ops.reshape(
+            self, shape=(*self.shape[:first], math.prod(self.shape[first : last + 1]), *self.shape[last + 1 :])
+        )
+
+    @named_arguments
+    def transpose(self, axis0: int, axis1: int) -> Tensor:
+        """Two axes exchanged."""
+        return ops.transpose(self, axis0=axis0, axis1=axis1)
+
+    def permute(self, *axes: Any) -> Tensor:
+        """The axes in another order."""
+        return ops.permute(self, axes=_numbers(axes))
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802 - named as in PyTorch and NumPy
+        """The axes in reverse order."""
+        return ops.permute(self, axes=tuple(reversed(range(self.ndim))))
+
+    @property
+    def mT(self) -> Tensor:  # noqa: N802 - named as in PyTorch and NumPy
+        """The last two axes exchanged."""
+        return ops.transpose(self, axis0=-2, axis1=-1)
+
+    def expand(self, *sizes: Any) -> Tensor:
+        """Repeat axes of size 1, or new ones in front, without copying; -1 keeps a size."""
+        sizes = _numbers(sizes)
+        new = len(sizes) - self.ndim
+        shape = tuple(self.shape[i - new] if n == -1 and i >= new else n for i, n in enumerate(sizes))
+        return ops.expand(self, shape=shape)
+
+    @named_arguments
+    def split(self, sizes: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
+        """Cut along ``axis`` into parts of the given sizes, or of one size (the last part may be smaller)."""
+        return ops.split(self, sizes, axis)
+
+    # --- conversions; last, as they hide Python's types of their names from annotations ------------------------------
+
+    @named_arguments
+    def to(self, *to: Any, device: str | None = None, dtype: npt.DTypeLike | None = None) -> Tensor:
+        """On a device, ``"cpu"`` or ``"cuda"``, as a dtype, or both; ``to(other)`` means those of another tensor.
+
+        The tensor itself where there is nothing to do. A copy is recorded: the gradient comes back to this device.
+
+        >>> x.to("cuda")  # doctest: +SKIP
+        >>> minigrad.ones(2).to(np.float64)
+        tensor([1., 1.], dtype=float64)
+
+        Raises:
+            minigrad.devices.cuda.DeviceError: for a GPU where there is none to use; it says why.
+        """
+        wanted, kind = devices.target("to", to, device, dtype)
+        moved = self if kind is None else self.astype(kind)
+        return moved if wanted in (None, moved.device) else to_device(moved, device=wanted, source=moved.device)
+
+    def cpu(self) -> Tensor:
+        """On the CPU."""
+        return self.to("cpu")
+
+    def cuda(self) -> Tensor:
+        """On the GPU."""
+        return self.to("cuda")
+
+    def astype(self, dtype: npt.DTypeLike) -> Tensor:
+        """The elements as another type; itself if they have that type. Gradients are cast back."""
+        wanted = np.dtype(dtype)
+        if wanted.kind not in "fiub" or wanted in (np.float16, np.longdouble):
+            raise TypeError(f"astype: no tensor can hold {wanted}; supported are float32, float64, integers and bool")
+        return self if wanted == self.dtype else ops.astype(self, dtype=wanted)
+
+    def float(self) -> Tensor:
+        """As float32."""
+        return self.astype(np.float32)
+
+    def double(self) -> Tensor:
+        """As float64."""
+        return self.astype(np.float64)
+
+    def int(self) -> Tensor:
+        """As int32, cut off towards zero."""
+        return self.astype(np.int32)
+
+    def long(self) -> Tensor:
+        """As int64, cut off towards zero."""
+        return self.astype(np.int64)
+
+    def bool(self) -> Tensor:
+        """True where not zero."""
+        return self.astype(np.bool_)
+
+
+def _numbers(numbers: tuple[Any, ...]) -> tuple[int, ...]:
+    """``f(2, 3)`` and ``f((2, 3))`` mean the same."""
+    return tuple(numbers[0]) if len(numbers) == 1 and isinstance(numbers[0], tuple | list) else numbers
+
+
+def plain_index(key: Any) -> Any:
+    """An index as NumPy takes it, with copies of arrays: they may change before the gradient is computed."""
+    if type(key) is int or type(key) is slice:  # the most frequent kinds
+        return key
+    if isinstance(key, tuple):
+        return tuple(plain_index(k) for k in key)
+    if isinstance(key, Tensor):
+        return plain_index(key.data)
+    if devices.is_array(key):
+        if key.dtype.kind not in "iub":
+            raise TypeError(f"indexing: an index must be integer or bool, not {key.dtype}; convert it with .long()")
+        return key.copy()
+    return as_indices(key) if isinstance(key, list) else key
 
 
 class _Counter:
@@ -438,186 +834,9 @@ def tensor(
     return Tensor(copy, requires_grad=requires_grad)
 
 
-# --- recording -------------------------------------------------------------------------------------------------------
-
-
 def edge_of(tensor: Tensor) -> Edge:
     """The place in the graph whose gradient is this tensor's: its node, or for a leaf the tensor itself."""
     return tensor if tensor._node is None else tensor._node
-
-
-# Types of settings that cannot be changed in place.
-_UNCHANGING = {int, float, bool, str, slice, EllipsisType, type(None)}
-
-# The highest reference count of an array that only a name refers to, while it is looked at.
-_NEW = 2
-
-# One for all nodes that have none: in a long graph, every container is one more for the garbage collector to visit.
-_NO_SETTINGS: dict[str, Any] = {}
-
-
-def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]) -> Tensor:
-    """Compute a primitive on tensors, and make the node that its gradient needs."""
-    if len(args) != primitive.arity:
-        args = completed(primitive, args)
-    arrays: list[Any] = []
-    edges: list[Edge] = []
-    required, bit, dtype, uniform = 0, 1, None, True
-    for arg in args:
-        edge = None
-        if isinstance(arg, Tensor):
-            data = arg._data
-            if arg._requires_grad:
-                required |= bit
-                edge = arg._node or arg
-            if data.dtype is not dtype and not (data.dtype.kind in "iub" and primitive.is_discrete(len(arrays))):
-                uniform = uniform and dtype is None
-                dtype = data.dtype
-            arrays.append(data)
-        else:
-            if arg is not None and (type(arg) not in _WEAK or primitive.variadic or primitive.is_discrete(len(arrays))):
-                uniform = False
-            arrays.append(arg)
-        edges.append(edge)
-        bit += bit
-    try:
-        if not uniform or dtype is None or dtype.kind != "f":
-            arrays = promote(primitive, args, arrays)
-        out = primitive.forward(*arrays, **settings)
-        extras: Sequence[Any] = ()
-        if primitive.extras:
-            out, *extras = out
-    except (TypeError, ValueError, IndexError) as error:
-        raise explained(primitive, arrays, settings, error) from error
-    except Exception as error:
-        raise translated(error, primitive.name) from error
-    if type(out) is not np.ndarray:
-        if type(out) in DEVICE_ARRAYS:
-            devices.refuse_mixed(primitive.name, arrays)  # what CuPy lets pass, such as labels on the CPU
-        else:
-            out = np.asarray(out)
-    # An array of its own has no base, and nothing else refers to it.
-    shared = out.base is not None or getrefcount(out) > _NEW
-    result = Tensor._make(out)
-    if shared:
-        source = args[0] if out.base is arrays[0] else _memory_of(out, args, arrays)
-        if isinstance(source, Tensor):
-            if primitive.in_place:
-                source._version[0] = tick()
-                result = source
-            else:
-                _share_version(source, result)
-    if required and mode.enabled and primitive.differentiable and out.dtype.kind in "fc":
-        recipe = primitive.recipe(len(arrays), required)
-        if recipe.settings:
-            settings = {**primitive.defaults, **settings}
-            for name in recipe.settings:
-                value = settings[name]
-                if type(value) not in _UNCHANGING:
-                    settings[name] = _kept(value)
-        saved, versions = _saved(recipe, args, arrays, result, extras)
-        result._node = Node(primitive, recipe, settings, edges, saved, versions, out)
-        result._requires_grad = True
-    if observers:
-        for observer in watching():
-            observer.computed(primitive, args, arrays, settings, result)
-    return result
-
-
-def _memory_of(array: Any, values: Sequence[Any], arrays: Sequence[Any]) -> Any:
-    """The one among ``values``, tensors and arrays, whose memory an array shares; ``arrays`` are their arrays."""
-    base = array.base
-    for value, own in zip(values, arrays, strict=True):
-        if own is array or (base is not None and (base is own or base is getattr(own, "base", array))):
-            return value
-        if base is not None and type(array) is type(own) is np.ndarray and np.may_share_memory(array, own):
-            return value
-    return None
-
-
-def _share_version(source: Tensor, result: Tensor) -> None:
-    """Let a change in place of either be seen as a change of both, and each know of the other while it exists."""
-    version = result._version = source._version
-    if len(version) == 1:
-        version.append(weakref.ref(source))
-    elif not len(version) & (len(version) - 1):  # now and then, so that many views of one tensor cost little
-        version[1:] = [other for other in version[1:] if other() is not None]
-    version.append(weakref.ref(result))
-
-
-def _kept(value: Any) -> Any:
-    """A value that a gradient rule needs later and that has no version, so that nobody else can change it."""
-    if type(value) is tuple:
-        for item in value:
-            if type(item) not in _UNCHANGING:
-                return tuple(map(_kept, value))
-        return value
-    if isinstance(value, list):
-        return [_kept(item) for item in value]
-    return devices.own(value) if devices.is_array(value) else value
-
-
-def _saved(
-    recipe: Recipe, args: tuple[Any, ...], arrays: list[Any], result: Tensor, extras: Sequence[Any]
-) -> tuple[list[Any], list[Version]]:
-    """The values that the gradient rules asked for, and the cells that tell when they change.
-
-    An array that is not a tensor's has no such cell, so what is saved of it is a copy.
-    """
-    arity = recipe.arity
-    saved: list[Any] = []
-    versions: list[Version] = []
-    shared: list[Version] = []
-    for source in recipe.sources:
-        if 0 <= source < arity:
-            value, arg = arrays[source], args[source]
-            if isinstance(arg, Tensor) and value is arg._data:
-                versions.append(arg._version)
-            else:
-                versions.append(NO_VERSION)
-                value = _kept(value) if value is arg else value
-            saved.append(value)
-        elif source == arity:
-            saved.append(result._data)
-            versions.append(result._version)
-        elif source > 2 * arity:
-            extra = extras[source - 2 * arity - 1]
-            if type(extra) is not float and (
-                type(extra) is not np.ndarray or extra.base is not None or _is_one_of(extra, arrays)
-            ):
-                extra = _kept_extra(extra, (result, *args), (result._data, *arrays), shared)
-            saved.append(extra)
-        elif source > arity:
-            saved.append(np.shape(arrays[source - arity - 1]))
-        elif source == ALL_VALUES:
-            pairs = list(zip(arrays, args, strict=True))
-            saved.append(tuple(_kept(value) if value is arg else value for value, arg in pairs))
-            versions += [
-                arg._version if isinstance(arg, Tensor) and value is arg._data else NO_VERSION for value, arg in pairs
-            ]
-        else:
-            assert source == ALL_SHAPES
-            saved.append(tuple(np.shape(array) for array in arrays))
-    versions += shared
-    return saved, versions
-
-
-def _is_one_of(array: Any, arrays: Sequence[Any]) -> bool:
-    for other in arrays:  # noqa: SIM110 - a generator would take three times as long
-        if other is array:
-            return True
-    return False
-
-
-def _kept_extra(extra: Any, values: Sequence[Any], arrays: Sequence[Any], versions: list[Version]) -> Any:
-    """An extra, or the arrays in a tuple, as it is saved; the cells of tensors whose memory it shares are added."""
-    if type(extra) is tuple:
-        return tuple([_kept_extra(one, values, arrays, versions) for one in extra])
-    source = _memory_of(extra, values, arrays) if devices.is_array(extra) else None
-    if isinstance(source, Tensor):
-        versions.append(source._version)
-        return extra
-    return extra if source is None else devices.own(extra)
 
 
 # --- differentiating -------------------------------------------------------------------------------------------------
