@@ -1,4 +1,4 @@
-"""Fixtures that several test modules share."""
+"""Which tests a plain ``pytest`` runs, and fixtures that several test modules share."""
 
 from __future__ import annotations
 
@@ -16,6 +16,33 @@ from minigrad import cli
 from minigrad.devices import arrays as devices
 from minigrad.devices import cuda as gpu_module
 from minigrad.study.report import pictures
+
+# How many sets of parameters of each test a quick run keeps.
+SAMPLE = 3
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="run every test with every set of parameters")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep a sample of the sets of parameters of each test and leave out slow tests.
+
+    With ``--all``, or if tests are named or selected by the user, all of them are kept.
+    """
+    named = config.args_source is not pytest.Config.ArgsSource.TESTPATHS or config.option.keyword
+    if named or config.getoption("--all"):
+        return
+    groups: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        groups.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    kept = set()
+    for group in groups.values():
+        last = len(group) - 1
+        kept |= {group[round(last * k / (SAMPLE - 1))] for k in range(SAMPLE)}
+    kept -= {item for item in kept if item.get_closest_marker("slow")}
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
 
 
 @pytest.fixture(scope="module", params=["stand-in", pytest.param("CuPy", marks=pytest.mark.gpu)])
