@@ -12,8 +12,10 @@ from ..autograd.graph import tick
 from ..autograd.memory import gather, placed
 from ..autograd.tensor import Tensor
 from ..checks import listed
+from ..kernels.cohort import Member
+from ..kernels.layout import Layout
 from ..kernels.plan import Plan
-from ..kernels.program import Cohort, Layout, Program
+from ..kernels.program import Program
 from ..kernels.store import ParameterStore
 from .clip import Clip, Exclusion, Named, adaptive, by_norm, by_value, store_gradient
 from .reports import nonfinite_error
@@ -59,7 +61,7 @@ def clip_grad_norm_(
     layout = _clip_in_place(parameters, by_norm(max_norm, scope, norm_type, nonfinite=policy))
     if layout is None:
         return Tensor(np.zeros(() if scope == "global" else 0))
-    values = layout.norm_values(layout.program.plan.norms[0])
+    values = layout.norm_values(layout.plan.norms[0])
     return Tensor(np.array(values[0] if scope == "global" else values[sorted({n for _, n in layout.parts(scope)})]))
 
 
@@ -116,7 +118,7 @@ def _clip_in_place(parameters: Tensor | Iterable[Tensor], clip: Clip) -> Layout 
     if not unique:
         return None
     layout = _layout_for(clip, list(unique.values()))
-    clip.check([*(getattr(parameter, "name", "") for parameter in given), *layout.program.store.entries])
+    clip.check([*(getattr(parameter, "name", "") for parameter in given), *layout.store.entries])
     bound = [(parameter, placed(parameter)) for parameter in unique.values()]
     gather(bound)
     stopped = layout.run()
@@ -139,16 +141,11 @@ def _layout_for(clip: Clip, parameters: list[Tensor]) -> Layout:
     if layout is None:
         store = ParameterStore(_named(parameters))
         program = Program(Plan([*clip.elements, store_gradient]), store)
-        cohorts: dict[tuple[tuple[str, float], ...], Cohort] = {}
-        for entry in store.entries.values():
-            overrides = clip.overrides(entry)
-            cohorts.setdefault(tuple(overrides.items()), Cohort(0, overrides, 0, [])).entries.append(entry)
-        layout = program.lay_out(list(cohorts.values()), [], [{} for _ in store.buffers])
+        layout = program.lay_out([Member(entry, overrides=clip.overrides(entry)) for entry in store.entries.values()])
         if clip.exclude is None or isinstance(clip.exclude, Named):  # a function may be another one every time
             kept = [(weakref.ref(parameter), placed(parameter).memory) for parameter in parameters]
             placed(parameters[0]).clips[kind] = kept, layout
-    for cohort in layout.cohorts:
-        layout.program.bind_options(cohort, clip.options)
+    layout.bind_options([clip.options])
     return layout
 
 

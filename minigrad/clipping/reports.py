@@ -10,8 +10,8 @@ import numpy as np
 
 from ..autograd.memory import placed
 from ..devices.arrays import beside, to_host
+from ..kernels.layout import Array, Layout
 from ..kernels.norms import joined
-from ..kernels.program import Array, Layout, range_names
 from ..kernels.store import Entry
 from ..rules import Norm
 
@@ -67,7 +67,7 @@ def _factors(clip: Clip, layout: Layout) -> Factors:
     found: Factors = {}
     for row in dict.fromkeys(row for row, _ in parts):
         numbers = [number for other, number in parts if other == row]
-        options = {name: layout.scalars[row, layout.program.columns[name]] for name in clip.rule.hypers}
+        options = {name: layout.scalars[row, layout.plan.columns[name]] for name in clip.rule.hypers}
         factors = clip.rule.factor({name: values[numbers] for name, values in norms.items()}, options)
         found |= {(row, number): factor for number, factor in zip(numbers, factors.tolist(), strict=True)}
     return found
@@ -75,7 +75,7 @@ def _factors(clip: Clip, layout: Layout) -> Factors:
 
 def _by_norm(clip: Clip, factors: Factors, layout: Layout) -> ClipReport:
     norm = clip.norms[0]
-    names = range_names(layout.program.store, norm.scope)
+    names = layout.store.range_names(norm.scope)
     before = layout.norm_values(norm).copy()
     after, factor, acted = before.copy(), np.ones(len(names)), np.zeros(len(names), bool)
     by_range: dict[int, dict[int, float]] = {}
@@ -98,7 +98,7 @@ def _by_norm(clip: Clip, factors: Factors, layout: Layout) -> ClipReport:
 
 
 def _by_value(clip: Clip, earlier: Sequence[tuple[Clip, Factors]], layout: Layout) -> ClipReport:
-    names = range_names(layout.program.store, "tensor")
+    names = layout.store.range_names("tensor")
     before, after, acted = np.zeros(len(names)), np.zeros(len(names)), np.zeros(len(names), bool)
     for row, cohort in enumerate(layout.cohorts):
         for entry in cohort.entries:
@@ -131,14 +131,14 @@ def _gathered(entry: Entry) -> Array:
 
 
 def _clamped(update: Array, clip: Clip, row: int, layout: Layout) -> Array:
-    low, high = (layout.scalars[row, layout.program.columns[name]] for name in clip.rule.hypers)
+    low, high = (layout.scalars[row, layout.plan.columns[name]] for name in clip.rule.hypers)
     return np.clip(update, update.dtype.type(low), update.dtype.type(high))
 
 
 def nonfinite_error(norm: Norm, layout: Layout) -> FloatingPointError:
     """What to raise where a norm stopped a step: it names the parameters at fault."""
     values = layout.norm_values(norm)
-    names = range_names(layout.program.store, norm.scope)
+    names = layout.store.range_names(norm.scope)
     ranges = [names[i] for i in np.flatnonzero(~np.isfinite(values))[:3]]
     culprits = [
         entry.name for cohort in layout.cohorts for entry in cohort.entries if not np.isfinite(_gathered(entry)).all()

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from . import cuda_norms
+from .blocks import ROW, START, STOP, range_column
 from .cache import load_source
-from .cpu import RANGES, ROW, START, STOP, finished
+from .cpu import finished
 from .lower import Lowered, flat
 from .norms import add_p
 from .plan import Pass, Plan
@@ -221,7 +222,7 @@ def _pass_source(plan: Plan, p: Pass, number: int) -> str:
     for k, norm in enumerate(p.norms, 1):
         total = f"total_{k}"
         if norm.where is not None:
-            total = f"{total} if scalars[row, {plan.hypers.index(norm.where)}] != 0 else 0.0"
+            total = f"{total} if scalars[row, {plan.columns[norm.where]}] != 0 else 0.0"
         inner.append(f"    partials[{plan.norms.index(norm)}, offset + b] = {total}")
     body += _in_turn("b", "blocks", inner)
     return _kernel(_defined(f"pass_{number}", pass_arguments(plan, p), body), "cache=CACHE")
@@ -229,11 +230,11 @@ def _pass_source(plan: Plan, p: Pass, number: int) -> str:
 
 def _preparation(plan: Plan, lowered: Lowered) -> list[str]:
     """The statements in front of the elements of a chunk, in float64 until they round."""
-    lines = [f"{lowered.code['hyper', name]} = scalars[row, {plan.hypers.index(name)}]" for name in lowered.hypers]
+    lines = [f"{lowered.code['hyper', name]} = scalars[row, {plan.columns[name]}]" for name in lowered.hypers]
     for name in lowered.norms:
         index = next(i for i, norm in enumerate(plan.norms) if norm.name == name)
         norm = plan.norms[index]
-        total = f"norms[{index}, blocks[b, {RANGES + plan.scopes.index(norm.scope)}]]"
+        total = f"norms[{index}, blocks[b, {range_column(plan, norm.scope)}]]"
         lines.append(f"{lowered.code['norm', name]} = {finished(norm.order, total)}")
     return lines + lowered.prologue
 

@@ -18,10 +18,10 @@ import numpy as np
 from .. import devices
 from ..devices.cuda import DeviceError, device_errors
 from ..rules import Norm
-from .cpu import RANGES
+from .blocks import block_tables, lengths, range_column
 from .cuda import CHUNK, Kernel, combine_threads_of, pass_arguments, threads_of
+from .layout import Array, Layout
 from .lower import flat
-from .program import Array, Layout, block_table
 
 cuda: Any = numba.cuda  # without types
 driver: Any = numba.cuda.cudadrv.driver
@@ -72,46 +72,40 @@ class Launch:
 class CudaLayout(Layout):
     """A `Layout` whose tables, scalars and norms are on a GPU; what a reader asks for is copied back."""
 
-    def _bind(self, rows: Mapping[str, int], states: Sequence[Mapping[str, Array]]) -> None:
-        self._bound_to = rows, states
-        self._make_calls()
-
     def _make_calls(self) -> None:
         self._current = False
         try:
-            self._place(*self._bound_to)
+            self._place()
         except DeviceError as error:
             if error.reason != "memory":
                 raise
             devices.release_memory()
-            self._place(*self._bound_to)
+            self._place()
         self._current = True
 
     def renewed(self) -> None:
         """Have the next step make the launches again, where an error is reported as one of the step."""
         self._current = False
 
-    def _place(self, rows: Mapping[str, int], states: Sequence[Mapping[str, Array]]) -> None:
+    def _place(self) -> None:
         with device_errors("tables of an optimizer"):
-            self._make_tables(rows, states)
+            self._make_tables()
         # All of them before the first step: one that cannot be compiled must not leave a step half done.
         with device_errors("kernels of an optimizer"):
             for launches in self._launches:
                 for launch in launches:
                     launch.load()
 
-    def _make_tables(self, rows: Mapping[str, int], states: Sequence[Mapping[str, Array]]) -> None:
-        plan, store = self.program.plan, self.program.store
-        fine = [block_table(buffer, rows, plan.scopes, size=CHUNK) for buffer in store.buffers]
-        coarse = fine
-        if plan.mixed:
-            coarse = [block_table(buffer, rows, plan.scopes, coarse=True, size=CHUNK) for buffer in store.buffers]
+    def _make_tables(self) -> None:
+        plan, store = self.plan, self.store
+        chunks = [block_tables(buffer, self._rows, plan, size=CHUNK) for buffer in store.buffers]
+        fine, coarse = ([pair[grain] for pair in chunks] for grain in (0, 1))
         # The chunks of all buffers have their places beside each other in the parts of norms.
         offsets = np.cumsum([0, *(max(map(len, pair)) for pair in zip(fine, coarse, strict=True))]).tolist()
         # The last is what stands on the GPU. Where the GPU reads the host's memory itself, it may do so after the host
         # has gone on by some steps, so what was sent is never written to, and stays until the GPU has surely read it.
         self._sent = [np.full_like(self.scalars, np.nan)]
-        self._tables = {False: fine, True: coarse}
+        self._chunks = {False: fine, True: coarse}
         self._offsets = offsets
         self._stopping = any(norm.nonfinite != "propagate" for norm in plan.norms)
         self._fetched = True  # whether the norms on the host are those of the last step
@@ -124,23 +118,23 @@ class CudaLayout(Layout):
             "stopped": cuda.to_device(np.zeros(len(plan.norms), np.int64)),
         }
         self._launches: list[list[Launch]] = [[] for _ in plan.passes]
-        for number, (kernel, state) in enumerate(zip(self.program.kernels, states, strict=True)):
+        for number, (kernel, state) in enumerate(zip(self._kernels, self._states, strict=True)):
             if len(fine[number]):
                 self._add_buffer(number, kernel, state)
         for number, p in enumerate(plan.passes):
             if p.norms and offsets[-1]:
                 self._launches[number].append(self._combining(p.norms, p.coarse, combine_threads_of(plan, p)))
-        self.elements = sum(int((table[:, 1] - table[:, 0]).sum()) for table in fine)
+        self.elements = sum(int(lengths(table).sum()) for table in fine)
         cuda.synchronize()  # a step may run in a stream that waits for nothing that was copied here
 
     def _add_buffer(self, number: int, kernel: Kernel, state: Mapping[str, Array]) -> None:
-        plan, buffer = self.program.plan, self.program.store.buffers[number]
+        plan, buffer = self.plan, self.store.buffers[number]
         arrays: dict[str, Any] = {**state, "param": buffer.data, "grad": buffer.grad}
         if "update" in plan.arrays:
             arrays["update"] = np.zeros_like(buffer.data)
         values = {flat(name): _shared(array) for name, array in arrays.items()}
         values |= self._on_device | {"offset": self._offsets[number]}
-        tables = {grain: cuda.to_device(table[number]) for grain, table in self._tables.items()}
+        tables = {grain: cuda.to_device(table[number]) for grain, table in self._chunks.items()}
         for launches, p, function in zip(self._launches, plan.passes, kernel.passes, strict=True):
             values["blocks"] = tables[p.coarse]
             arguments = [values[name] for name in pass_arguments(plan, p)]
@@ -148,14 +142,14 @@ class CudaLayout(Layout):
 
     def _combining(self, norms: Sequence[Norm], coarse: bool, threads: int) -> Launch:
         """The second stage of norms: for each of their ranges a job, with the places of its parts in order."""
-        plan = self.program.plan
-        tables = self._tables[coarse]
+        plan = self.plan
+        tables = self._chunks[coarse]
         places = np.concatenate(
             [offset + np.arange(len(t)) for offset, t in zip(self._offsets[:-1], tables, strict=True)]
         )
         jobs, members, done = [], [], 0
         for norm in norms:
-            ranges = np.concatenate([table[:, RANGES + plan.scopes.index(norm.scope)] for table in tables])
+            ranges = np.concatenate([table[:, range_column(plan, norm.scope)] for table in tables])
             order = np.argsort(ranges, kind="stable")
             numbers, first, count = np.unique(ranges[order], return_index=True, return_counts=True)
             index = np.full_like(numbers, plan.norms.index(norm))
@@ -166,7 +160,7 @@ class CudaLayout(Layout):
         values = self._on_device
         arguments = [cuda.to_device(table), cuda.to_device(np.concatenate(members).astype(np.int64))]
         arguments += [values["partials"], values["norms"], values["stopped"]]
-        kernel = next(kernel for kernel, t in zip(self.program.kernels, tables, strict=True) if len(t))
+        kernel = next(kernel for kernel, t in zip(self._kernels, tables, strict=True) if len(t))
         return Launch(kernel.combine, len(table), threads, arguments)
 
     # --- one step ----------------------------------------------------------------------------------------------------
@@ -206,7 +200,7 @@ class CudaLayout(Layout):
             return None
         _send(np.zeros_like(flags), self._on_device["stopped"], stream)
         stream.synchronize()
-        return self.program.plan.norms[int(np.flatnonzero(flags)[0])]
+        return self.plan.norms[int(np.flatnonzero(flags)[0])]
 
     def _stream(self) -> Any:
         """The stream that the arrays' library puts its work in."""
@@ -246,12 +240,12 @@ class CudaLayout(Layout):
         return self._numbers
 
     def _parts_of_norms(self) -> list[tuple[list[Array], Array]]:
-        plan = self.program.plan
+        plan = self.plan
         with device_errors("norms of a step"):
             partials = _fetched(self._on_device["partials"], self._stream())
         grain = {norm: p.coarse for p in plan.passes for norm in p.norms}
         return [
-            ([self._tables[grain[norm]][number] for norm in plan.norms], partials[:, first:last])
+            ([self._chunks[grain[norm]][number] for norm in plan.norms], partials[:, first:last])
             for number, (first, last) in enumerate(zip(self._offsets[:-1], self._offsets[1:], strict=True))
         ]
 

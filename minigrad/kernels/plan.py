@@ -48,7 +48,20 @@ class Pass:
 
 
 class Plan:
-    """How a chain runs: passes, the hyper-parameters and norms they need, the state they keep.
+    """How a chain runs: its passes, the scalars and norms that they read, the state that they keep.
+
+    Attributes:
+        elements, rules, norms: the chain, and its parts of each kind.
+        passes: the sweeps over the elements.
+        state: the names of the state slots.
+        inits: what a slot starts with, where it is not 0.
+        carry: the numbers that rules carry from step to step.
+        functions: those that compute scalars from the step, with the names of their options and carried numbers.
+        hypers: the scalars that kernels read, in order of first use.
+        columns: the place of each of them in a row of scalars.
+        scopes: the scopes of the norms.
+        mixed: whether there are norms of units and wider ones.
+        arrays: every flat array that some pass touches.
 
     Raises:
         ValueError: if a rule reads a norm that stands nowhere before it, or two rules keep a state of one name.
@@ -68,6 +81,10 @@ class Plan:
         used = [name for p in self.passes for name in p.lowered.hypers]
         used += [norm.where for norm in self.norms if norm.where is not None]
         self.hypers = tuple(dict.fromkeys(used))
+        self.columns = {name: column for column, name in enumerate(self.hypers)}
+        # Each once, with the options that it takes and the names of the numbers that it carries.
+        computing = {rule.scalars: rule for rule in self.rules if rule.scalars is not None}
+        self.functions = [(function, rule.scalar_options, rule.carry) for function, rule in computing.items()]
         self.arrays = tuple(dict.fromkeys(name for p in self.passes for name in p.arrays))
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -141,6 +141,20 @@ class ParameterStore:
     def __repr__(self) -> str:
         return f"<ParameterStore: {len(self.entries)} tensors in {len(self.layers)} layers, {self.size:,} parameters>"
 
+    def range_names(self, scope: str) -> list[str]:
+        """The names of the ranges at a scope, in the order of their numbers."""
+        if scope == "global":
+            return ["global"]
+        if scope == "layer":
+            return list(self.layers)
+        names: list[str] = []
+        for entry in self.entries.values():  # in the order of their numbers at both remaining scopes
+            if scope == "unit" and entry.units > 1:
+                names += [f"{entry.name}[{i}]" for i in range(entry.units)]
+            else:
+                names.append(entry.name)
+        return names
+
     def check(self) -> None:
         """Raise TypeError if a parameter's dtype, shape or device is no longer the buffer's."""
         for buffer in self.buffers:

@@ -161,7 +161,7 @@ class Watch:
 
     def _note_layout(self, record: Record) -> None:
         layout = self._base._layout
-        if layout is None or layout.program.plan is not record.plan:
+        if layout is None or layout.plan is not record.plan:
             return
         record.norms = {norm.name: np.array(layout.norm_values(norm)) for norm in record.plan.norms}
         for cohort in layout.cohorts:

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..clipping import Clip
-from ..kernels.backend import backend
 from ..kernels.plan import Element, Plan
+from ..kernels.program import backend
 from ..rules import Norm, Rule
 
 

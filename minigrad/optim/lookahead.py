@@ -12,8 +12,10 @@ from ..autograd.hooks import Hooks
 from ..checks import Range
 from ..clipping import Clip
 from ..clipping.reports import ClipReport
+from ..kernels.cohort import Member
+from ..kernels.layout import Layout
 from ..kernels.plan import Element, Plan
-from ..kernels.program import Cohort, Layout, Program
+from ..kernels.program import Program
 from ..kernels.store import ParameterStore
 from ..rules import Rule, rule
 from ..rules.options import between, check_option
@@ -118,7 +120,7 @@ class Lookahead(Optimizer):
         self._pre_hooks, self._post_hooks, self._watches = Hooks(), Hooks(), ()
         self._schedulers = optimizer._schedulers
         self._slow: Layout | None = None
-        self._fast: Program | None = None  # whose state the slow step reads
+        self._fast: Plan | None = None  # whose state the slow step reads
         optimizer.extra_slots = {"slow": "param", **({"slow_momentum": 0.0} if momentum == "pullback" else {})}
         for slot, init in optimizer.extra_slots.items():
             optimizer._make_slot(slot, init)
@@ -270,19 +272,19 @@ class Lookahead(Optimizer):
         fast = self.base._layout
         assert fast is not None
         slow = self._slow
-        alike = slow is not None and slow.missing == fast.missing and self._fast is fast.program
+        alike = slow is not None and slow.missing == fast.missing and self._fast is fast.plan
         if slow is None or not alike or slow.cohorts[0].overrides["slow_step"] != self.alpha:
             program = self._slow_program()
-            entries = [e for e in self.store.entries.values() if e not in fast.missing]
-            cohort = Cohort(0, {"slow_step": self.alpha}, 0, entries)
+            overrides = {"slow_step": self.alpha}
+            members = [Member(e, overrides=overrides) for e in self.store.entries.values() if e not in fast.missing]
             states = []
             for number in range(len(self.store.buffers)):
                 state = {slot: arrays[number] for slot, arrays in self.base._state.items()}
                 first = state.get("momentum_buffer", state.get("exp_avg"))
                 states.append(state if first is None else {**state, "momentum": first})
-            self._slow = slow = program.lay_out([cohort], fast.missing, states)
-            program.bind_options(cohort, {})
-            self._fast = fast.program
+            self._slow = slow = program.lay_out(members, states)
+            slow.bind_options([{}])
+            self._fast = fast.plan
         return slow
 
     def state_dict(self) -> dict[str, Any]:

@@ -20,8 +20,10 @@ from ..checks import Range, parameters_of, refuse_unknown
 from ..clipping.clip import Clip, Clips
 from ..clipping.reports import ClipReport, nonfinite_error, reports
 from ..devices.arrays import beside
+from ..kernels.cohort import Member
+from ..kernels.layout import Layout
 from ..kernels.plan import Element, Plan
-from ..kernels.program import Cohort, Layout, Program
+from ..kernels.program import Program
 from ..kernels.store import Entry, ParameterStore
 from ..rules.options import Option, check_option, flag, option
 from ._declared import Declared
@@ -338,7 +340,7 @@ class Optimizer(Declared):
         if any(parameter._place is not place for parameter, place in self._bound):
             self.store.check()
             self._regroup(self._groups)  # it was converted and back
-        missing = [self._bound_entries[number] for number in gather(self._bound)]
+        missing = {self._bound_entries[number] for number in gather(self._bound)}
         if self._layout is None or self._layout.missing != missing:
             self._layout = self._make_layout(missing)
         return self._layout
@@ -358,9 +360,7 @@ class Optimizer(Declared):
         return self._layout
 
     def _bind_options(self, layout: Layout) -> None:
-        options = [group.scalars() for group in self.param_groups]
-        for cohort in layout.cohorts:
-            layout.program.bind_options(cohort, options[cohort.group], self._groups[cohort.group])
+        layout.bind_options([group.scalars() for group in self.param_groups], self._groups)
 
     def _elements(self) -> list[Element]:
         clips = [element for clip in self.clips for element in clip.elements]
@@ -388,10 +388,10 @@ class Optimizer(Declared):
             self._program = program
         return self._program
 
-    def _make_layout(self, missing: list[Entry]) -> Layout:
+    def _make_layout(self, missing: set[Entry]) -> Layout:
         program = self.prepare()
         ages, carried = self._all_ages(), self._all_carried()
-        cohorts: dict[tuple[Any, ...], Cohort] = {}
+        members = []
         for entry in self.store.entries.values():
             if entry in missing:
                 continue
@@ -399,13 +399,9 @@ class Optimizer(Declared):
             overrides = dict(self.parameter_options(self.param_groups[number], entry))
             for clip in self.clips:
                 overrides |= clip.overrides(entry)
-            own = carried.get(entry.name, {})
-            key = (number, ages[entry.name], tuple(sorted(overrides.items())), tuple(own.items()))
-            if key not in cohorts:
-                cohorts[key] = Cohort(number, overrides, ages[entry.name], [], own)
-            cohorts[key].entries.append(entry)
+            members.append(Member(entry, number, ages[entry.name], overrides, carried.get(entry.name, {})))
         states = [{slot: arrays[i] for slot, arrays in self._state.items()} for i in range(len(self.store.buffers))]
-        layout = program.lay_out(list(cohorts.values()), missing, states)
+        layout = program.lay_out(members, states)
         self._bind_options(layout)
         self._ages, self._carried = ages, carried
         return layout
@@ -456,7 +452,7 @@ class Optimizer(Declared):
     def _all_carried(self) -> dict[str, dict[str, float]]:
         """The numbers that the rules carry for each parameter, by name."""
         layout = self._layout
-        if layout is None or not layout.program.plan.carry:
+        if layout is None or not layout.plan.carry:
             return dict(self._carried)
         return self._carried | {entry.name: cohort.carried() for cohort in layout.cohorts for entry in cohort.entries}
 

@@ -7,7 +7,7 @@ import pytest
 from clipping_cases import RANDOM, grads_of, make_model, random_arrays, run_steps, snapshot, two_groups
 
 from minigrad import clipping, optim
-from minigrad.kernels import program, threads
+from minigrad.kernels import layout, threads
 
 FORMS = {
     "norm per tensor": (
@@ -109,7 +109,7 @@ LARGE = {"0.weight": (300, 500), "0.bias": (300,), "1.weight": (3, 40_000)}
 @pytest.fixture
 def with_threads(monkeypatch):
     monkeypatch.setattr(threads, "PARALLEL_FROM", 1)
-    monkeypatch.setattr(program, "PARALLEL_FROM", 1)
+    monkeypatch.setattr(layout, "PARALLEL_FROM", 1)
     before = threads.get_num_threads()
     yield threads.set_num_threads
     threads.set_num_threads(before)
@@ -125,8 +125,8 @@ def with_threads(monkeypatch):
     ids=["global", "adaptive", "two"],
 )
 def test_the_number_of_threads_does_not_show(clip, with_threads, monkeypatch):
-    started, run_blocks = [], program.run_blocks
-    monkeypatch.setattr(program, "run_blocks", lambda *a: (started.append(threads.get_num_threads()), run_blocks(*a)))
+    started, run_blocks = [], layout.run_blocks
+    monkeypatch.setattr(layout, "run_blocks", lambda *a: (started.append(threads.get_num_threads()), run_blocks(*a)))
     results = []
     for number in (1, 2, 4):
         with_threads(number)

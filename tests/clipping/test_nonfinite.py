@@ -10,7 +10,7 @@ import pytest
 from clipping_cases import SCOPES, clip_by_loop, grads_of, make_model, random_arrays, set_grads, snapshot
 
 from minigrad import Tensor, clipping, nn, optim
-from minigrad.kernels import program, threads
+from minigrad.kernels import layout, threads
 
 SHAPES = {"0.weight": (3, 4), "0.bias": (3,), "1.weight": (2, 3), "1.scale": ()}
 BAD = [math.nan, math.inf, -math.inf]
@@ -193,7 +193,7 @@ def test_a_bad_gradient_of_one_dtype_stops_the_parameters_of_the_other(policy):
 @pytest.mark.parametrize("number", [1, 4])
 def test_threads_stop_as_well(number, monkeypatch):
     monkeypatch.setattr(threads, "PARALLEL_FROM", 1)
-    monkeypatch.setattr(program, "PARALLEL_FROM", 1)
+    monkeypatch.setattr(layout, "PARALLEL_FROM", 1)
     before = threads.get_num_threads()
     threads.set_num_threads(number)
     try:

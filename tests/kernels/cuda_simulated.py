@@ -23,7 +23,7 @@ from benchmarks import cuda_step
 from minigrad import clipping, optim, tensor
 from minigrad.devices import arrays as devices
 from minigrad.devices import cuda as gpu
-from minigrad.kernels import backend, cuda, cuda_layout, program
+from minigrad.kernels import cuda, cuda_layout, program
 from minigrad.optim import apply_update, norm, rule
 from minigrad.rules import exp, log, maximum, minimum, sign, sqrt
 
@@ -61,7 +61,7 @@ def precise(source):
 def on_cuda(monkeypatch):
     """Programs are for the simulated GPU; `on_cpu` inside a test is for the other side of a comparison."""
     monkeypatch.setattr(cuda, "load_source", precise)
-    monkeypatch.setattr(program, "backend_of", lambda array: backend.backend("cuda"))
+    monkeypatch.setattr(program, "backend_of", lambda array: program.backend("cuda"))
     with np.errstate(all="ignore"):
         yield
 
@@ -75,7 +75,7 @@ def both(monkeypatch, make, dtype, steps=3, shapes=SHAPES, grads=None):
     """The same steps on the CPU and in the simulator: pairs of (optimizer, parameters)."""
     made = []
     for device in ("cpu", "cuda"):
-        monkeypatch.setattr(program, "backend_of", lambda array, device=device: backend.backend(device))
+        monkeypatch.setattr(program, "backend_of", lambda array, device=device: program.backend(device))
         params = leaves(arrays(0, shapes), dtype)
         optimizer = make(params)
         for step in range(steps):
@@ -197,14 +197,14 @@ def test_a_norm_has_the_same_bits_for_any_number_of_blocks_and_beside_any_other(
         set_gradients(params, {"b": arrays(4)["b.weight"] * 1e-3})
         optimizer.step()
         layout = optimizer._layout
-        found.add(layout.norm_values(layout.program.plan.norms[-1]).tobytes())
+        found.add(layout.norm_values(layout.plan.norms[-1]).tobytes())
     assert len(found) == 1
 
 
 def test_clipping_in_place(monkeypatch):
     total = {}
     for device in ("cpu", "cuda"):
-        monkeypatch.setattr(program, "backend_of", lambda array, device=device: backend.backend(device))
+        monkeypatch.setattr(program, "backend_of", lambda array, device=device: program.backend(device))
         params = leaves(arrays(0), np.float32)
         set_gradients(params, arrays(1))
         norm_before = clipping.clip_grad_norm_(params.values(), 1.0).item()
@@ -248,7 +248,7 @@ def pretended(monkeypatch):
     before = devices._cupy, set(devices.DEVICE_ARRAYS)
     devices.load(cupy_standin)
     monkeypatch.setattr(cuda_layout, "_shared", lambda array: getattr(array, "_host", array))
-    monkeypatch.setattr(program, "backend_of", lambda array: backend.backend(devices.device_of(array)))
+    monkeypatch.setattr(program, "backend_of", lambda array: program.backend(devices.device_of(array)))
     yield
     devices._cupy = before[0]
     devices.DEVICE_ARRAYS.clear()

@@ -18,10 +18,10 @@ from optim_tools import Chain, assert_same_bits, bits, leaves, set_gradients, ta
 
 import minigrad
 from minigrad import clipping, optim
-from minigrad.kernels import cache, norms, program, threads
+from minigrad.kernels import cache, layout, norms, threads
+from minigrad.kernels.blocks import BLOCK
 from minigrad.kernels.cpu import Kernel
 from minigrad.kernels.plan import Plan
-from minigrad.kernels.program import BLOCK
 from minigrad.optim import apply_update, norm, rule
 
 EVERY_VARIANT = pytest.mark.parametrize(("entry", "variant"), VARIANTS, ids=lambda value: getattr(value, "name", value))
@@ -148,7 +148,7 @@ def test_a_loop_that_is_not_vectorized_is_told_from_one_that_is():
 @pytest.fixture
 def any_size_threaded(monkeypatch):
     monkeypatch.setattr(threads, "PARALLEL_FROM", 0)
-    monkeypatch.setattr(program, "PARALLEL_FROM", 0)
+    monkeypatch.setattr(layout, "PARALLEL_FROM", 0)
     before = threads.get_num_threads()
     yield
     threads.set_num_threads(before)
@@ -196,8 +196,8 @@ def test_two_dtypes_and_a_norm_over_both_give_the_same_bits_threaded(name, any_s
 def test_threads_that_share_whole_tensors_give_the_bits_of_the_serial_step(name, dtype, any_size_threaded, monkeypatch):
     sizes = {f"{i}.weight": (3 + i % 2, BLOCK // 3) for i in range(7)}
     shared = []
-    run_spans = program.Layout._run_spans
-    monkeypatch.setattr(program.Layout, "_run_spans", lambda *a: (shared.append(a[1:]), run_spans(*a))[1])
+    run_spans = layout.Layout._run_spans
+    monkeypatch.setattr(layout.Layout, "_run_spans", lambda *a: (shared.append(a[1:]), run_spans(*a))[1])
     found = []
     for number in (1, 2, 4):
         threads.set_num_threads(number)
@@ -208,7 +208,7 @@ def test_threads_that_share_whole_tensors_give_the_bits_of_the_serial_step(name,
 
 
 def test_one_tensor_far_larger_than_the_others_is_shared_by_the_threads(any_size_threaded, monkeypatch):
-    monkeypatch.setattr(program.Layout, "_run_spans", lambda *a: pytest.fail("one thread would do nearly all"))
+    monkeypatch.setattr(layout.Layout, "_run_spans", lambda *a: pytest.fail("one thread would do nearly all"))
     sizes = {"0.weight": (20, BLOCK), "1.weight": (2, BLOCK)}
     threads.set_num_threads(1)
     serial = bits(trained("LAMB", "default", sizes))
@@ -268,7 +268,7 @@ def test_a_run_in_a_new_process_with_other_threads_has_the_same_bits():
     here = [digest(trained(name, variant)) for name, variant in names]
     script = (
         "import test_kernels as t, sys\n"
-        "t.threads.PARALLEL_FROM = t.program.PARALLEL_FROM = 0\n"
+        "t.threads.PARALLEL_FROM = t.layout.PARALLEL_FROM = 0\n"
         "t.threads.set_num_threads(3)\n"
         "print(*[t.digest(t.trained(e.name, 'default')) for e in t.REGISTRY])\n"
     )
@@ -397,7 +397,7 @@ def test_the_scalars_of_the_last_step_are_those_of_each_parameter(entry, variant
         optimizer.step()
     for name in ("w", "b"):
         used = base._layout.scalars_of(base.store.entries[name])
-        known = hypers_of(base, name, base._layout.program.plan.rules, 3)
+        known = hypers_of(base, name, base._layout.plan.rules, 3)
         assert used == {option: known[option] for option in used}
     with pytest.raises(KeyError, match="idle"):
         base._layout.scalars_of(base.store.entries["idle"])

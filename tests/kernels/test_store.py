@@ -8,8 +8,8 @@ from optim_tools import assert_same_bits, leaves, loss_of, network
 
 from minigrad import Tensor, optim
 from minigrad.autograd.memory import gather, placed
+from minigrad.kernels.blocks import BLOCK, block_table, spans
 from minigrad.kernels.plan import Plan
-from minigrad.kernels.program import BLOCK, block_table, range_names, spans
 from minigrad.kernels.store import ParameterStore
 from minigrad.optim import apply_update, norm
 
@@ -43,8 +43,8 @@ def test_units_are_the_rows_of_a_weight_and_a_vector_is_one():
     }
     assert store.counts == {"unit": 8, "tensor": 5, "layer": 4, "global": 1}
     assert store.entries["conv.kernel"].ids == {"unit": 4, "tensor": 2, "layer": 1, "global": 0}
-    assert range_names(store, "unit")[:5] == ["0.weight[0]", "0.weight[1]", "0.weight[2]", "0.bias", "conv.kernel[0]"]
-    assert range_names(store, "layer") == ["0", "conv", "scale", "none"]
+    assert store.range_names("unit")[:5] == ["0.weight[0]", "0.weight[1]", "0.weight[2]", "0.bias", "conv.kernel[0]"]
+    assert store.range_names("layer") == ["0", "conv", "scale", "none"]
 
 
 def test_a_layer_stays_one_range_when_param_groups_divide_it():
@@ -121,7 +121,7 @@ def test_a_second_store_works_on_the_same_memory():
     assert buffer.memory is other.memory
     assert places(first) == places(second)
     assert list(second.entries) == ["2.bias", "2.weight", "0.bias", "0.weight"]
-    assert range_names(second, "layer") == ["2", "0"]
+    assert second.range_names("layer") == ["2", "0"]
 
 
 def test_a_store_of_some_parameters_has_the_part_of_the_memory_that_they_are_in():

@@ -84,7 +84,7 @@ def _slots(base: Optimizer, name: str) -> Arrays:
 
 
 def _slow_step(optimizer: optim.Lookahead, arrays: Arrays) -> Arrays:
-    rules = optimizer._slow.program.plan.rules
+    rules = optimizer._slow.plan.rules
     first = "momentum_buffer" if "momentum_buffer" in arrays else "exp_avg"
     renamed = {**arrays, "momentum": arrays[first]} if first in arrays else arrays
     after = plain_rules(rules, renamed, {"slow_step": optimizer.alpha}, {})

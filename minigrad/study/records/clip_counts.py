@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...clipping import Clip, ClipReport
+from ...kernels.layout import Layout
 from ...kernels.norms import finished
-from ...kernels.program import Layout
 from ...optim import Optimizer
 
 # Steps whose norms are held until they are looked at together, and the most numbers in them.
@@ -81,16 +81,16 @@ class ClipCounts:
 
 def _acted(clip: Clip, layout: Layout, norms: npt.NDArray[Any], scalars: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Whether the clip changed anything in each step, from its norms and scalars, a table per step."""
-    program = layout.program
+    plan = layout.plan
     rows, numbers = np.array(layout.parts(clip.norms[0].scope), np.intp).reshape(-1, 2).T
-    found = {n.name: finished(n.order, norms[:, program.plan.norms.index(n), numbers]) for n in clip.norms}
-    factor = clip.rule.factor(found, {name: scalars[:, rows, program.columns[name]] for name in clip.rule.hypers})
+    found = {n.name: finished(n.order, norms[:, plan.norms.index(n), numbers]) for n in clip.norms}
+    factor = clip.rule.factor(found, {name: scalars[:, rows, plan.columns[name]] for name in clip.rule.hypers})
     return (factor != 1.0).any(1)
 
 
 def _entry(clip: Clip, report: ClipReport, layout: Layout) -> dict[str, Any]:
     """A report in numbers; where there are several ranges, ``range`` names the one that was clipped hardest."""
-    columns = layout.program.columns
+    columns = layout.plan.columns
     hardest = int(np.lexsort((-report.norm_before, report.factor))[0])
     found: dict[str, Any] = {
         "clip": report.clip,

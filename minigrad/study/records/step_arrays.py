@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...devices.arrays import to_host
-from ...kernels.program import Cohort, Layout
+from ...kernels.cohort import Cohort
+from ...kernels.layout import Layout
 from ...kernels.store import Entry
 from ...optim import Optimizer
 from ...rules import Norm
@@ -54,7 +55,7 @@ def host_copy(array: Any) -> Array:
 
 def stretches(layout: Layout) -> dict[str, list[Stretch]]:
     """Every layer's parameters, the fewest stretches that hold them; without a gradient they have no cohort."""
-    store = layout.program.store
+    store = layout.store
     cohorts = {entry: cohort for cohort in layout.cohorts for entry in cohort.entries}
     found: dict[str, list[Stretch]] = {layer: [] for layer in store.layers}
     for number, buffer in enumerate(store.buffers):
@@ -72,7 +73,7 @@ def scalars_of(cohort: Cohort, layout: Layout, optimizer: Optimizer) -> dict[str
     found = {**optimizer.param_groups[cohort.group].scalars(), **cohort.overrides}
     for function, arguments in cohort.bound:
         found |= function(cohort.age, *arguments)
-    return found | dict(zip(layout.program.plan.hypers, cohort.row.tolist(), strict=True))
+    return found | dict(zip(layout.plan.hypers, cohort.row.tolist(), strict=True))
 
 
 class Elements(NamedTuple):
@@ -103,7 +104,7 @@ class StepArrays:
     def __init__(self, optimizer: Optimizer, before: Before, fast: Sequence[Array] | None = None) -> None:
         assert optimizer._layout is not None
         self.layout, self.before = optimizer._layout, before
-        self.plan = self.layout.program.plan
+        self.plan = self.layout.plan
         self.after = [to_host(buffer.data) for buffer in optimizer.store.buffers]
         self.grad = [to_host(buffer.grad) for buffer in optimizer.store.buffers]
         self.state = {slot: [to_host(array) for array in arrays] for slot, arrays in optimizer._state.items()}

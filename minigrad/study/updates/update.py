@@ -13,7 +13,6 @@ import numpy as np
 
 from ...autograd.hooks import Hooks
 from ...checks import unknown
-from ...kernels.program import range_names
 from ...optim import Optimizer
 from ...optim._watch import Record
 from ...rules import Norm, Rule
@@ -184,7 +183,7 @@ class _Update:
         value = float(self.record.norms[norm.name][number])
         self.norms[norm.name] = value
         where = "everything" if norm.scope == "global" else (
-            f"{norm.scope} {range_names(self.record.store, norm.scope)[number]}"
+            f"{norm.scope} {self.record.store.range_names(norm.scope)[number]}"
         )  # fmt: skip
         of = {"param": "the parameter", "grad": "the gradient", "update": "the update"}[norm.of]
         only = f", where {norm.where} is not 0" if norm.where else ""
