@@ -15,7 +15,7 @@ import report_tools
 from minigrad import cli
 from minigrad.devices import arrays as devices
 from minigrad.devices import cuda as gpu_module
-from minigrad.study.report import pictures
+from minigrad.study.report import _pictures as pictures
 
 # How many sets of parameters of each test a quick run keeps.
 SAMPLE = 3

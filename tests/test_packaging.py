@@ -31,7 +31,7 @@ def test_importing_minigrad_loads_the_rooms_of_training_and_study_on_first_use()
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("heavy", ["matplotlib", "numba", "rich", "safetensors", "torch"])
+@pytest.mark.parametrize("heavy", ["matplotlib", "numba", "rich", "safetensors", "jinja2", "torch"])
 def test_importing_minigrad_does_not_import(heavy):
     code = f"import sys, minigrad; sys.exit({heavy!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -82,10 +82,10 @@ def test_the_wheel_installs_the_command(wheel):
     assert re.search(r"^minigrad *= *minigrad\.cli:main$", entry_points, re.MULTILINE)
 
 
-def test_run_time_dependencies_are_the_five_announced():
+def test_run_time_dependencies_are_the_six_announced():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {requirement.split(">")[0] for requirement in project["dependencies"]}
-    assert names == {"numpy", "numba", "matplotlib", "rich", "safetensors"}
+    assert names == {"numpy", "numba", "matplotlib", "rich", "safetensors", "jinja2"}
     assert project["requires-python"] == ">=3.11"
 
 

@@ -12,8 +12,8 @@ from rich.console import Console
 from ..optim._watch import Record
 from ..study import Explanation
 from ..study.report import check_target, write
-from ..study.report.page import count
-from ..study.report.source import open_run
+from ..study.report._findings import counts
+from ..study.report._run_data import read_run
 from ..training.run_directory import CONFIG, REPORT
 from .display import console
 from .errors import FAILED, CommandError, words
@@ -39,7 +39,7 @@ def report(path: str, given: Arguments) -> int:
     out = console(given.get("quiet", False))
     target = Path(given.get("output") or Path(path, REPORT))
     try:
-        source = open_run(path)
+        source = read_run(path)
         check_target(target)
     except (ValueError, OSError) as error:
         raise CommandError(f"{COMMAND}: {words(error)}") from None
@@ -63,7 +63,7 @@ def report(path: str, given: Arguments) -> int:
     except (ValueError, OSError, MemoryError) as error:
         raise CommandError(f"{COMMAND}: {words(error)}", FAILED) from None
     size = f"{target.stat().st_size / 1e3:,.0f} kB"
-    out.print(f"wrote {target}, {size}: {count(found)}", markup=False, soft_wrap=True)
+    out.print(f"wrote {target}, {size}: {counts(found)}", markup=False, soft_wrap=True)
     for problem in problems:
         out.print(problem, markup=False, soft_wrap=True)
     if source.recording is None:

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..study.report.outcome import state_of
-from ..study.report.source import Source
+from ..study.report._run_data import RunData
 from ..text import metric_text, metric_title, table
 from ..training.ending import WITHOUT
 from ..training.logs import METRICS, read_metrics
@@ -53,19 +52,19 @@ def _row(path: Path, folder: Path) -> tuple[str, ...]:
     try:
         directory = RunDirectory.open(path)
         config, rows = directory.config(), tuple(read_metrics(path / METRICS))
-        source = Source(name, config, rows, has_weights=directory.weights.exists(), ending=directory.ending())
+        source = RunData(name, config, rows, has_weights=directory.weights.exists(), ending=directory.ending())
     except (ValueError, OSError) as error:
         return _printable(name, "", "", "", words(error))
     optimizer = str(source.arguments.get("optimizer", ""))
     around = "Lookahead " if "lookahead" in source.arguments else ""
     epochs = f"{len(rows)}/{source.epochs}" if source.epochs else str(len(rows))
-    ended = state_of(source) or WITHOUT
+    ended = source.state or WITHOUT
     if source.ending is not None and ended != "finished":
         ended = str(source.ending)
     return _printable(name, around + optimizer, epochs, _best(source), ended)
 
 
-def _best(source: Source) -> str:
+def _best(source: RunData) -> str:
     name = source.monitor
     if name is None:
         return ""

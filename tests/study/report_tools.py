@@ -1,6 +1,7 @@
 """What tests of reports share: runs made by the command, hostile ones, and a reader of pages."""
 
 import json
+import re
 import shutil
 from html.parser import HTMLParser
 
@@ -102,6 +103,8 @@ class Page(HTMLParser):
 
     def handle_data(self, text):
         tags = [tag for tag, _ in self._open]
+        if "pre" not in tags:
+            text = re.sub(r"\s+", " ", text)  # as browsers show it
         if "caption" in tags:
             self._words["caption"] = self._words.get("caption", "") + text
         elif tags and ("td" in tags or "th" in tags):

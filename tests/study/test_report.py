@@ -12,9 +12,9 @@ import pytest
 from report_tools import EVIL, Page
 
 from minigrad import cli, study
-from minigrad.study.report.outcome import all_findings
-from minigrad.study.report.source import Source
-from minigrad.study.report.wording import number, powers, share
+from minigrad.study.report._findings import all_findings
+from minigrad.study.report._run_data import RunData
+from minigrad.study.report._text import number, powers, share
 from minigrad.training.ending import Ending
 from minigrad.training.logs import Step
 
@@ -189,14 +189,14 @@ def test_an_unfinished_run_is_told_so(capsys, copied, unpainted):
     page = Page((run / "report.html").read_text())
     words = page.sections["findings"]
     assert "The run ended without a word: killed, or still running. It has 2 of 5 epochs, 20 steps" in words
-    assert f"minigrad resume {config(run)['output']}/whole-1 goes on with it" in words
+    assert f"minigrad resume {config(run)['output']}/whole-1 continues it" in words
 
 
 @pytest.mark.parametrize(
     ("ending", "status", "words"),
     [
         (("interrupted", 2, 9, "by Ctrl-C"), "Interrupted after", "Training was interrupted by Ctrl-C after"),
-        (("failed", 2, 9, "no space <b>", "OSError"), "Failed after", "no space <b>. When the cause is mended, mini"),
+        (("failed", 2, 9, "no space <b>", "OSError"), "Failed after", "no space <b>. Once the cause is fixed, mini"),
         (("diverged", 2, 9, "the loss is nan"), "Diverged after", "the loss is nan. Lower the learning rate"),
         (("stopped", 2, 9, "held_out_accuracy has not improved"), "Stopped after",
          "Training was stopped early, after 5 epochs: the held-out accuracy has not improved."),
@@ -243,7 +243,7 @@ def test_where_nothing_stands_out_a_short_recording_is_said_to_be_short(reported
         records = [{"step": i + 1, "mean_loss": 1 / (i + 1), "layers": layers} for i in range(count)]
         return Page(study.report(study.Recording(whole.header, records), tmp_path / "page.html").read_text()).sections
 
-    assert "But 4 steps and 4 records are too few to tell a trend." in said(4)["findings"]
+    assert "But 4 steps and 4 records are too few to show a trend." in said(4)["findings"]
     long = said(12)["findings"]
     assert "Nothing stands out" in long
     assert "too few" not in long
@@ -271,7 +271,7 @@ def test_a_run_that_diverged_is_told_so(capsys, tmp_path, unpainted):
     assert re.search(r": \d errors", out)
     page = Page((tmp_path / "up-1" / "report.html").read_text())
     first = page.sections["findings"].split(".")[0]
-    assert "The loss has diverged, and training was given up after epoch 1" in first
+    assert "The loss diverged, and training was given up after epoch 1" in first
     assert "0 is dead" in page.sections["findings"]
 
 
@@ -283,7 +283,7 @@ def test_a_loss_that_rises_on_held_out_data_alone_is_overfitting():
         ]
         steps = [Step(i + 1, i + 1, 1 / (i + 1), 0.1) for i in range(len(rows))]
         config = {"arguments": {"epochs": len(rows)}}
-        return [f.kind for f in all_findings(Source("run", config, tuple(rows), tuple(steps), has_weights=True))]
+        return [f.kind for f in all_findings(RunData("run", config, tuple(rows), tuple(steps), has_weights=True))]
 
     assert run([1.0, 0.5, 0.4, 0.45, 0.6, 0.8, 0.9, 1.0]) == ["overfitting"]
     assert run([1.0, 0.5, 0.4, 0.41, 0.4, 0.42, 0.41, 0.4]) == []
@@ -298,10 +298,10 @@ def test_a_loss_that_is_not_finite_is_told_by_the_end_of_the_run_alone():
     lost = {"step": 2, "stepped": False, "taken": False, "layers": {"0": {}}, "loss": math.nan, "reason": reason}
     recording = study.Recording(header, [{"step": 1, "layers": {"0": {}}}, lost])
     ended = Ending("diverged", 0, 1, reason, "NonFiniteLossError")
-    source = Source("run", {"arguments": {"epochs": 1}}, (), (), recording=recording, ending=ended)
+    source = RunData("run", {"arguments": {"epochs": 1}}, (), (), recording=recording, ending=ended)
     assert source.last_step == 1
     assert [f.kind for f in all_findings(source) if f.severity == "error"] == ["diverged"]
-    alone = Source("run", {"arguments": {"epochs": 1}}, (), (), recording=recording)
+    alone = RunData("run", {"arguments": {"epochs": 1}}, (), (), recording=recording)
     assert "not finite" in [f.kind for f in all_findings(alone)]
 
 
@@ -313,7 +313,7 @@ def test_a_recording_alone_has_a_report(reported, tmp_path, unpainted):
     pages = [Page(each.read_text()) for each in (path, tmp_path / "two.html")]
     assert pages[0].sections.keys() == pages[1].sections.keys()
     assert "trust" in pages[0].sections
-    with pytest.raises(ValueError, match="holds no records"):
+    with pytest.raises(ValueError, match="has no records"):
         study.report(study.Recording(), tmp_path / "none.html")
 
 
@@ -430,7 +430,7 @@ def test_only_a_report_is_overwritten(capsys, reported, tmp_path, unpainted):
     path.write_text("<html>mine</html>")
     status, _, err = report(capsys, reported["bare"], "--no-explain", "--output", path)
     assert status == 2
-    assert "is there already and is no report; name another file" in err
+    assert "exists and is not a report; name another file" in err
     assert path.read_text() == "<html>mine</html>"
     assert "is a folder" in report(capsys, reported["bare"], "--no-explain", "--output", tmp_path)[2]
     assert (
@@ -479,8 +479,8 @@ def test_very_many_layers_make_no_page_above_the_limit(reported, tmp_path):
     path = study.report(study.Recording(header, records), tmp_path / "page.html")
     assert path.stat().st_size < 2_000_000
     words = Page(path.read_text()).sections
-    assert "Pictures show 60 of 300 layers, evenly spread, tables the first 200" in words["updates"]
-    assert "276 layers more are in the recording" in words["layers"]
+    assert "Pictures show 60 of 300 layers, evenly spread; tables show the first 200" in words["updates"]
+    assert "The recording has 276 more layers" in words["layers"]
 
 
 # --- words -----------------------------------------------------------------------------------------------------------

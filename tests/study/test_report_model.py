@@ -10,7 +10,7 @@ from report_tools import Page
 
 import minigrad
 from minigrad import nn, optim, study, training
-from minigrad.study.report import pictures
+from minigrad.study.report import _pictures as pictures
 
 
 def graph_of(page):
@@ -28,7 +28,7 @@ def test_the_model_is_drawn_with_the_weights_that_the_run_has_left(reported, pag
     for name in ("0.weight", "4.bias"):
         low, high = (f"{f(weights[name]):.3g}" for f in (np.min, np.max))
         assert f" {low} … {high}<" in svg
-    assert "the first 24 rows held out" in page.sections["model"]
+    assert "the first 24 held-out rows" in page.sections["model"]
 
 
 def test_drawing_the_model_leaves_the_random_numbers_as_they_are(reported, tmp_path, unpainted):
@@ -45,7 +45,7 @@ def test_a_run_whose_data_has_changed_has_a_report_that_says_why_there_is_no_gra
     values["data"]["sha256"] = "0" * 64
     (run / "config.json").write_text(json.dumps(values))
     page = Page(study.report(run).read_text())
-    assert "The model could not be drawn: the data of the run was other data" in page.sections["model"]
+    assert "The model could not be drawn: the data has changed since the run" in page.sections["model"]
     assert not [image for image in page.all("img") if image["alt"].startswith("Graph of the model")]
 
 
@@ -73,7 +73,7 @@ def test_a_recorder_has_a_report_with_the_graph_of_its_model(tmp_path, unpainted
     assert "Linear '&lt;b&gt;&amp;" in graph_of(page)
     assert "5 rows of the probe" in page.sections["model"]
     alone = Page(study.report(recorder.recording, tmp_path / "page.html").read_text())
-    assert "A recording alone holds no model" in alone.sections["model"]
+    assert "A recording does not contain the model" in alone.sections["model"]
     model.forward = lambda x: 1 / 0
     broken = Page(study.report(recorder, tmp_path / "page.html").read_text())
     assert "The model could not be drawn: division by zero." in broken.sections["model"]

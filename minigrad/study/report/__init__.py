@@ -1,4 +1,4 @@
-"""Report: a run as one HTML page, which needs no network, no other file and no script."""
+"""Reports: a run as one HTML page, which needs no network, no other file and no script."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from ...files import write_atomically
 from ...training.run_directory import REPORT
 from ..findings import Finding
-from ..records.source import Source as Recorded
+from ..records.source import Source
 from ..updates.explanation import Explanation
-from .page import GENERATOR, build
-from .source import Source, opened
+from ._page import GENERATOR, build
+from ._run_data import RunData, read_any
 
 __all__ = ["report"]
 
@@ -20,7 +20,7 @@ LARGEST = 2_000_000  # bytes of a page
 
 
 def report(
-    run: Recorded,
+    run: Source,
     path: str | os.PathLike[str] | None = None,
     *,
     explanations: Iterable[Explanation] = (),
@@ -32,50 +32,51 @@ def report(
     PosixPath('runs/digits-adam-1/report.html')
 
     The same run always gives the same bytes. Without ``record.jsonl`` (``minigrad train --record``, or a
-    `minigrad.study.Recorder`) the page has what the logs tell, and says how to record.
+    `minigrad.study.Recorder`) the page shows what is in the logs, and how to record.
 
     Args:
         run: a run directory, a recorder, a recording, or the file of one.
-        path: the file to write; by default ``report.html`` in the run directory, for a recording in the current folder.
+        path: the file to write; by default ``report.html`` in the run directory, or in the current folder if ``run`` is
+            not a directory.
         explanations: of weights, from `minigrad.optim.Optimizer.explain`, to be shown term by term.
-        notes: sentences to stand above them.
+        notes: sentences to show above them.
 
     Returns:
         The path of the page.
 
     Raises:
-        TypeError: for anything else.
+        TypeError: if ``run`` is anything else.
         FileNotFoundError: if there is no such run.
-        FileExistsError: if the file is there and is no report.
+        FileExistsError: if the file exists and is not a report.
         ValueError: naming the file of the run that is damaged; for a recording a `RecordingError`.
-        OSError: naming the file, if it cannot be written; a report from before stays as it was.
+        OSError: naming the file, if it cannot be written; an existing report is then unchanged.
     """
-    source = opened(run)
+    data = read_any(run)
     if path is None:
-        path = Path(run, REPORT) if source.is_run and isinstance(run, str | os.PathLike) else Path(REPORT)
+        path = Path(run, REPORT) if data.is_run and isinstance(run, str | os.PathLike) else Path(REPORT)
     path = Path(path)
     check_target(path)
-    write(source, path, list(explanations), notes)
+    write(data, path, list(explanations), notes)
     return path
 
 
-def write(source: Source, path: Path, explanations: Sequence[Explanation], notes: Sequence[str]) -> list[Finding]:
-    """Write the page of a run that has been read; the findings in it.
+def write(data: RunData, path: Path, explanations: Sequence[Explanation], notes: Sequence[str]) -> list[Finding]:
+    """Write the page of a run that has been read, and return the findings in it.
 
     Raises:
         OSError: naming the file.
         ValueError: if the page is too large.
     """
-    page, found = build(source, explanations, notes)
-    data = page.encode()
-    if len(data) > LARGEST:
-        raise ValueError(f"{source.name}: its report would hold {len(data):,} bytes, and the most is {LARGEST:,}")
-    write_atomically(path, data)
+    text, found = build(data, explanations, notes)
+    content = text.encode()
+    if len(content) > LARGEST:
+        raise ValueError(f"{data.name}: its report would have {len(content):,} bytes, and the limit is {LARGEST:,}")
+    write_atomically(path, content)
     return found
 
 
 def check_target(path: Path) -> None:
-    """Refuse to overwrite what is no report.
+    """Refuse to overwrite anything but a report.
 
     Raises:
         FileExistsError: naming the file.
@@ -86,4 +87,4 @@ def check_target(path: Path) -> None:
         with path.open("rb") as file:
             start = file.read(400)
         if start and f'content="{GENERATOR}"'.encode() not in start:
-            raise FileExistsError(17, "is there already and is no report; name another file", str(path))
+            raise FileExistsError(17, "exists and is not a report; name another file", str(path))

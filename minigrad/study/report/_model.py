@@ -1,4 +1,4 @@
-"""The model of a run, built again from its files, or that of a recorder, as a drawing."""
+"""The drawing of the model: rebuilt from a run's files, or the one that a recorder watches."""
 
 from __future__ import annotations
 
@@ -15,31 +15,32 @@ from ...training.recipe import Recipe, problem
 from ...training.run_directory import RunDirectory
 from ..graphs.drawing import Drawing, draw_graph
 from ..records.recorder import Recorder
-from .wording import number
+from ._text import number
 
-ROWS = 64  # of the data, on which the model is run
-
-
-class Drawn(NamedTuple):
-    """A model as a picture, and what it was run on with which weights."""
-
-    drawing: Drawing
-    caption: str
+ROWS = 64  # of the held-out data, on which the model is run
 
 
-def of_run(directory: RunDirectory, config: Mapping[str, Any]) -> Drawn:
-    """The model of a run as its last checkpoint has it, on the first rows held out; random numbers stay as they are.
+class DrawnModel(NamedTuple):
+    """The graph of a model, the rows that it was run on, and when it had these weights."""
+
+    graph: Drawing
+    rows: str
+    when: str
+
+
+def draw_trained(directory: RunDirectory, config: Mapping[str, Any]) -> DrawnModel:
+    """Draw a run's model with its last weights, on the first held-out rows. Random numbers stay as they are.
 
     Raises:
-        ValueError, OSError: if the model cannot be built again, or the data is not what it was.
+        ValueError, OSError: if the model cannot be rebuilt, or the data has changed since.
     """
     arguments = config["arguments"]
     names = {each.name for each in fields(Recipe)} & {"data", "model", "loss", "dtype"}
     recipe = Recipe(**{name: arguments[name] for name in names if name in arguments})
     asked = problem(recipe)
     if config["data"] != asked.fingerprint():
-        raise ValueError("the data of the run was other data than there is now")
-    before = random.get_state()
+        raise ValueError("the data has changed since the run")
+    before = random.get_state()  # initial weights are drawn, and replaced below
     try:
         model = make_model(recipe.model, asked.inputs, asked.outputs, asked.train.name)
     finally:
@@ -55,11 +56,11 @@ def of_run(directory: RunDirectory, config: Mapping[str, Any]) -> Drawn:
         when = f"after step {int(path.stem[5:]):,}"
     features = Tensor(asked.held_out.features[:ROWS])
     model.eval()
-    return Drawn(draw_graph(model, features), _caption(f"the first {len(features)} rows held out", when))
+    return DrawnModel(draw_graph(model, features), f"the first {len(features)} held-out rows", when)
 
 
-def of_recorder(recorder: Recorder) -> Drawn:
-    """The model that is recorded, as it is now, on the probe.
+def draw_recorded(recorder: Recorder) -> DrawnModel:
+    """Draw the model of a recorder as it is now, on the probe.
 
     Raises:
         ValueError: if there is no probe.
@@ -69,11 +70,4 @@ def of_recorder(recorder: Recorder) -> Drawn:
     with restoring(recorder.model):
         recorder.model.eval()
         probe = [part.to(recorder.optimizer.store.device) for part in recorder.probe]
-        return Drawn(draw_graph(recorder.model, *probe), _caption(f"{number(len(probe[0]))} rows of the probe", "now"))
-
-
-def _caption(rows: str, when: str) -> str:
-    return (
-        f"Each box is a layer, with the shape and the range of what comes out of it for {rows}, and its parameters, "
-        f"with the weights as they are {when}."
-    )
+        return DrawnModel(draw_graph(recorder.model, *probe), f"the {number(len(probe[0]))} rows of the probe", "now")
