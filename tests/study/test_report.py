@@ -69,6 +69,7 @@ def test_the_page_can_be_read_by_everyone(page):
     places = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(places) == len(set(places))
     assert {link["href"][1:] for link in page.all("a")} <= set(places)
+    assert {each["aria-labelledby"] for each in page.all("section")} <= set(places)
     headings = [tag for tag, _ in page.elements if tag in ("h1", "h2", "h3")]
     assert headings[:2] == ["h1", "h2"]
 
