@@ -54,7 +54,8 @@ def shown(value: Any, length: int = 80) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
-def _name(owner: Any) -> str:
+def owner_name(owner: Any) -> str:
+    """The name that an error begins with: the owner itself if it is text, otherwise the name of its class."""
     return owner if isinstance(owner, str) else type(owner).__name__
 
 
@@ -137,13 +138,13 @@ def number(owner: Any, name: str, value: Any, **limits: Any) -> float:
     """
     allowed = interval(**limits)
     if not _is_number(value):
-        raise TypeError(f"{_name(owner)}: {name} must be {allowed.words}, not {shown(value)}")
+        raise TypeError(f"{owner_name(owner)}: {name} must be {allowed.words}, not {shown(value)}")
     try:
         found = float(value)
     except OverflowError:  # an int with more than 308 digits
         found = math.inf if value > 0 else -math.inf
     if not allowed.allows(found):
-        raise ValueError(f"{_name(owner)}: {name} must be {allowed.words}, not {shown(value)}")
+        raise ValueError(f"{owner_name(owner)}: {name} must be {allowed.words}, not {shown(value)}")
     return found
 
 
@@ -158,7 +159,7 @@ def whole(owner: Any, name: str, value: Any, least: int | None = 1) -> int:
         return int(value)
     kind = ValueError if _is_number(value) else TypeError
     limit = "" if least is None else f" of {least} or more"
-    raise kind(f"{_name(owner)}: {name} must be a whole number{limit}, not {shown(value)}")
+    raise kind(f"{owner_name(owner)}: {name} must be a whole number{limit}, not {shown(value)}")
 
 
 # --- other kinds of values -------------------------------------------------------------------------------------------
@@ -167,7 +168,7 @@ def whole(owner: Any, name: str, value: Any, least: int | None = 1) -> int:
 def flag(owner: Any, name: str, value: Any) -> bool:
     """True or False, as a Python bool."""
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{_name(owner)}: {name} must be True or False, not {shown(value)}")
+        raise TypeError(f"{owner_name(owner)}: {name} must be True or False, not {shown(value)}")
     return bool(value)
 
 
@@ -175,20 +176,20 @@ def choice(owner: Any, name: str, value: Any, known: Iterable[str]) -> str:
     """One of the known words; the error names the nearest one."""
     words = tuple(known)
     if not isinstance(value, str) or value not in words:
-        raise ValueError(f"{_name(owner)}: {unknown(name, str(value), words)}")
+        raise ValueError(f"{owner_name(owner)}: {unknown(name, str(value), words)}")
     return value
 
 
 def function(owner: Any, name: str, value: Any) -> Callable[..., Any]:
     """An object that can be called."""
     if not callable(value):
-        raise TypeError(f"{_name(owner)}: {name} must be a function, not {shown(value)}")
+        raise TypeError(f"{owner_name(owner)}: {name} must be a function, not {shown(value)}")
     return value
 
 
-def optional(check: Check) -> Check:
+def optional(check: Callable[..., Any]) -> Callable[..., Any]:
     """The same check, which also lets ``None`` pass."""
-    return lambda owner, name, value: None if value is None else check(owner, name, value)
+    return lambda owner, name, value, **settings: None if value is None else check(owner, name, value, **settings)
 
 
 # --- declared arguments: fields of a dataclass with their check ------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Schedules, pure functions from step to value, and schedulers, which give an optimizer's options these values.
+"""Schedules, pure functions from step to value, and schedulers, which set an optimizer's options to these values.
 
 ::
 
@@ -8,77 +8,11 @@
     scheduler.preview(100, "lr.png")                                                 # its curve, before training
 """
 
-from .combined import ChainedScheduler, SequentialLR
-from .compose import Hold, Join, Product, Scale, Shift
-from .cosine import CosineAnnealing, WarmRestarts
-from .cycles import CyclicLR, OneCycleLR
-from .cyclic import Cyclic, OneCycle
-from .decay import (
-    Constant,
-    Exponential,
-    ExponentialRate,
-    Lambda,
-    Linear,
-    Multiplicative,
-    MultiStep,
-    Polynomial,
-    StepDecay,
-)
-from .named import (
-    ConstantLR,
-    CosineAnnealingLR,
-    CosineAnnealingWarmRestarts,
-    ExponentialLR,
-    LambdaLR,
-    LinearLR,
-    MultiplicativeLR,
-    MultiStepLR,
-    PolynomialLR,
-    StepLR,
-)
-from .plateau import ReduceLROnPlateau
-from .schedule import Function, Schedule
-from .scheduler import Scheduler
-from .warmup import InverseSqrt, Warmup, WarmupStableDecay
+from . import plateau, schedule, scheduler, schedules, torch_names
+from .plateau import *
+from .schedule import *
+from .scheduler import *
+from .schedules import *
+from .torch_names import *
 
-__all__ = [
-    "ChainedScheduler",
-    "Constant",
-    "ConstantLR",
-    "CosineAnnealing",
-    "CosineAnnealingLR",
-    "CosineAnnealingWarmRestarts",
-    "Cyclic",
-    "CyclicLR",
-    "Exponential",
-    "ExponentialLR",
-    "ExponentialRate",
-    "Function",
-    "Hold",
-    "InverseSqrt",
-    "Join",
-    "Lambda",
-    "LambdaLR",
-    "Linear",
-    "LinearLR",
-    "MultiStep",
-    "MultiStepLR",
-    "Multiplicative",
-    "MultiplicativeLR",
-    "OneCycle",
-    "OneCycleLR",
-    "Polynomial",
-    "PolynomialLR",
-    "Product",
-    "ReduceLROnPlateau",
-    "Scale",
-    "Schedule",
-    "Scheduler",
-    "SequentialLR",
-    "Shift",
-    "StepDecay",
-    "StepLR",
-    "WarmRestarts",
-    "Warmup",
-    "WarmupStableDecay",
-]
+__all__ = sorted([*plateau.__all__, *schedule.__all__, *scheduler.__all__, *schedules.__all__, *torch_names.__all__])

@@ -1,54 +1,58 @@
-"""Schedule: a pure function from step to value, and the checks of its numbers."""
+"""Schedule: a pure function from step to value; and schedules made of functions and of other schedules."""
 
 from __future__ import annotations
 
 import math
-import numbers
-from collections.abc import Callable, Iterable
-from dataclasses import MISSING, dataclass, field, fields
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
 from itertools import pairwise
+from numbers import Integral, Real
 from typing import Any
 
-from ..checks import unknown
+from ..checks import check_fields, checked, function, number, owner_name, shown, whole
+
+__all__ = ["Function", "Hold", "Join", "Product", "Scale", "Schedule", "Shift"]
 
 Step = int | float
-Check = Callable[[str, str, Any], Any]
 
 
 class Schedule:
-    """The value of an option at any step t, asked in any order: ``schedule(t, initial=1.0)``.
+    """The value of an option at any step t, in any order of steps: ``schedule(t, initial=1.0)``.
 
-    ``initial`` is the value that the option begins with, η₀. Most schedules are a factor of it, so that with the
-    default of 1 they give that factor. Steps count from 0 and may be fractions. A new schedule is a frozen dataclass
-    that states its numbers and `value`::
+    ``initial`` is the first value of the option, η₀. Most schedules multiply it by a factor, and return that factor
+    for the default of 1. Steps count from 0 and may be fractions. A new schedule is a frozen dataclass that declares
+    its numbers and defines `value`::
+
+        from minigrad.checks import checked, whole
 
         @dataclass(frozen=True, repr=False)
         class Halving(Schedule):
-            every: int = whole()
+            every: int = checked(whole)
 
             def value(self, step, initial):
                 return initial * 0.5 ** (step // self.every)
 
     Raises:
         ValueError: for a number outside its range, and for a step that is negative or not finite.
-        TypeError: for something that is no number.
+        TypeError: for a value that is not a number.
     """
 
     @property
     def relative(self) -> bool:
-        """Whether the values follow ``initial``; otherwise they are what they are."""
+        """Whether the values depend on ``initial``; if not, the schedule gives absolute values."""
         return True
 
     def reference(self, initial: float) -> float:
-        """The value that counts as a factor of 1: ``initial``, or the peak of a schedule with given values."""
+        """The value that counts as a factor of 1: ``initial``, or the peak of a schedule with absolute values."""
         return initial
 
     def value(self, step: Step, initial: float) -> float:
-        """The value at a step that was checked."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what its value is")
+        """The value at a step that has been checked."""
+        raise NotImplementedError(f"{type(self).__name__} does not define value(step, initial)")
 
     def evaluate(self, step: Step, initial: float) -> float:
-        """The value at a step that was checked, as a Python float.
+        """The value at a step that has been checked, as a Python float.
 
         Raises:
             ValueError: naming the schedule and the step, if the value overflows or is NaN.
@@ -58,10 +62,10 @@ class Schedule:
             value = self.value(step, initial)
             if type(value) is float and math.isfinite(value):
                 return value
-            if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            if isinstance(value, bool) or not isinstance(value, Real):
                 raise TypeError(f"{self!r} must be a number at step {step}, not {value!r}")
             found = float(value)
-            # A function may give an infinite value, such as the threshold of a clip that is off.
+            # A function may return infinity, such as the threshold of a clip that is off.
             if math.isinf(found) and math.isfinite(initial) and self.relative:
                 raise OverflowError
         except OverflowError:
@@ -71,146 +75,63 @@ class Schedule:
         return found
 
     def __call__(self, step: Step, initial: float = 1.0) -> float:
-        """The value at ``step`` of an option that begins with ``initial``."""
-        return self.evaluate(check_step(type(self).__name__, step), initial)
+        """The value at ``step`` of an option whose first value is ``initial``."""
+        return self.evaluate(check_step(self, step), initial)
 
     def __post_init__(self) -> None:
-        for each in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
-            check = each.metadata.get("check")
-            if check is not None:
-                object.__setattr__(self, each.name, check(type(self).__name__, each.name, getattr(self, each.name)))
+        check_fields(self)
         self.check()
 
     def check(self) -> None:
-        """Raise ValueError where two settings, each right alone, do not fit."""
+        """Raise ValueError if two settings, each valid by itself, contradict each other."""
 
     def __repr__(self) -> str:
-        shown = [each for each in fields(self) if each.repr]  # type: ignore[arg-type]  # as above
-        return f"{type(self).__name__}({', '.join(f'{each.name}={_show(getattr(self, each.name))}' for each in shown)})"
+        names = [each.name for each in fields(self) if each.repr]  # type: ignore[arg-type]  # subclasses are dataclasses
+        return f"{type(self).__name__}({', '.join(f'{name}={_code(getattr(self, name))}' for name in names)})"
 
 
-def _show(value: Any) -> str:
-    """As in code; a function by its name, because its address would differ from run to run."""
+def _code(value: Any) -> str:
+    """The value as code; a function by its name, because its address differs from run to run."""
     if isinstance(value, tuple | list):
-        return f"[{', '.join(map(_show, value))}]"
+        return f"[{', '.join(map(_code, value))}]"
     if callable(value) and not isinstance(value, Schedule):
         return getattr(value, "__qualname__", type(value).__qualname__)
     return repr(value)
 
 
-# --- checks of single values ---------------------------------------------------------------------------------------
+# --- checks of steps and results -------------------------------------------------------------------------------------
 
 
-def check_number(
-    owner: str, name: str, value: Any, low: float = -math.inf, high: float = math.inf, above: float = -math.inf
-) -> float:
-    """A finite number as a Python float."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{owner}: {name} must be a number, not {value!r}")
-    found = float(value)
-    if not (math.isfinite(found) and low <= found <= high and found > above):
-        limits = [f"of {low:g} or more" if low > -math.inf else "", f"up to {high:g}" if high < math.inf else ""]
-        limits += [f"above {above:g}" if above > -math.inf else ""]
-        words = " ".join(["a finite number", *filter(None, limits)])
-        raise ValueError(f"{owner}: {name} must be {words}, not {value!r}")
-    return found
+def check_step(owner: Any, step: Any) -> Step:
+    """A step or epoch of 0 or more: a Python int if its type is an integer, otherwise a float."""
+    if isinstance(step, Integral) and not isinstance(step, bool):
+        if int(step) < 0:
+            raise ValueError(f"{owner_name(owner)}: a step must be 0 or more, not {step}")
+        return int(step)
+    return number(owner, "a step", step, low=0)
 
 
-def check_whole(owner: str, name: str, value: Any, low: int = 1) -> int:
-    """A whole number as a Python int."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{owner}: {name} must be a whole number, not {value!r}")
-    if not isinstance(value, numbers.Integral) or value < low:
-        raise ValueError(f"{owner}: {name} must be a whole number of {low} or more, not {value!r}")
-    return int(value)
-
-
-def check_choice(owner: str, name: str, value: Any, known: Iterable[str]) -> str:
-    """One of the known words."""
-    choices = list(known)
-    if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{owner}: {unknown(name, str(value), choices)}")
-    return value
-
-
-def check_function(owner: str, name: str, value: Any) -> Callable[..., Any]:
-    """Something that can be called."""
-    if not callable(value):
-        raise TypeError(f"{owner}: {name} must be a function, not {value!r}")
-    return value
-
-
-def check_flag(owner: str, name: str, value: Any) -> bool:
-    """True or False."""
-    if not isinstance(value, bool):
-        raise TypeError(f"{owner}: {name} must be True or False, not {value!r}")
-    return value
-
-
-def check_milestones(owner: str, name: str, value: Any, strictly: bool) -> tuple[int, ...]:
-    """Whole numbers in increasing order; with ``strictly`` from 1 on, and none of them twice."""
+def check_milestones(owner: Any, name: str, value: Any, least: int, twice: bool) -> tuple[int, ...]:
+    """Whole numbers of ``least`` or more in increasing order; ``twice`` allows equal neighbors."""
+    kind = owner_name(owner)
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise TypeError(f"{owner}: {name} must be a list of whole numbers, not {value!r}")
-    found = tuple(check_whole(owner, f"each of {name}", each, low=1 if strictly else 0) for each in value)
-    if any(b < a or (strictly and a == b) for a, b in pairwise(found)):
-        raise ValueError(f"{owner}: {name} must be increasing, not {list(found)}")
+        raise TypeError(f"{kind}: {name} must be a list of whole numbers, not {shown(value)}")
+    found = tuple(whole(owner, f"each of {name}", each, least) for each in value)
+    if any(after < before or (after == before and not twice) for before, after in pairwise(found)):
+        raise ValueError(f"{kind}: {name} must be increasing, not {list(found)}")
     return found
 
 
-def check_step(owner: str, step: Any) -> Step:
-    """A step or epoch from 0 on: a Python int where it is whole by its type, otherwise a float."""
-    if isinstance(step, numbers.Integral) and not isinstance(step, bool):
-        step = int(step)
-        if step >= 0:
-            return step
-        raise ValueError(f"{owner}: a step must be 0 or more, not {step}")
-    return check_number(owner, "a step", step, low=0)
-
-
-def check_result(owner: str, function: Callable[..., Any], step: Step, result: Any) -> float:
-    """What a user's function gave, as a Python float."""
+def call(owner: Any, function: Callable[..., Any], step: Step) -> float:
+    """The result of a user's function, as a Python float."""
+    result = function(step)
+    where = f"{type(owner).__name__}: {_code(function)}({step})"
     try:
         return float(result)
     except OverflowError:
-        raise ValueError(f"{owner}: {_show(function)}({step}) is too large for a float") from None
+        raise ValueError(f"{where} is too large for a float") from None
     except (TypeError, ValueError):
-        raise TypeError(f"{owner}: {_show(function)}({step}) must be a number, not {result!r}") from None
-
-
-# --- fields: a check and maybe a default -----------------------------------------------------------------------------
-
-
-def checked(check: Check) -> dict[str, Check]:
-    """Metadata of a field whose value goes through ``check(owner, name, value)``."""
-    return {"check": check}
-
-
-def optional(check: Check) -> Check:
-    """The same check, which lets ``None`` pass."""
-    return lambda owner, name, value: None if value is None else check(owner, name, value)
-
-
-def number(default: Any = MISSING, **limits: float) -> Any:
-    """A field for a finite number, with ``low``, ``high`` (inclusive) or ``above``."""
-    return field(
-        default=default, metadata=checked(lambda owner, name, value: check_number(owner, name, value, **limits))
-    )
-
-
-def whole(default: Any = MISSING, low: int = 1) -> Any:
-    """A field for a whole number of ``low`` or more."""
-    return field(default=default, metadata=checked(lambda owner, name, value: check_whole(owner, name, value, low)))
-
-
-def choice(known: Iterable[str], default: Any = MISSING) -> Any:
-    """A field for one of the known words."""
-    words = tuple(known)
-    return field(default=default, metadata=checked(lambda owner, name, value: check_choice(owner, name, value, words)))
-
-
-def flag(default: bool) -> Any:
-    """A field for True or False."""
-    return field(default=default, metadata=checked(check_flag))
+        raise TypeError(f"{where} must be a number, not {result!r}") from None
 
 
 # --- a user's function -----------------------------------------------------------------------------------------------
@@ -218,28 +139,190 @@ def flag(default: bool) -> Any:
 
 @dataclass(frozen=True, repr=False)
 class Function(Schedule):
-    """The value itself from a function of the step, whatever the option began with.
+    """f(t), regardless of the option's first value.
 
     Args:
-        function: from step to value; it must depend on nothing else.
+        function: f, from step to value; it must depend on nothing else.
     """
 
-    function: Callable[..., float] = field(metadata=checked(check_function))
-
-    @property
-    def relative(self) -> bool:
-        """No: the function gives the value."""
-        return False
+    function: Callable[..., float] = checked(function)
+    relative = False
 
     def value(self, step: Step, initial: float) -> float:
-        """function(t)."""
-        return check_result("Function", self.function, step, self.function(step))
+        return call(self, self.function, step)
 
 
-def as_schedule(owner: str, schedule: Any) -> Schedule:
-    """A schedule as it is; any other function of the step as `Function`."""
+def as_schedule(owner: Any, schedule: Any) -> Schedule:
+    """A schedule itself; any other function of the step as a `Function`."""
     if isinstance(schedule, Schedule):
         return schedule
     if isinstance(schedule, type) or not callable(schedule):
-        raise TypeError(f"{owner}: a schedule must be a Schedule or a function of the step, not {schedule!r}")
+        raise TypeError(
+            f"{owner_name(owner)}: a schedule must be a Schedule or a function of the step, not {shown(schedule)}"
+        )
     return Function(schedule)
+
+
+# --- schedules made of schedules -------------------------------------------------------------------------------------
+
+
+def _one(owner: Any, name: str, value: Any) -> Schedule:
+    return as_schedule(owner, value)
+
+
+def _several(owner: Any, name: str, value: Any) -> tuple[Schedule, ...]:
+    kind = owner_name(owner)
+    if isinstance(value, Schedule) or not isinstance(value, Sequence):
+        raise TypeError(f"{kind}: {name} must be a list of schedules, not {shown(value)}")
+    if not value:
+        raise ValueError(f"{kind}: the list of schedules is empty")
+    return tuple(as_schedule(owner, each) for each in value)
+
+
+@dataclass(frozen=True, repr=False)
+class Join(Schedule):
+    """One schedule after the other: each begins at its milestone, and counts its own steps from there.
+
+    Args:
+        schedules: in order; each follows the option's first value, not the last value of its predecessor.
+        milestones: the steps at which the second, third, … begin.
+
+    >>> schedule = schedulers.Join([schedulers.Warmup(2), schedulers.Exponential(0.5)], [2])
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(5)]
+    [0.0, 0.4, 0.8, 0.4, 0.2]
+    """
+
+    schedules: Sequence[Schedule] = checked(_several)
+    milestones: Sequence[int] = checked(check_milestones, least=1, twice=False)
+
+    def check(self) -> None:
+        """Raise ValueError unless there is one milestone between any two neighbors."""
+        needed = len(self.schedules) - 1
+        if len(self.milestones) != needed:
+            raise ValueError(
+                f"Join: {len(self.schedules)} schedules need {needed} milestones, not {len(self.milestones)}"
+            )
+
+    @property
+    def relative(self) -> bool:
+        """Whether all of them are."""
+        return all(schedule.relative for schedule in self.schedules)
+
+    def reference(self, initial: float) -> float:
+        """The highest reference of them."""
+        return max(schedule.reference(initial) for schedule in self.schedules)
+
+    def value(self, step: Step, initial: float) -> float:
+        turn = bisect_right(self.milestones, step)
+        return self.schedules[turn].value(step - (self.milestones[turn - 1] if turn else 0), initial)
+
+
+@dataclass(frozen=True, repr=False)
+class Product(Schedule):
+    """The product of factors: each schedule takes the value of its predecessor as its first value.
+
+    A floor such as ``eta_min`` of the last schedule is therefore a floor of the value, not of a factor.
+
+    Args:
+        schedules: all but the first must depend on the option's first value.
+
+    >>> schedule = schedulers.Product([schedulers.Warmup(2), schedulers.Exponential(0.5)])
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(5)]
+    [0.0, 0.2, 0.2, 0.1, 0.05]
+    """
+
+    schedules: Sequence[Schedule] = checked(_several)
+
+    def check(self) -> None:
+        """Raise ValueError if a schedule ignores what comes before it."""
+        for schedule in self.schedules[1:]:
+            if not schedule.relative:
+                raise ValueError(
+                    f"Product: {type(schedule).__name__} gives absolute values, so what comes before it would have "
+                    "no effect; put it first"
+                )
+
+    @property
+    def relative(self) -> bool:
+        """Whether the first one is."""
+        return self.schedules[0].relative
+
+    def reference(self, initial: float) -> float:
+        """The reference of the first one, which the others scale."""
+        return self.schedules[0].reference(initial)
+
+    def value(self, step: Step, initial: float) -> float:
+        for schedule in self.schedules:
+            initial = schedule.value(step, initial)
+        return initial
+
+
+@dataclass(frozen=True, repr=False)
+class _OfOne(Schedule):
+    """A schedule made of one other schedule s, whose values are absolute if those of s are."""
+
+    schedule: Schedule = checked(_one)
+
+    @property
+    def relative(self) -> bool:
+        return self.schedule.relative
+
+    def reference(self, initial: float) -> float:
+        return self.schedule.reference(initial)
+
+
+@dataclass(frozen=True, repr=False)
+class Shift(_OfOne):
+    """s(t - steps), and s(0) before that.
+
+    Args:
+        schedule: s.
+        steps: how many steps later; a negative number skips as many steps of s.
+
+    >>> schedule = schedulers.Shift(schedulers.Exponential(0.5), 2)
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(5)]
+    [0.8, 0.8, 0.8, 0.4, 0.2]
+    """
+
+    steps: int = checked(whole, least=None)
+
+    def value(self, step: Step, initial: float) -> float:
+        return self.schedule.value(max(step - self.steps, 0), initial)
+
+
+@dataclass(frozen=True, repr=False)
+class Scale(_OfOne):
+    """c · s(t).
+
+    Args:
+        schedule: s.
+        factor: c.
+
+    >>> schedule = schedulers.Scale(schedulers.Exponential(0.5), 2.0)
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(5)]
+    [1.6, 0.8, 0.4, 0.2, 0.1]
+    """
+
+    factor: float = checked(number)
+
+    def value(self, step: Step, initial: float) -> float:
+        return self.factor * self.schedule.value(step, initial)
+
+
+@dataclass(frozen=True, repr=False)
+class Hold(_OfOne):
+    """s(at) at every step.
+
+    Args:
+        schedule: s.
+        at: the step whose value is held.
+
+    >>> schedule = schedulers.Hold(schedulers.Exponential(0.5), at=2)
+    >>> [round(schedule(t, initial=0.8), 3) for t in range(5)]
+    [0.2, 0.2, 0.2, 0.2, 0.2]
+    """
+
+    at: int = checked(whole, least=0)
+
+    def value(self, step: Step, initial: float) -> float:
+        return self.schedule.value(self.at, initial)

@@ -133,7 +133,7 @@ def test_a_scheduler_that_cannot_be_made_changes_nothing():
         (lambda o: S.CyclicLR(o, 0.1, 0.2, mode="exprange"), ValueError, "did you mean 'exp_range'"),
         (lambda o: S.ReduceLROnPlateau(o, "mni"), ValueError, "unknown mode 'mni'; did you mean 'min'"),
         (lambda o: S.ReduceLROnPlateau(o, threshold_mode="relative"), ValueError, "unknown threshold_mode"),
-        (lambda o: S.ReduceLROnPlateau(o, factor=1.0), ValueError, "factor must be below 1"),
+        (lambda o: S.ReduceLROnPlateau(o, factor=1.0), ValueError, r"factor must be a number in \[0, 1\), not 1\.0"),
         (lambda o: S.ReduceLROnPlateau(o, patience=-1), ValueError, "patience must be"),
         (lambda o: S.ReduceLROnPlateau(o, min_lr=[0.1, 0.2]), ValueError, "min_lr has 2 numbers for 1 param groups"),
         (lambda o: S.ReduceLROnPlateau(o).step("low"), ValueError, "could not convert"),
@@ -358,7 +358,7 @@ def test_every_attribute_of_a_plateau_may_be_set_within_its_limits(name, value, 
 
 def test_a_plateau_keeps_its_optimizer_and_after_a_metric_its_mode():
     scheduler = S.ReduceLROnPlateau(sgd(0.1), patience=0, factor=0.5)
-    with pytest.raises(AttributeError, match="optimizer cannot be set later"):
+    with pytest.raises(AttributeError, match=r"(?s)ReduceLROnPlateau\.optimizer is .* cannot be changed"):
         scheduler.optimizer = sgd(0.2)
     scheduler.mode = "max"
     for metric in (1.0, 2.0, 3.0):

@@ -182,5 +182,5 @@ def test_a_plateau_leaves_schedules_of_other_options_and_later_groups_alone():
 def test_a_refused_combination_with_a_plateau_says_that_both_can_be_stepped():
     optimizer = sgd(0.1)
     plateau = S.ReduceLROnPlateau(optimizer)
-    with pytest.raises(ValueError, match=r"number 1\) needs a metric at each step; .*its reductions remain"):
+    with pytest.raises(ValueError, match=r"number 1\) needs a metric at each step; .*its reductions persist"):
         S.ChainedScheduler([S.StepLR(optimizer, 3), plateau])

@@ -188,7 +188,7 @@ def test_warm_restarts_resumed_in_the_middle_of_a_cycle():
 
 def test_resuming_needs_to_know_the_first_value():
     optimizer = sgd(0.1)
-    with pytest.raises(ValueError, match=r"param group 0 does not know 'initial_lr'.*load the optimizer's state dict"):
+    with pytest.raises(ValueError, match=r"param group 0 has no 'initial_lr'.*load the optimizer's state dict"):
         S.StepLR(optimizer, 3, last_epoch=7)
     assert "initial_lr" not in optimizer.param_groups[0]
 
@@ -299,7 +299,7 @@ def test_what_cannot_be_combined_says_why():
     step, plateau = S.StepLR(optimizer, 3), S.ReduceLROnPlateau(optimizer)
     with pytest.raises(ValueError, match=r"ReduceLROnPlateau \(number 1\) needs a metric"):
         S.SequentialLR(optimizer, [step, plateau], [3])
-    with pytest.raises(ValueError, match=r"StepLR \(number 0\) is of another optimizer"):
+    with pytest.raises(ValueError, match=r"StepLR \(number 0\) belongs to another optimizer"):
         S.SequentialLR(other, [step, step], [3])
     with pytest.raises(ValueError, match="2 schedulers need 1 milestones, not 2"):
         S.SequentialLR(optimizer, [step, step], [3, 5])
@@ -307,9 +307,9 @@ def test_what_cannot_be_combined_says_why():
         S.SequentialLR(optimizer, [step, step, step], [5, 3])
     with pytest.raises(ValueError, match="the list of schedulers is empty"):
         S.ChainedScheduler([])
-    with pytest.raises(TypeError, match="number 1 is no scheduler but StepDecay"):
+    with pytest.raises(TypeError, match="number 1 is not a scheduler but StepDecay"):
         S.ChainedScheduler([step, S.StepDecay(3)])
-    with pytest.raises(ValueError, match=r"Cyclic gives values of its own.*put it first"):
+    with pytest.raises(ValueError, match=r"Cyclic gives absolute values.*put it first"):
         S.ChainedScheduler([step, S.CyclicLR(optimizer, 0.1, 1.0, cycle_momentum=False)])
     optimizer.step()
     step.step()

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ...files import write_atomically
-from ...schedulers.preview import COLORS, DASHES
 from ..records.recording import Recording
 from ..records.source import Source, opened
 from .room import Room, font, inches, is_wide, plain, wrapped
@@ -25,6 +24,9 @@ __all__ = ["COLORS", "DASHES", "WARNING", "Source"]
 
 Series = npt.NDArray[np.float64]
 
+# Okabe and Ito's colors, which color-blind readers can tell apart; the dashes help in print.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("-", "--", "-.", ":")
 WARNING, QUIET = "#D55E00", "#666666"
 
 
