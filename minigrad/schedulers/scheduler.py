@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from functools import cache
 from os import PathLike
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -69,17 +69,14 @@ class OptionSetter:
         raise NotImplementedError
 
 
-class Turn(NamedTuple):
-    """An option of one param group with the schedule that sets it next, and what that schedule follows."""
+# An option of one param group and the schedule that sets it next; the start and factor become the track's when it does.
+# A plain tuple, because every step makes one for each group.
+Turn = tuple[Option, Track, Schedule, float, float]
 
-    option: Option
-    track: Track
-    schedule: Schedule
-    start: float
-    factor: float
 
-    def value(self, epoch: Step) -> float:
-        return self.factor * self.schedule.evaluate(epoch, self.start)
+def values_at(epoch: Step, turns: Sequence[Turn]) -> list[float]:
+    """The value of each turn at a step."""
+    return [factor * schedule.evaluate(epoch, start) for _, _, schedule, start, factor in turns]
 
 
 class Scheduler(OptionSetter):
@@ -182,12 +179,12 @@ class Scheduler(OptionSetter):
                 else:
                     from_initial = self._from_initial or last_epoch >= 0
                     start = option.initial(group) if from_initial else option.read(group)
-                turns.append(Turn(option, Track(group, start), schedule, start, 1.0))
+                turns.append((option, Track(group, start), schedule, start, 1.0))
         if last_epoch < 0:
             self._warn_if_forgotten(turns)
         self._steps_before, self._stepped = optimizer.steps, False
-        first = all(turn.option.initial_key not in turn.track.group for turn in turns)
-        self._write(turns, [turn.value(self.epoch) for turn in turns], self.epoch)
+        first = all(option.initial_key not in track.group for option, track, *_ in turns)
+        self._write(turns, values_at(self.epoch, turns), self.epoch)
         for option, track, schedule, start, _ in turns:
             absolute = not (schedule.relative or isinstance(schedule, Function))
             option.write_reference(track.group, schedule.reference(start), absolute, first)
@@ -239,7 +236,7 @@ class Scheduler(OptionSetter):
                             UserWarning,
                             stacklevel=3,
                         )
-                turns.append(Turn(option, track, schedule, start, factor))
+                turns.append((option, track, schedule, start, factor))
         return turns
 
     def _rescaled(self, schedule: Schedule, track: Track, value: float) -> tuple[float, float] | None:
@@ -266,16 +263,17 @@ class Scheduler(OptionSetter):
 
     def _write(self, turns: Sequence[Turn], values: Sequence[float], epoch: Step | None) -> None:
         """Set every option and remember it, or change nothing if a group refuses its value."""
-        before = [turn.track.group[turn.option.key] for turn in turns]
+        before = [track.group[option.key] for option, track, *_ in turns]
+        failing: Schedule | None = None
         try:
-            for turn, value in zip(turns, values, strict=True):
-                turn.option.write(turn.track.group, value)
+            for (option, track, failing, _, _), value in zip(turns, values, strict=True):  # noqa: B007  # the error names it
+                option.write(track.group, value)
         except Exception as error:
-            for each, old in zip(turns, before, strict=True):
-                each.track.group[each.option.key] = old
+            for (option, track, *_), old in zip(turns, before, strict=True):
+                track.group[option.key] = old
             if epoch is None or not isinstance(error, ValueError):
                 raise
-            raise ValueError(f"{type(self).__name__}: {error}, from {turn.schedule!r} at step {epoch}") from None
+            raise ValueError(f"{type(self).__name__}: {error}, from {failing!r} at step {epoch}") from None
         for (option, track, _, start, factor), value, old in zip(turns, values, before, strict=True):
             if track.last is None:
                 track.group.setdefault(option.initial_key, old)
@@ -299,7 +297,7 @@ class Scheduler(OptionSetter):
             same_keys(f"{type(self).__name__}: schedules", self.schedules, self._options)
         following = self.last_epoch + 1 if epoch is None else check_step(self, epoch)
         turns = self._turns(warn=epoch is None)
-        values = [turn.value(following) for turn in turns]
+        values = values_at(following, turns)
         if not self._stepped and self.optimizer.steps == self._steps_before:
             warnings.warn(
                 f"{type(self).__name__}.step() came before optimizer.step(), so the first value of the schedule was "
@@ -339,16 +337,10 @@ class Scheduler(OptionSetter):
         """
         steps, turns = whole(self, "steps", steps), self._turns()
         epochs = [self.epoch, *range(self.last_epoch + 1, self.last_epoch + steps)]
-        curves = {
-            name: np.array(
-                [
-                    [option.read(turn.track.group), *map(turn.value, epochs[1:])]
-                    for turn in turns
-                    if turn.option is option
-                ]
-            )
-            for name, option in self._options.items()
-        }
+        now = [option.read(track.group) for option, track, *_ in turns]
+        rows = np.array([now, *(values_at(epoch, turns) for epoch in epochs[1:])]).T
+        # The turns have all groups of the first option, then all groups of the second, …
+        curves = dict(zip(self._options, np.split(rows, len(self._options)), strict=True))
         if path is not None:
             draw(curves, epochs, path)
         return curves
@@ -397,7 +389,7 @@ class Scheduler(OptionSetter):
             rows = [check_values(owner, name, state_dict[part][name], self.optimizer) for part in parts]
             for group, schedule, *row in zip(groups, self._schedules_of(name), *rows, strict=True):
                 first, start, factor, value = row
-                turns.append(Turn(option, option.track(group), schedule, start, factor))
+                turns.append((option, option.track(group), schedule, start, factor))
                 values.append(value)
                 initials.append((option, group, first))
         self._write(turns, values, None)

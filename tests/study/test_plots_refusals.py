@@ -103,7 +103,7 @@ def test_clips_quantities_and_layers_are_named_where_they_are_wrong(clips):
     with pytest.raises(TypeError, match="layers have names, which are texts such as '0', not 0"):
         clips.layer(0, "update_ratio")
     plateau = schedulers.ReduceLROnPlateau(optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1))
-    with pytest.raises(TypeError, match=r"ReduceLROnPlateau.preview: needs the metrics that are supposed, not 30"):
+    with pytest.raises(TypeError, match=r"ReduceLROnPlateau.preview: needs the supposed metrics, not 30"):
         plots.schedule(plateau, 30)
 
 
