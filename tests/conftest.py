@@ -30,7 +30,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     With ``--all``, or if tests are named or selected by the user, all of them are kept.
     """
-    named = config.args_source is not pytest.Config.ArgsSource.TESTPATHS or config.option.keyword
+    named = config.args != config.getini("testpaths") or config.option.keyword
     if named or config.getoption("--all"):
         return
     groups: dict[str, list[pytest.Item]] = {}
