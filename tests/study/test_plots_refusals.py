@@ -98,9 +98,9 @@ def test_clips_quantities_and_layers_are_named_where_they_are_wrong(clips):
             plots.optimizer_state(clips, quantity)
     with pytest.raises(KeyError, match="unknown layer 'first'"):
         plots.optimizer_state(clips, layer="first")
-    with pytest.raises(TypeError, match="layers have names, which are texts such as '0', not 0"):
+    with pytest.raises(TypeError, match="layers are given by name, such as '0', not 0"):
         plots.optimizer_state(clips, layer=0)
-    with pytest.raises(TypeError, match="layers have names, which are texts such as '0', not 0"):
+    with pytest.raises(TypeError, match="layers are given by name, such as '0', not 0"):
         clips.layer(0, "update_ratio")
     plateau = schedulers.ReduceLROnPlateau(optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1))
     with pytest.raises(TypeError, match=r"ReduceLROnPlateau.preview: needs the supposed metrics, not 30"):

@@ -11,7 +11,7 @@ from optim_tools import bits
 from training_cases import OPTIMIZERS, Case, same
 
 from minigrad import Tensor, cli, clipping, data, manual_seed, nn, optim, random, study, training
-from minigrad.study.records.activations import observe
+from minigrad.study.records._activations import observe
 from minigrad.training.run_directory import RunDirectory
 
 
@@ -218,7 +218,7 @@ def test_a_probe_that_the_model_does_not_take_is_named_and_the_step_not_taken():
     model, optimizer = small()
     with study.Recorder(model, optimizer, probe=np.ones((4, 7), np.float32)):
         before = bits([p.data for p in model.parameters()])
-        with pytest.raises(ValueError, match=r"cannot be run on the probe, \(4, 7\) float32; give one as the model"):
+        with pytest.raises(ValueError, match=r"cannot be run on the probe, \(4, 7\) float32; give one that the model"):
             train(model, optimizer, 1)
     assert (bits([p.data for p in model.parameters()]), optimizer.steps) == (before, 0)
 
@@ -226,7 +226,7 @@ def test_a_probe_that_the_model_does_not_take_is_named_and_the_step_not_taken():
 def test_a_recorder_is_attached_once_and_detached_as_often_as_one_likes():
     model, optimizer = small()
     recorder = study.Recorder(model, optimizer, every=1).attach()
-    with pytest.raises(RuntimeError, match="recording already"):
+    with pytest.raises(RuntimeError, match="already recording"):
         recorder.attach()
     train(model, optimizer, 1)
     recorder.detach()
@@ -340,7 +340,7 @@ def test_a_file_that_is_there_is_not_replaced(saved, tmp_path):
     for path in (tmp_path / "notes.txt", saved[1]):
         held = path.read_bytes()
         model, optimizer = small("LAMB")
-        with pytest.raises(FileExistsError, match=f"{path.name}: is there already.* delete it, or choose another path"):
+        with pytest.raises(FileExistsError, match=f"{path.name}: exists already.* delete it, or choose another path"):
             study.Recorder(model, optimizer, path=path).attach()
         assert path.read_bytes() == held
         assert not optimizer._post_hooks
@@ -432,7 +432,7 @@ def test_a_full_disk_ends_the_file_and_not_the_training(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     train(model, optimizer, 2, recorder)
     with pytest.warns(
-        RuntimeWarning, match=r"record\.jsonl.*; recording goes on in memory alone: save it elsewhere with"
+        RuntimeWarning, match=r"record\.jsonl.*; recording continues in memory only: save it elsewhere with"
     ):
         recorder.state_dict()
     train(model, optimizer, 1, recorder)
@@ -449,7 +449,7 @@ def test_a_full_disk_ends_the_file_and_not_the_training(tmp_path, monkeypatch):
 def test_a_disk_that_is_full_from_the_beginning_is_named_once():
     model, optimizer = small()
     with (
-        pytest.warns(RuntimeWarning, match=r"No space left on device.*/dev/full.*in memory alone") as warned,
+        pytest.warns(RuntimeWarning, match=r"No space left on device.*/dev/full.*in memory only") as warned,
         study.Recorder(model, optimizer, every=1, path="/dev/full") as recorder,
     ):
         train(model, optimizer, 150, recorder)
@@ -570,7 +570,7 @@ def test_numbers_that_are_not_finite_survive(tmp_path):
     record = {"step": 1, "loss": math.inf, "layers": {"a": {"gradient_norm": math.nan, "signal": [-math.inf, 1.0]}}}
     header = {"format": "minigrad record", "version": 1, "optimizer": "SGD", "layers": {"a": {}}}
     path = study.Recording(header, [record]).save(tmp_path / "r.jsonl")
-    json.loads(path.read_text().splitlines()[1], parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
+    json.loads(path.read_text().splitlines()[1], parse_constant=lambda text: pytest.fail(f"{text} is not JSON"))
     again = study.Recording.load(path)
     assert again.values("loss")[0] == math.inf
     assert math.isnan(again.layer("a", "gradient_norm")[0])
@@ -580,33 +580,37 @@ def test_numbers_that_are_not_finite_survive(tmp_path):
 @pytest.mark.parametrize(
     ("line", "text", "words"),
     [
-        (1, "", "line 1: is no JSON"),
-        (1, "[1]", "line 1: is damaged: it is no record"),
+        (1, "", "line 1: is not readable JSON"),
+        (1, "[1]", "line 1: is damaged: it is not a record"),
         (1, '{"format": "minigrad run"}', "is not a recording"),
         (1, '{"format": "minigrad record", "version": 99}', "newer minigrad"),
         (1, '{"format": "minigrad record", "version": 1, "layers": []}', "line 1: is damaged"),
-        (3, "{", "line 3: is no JSON"),
+        (3, "{", "line 3: is not readable JSON"),
         (3, "[" * 100000, "line 3: "),
         (3, '{"step": 1, "layers": {}}', "line 3: is damaged: its step is 1, after 1"),
-        (3, '{"step": true, "layers": {}}', "line 3: is damaged: True is no count \\(step"),
-        (3, '{"step": 2, "layers": {"a": 1}}', "line 3: is damaged: 1 is no table \\(layers, a\\)"),
-        (3, '{"step": 2, "layers": {"a": {"x": "<script>"}}}', "line 3: is damaged: '<script>' is no number"),
-        (3, '{"step": 2, "layers": {}, "clips": [{"clip": 1}]}', "line 3: is damaged: .* \\(clips, 0, scope\\)"),
+        (3, '{"step": true, "layers": {}}', "line 3: is damaged: True is not a count \\(step"),
+        (3, '{"step": 2, "layers": {"a": 1}}', "line 3: is damaged: 1 is not a table \\(layers, a\\)"),
+        (3, '{"step": 2, "layers": {"a": {"x": "<script>"}}}', "line 3: is damaged: '<script>' is not a number"),
+        (3, '{"step": 2, "layers": {}, "clips": [{"clip": 1}]}', "line 3: is damaged: scope is missing \\(clips, 0\\)"),
         (
             3,
             '{"step": 2, "layers": {"a": {"trust": {"w": 1}}}}',
-            "line 3: is damaged: 1 is no table \\(layers, a, trust, w\\)",
+            "line 3: is damaged: 1 is not a table \\(layers, a, trust, w\\)",
         ),
-        (3, '{"step": 2, "layers": {"a": {"scalars": {"lr": [1]}}}}', "is no number \\(layers, a, scalars, lr\\)"),
-        (3, '{"step": 2, "layers": {"a": {"nonfinite": {"update": [1]}}}}', "line 3: is damaged: .* is no list of 2"),
+        (3, '{"step": 2, "layers": {"a": {"scalars": {"lr": [1]}}}}', "is not a number \\(layers, a, scalars, lr\\)"),
+        (
+            3,
+            '{"step": 2, "layers": {"a": {"nonfinite": {"update": [1]}}}}',
+            "line 3: is damaged: .* is not a list of 2",
+        ),
         (
             3,
             '{"step": 2, "layers": {}, "activations": {"a": {"dead": -1}}}',
-            "-1 is no count \\(activations, a, dead\\)",
+            "-1 is not a count \\(activations, a, dead\\)",
         ),
-        (1, '{"format": "minigrad record", "version": 1, "layers": {}}', "None is no value \\(optimizer\\)"),
-        (3, '{"step": 2, "layers": {}, "loss": [1]}', "line 3: is damaged: .* is no number"),
-        (3, '{"step": 2, "layers": {}, "loss": {"$array": "x"}}', "line 3: is no JSON that can be read"),
+        (1, '{"format": "minigrad record", "version": 1, "layers": {}}', "optimizer is missing"),
+        (3, '{"step": 2, "layers": {}, "loss": [1]}', "line 3: is damaged: .* is not a number"),
+        (3, '{"step": 2, "layers": {}, "loss": {"$array": "x"}}', "line 3: is not readable JSON"),
     ],
 )
 def test_damaged_files_are_named_with_the_line(saved, line, text, words):
@@ -632,7 +636,7 @@ def test_a_file_cut_anywhere_is_read_up_to_there_or_refused(saved):
         else:
             assert study.Recording.load(path).records == recording.records[: complete - 1]
     path.write_bytes(whole + b"\xff\xfe\n")
-    with pytest.raises(study.RecordingError, match="it is no text"):
+    with pytest.raises(study.RecordingError, match="it is not text"):
         study.Recording.load(path)
     with pytest.raises(FileNotFoundError, match="no such file"):
         study.Recording.load(path.with_name("other.jsonl"))

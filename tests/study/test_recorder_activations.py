@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minigrad import Tensor, manual_seed, nn, optim, study
-from minigrad.study.records.activations import BINS, _histogram, observe
+from minigrad.study.records._activations import BINS, _histogram, observe
 
 
 def record(model, probe):

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ..records.recording import Recording
-from ..records.source import Source, opened
+from ..records.recording import Recording, Source, opened
 from . import gradients, losses, nonfinite, scales, steps, units
 from .finding import GOOD_RATIO, MANY, SEVERITIES, Finding
 from .order import ordered

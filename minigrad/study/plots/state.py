@@ -60,7 +60,7 @@ def optimizer_state(
         raise ValueError(f"optimizer_state: quantity must be 'effective_rate' or 'signal', not {quantity!r}")
     r = single("optimizer_state", recording)
     if layer is not None and not isinstance(layer, str):
-        raise TypeError(f"optimizer_state: layers have names, which are texts such as '0', not {layer!r:.40}")
+        raise TypeError(f"optimizer_state: layers are given by name, such as '0', not {layer!r:.40}")
     if layer is not None and layer not in r.layers:
         raise KeyError(unknown("layer", layer, r.layers))
     drawn = r.layers if layer is None else [layer]

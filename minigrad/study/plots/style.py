@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...files import write_atomically
-from ..records.recording import Recording
-from ..records.source import Source, opened
+from ..records.recording import Recording, Source, opened
 from .room import Room, font, inches, is_wide, plain, wrapped
 
 if TYPE_CHECKING:

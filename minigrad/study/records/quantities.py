@@ -1,205 +1,232 @@
-"""What one step did to each layer, in numbers: computed from the arrays before and after it."""
+"""The quantities that a recording holds, an entry for each: what it is, how it is measured, written and drawn.
+
+The recorder measures what is listed here, the reader of files checks it, `Recording` knows the names from here, and
+findings, plots and the report take their titles, units and usual values from here. So a new quantity is one entry of a
+table below (and a case in tests/study/test_recorder_quantities.py). Gradients, parameters and activations are as the
+step found them, state as it left it. Norms are 2-norms. What an optimizer or a model does not have is not recorded.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ...devices.arrays import to_host
-from ...kernels.store import Entry, ParameterStore
-from ...optim import Optimizer
-from ...rules import Rule
-from .state_names import base_rate
-from .step_arrays import Elements, StepArrays, Stretch, sampled
+from ._activations import BINS, FLAT, MOSTLY, Output
+from ._clips import LISTED, Acted
+from ._kinds import Kind, count, finite, flag, list_of, number, table, table_of, text
+from ._step import Layer, ratio
 
-Array = npt.NDArray[Any]
-
+# The quantiles of quantities that every weight of a layer has.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+# What a step usually changes of the weights: Karpathy's rule of thumb.
+USUAL_UPDATE_RATIO = 1e-3
 
 
-def resting(store: ParameterStore, layers: Container[str] | None) -> dict[str, dict[str, Any]]:
-    """What a record holds of layers, by default all, of which no step was made."""
-    found: dict[str, dict[str, Any]] = {}
-    for name in store.layers:
-        if layers is not None and name not in layers:
-            continue
-        parameters = [entry.parameter for entry in store.entries.values() if entry.layer == name]
-        gradients = [to_host(p._grad._data).ravel() for p in parameters if p._grad is not None]
-        nonfinite: dict[str, list[int]] = {}
-        found[name] = {"gradient_norm": _norm("gradient", gradients, nonfinite)} if gradients else {}
-        found[name]["parameter_norm"] = _norm("parameter", [to_host(p._data).ravel() for p in parameters], nonfinite)
-        if nonfinite:
-            found[name]["nonfinite"] = nonfinite
-    return found
+@dataclass(frozen=True)
+class Quantity:
+    """A quantity that is recorded at some steps.
 
-
-class StepReader:
-    """Reads a step of an optimizer, layer by layer.
-
-    Args:
-        optimizer: whose kernel moved the parameters.
-        arrays: those around its last step.
-        layers: the stretches of each layer that is read.
+    Attributes:
+        name: its key in a record.
+        title: its short name, where several quantities are shown together.
+        meaning: what exactly it is.
+        kind: what its value is in a file.
+        measure: computes it from a `Layer`, an `Output` or a clip's `Acted`; ``None`` means that there is nothing to
+            record. Without it, the recorder sets the value itself.
+        within: for a table, the names that it may have; empty if they depend on the model or the optimizer.
+        at_rest: whether it is measured before a step that is not taken, too.
+        needed: whether a file without it is damaged; new quantities are not, since older files do not have them.
+        heading: the title of its plot.
+        axis: the label of the axis with its values.
     """
 
-    def __init__(self, optimizer: Optimizer, arrays: StepArrays, layers: Mapping[str, Sequence[Stretch]]) -> None:
-        self.arrays, self._layers = arrays, layers
-        self.elements: dict[tuple[int, int], Elements] = arrays.elements(layers.values())
-        clips = {clip.rule for clip in optimizer.clips}
-        self._trusts = [
-            rule for rule in arrays.plan.rules if rule not in clips and rule.norms and rule.outputs == ("update",)
-        ]
-
-    def layers(self) -> dict[str, dict[str, Any]]:
-        """What a record holds of the layers, by their names."""
-        return {name: self._layer(pieces) for name, pieces in self._layers.items()}
-
-    def _layer(self, pieces: Sequence[Stretch]) -> dict[str, Any]:
-        arrays = self.arrays
-        present = [piece for piece in pieces if piece.cohort is not None]
-        params = [arrays.before.param[p.buffer][p.start : p.stop].astype(np.float64) for p in pieces]
-        changes = [arrays.after[p.buffer][p.start : p.stop] - x for p, x in zip(pieces, params, strict=True)]
-        found: dict[str, Any] = {}
-        nonfinite: dict[str, list[int]] = {}
-        gradients = [arrays.grad[p.buffer][p.start : p.stop] for p in present]
-        if gradients:
-            found["gradient_norm"] = _norm("gradient", gradients, nonfinite)
-        found["parameter_norm"] = size = _norm("parameter", params, nonfinite)
-        found["update_norm"] = moved = _norm("update", changes, nonfinite)
-        found["update_ratio"] = _over(moved, size)
-        found |= self._parts(present, found)
-        if present:
-            found |= self._state(present, nonfinite)
-            found |= self._scalars(present)
-        trust = self._trust(present)
-        if trust:
-            found["trust"] = trust
-        if nonfinite:
-            found["nonfinite"] = nonfinite
-        return found
-
-    def _parts(self, pieces: Sequence[Stretch], found: Mapping[str, Any]) -> dict[str, float]:
-        """The norms of the parts of the change: from the gradient, from decay, from slow weights."""
-        arrays = self.arrays
-        slow: list[Array] = []
-        if arrays.fast is not arrays.after:
-            slow = [
-                arrays.after[p.buffer][p.start : p.stop] - arrays.fast[p.buffer][p.start : p.stop].astype(np.float64)
-                for p in pieces
-            ]
-        parts = {"slow_part": _length(slow)} if slow else {}
-        squares = [(e.gradient_part, e.decay_part) for e in map(self._elements, pieces)]
-        known = [(gradient, decay) for gradient, decay in squares if gradient is not None and decay is not None]
-        if known:
-            gradient, decay = (math.sqrt(sum(each)) for each in zip(*known, strict=True))
-            return {"gradient_part": gradient, "decay_part": decay, **parts}
-        made = found["update_norm"]
-        if slow:
-            made = _length([
-                arrays.fast[p.buffer][p.start : p.stop] - arrays.before.param[p.buffer][p.start : p.stop].astype(float)
-                for p in pieces
-            ])  # fmt: skip
-        return {"gradient_part": made, "decay_part": 0.0, **parts}
-
-    def _elements(self, piece: Stretch) -> Elements:
-        return self.elements[piece.buffer, piece.start]
-
-    def _state(self, pieces: Sequence[Stretch], nonfinite: dict[str, list[int]]) -> dict[str, Any]:
-        """The sizes of the state, the effective rates, the signal, and how far the slow weights are away."""
-        arrays = self.arrays
-        found: dict[str, Any] = {"effective_rate": quantiles([self._rate(piece) for piece in pieces])}
-        signals = [e.signal for e in map(self._elements, pieces) if e.signal is not None]
-        if signals:
-            found["signal"] = quantiles(signals)
-        kept = {slot: state for slot, state in arrays.state.items() if slot in arrays.plan.state}
-        if kept:
-            found["state_norm"] = {
-                slot: _norm(slot, [state[p.buffer][p.start : p.stop] for p in pieces], nonfinite)
-                for slot, state in kept.items()
-            }
-        if "slow" in arrays.state:
-            # Before the slow step, if there was one: after it, fast and slow weights are the same.
-            slow = arrays.before.state["slow"]
-            found["slow_distance"] = _length([
-                arrays.fast[p.buffer][p.start : p.stop].astype(np.float64) - slow[p.buffer][p.start : p.stop]
-                for p in pieces
-            ])  # fmt: skip
-        return found
-
-    def _rate(self, piece: Stretch) -> Array:
-        rate = self._elements(piece).rate
-        if rate is not None:
-            return rate
-        count = len(range(piece.start, piece.stop, sampled(piece)))
-        return np.full(count, base_rate(self.arrays.scalars[id(piece.cohort)]))
-
-    def _scalars(self, pieces: Sequence[Stretch]) -> dict[str, Any]:
-        """The rate, the corrections and the rectification of the largest stretch, usually the weight's."""
-        piece = max(pieces, key=lambda p: p.stop - p.start)
-        known = self.arrays.scalars[id(piece.cohort)]
-        names = ("lr", "debias1", "debias2", "rho", "rectified", "rectification")
-        return {"scalars": {name: known[name] for name in names if name in known}}
-
-    def _trust(self, pieces: Sequence[Stretch]) -> dict[str, Any]:
-        """The factor by norms of each parameter that is adapted, and the norms that it was taken of."""
-        found: dict[str, Any] = {}
-        for rule in self._trusts:
-            for piece in pieces:
-                for entry in piece.entries:
-                    known = self.arrays.scalars[id(piece.cohort)]
-                    wheres = [n.where for n in self.arrays.plan.norms if n.name in rule.norms and n.where is not None]
-                    if all(known.get(where, 1.0) for where in wheres):
-                        moved = self._update_ratio(piece.buffer, entry)
-                        found[entry.name] = {**self._ratio(rule, entry, known), "update_ratio": moved}
-        return found
-
-    def _update_ratio(self, buffer: int, entry: Entry) -> float:
-        """Of one parameter alone."""
-        before = self.arrays.before.param[buffer][entry.start : entry.stop].astype(np.float64)
-        moved, size = _length([self.arrays.after[buffer][entry.start : entry.stop] - before]), _length([before])
-        return _over(moved, size)
-
-    def _ratio(self, rule: Rule, entry: Entry, known: Mapping[str, float]) -> dict[str, Any]:
-        norms = self.arrays.layout.norms_of(entry)
-        own = {name: norms[name] for name in rule.norms}
-        ratio = rule.factor(own, known)
-        size = own.get("param_norm", math.nan)
-        clamped = not known.get("phi_low", -math.inf) <= size <= known.get("phi_high", math.inf)
-        return {"ratio": ratio, **own, "clamped": bool(clamped and size == size)}
+    name: str
+    title: str
+    meaning: str
+    kind: Kind
+    measure: Callable[[Any], Any] | None = None
+    within: tuple[str, ...] | None = None
+    at_rest: bool = False
+    needed: bool = False
+    heading: str = ""
+    axis: str = ""
 
 
-def _over(moved: float, size: float) -> float:
-    """A change beside what it changed."""
-    return moved / size if size else math.nan if moved == 0 else math.inf
+def measured(quantities: Iterable[Quantity], source: Any) -> dict[str, Any]:
+    """Those of the quantities that a layer, an output or a clip has, by name."""
+    values = ((each.name, each.measure(source)) for each in quantities if each.measure is not None)
+    return {name: value for name, value in values if value is not None}
 
 
-def _length(arrays: Sequence[Array]) -> float:
-    return math.sqrt(sum(float(x @ x) for x in arrays))
-
-
-def _norm(what: str, arrays: Sequence[Array], nonfinite: dict[str, list[int]]) -> float:
-    """The 2-norm in float64. Values that are not finite are counted, and the norm shows them as NaN or infinity."""
-    length = _length([x.astype(np.float64, copy=False) for x in arrays])
-    if not math.isfinite(length):
-        counts = [sum(int(test(x).sum()) for x in arrays) for test in (np.isnan, np.isinf)]
-        if any(counts):
-            nonfinite[what] = counts
-    return length
-
-
-def quantiles(arrays: Sequence[Array]) -> list[float]:
-    """The `QUANTILES` of the finite values, interpolated as NumPy does by default; NaN if there is none."""
+def quantiles(arrays: list[npt.NDArray[Any]]) -> list[float] | None:
+    """The `QUANTILES` of the finite values, interpolated as NumPy does by default; NaN if no value is finite."""
+    if not arrays:
+        return None
     values = arrays[0].ravel() if len(arrays) == 1 else np.concatenate([x.ravel() for x in arrays])
     ordered = np.sort(values)
     if not math.isfinite(float(ordered[-1] if ordered.size else 0.0)) or (ordered.size and ordered[0] == -math.inf):
         ordered = ordered[np.isfinite(ordered)]
     if not ordered.size:
         return [math.nan] * len(QUANTILES)
+    # np.quantile takes ten times as long for the few values of a small layer.
     places = np.array(QUANTILES) * (ordered.size - 1)
     lower = places.astype(np.intp)
     upper = np.minimum(lower + 1, ordered.size - 1)
     return (ordered[lower] + (places - lower) * (ordered[upper] - ordered[lower])).tolist()
+
+
+def _scalars(layer: Layer) -> dict[str, float] | None:
+    known = layer.scalars()
+    return None if known is None else {name: known[name] for name in SCALARS if name in known}
+
+
+# The numbers of a step that are recorded if the optimizer uses them; study/updates/glossary.py says what they are.
+SCALARS = ("lr", "debias1", "debias2", "rho", "rectified", "rectification")
+
+LAYER = (
+    Quantity(
+        "gradient_norm", "gradient", "2-norm, before any clip", number,
+        lambda layer: layer.norm("gradient", layer.gradients) if layer.gradients else None,
+        at_rest=True, heading="Gradient by layer", axis="‖gradient‖ / √weights",
+    ),
+    Quantity("parameter_norm", "weights", "2-norm", number, lambda layer: layer.parameter_norm, at_rest=True),
+    Quantity("update_norm", "update", "2-norm of the change that was made", number, lambda layer: layer.update_norm),
+    Quantity(
+        "update_ratio", "update / weights", f"per step; about {USUAL_UPDATE_RATIO:g} is usual", number,
+        lambda layer: ratio(layer.update_norm, layer.parameter_norm),
+        heading="Update-to-weight ratio", axis="‖change‖ / ‖weights‖ per step",
+    ),
+    Quantity(
+        "gradient_part", "from gradients", "2-norm of this part of the change, momentum included", number,
+        lambda layer: layer.parts[0],
+    ),
+    Quantity("decay_part", "from decay", "2-norm of this part of the change", number, lambda layer: layer.parts[1]),
+    Quantity("slow_part", "from slow weights", "2-norm of this part of the change", number, Layer.slow_part),
+    Quantity(
+        "effective_rate", "effective rate", "median over the weights", list_of(number),
+        lambda layer: quantiles(layer.rates()),
+        heading="Effective learning rate", axis="rate per weight",
+    ),
+    Quantity(
+        "signal", "signal", "median of |m̂| / √v̂ over the weights", list_of(number),
+        lambda layer: quantiles(layer.signals()),
+        heading="Signal of the gradient", axis="|m̂| / √v̂",
+    ),
+    Quantity(
+        "state_norm", "", "2-norm of the state", table_of(number), lambda layer: layer.state_norms() or None,
+        within=(),
+    ),
+    Quantity("slow_distance", "to the slow weights", "2-norm of the distance", number, Layer.slow_distance),
+    Quantity(
+        "scalars", "", "numbers that the step used for the largest parameter", table_of(number), _scalars,
+        within=SCALARS,
+    ),
+    Quantity(
+        "trust", "trust ratio",
+        "by parameter: the factor, the norms it is made from, whether a norm was clamped, its own update ratio",
+        table_of(table({"clamped": flag, "ratio": number}, needed=["ratio"], other=number)),
+        lambda layer: layer.trust_ratios() or None,
+        within=(), heading="Trust ratio of each tensor", axis="trust ratio",
+    ),
+    # The last, since it holds what measuring the others has counted.
+    Quantity(
+        "nonfinite", "not finite", "counts of NaN and of infinities by gradient, parameter, update or slot",
+        table_of(list_of(count, 2)), lambda layer: layer.nonfinite or None,
+        within=("gradient", "parameter", "update"), at_rest=True,
+    ),
+)  # fmt: skip
+
+ACTIVATION = (
+    Quantity(
+        "nan", "NaN", "count of values, with `inf` only if any is not finite", count,
+        lambda o: o.lost and o.lost[0],
+    ),
+    Quantity("inf", "infinite", "count of values", count, lambda o: o.lost and o.lost[1]),
+    Quantity(
+        "mean", "mean", "of the finite values", finite, lambda o: o.moments and o.moments.mean,
+        heading="Outputs", axis="value",
+    ),
+    Quantity("std", "spread", "standard deviation of the finite values", finite, lambda o: o.moments and o.moments.std),
+    Quantity("low", "lowest", "of the finite values", finite, lambda o: o.moments and o.moments.low),
+    Quantity("high", "highest", "of the finite values", finite, lambda o: o.moments and o.moments.high),
+    Quantity(
+        "counts", "histogram", f"of the finite values, in {BINS} equal bins from low to high", list_of(count),
+        Output.histogram,
+    ),
+    Quantity(
+        "gain", "gain", "standard deviation over the rows, of all units together, over that of the layer's input",
+        number, Output.gain,
+    ),
+    Quantity("width", "width", "rows of the layer's matrix of weights", number, lambda o: o.arrived and o.width),
+    Quantity(
+        "arriving", "input spread", "standard deviation over the rows of the layer's input", number,
+        lambda o: o.arrived and o.arrived.std,
+    ),
+    Quantity("units", "units", "elements of the last axis, for an activation", count, Output.units),
+    Quantity("dead", "dead", "units that a ReLU gives as 0 on every row", count, Output.dead),
+    Quantity(
+        "saturated", "saturated", f"units with a slope below {FLAT:g} of the largest on {MOSTLY:.0%} of the rows",
+        count, Output.saturated,
+    ),
+    Quantity("saturated_share", "flat values", "part of all values with such a slope", number, Output.saturated_share),
+)  # fmt: skip
+
+# The clip of an optimizer; its range is the one that was clipped hardest.
+CLIP = (
+    Quantity("clip", "clip", "the rule", text, lambda c: c.report.clip, needed=True),
+    Quantity("scope", "scope", "the parts that have a norm each", text, lambda c: c.report.scope, needed=True),
+    Quantity("thresholds", "thresholds", "by option", table_of(number), Acted.thresholds, within=(), needed=True),
+    Quantity(
+        "range", "range", "the range that was clipped hardest", text,
+        lambda c: c.report.ranges[c.hardest], needed=True,
+    ),
+    Quantity(
+        "norm_before", "norm before", "of that range", number, lambda c: float(c.report.norm_before[c.hardest]),
+        needed=True, heading="Clipping", axis="gradient norm",
+    ),
+    Quantity(
+        "norm_after", "norm after", "of that range", number,
+        lambda c: float(c.report.norm_after[c.hardest]), needed=True,
+    ),
+    Quantity("factor", "factor", "of that range", number, lambda c: float(c.report.factor[c.hardest]), needed=True),
+    Quantity("ranges", "ranges", "how many there are", count, lambda c: len(c.report.ranges), needed=True),
+    Quantity("acted_ranges", "clipped ranges", "how many", count, lambda c: int(c.report.acted.sum()), needed=True),
+    Quantity(
+        "by_range", "by range", f"norm before, norm after and factor of each of 2 to {LISTED} ranges",
+        table_of(list_of(number, 3)), Acted.by_range, within=(),
+    ),
+    Quantity("steps", "steps", "since recording began, those that were checked", count, lambda c: c.steps, needed=True),
+    Quantity(
+        "acted_steps", "clipped steps", "those of them in which it acted", count,
+        lambda c: c.acted_steps, needed=True,
+    ),
+    Quantity("sampled", "sampled", "whether only recorded steps were checked", flag, lambda c: not c.clip.norms),
+)  # fmt: skip
+
+# The recorder sets these itself, when it comes to know them.
+RECORD = (
+    Quantity("step", "step", "counted from 1", count, needed=True),
+    Quantity("stepped", "stepped", "false if a clip skipped the step", flag),
+    Quantity("loss", "loss", "of the step", number),
+    Quantity(
+        "mean_loss", "loss", "mean since the record before", number,
+        heading="Training loss", axis="mean loss since the record before",
+    ),
+    Quantity("taken", "taken", "false if training ended before the step", flag),
+    Quantity("reason", "reason", "why it ended, if that is known", text),
+    Quantity("left_out", "left out", "parameters that the optimizer does not hold and nothing moves", list_of(text)),
+    Quantity("gradient_kept", "gradient kept", "true if the next gradient was added to this one", flag),
+)  # fmt: skip
+
+QUANTITIES = {"record": RECORD, "layer": LAYER, "activation": ACTIVATION, "clip": CLIP}
+_BY_NAME = {(of, each.name): each for of, table in QUANTITIES.items() for each in table}
+
+
+def quantity(of: str, name: str) -> Quantity:
+    """The entry of a quantity of a ``"record"``, a ``"layer"``, an ``"activation"`` or a ``"clip"``."""
+    return _BY_NAME[of, name]

@@ -1,4 +1,4 @@
-"""Recorder: watches a training from the optimizer's hooks, with no wrapper in the model."""
+"""Recorder: records a training through hooks of the optimizer, without changing the model or the loop."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import functools
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from ...autograd.hooks import RemovableHandle
 from ...autograd.tensor import Tensor
+from ...checks import unknown
 from ...data.dataset import is_stored
 from ...nn import Module
 from ...optim import Optimizer
@@ -22,24 +23,24 @@ from ...optim._state import same_keys, whole_number
 from ...training import Callback, Run
 from ...training.blas import one_blas_thread
 from ...training.nonfinite import NonFiniteLossError
-from .activations import Output, as_probe, even_rows, measure, observe
-from .arguments import check_pair, chosen_layers, listed
-from .around import Gradient, LeftOut
-from .clip_counts import ClipCounts
-from .cost import Cost
-from .header import header
-from .quantities import StepReader, resting
-from .record_file import RecordFile
-from .recording import Record, Recording
-from .step_arrays import Before, StepArrays, Stretch, host_copy, snapshot, stretches
+from ._activations import Output, as_probe, even_rows, observe
+from ._between import Cost, Gradient, LeftOut
+from ._clips import ClipCounts
+from ._file import FORMAT, Record, RecordFile
+from ._state import describe
+from ._step import Before, Layer, Step, Stretch, host_copy, scalars_of, snapshot, stretches
+from .quantities import ACTIVATION, CLIP, LAYER, QUANTILES, measured
+from .recording import Recording
+
+__all__ = ["Recorder"]
 
 EVERY = 250  # steps; benchmarks/recorder.py measures what it costs
-# Rows of the training data that make the probe, where none was given.
+# Rows of the training data in the default probe.
 PROBE_ROWS = 128
 
 
 class Recorder(Callback):
-    """Records what every layer goes through, at the first step that it sees and at every so many.
+    """Records what happens in every layer, at the first step that it sees and then at every N-th.
 
     ::
 
@@ -51,33 +52,33 @@ class Recorder(Callback):
         print(recorder)
         recorder.recording.layer("0", "update_ratio")
 
-    It is a callback of `minigrad.training.fit` too, ``callbacks=[study.Recorder(model, optimizer)]``, which then learns
+    It is also a callback of `minigrad.training.fit`, ``callbacks=[study.Recorder(model, optimizer)]``, where it takes
     the loss from the run. Training is the same to the last bit with and without it.
 
     Args:
-        model: whose outputs are looked at.
+        model: whose outputs are recorded.
         optimizer: whose steps are recorded.
-        every: the interval between records, in the optimizer's steps, which are recorded where it divides them.
-        layers: the names of the layers to record, by default all; a name stands for all that lie under it.
+        every: the interval between records: those steps of the optimizer are recorded that it divides.
+        layers: the names of the layers to record, by default all; a name includes the layers inside.
         probe: a fixed batch that the model is run on at each record: an array, a tensor or a tuple of them, with a
             row per example. By default rows of the training data under `fit`, else the first batch that the model
-            sees. ``False`` looks at no activations.
-        path: a file to write to as well, line by line; a run that goes on from a checkpoint writes on in it. One that
-            holds something else is left as it is: recording does not begin, with a ``FileExistsError``. When it
-            cannot be written any more, as on a full disk, recording goes on in memory, with a warning; under `fit` it
-            is an error, after which the run can go on from its checkpoint.
-        max_records: how many records are kept in memory. When there are more, the interval doubles and those between
-            are dropped; the file keeps them.
+            sees. ``False`` records no activations.
+        path: a file to write to as well, line by line; a run that resumes from a checkpoint continues it. A file that
+            holds something else stays as it is, with a ``FileExistsError`` when recording begins. If the file cannot
+            be written any more, as on a full disk, recording continues in memory, with a warning; under `fit` it is
+            an error, after which the run can be resumed from its checkpoint.
+        max_records: how many records are kept in memory. When there are more, the interval doubles and the records
+            between are dropped; the file keeps them.
 
     Attributes:
         recording: the `Recording` so far.
-        interval: the interval now.
-        probe: the arguments that the model is given at each record; ``None`` as long as there are none.
+        interval: the current interval.
+        probe: the arguments that the model is given at each record; ``None`` until they are known.
 
     Raises:
         ValueError: for an interval or a bound that is not positive, an unknown layer, or an optimizer that holds no
             parameter of the model; from the step, for a probe that the model cannot be run on.
-        TypeError: for something that is no model, optimizer, list of layers or probe.
+        TypeError: for something that is not a model, an optimizer, a list of layers or a probe.
     """
 
     def __init__(
@@ -93,12 +94,12 @@ class Recorder(Callback):
         for name, value, least in (("every", every, 1), ("max_records", max_records, 2)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"Recorder: {name} must be a whole number of at least {least}, not {value!r}")
-        check_pair(model, optimizer)
+        _check_pair(model, optimizer)
         self.model, self.optimizer = model, optimizer
         # Inside Lookahead, the optimizer that moves the fast weights.
         self._base: Optimizer = getattr(optimizer, "base", optimizer)
         self.every = self.interval = every
-        self._layers = None if layers is None else chosen_layers(layers, optimizer.store.layers)
+        self._layers = None if layers is None else _chosen_layers(layers, optimizer.store.layers)
         self.probe = as_probe(probe)
         self._wants_probe = probe is not False
         self.max_records = max_records
@@ -107,7 +108,7 @@ class Recorder(Callback):
         self._handles: list[RemovableHandle] = []
         self._file = RecordFile(path)
         self._first = 0  # the first step that was seen, which is recorded whatever its number
-        self._in_run = False  # under `fit`, which tells the loss after the step
+        self._in_run = False  # under `fit`, which reports the loss after the step
         self._clips = ClipCounts(self._base)
         self._losses: list[float] = []
         self._asked = False  # whether the next step is recorded, since its loss is the first that is not finite
@@ -121,7 +122,7 @@ class Recorder(Callback):
         self._stretches: tuple[Any, dict[str, list[Stretch]]] = (None, {})
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy records nothing until it is attached, or its run begins; then it goes on from here."""
+        """A copy records nothing until it is attached, or its run begins; then it continues from here."""
         own = {name: value for name, value in vars(self).items() if name != "_left_out"}
         own |= {"_before": None, "_fast": None, "_gradient": None, "_stretches": (None, {})}
         return own | {"_handles": [], "_in_run": False}
@@ -129,13 +130,13 @@ class Recorder(Callback):
     # --- attaching ---------------------------------------------------------------------------------------------------
 
     def attach(self) -> Self:
-        """Begin to record; `detach` ends it."""
+        """Begin to record, until `detach`."""
         if self._handles:
-            raise RuntimeError("Recorder: is recording already")
-        held = self._file.open()
-        if len(held):
-            self.recording.header = held.header
-            self.recording.records = [record for record in held.records if self._stays(record)]
+            raise RuntimeError("Recorder: is already recording")
+        header, records = self._file.open()
+        if records:
+            self.recording.header = header
+            self.recording.records = [record for record in records if self._stays(record)]
         self._left_out = LeftOut(self.model, self._base)
         self._handles = [
             _observed(self.optimizer._pre_hooks, self._before_step),
@@ -149,7 +150,7 @@ class Recorder(Callback):
         return self
 
     def detach(self) -> None:
-        """Take every hook off, and bring what is unwritten to the file; doing so twice is harmless."""
+        """Remove every hook, and write what is not yet in the file; a second call does nothing."""
         self.cost.end()
         handles, self._handles = self._handles, []
         for handle in handles:
@@ -182,21 +183,21 @@ class Recorder(Callback):
     # --- under fit ---------------------------------------------------------------------------------------------------
 
     def begin(self, run: Run) -> None:
-        """Begin to record; the probe is rows of the training data, evenly spread, where none was given."""
+        """Begin to record; without a probe, take evenly spread rows of the training data."""
         if self.probe is None and self._wants_probe and is_stored(run.loader.dataset):
             self.probe = as_probe(even_rows(run.loader.dataset.features, PROBE_ROWS))
         self._in_run = self._file.strict = True
         self.attach()
 
     def after_step(self, run: Run) -> None:
-        """Take over the loss."""
+        """Take the loss from the run."""
         self._losses.append(math.nan if run.progress.loss is None else run.progress.loss)
         records = self.recording.records
         if records and records[-1]["step"] == run.progress.step:
             records[-1] |= self._loss()
 
     def failed(self, run: Run, error: BaseException) -> None:
-        """Record what the model was when its loss was not finite: the step that was not taken."""
+        """Record the model at the step that was not taken, if its loss was not finite."""
         if not isinstance(error, NonFiniteLossError) or not self._handles:
             return
         self._losses.append(error.loss)
@@ -208,7 +209,7 @@ class Recorder(Callback):
         self._in_run = self._file.strict = False
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the file stands, and what is counted towards the next record."""
+        """The length of the file, and what is counted towards the next record."""
         self._file.sync()
         self._clips.settle()
         counts = {"counted": list(self._clips.steps), "acted": list(self._clips.acted)}
@@ -216,26 +217,26 @@ class Recorder(Callback):
         return {**place, "losses": list(self._losses), **counts}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there; the records before are read from the file when the run begins."""
+        """Continue from there; earlier records are read from the file when the run begins."""
         same_keys("state of a Recorder", state, self.state_dict())
         places = ("length", "interval", "first", "lost_at")
         length, interval, first, lost_at = (whole_number(f"Recorder: {name}", state[name]) for name in places)
         if interval < 1 or interval % self.every:
-            raise ValueError(f"Recorder: the interval {interval} is not {self.every} doubled some times")
-        counts = [[whole_number(f"Recorder: {n}", v) for v in listed(state[n], n)] for n in ("counted", "acted")]
+            raise ValueError(f"Recorder: the interval {interval} is not {self.every} doubled a number of times")
+        counts = [[whole_number(f"Recorder: {n}", v) for v in _list(state[n], n)] for n in ("counted", "acted")]
         if any(len(each) != len(self._base.clips) for each in counts):
             raise ValueError("Recorder: the saved run had other clips")
-        losses = [float(value) for value in listed(state["losses"], "losses")]
-        self._file.length, self._file.goes_on = length, True
+        losses = [float(value) for value in _list(state["losses"], "losses")]
+        self._file.length, self._file.resumes = length, True
         self.interval, self._first, self._losses, self._lost_at = interval, first, losses, lost_at
         self._clips.steps, self._clips.acted = counts
 
     # --- a step ------------------------------------------------------------------------------------------------------
 
     def note(self, loss: Any) -> None:
-        """Tell the loss of the step that is about to be taken: a number, or a tensor with one.
+        """Note the loss of the step that comes next: a number, or a tensor with one.
 
-        The first that is not finite has its step recorded, whatever the interval.
+        The step of the first loss that is not finite is recorded, whatever the interval.
         """
         try:
             value = float(loss.item() if isinstance(loss, Tensor) else loss)
@@ -249,18 +250,18 @@ class Recorder(Callback):
         return not step % self.interval or step == (self._first or step)
 
     def _stays(self, record: Record) -> bool:
-        """Whether a record is kept as they become more."""
+        """Whether a record is kept when there are more than memory may hold."""
         return self._is_due(record["step"]) or record["step"] == self._lost_at
 
     @property
     def _last(self) -> int:
-        """The step of the last record. One that is taken again, as with an older state, is not recorded again."""
+        """The last recorded step. A step that is taken again, as from an older state, is not recorded again."""
         return int(self.recording.records[-1]["step"]) if self.recording.records else 0
 
     def _before_step(self, optimizer: Optimizer) -> None:
         step = optimizer.steps + 1
         if step % self.interval and self._first and not self._asked and self._gradient is None:
-            return  # at once: nearly every step ends here
+            return  # at once: this is what nearly every step costs
         if self._gradient is not None:
             if self._gradient.was_kept():
                 self.recording.records[-1]["gradient_kept"] = True
@@ -269,35 +270,34 @@ class Recorder(Callback):
             return
         if self._asked:
             self._asked, self._lost_at = False, step
-        self._base.prepare()  # makes the state, which the first step finds
+        self._base.prepare()  # creates the state, so that the first step has one
         started = time.perf_counter()
         self._look_at_probe()
         self._before = snapshot(self._base)
         self.cost.spent += time.perf_counter() - started
 
     def _look_at_probe(self) -> None:
-        """What the model makes of the probe now, if there is one."""
+        """Measure what the model makes of the probe now, if there is one."""
         self._seen = {}
         if self.probe is not None and self._wants_probe:
             device = self._base.store.device
-            with one_blas_thread():  # so that the number of cores shows neither in the numbers nor in what they cost
+            with one_blas_thread():  # the number of cores then changes neither the numbers nor their cost
                 outputs = self._observe(tuple(part.to(device) for part in self.probe))
-                self._seen = {name: measure(output) for name, output in outputs.items()}
+                self._seen = {name: measured(ACTIVATION, output) for name, output in outputs.items()}
             self._kinds = self._kinds or {name: output.kind for name, output in outputs.items()}
 
     def _observe(self, probe: tuple[Any, ...]) -> dict[str, Output]:
-        """What the model makes of the probe."""
         try:
             return observe(self.model, probe)
         except (ValueError, TypeError, IndexError) as error:
             shapes = ", ".join(f"{part.shape} {part.dtype}" for part in probe)
             raise ValueError(
-                f"Recorder: the model cannot be run on the probe, {shapes}; give one as the model takes it, or "
+                f"Recorder: the model cannot be run on the probe, {shapes}; give one that the model takes, or "
                 f"probe=False: {error}"
             ) from error
 
     def _after_fast_step(self, base: Optimizer) -> None:
-        """Keep what the fast step made, before slow weights move it."""
+        """Keep the parameters after the fast step, before slow weights move them."""
         if self._before is not None:
             self._fast = [host_copy(buffer.data) for buffer in base.store.buffers]
 
@@ -324,30 +324,30 @@ class Recorder(Callback):
         layout = self._base._layout
         assert layout is not None
         if self._stretches[0] is not layout:
-            found = stretches(layout)
-            chosen = found if self._layers is None else {name: found[name] for name in found if name in self._layers}
-            self._stretches = (layout, chosen)
+            self._stretches = (layout, stretches(layout, self._layers))
         record: Record = {"step": step, "stepped": self._base.stepped}
         with np.errstate(all="ignore"), one_blas_thread():
-            arrays = StepArrays(self._base, before, self._fast)
-            record["layers"] = StepReader(self._base, arrays, self._stretches[1]).layers()
+            taken = Step(self._base, before, self._stretches[1], self._fast)
+            record["layers"] = {name: measured(LAYER, layer) for name, layer in taken.layers()}
         if self._base.clips:
-            record["clips"] = self._clips.take(self._base.clip_reports())
+            record["clips"] = [measured(CLIP, each) for each in self._clips.take(self._base.clip_reports())]
         if self._seen:
             record["activations"] = self._seen
         self._note_left_out(record)
         return record
 
     def _keep_untaken(self, reason: str = "") -> None:
-        """Record the step that was not taken, since its loss was not finite: what the model was then."""
+        """Record the model at a step that was not taken, since its loss was not finite."""
         step = self.optimizer.steps + 1
         if step <= self._last:
             return
         self._lost_at = step
-        with contextlib.suppress(ValueError):  # training has ended by another error, which must be heard
+        with contextlib.suppress(ValueError):  # another error has ended training, and must not be hidden
             self._look_at_probe()
         record: Record = {"step": step, "stepped": False, "taken": False}
-        record["layers"] = resting(self._base.store, self._layers)
+        store, at_rest = self._base.store, [each for each in LAYER if each.at_rest]
+        names = [name for name in store.layers if self._layers is None or name in self._layers]
+        record["layers"] = {name: measured(at_rest, Layer.at_rest(store, name)) for name in names}
         if self._seen:
             record["activations"] = self._seen
         if reason:
@@ -355,7 +355,7 @@ class Recorder(Callback):
         self._keep(record | self._loss())
 
     def _note_left_out(self, record: Record) -> None:
-        """Say which parameters nobody has moved so far."""
+        """Note which parameters of the model nothing has moved so far."""
         names = self._left_out.names()
         record.pop("left_out", None)
         if names:
@@ -372,25 +372,109 @@ class Recorder(Callback):
         self._first = self._first or record["step"]
         if not self.recording.header:
             rows = 0 if self.probe is None else len(self.probe[0])
-            self.recording.header = header(self.optimizer, self._layers, self.every, rows, self._kinds)
+            self.recording.header = _header(self.optimizer, self._layers, self.every, rows, self._kinds)
         self.recording.records.append(record)
         self._file.add(self.recording.header, record)
         if len(self.recording.records) > self.max_records:
             self._thin()
 
     def _thin(self) -> None:
-        """Double the interval until few enough records are left, and drop those between."""
+        """Double the interval, and drop the records between, until few enough are left."""
         while len(self.recording.records) > self.max_records:
             self.interval *= 2
             self.recording.records = [r for r in self.recording.records if self._stays(r)]
 
     def cost_in_words(self) -> str:
-        """What recording has cost so far, as it was measured."""
+        """The measured cost of recording so far, as text."""
         return self.cost.describe(self.interval)
 
     def __str__(self) -> str:
         return f"{self.recording!r}\n{self.cost_in_words()}"
 
 
-# Hooks that copies of the model and of the optimizer do not have.
+# Hooks that are not copied with the model and the optimizer.
 _observed = functools.partial(RemovableHandle, copied=False)
+
+
+def _header(
+    optimizer: Optimizer, layers: Container[str] | None, every: int, probe_rows: int, kinds: Mapping[str, str]
+) -> Record:
+    """The header of a recording: what is true of all its records.
+
+    Args:
+        optimizer: as it was given to the recorder, and prepared.
+        layers: those that are recorded, by default all.
+        every: the interval between records.
+        probe_rows: how many rows the probe has.
+        kinds: by the name of an activation, the module's class or the op.
+    """
+    base = optimizer.innermost
+    layout = base._layout
+    known = scalars_of(layout.cohorts[0], layout, base) if layout is not None and layout.cohorts else {}
+    name = type(base).__name__
+    found: dict[str, dict[str, Any]] = {
+        layer: {"parameters": 0, "tensors": [], "frozen": True}
+        for layer in base.store.layers
+        if layers is None or layer in layers
+    }
+    for entry in base.store.entries.values():
+        if entry.layer in found:
+            own = found[entry.layer]
+            own["parameters"] += entry.parameter.size
+            own["tensors"].append(entry.name)
+            own["frozen"] = own["frozen"] and not entry.parameter.requires_grad
+    values = {
+        "optimizer": name if base is optimizer else f"{type(optimizer).__name__}({name})",
+        "maximize": base.uses("maximize"),
+        **describe(base.prepare().plan.state, known),
+        "every": every,
+        "slow_every": getattr(optimizer, "k", 0),
+        "quantiles": list(QUANTILES),
+        "probe_rows": probe_rows,
+        "activations": {name: {"kind": kind} for name, kind in kinds.items()},
+        "layers": found,
+    }
+    return FORMAT.stamped(values)
+
+
+# --- arguments -------------------------------------------------------------------------------------------------------
+
+
+def _check_pair(model: Any, optimizer: Any) -> None:
+    if not isinstance(model, Module) or not isinstance(optimizer, Optimizer):
+        got = f"{type(model).__name__}, {type(optimizer).__name__}"
+        raise TypeError(f"Recorder: takes a model and its optimizer, Recorder(model, optimizer), not ({got})")
+    parameters = list(model.parameters())
+    held = {id(entry.parameter) for entry in optimizer.store.entries.values()}
+    # A model without parameters belongs to any optimizer.
+    if parameters and not any(id(parameter) in held for parameter in parameters):
+        raise ValueError(
+            f"Recorder: {type(optimizer).__name__} holds no parameter of this model, which was perhaps built again; "
+            "make the optimizer from model.parameters() of the model that is recorded"
+        )
+
+
+def _chosen_layers(names: Iterable[str], known: Iterable[str]) -> set[str]:
+    """The layers with these names, and the layers inside them."""
+    if isinstance(names, str):
+        raise ValueError(f"Recorder: layers is a list of names, [{names!r}], not one name")
+    if not isinstance(names, Iterable):
+        raise TypeError(f"Recorder: layers is a list of names, not {names!r:.40}")
+    layers, chosen = list(known), set[str]()
+    names = list(names)
+    if not names:
+        raise ValueError("Recorder: layers is an empty list; leave it out to record every layer")
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"Recorder: layers are given by name, such as {layers[0]!r}, not {name!r:.40}")
+        found = {layer for layer in layers if layer == name or layer.startswith(f"{name}.")}
+        if not found:
+            raise ValueError(f"Recorder: {unknown('layer', name, layers)}")
+        chosen |= found
+    return chosen
+
+
+def _list(values: Any, name: str) -> list[Any]:
+    if not isinstance(values, list):
+        raise ValueError(f"Recorder: {name} must be a list, not {values!r:.40}")
+    return values

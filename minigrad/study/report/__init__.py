@@ -9,7 +9,7 @@ from pathlib import Path
 from ...files import write_atomically
 from ...training.run_directory import REPORT
 from ..findings import Finding
-from ..records.source import Source
+from ..records.recording import Source
 from ..updates.explanation import Explanation
 from ._page import GENERATOR, build
 from ._run_data import RunData, read_any

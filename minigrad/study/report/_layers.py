@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import plots
-from ..records.clip_counts import LISTED
+from ..records._clips import LISTED
+from ..records.quantities import LAYER
 from ..records.recording import Recording
 from ..updates.glossary import words
 from ._pictures import bars, of_layers, picture, spark
@@ -26,17 +27,6 @@ CLIPS = 4  # that have a picture
 PANELS, OPEN = 24, 3  # layers that have a panel, and how many layers there may be for all panels to be unfolded
 ENDS = 12  # layers whose last value is in the text alternative of a picture
 
-# The quantities of a layer: title, meaning, and name in a record.
-QUANTITIES = (
-    ("gradient", "2-norm, before any clip", "gradient_norm"),
-    ("weights", "2-norm", "parameter_norm"),
-    ("update", "2-norm of the change that was made", "update_norm"),
-    ("update / weights", "per step; about 0.001 is usual", "update_ratio"),
-    ("from gradients", "2-norm of this part of the change, momentum included", "gradient_part"),
-    ("from decay", "2-norm of this part of the change", "decay_part"),
-    ("from slow weights", "2-norm of this part of the change", "slow_part"),
-    ("to the slow weights", "2-norm of the distance", "slow_distance"),
-)
 MEANINGS = {"lr": "learning rate of the step", "eps": "added to √v̂"}
 
 
@@ -291,17 +281,13 @@ def _row(title: str, meaning: str, values: Series) -> Values:
 
 def _quantities(recording: Recording, layer: str) -> Iterator[tuple[str, str, Series]]:
     """Title, meaning and values of everything that was recorded of a layer and is not always 0."""
-    for title, meaning, name in QUANTITIES:
-        values = recording.layer(layer, name)
+    for entry in LAYER:
+        if entry.within is not None:  # a table of values
+            continue
+        values = recording.layer(layer, entry.name)
+        values = middle(values) if values.ndim == 2 and has_bands(values) else values
         if is_interesting(values):
-            yield title, meaning, values
-    for title, meaning, name in (
-        ("effective rate", "median over the weights", "effective_rate"),
-        ("signal", "median of |m̂| / √v̂ over the weights", "signal"),
-    ):
-        quantiles = recording.layer(layer, name)
-        if has_bands(quantiles) and is_interesting(middle(quantiles)):
-            yield title, meaning, middle(quantiles)
+            yield entry.title, entry.meaning, values
     for group, meaning in (("state_norm", "2-norm of the state"), ("scalars", "")):
         for name in _names_in(recording, layer, group):
             values = recording.layer(layer, f"{group}.{name}")

@@ -19,8 +19,7 @@ from ...training.metrics import directions_of, without_part
 from ...training.progress import Row
 from ...training.run_directory import RunDirectory
 from ..records.recorder import Recorder
-from ..records.recording import Recording
-from ..records.source import Source, opened
+from ..records.recording import Recording, Source, opened
 from ._model import DrawnModel, draw_recorded, draw_trained
 
 DIVERGED = 10.0  # times the loss of the first step, as `minigrad.training.StopIfDiverged` has it

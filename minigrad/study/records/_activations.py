@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +24,28 @@ from ...nn._restoring import restoring
 
 Array = npt.NDArray[Any]
 
-BINS = 24
-# A unit is saturated where the slope is below this share of the largest, on this share of the rows or more.
-SLOPE, ROWS = 0.05, 0.9
+BINS = 24  # of the histogram of an output
+# A unit is saturated if its slope is below this share of the largest, on at least this share of the rows.
+FLAT, MOSTLY = 0.05, 0.9
 # The slope of an activation over its largest, from its output.
 _SLOPES = {"tanh": lambda y: 1 - y * y, "sigmoid": lambda y: 4 * y * (1 - y)}
 _RECTIFIERS = ("relu", "relu6")
+
+
+class Moments(NamedTuple):
+    """Of the finite values of an output."""
+
+    mean: float
+    std: float
+    low: float
+    high: float
+
+
+class Arrived(NamedTuple):
+    """How far the values that reached a layer spread over the rows: the variance, and its root."""
+
+    variance: float
+    std: float
 
 
 @dataclass
@@ -39,7 +56,7 @@ class Output:
         kind: the module's class, or the op.
         op: the op that made it, such as ``"relu"``; empty if it is not known.
         values: the array, with a row per example.
-        arriving: what the module was given, for one that has one matrix of weights.
+        arriving: the module's input, if the module has a single matrix of weights.
         width: how many rows that matrix has.
     """
 
@@ -48,6 +65,76 @@ class Output:
     values: Array
     arriving: Array | None = None
     width: int = 0
+
+    @cached_property
+    def _total(self) -> float:
+        return float(self.values.ravel().astype(np.float64, copy=False).sum())
+
+    @cached_property
+    def lost(self) -> tuple[int, int] | None:
+        """The counts of NaN and of infinities, if the values do not all add up to a finite sum."""
+        if math.isfinite(self._total):
+            return None
+        return int(np.isnan(self.values).sum()), int(np.isinf(self.values).sum())
+
+    @cached_property
+    def _finite(self) -> Array:
+        flat = self.values.ravel()
+        return flat if self.lost is None else flat[np.isfinite(flat)]
+
+    @cached_property
+    def moments(self) -> Moments | None:
+        """``None`` if no value is finite."""
+        values = self._finite
+        if not values.size:
+            return None
+        exact = values.astype(np.float64, copy=False)
+        total = self._total if self.lost is None else float(exact.sum())
+        mean, square = total / values.size, float(exact @ exact) / values.size
+        return Moments(mean, math.sqrt(max(square - mean * mean, 0.0)), float(values.min()), float(values.max()))
+
+    def histogram(self) -> list[int] | None:
+        """The counts of the finite values in `BINS` equal bins from the lowest to the highest."""
+        return None if self.moments is None else _histogram(self._finite, self.moments.low, self.moments.high)
+
+    @cached_property
+    def arrived(self) -> Arrived | None:
+        """``None`` for a module without a single matrix of weights, or an output that is not finite."""
+        if self.arriving is None or self.lost is not None or self.moments is None:
+            return None
+        variance = _variance(self.arriving)
+        return Arrived(variance, math.sqrt(variance))
+
+    def gain(self) -> float | None:
+        """The spread of the output over the spread of the input; NaN if the input does not spread."""
+        if self.arrived is None:
+            return None
+        arrived = self.arrived.variance
+        return math.sqrt(_variance(self.values) / arrived) if arrived > 0 else math.nan
+
+    @property
+    def _rows(self) -> Array:
+        return self.values.reshape(-1, self.values.shape[-1]) if self.values.ndim else self.values.reshape(1, 1)
+
+    def units(self) -> int | None:
+        """How many units an activation has."""
+        return self._rows.shape[1] if self.op in (*_RECTIFIERS, *_SLOPES) else None
+
+    def dead(self) -> int | None:
+        """How many units a ReLU gives as 0 on every row."""
+        return int((~self._rows.any(0)).sum()) if self.op in _RECTIFIERS else None
+
+    @cached_property
+    def _flat(self) -> npt.NDArray[np.bool_] | None:
+        return _SLOPES[self.op](self._rows) < FLAT if self.op in _SLOPES else None
+
+    def saturated(self) -> int | None:
+        """How many units have hardly a slope on most rows."""
+        return None if self._flat is None else int((self._flat.mean(0) >= MOSTLY).sum())
+
+    def saturated_share(self) -> float | None:
+        """The share of all values that have hardly a slope."""
+        return None if self._flat is None else float(self._flat.mean())
 
 
 def observe(model: Module, probe: tuple[Any, ...]) -> dict[str, Output]:
@@ -133,50 +220,8 @@ def _first(value: Any) -> Tensor | None:
     return None
 
 
-def measure(output: Output) -> dict[str, Any]:
-    """The numbers of one output, as a record holds them.
-
-    ``mean``, ``std``, ``low`` and ``high`` are of the finite values, ``counts`` their histogram in `BINS` equal bins
-    from low to high; ``nan`` and ``inf`` count the others. ``gain`` is the standard deviation over the rows, of all
-    units together, over ``arriving``, that of what arrived at the layer, whose matrix of weights has ``width`` rows. A
-    unit is an element of the last axis, of ``units``: ``dead`` counts those that a ReLU gives as 0 on every row,
-    ``saturated`` those whose slope is below a twentieth of the largest on nine rows of ten; ``saturated_share`` is the
-    part of all values with such a slope.
-    """
-    values = output.values
-    finite = values.ravel()
-    exact = finite.astype(np.float64, copy=False)
-    found: dict[str, Any] = {}
-    total = float(exact.sum())
-    if not math.isfinite(total):
-        found["nan"], found["inf"] = int(np.isnan(finite).sum()), int(np.isinf(finite).sum())
-        where = np.isfinite(finite)
-        finite, exact = finite[where], exact[where]
-        total = float(exact.sum())
-    if finite.size:
-        mean = total / finite.size
-        square = float(exact @ exact) / finite.size
-        low, high = float(finite.min()), float(finite.max())
-        found |= {"mean": mean, "std": math.sqrt(max(square - mean * mean, 0.0)), "low": low, "high": high}
-        found["counts"] = _histogram(finite, low, high)
-        if output.arriving is not None and "nan" not in found:
-            arrived = _spread(output.arriving)
-            found["gain"] = math.sqrt(_spread(exact.reshape(values.shape)) / arrived) if arrived > 0 else math.nan
-            found |= {"width": output.width, "arriving": math.sqrt(arrived)}
-    rows = values.reshape(-1, values.shape[-1]) if values.ndim else values.reshape(1, 1)
-    if output.op in (*_RECTIFIERS, *_SLOPES):
-        found["units"] = rows.shape[1]
-    if output.op in _RECTIFIERS:
-        found["dead"] = int((~rows.any(0)).sum())
-    elif output.op in _SLOPES:
-        flat = _SLOPES[output.op](rows) < SLOPE
-        found["saturated"] = int((flat.mean(0) >= ROWS).sum())
-        found["saturated_share"] = float(flat.mean())
-    return found
-
-
-def _spread(values: Array) -> float:
-    """The variance over the rows, in the mean over all units: what tells examples apart, whatever the bias."""
+def _variance(values: Array) -> float:
+    """The variance over the rows, averaged over all units: what distinguishes examples, whatever the bias."""
     exact = values.astype(np.float64, copy=False)
     flat, means = exact.ravel(), (exact.sum(0) / len(exact)).ravel()
     return max(float(flat @ flat) / flat.size - float(means @ means) / means.size, 0.0)

@@ -1,8 +1,10 @@
-"""What clips do: in the recorded step range by range, and in how many of all steps they acted."""
+"""What clips do: in a recorded step, for each range, and in how many of all steps they acted."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,23 +15,23 @@ from ...kernels.layout import Layout
 from ...kernels.norms import finished
 from ...optim import Optimizer
 
-# Steps whose norms are held until they are looked at together, and the most numbers in them.
+# The norms of this many steps are kept until they are evaluated together; fewer, if they hold more numbers than this.
 HELD, HELD_NUMBERS = 1024, 1 << 16
-# Reports on more ranges than these are recorded as their hardest clipped range alone.
+# Of clips with more ranges than this, only the range that was clipped hardest is recorded.
 LISTED = 64
 
 
 class ClipCounts:
-    """Counts, for each clip of an optimizer, the steps that were looked at and those in which it acted.
+    """Counts, for each clip of an optimizer, the steps that were checked and those in which it acted.
 
-    After a step its norms are copied, no more; many steps are looked at together. A clip that takes no norm is
-    looked at in recorded steps alone.
+    A step only copies its norms; many steps are checked together. A clip without a norm, as by value, is checked only
+    in recorded steps.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
         self._optimizer = optimizer
         self._layout: Layout | None = None
-        self._held: list[bytes] = []  # the norms and scalars of each step; bytes are the quickest copy
+        self._held: list[bytes] = []  # the norms and scalars of each step; bytes are the fastest copy
         self._bound = HELD
         self.steps = [0] * len(optimizer.clips)
         self.acted = [0] * len(optimizer.clips)
@@ -39,7 +41,7 @@ class ClipCounts:
         return {**vars(self), "_layout": None}
 
     def count(self) -> None:
-        """Keep what tells whether the clips acted in the step that was just taken."""
+        """Keep the norms of the step just taken, from which it follows whether a clip acted."""
         layout = self._optimizer._layout
         if layout is not self._layout:
             self.settle()
@@ -52,7 +54,7 @@ class ClipCounts:
                 self.settle()
 
     def settle(self) -> None:
-        """Look at the steps that are held."""
+        """Check the steps that are kept."""
         held, self._held = self._held, []
         layout = self._layout
         if not held or layout is None:
@@ -65,22 +67,22 @@ class ClipCounts:
                 self.steps[number] += len(held)
                 self.acted[number] += int(_acted(clip, layout, norms, scalars).sum())
 
-    def take(self, reports: Sequence[ClipReport]) -> list[dict[str, Any]]:
-        """The entries of a record for the step just taken, with the counts since recording began."""
+    def take(self, reports: Sequence[ClipReport]) -> list[Acted]:
+        """What each clip did in the step just taken, with the counts since recording began."""
         self.settle()
-        assert self._layout is not None
+        layout = self._layout
+        assert layout is not None
         found = []
         for number, (clip, report) in enumerate(zip(self._optimizer.clips, reports, strict=True)):
             if not clip.norms:
                 self.steps[number] += 1
                 self.acted[number] += bool(report.acted.any())
-            counts = {"steps": self.steps[number], "acted_steps": self.acted[number], "sampled": not clip.norms}
-            found.append({**_entry(clip, report, self._layout), **counts})
+            found.append(Acted(clip, report, layout, self.steps[number], self.acted[number]))
         return found
 
 
 def _acted(clip: Clip, layout: Layout, norms: npt.NDArray[Any], scalars: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Whether the clip changed anything in each step, from its norms and scalars, a table per step."""
+    """Whether the clip changed anything in each step, from tables of its norms and scalars, one per step."""
     plan = layout.plan
     rows, numbers = np.array(layout.parts(clip.norms[0].scope), np.intp).reshape(-1, 2).T
     found = {n.name: finished(n.order, norms[:, plan.norms.index(n), numbers]) for n in clip.norms}
@@ -88,22 +90,30 @@ def _acted(clip: Clip, layout: Layout, norms: npt.NDArray[Any], scalars: npt.NDA
     return (factor != 1.0).any(1)
 
 
-def _entry(clip: Clip, report: ClipReport, layout: Layout) -> dict[str, Any]:
-    """A report in numbers; where there are several ranges, ``range`` names the one that was clipped hardest."""
-    columns = layout.plan.columns
-    hardest = int(np.lexsort((-report.norm_before, report.factor))[0])
-    found: dict[str, Any] = {
-        "clip": report.clip,
-        "scope": report.scope,
-        "thresholds": {name: float(layout.scalars[0, columns[name]]) for name in clip.options},
-        "range": report.ranges[hardest],
-        "norm_before": float(report.norm_before[hardest]),
-        "norm_after": float(report.norm_after[hardest]),
-        "factor": float(report.factor[hardest]),
-        "ranges": len(report.ranges),
-        "acted_ranges": int(report.acted.sum()),
-    }
-    if 1 < len(report.ranges) <= LISTED:
+@dataclass
+class Acted:
+    """What a clip did in a step, and how often since recording began: what the quantities of a clip are measured on."""
+
+    clip: Clip
+    report: ClipReport
+    layout: Layout
+    steps: int
+    acted_steps: int
+
+    @cached_property
+    def hardest(self) -> int:
+        """The range that was clipped hardest; of equals, the one with the largest norm."""
+        return int(np.lexsort((-self.report.norm_before, self.report.factor))[0])
+
+    def thresholds(self) -> dict[str, float]:
+        """The clip's options as the step used them."""
+        columns = self.layout.plan.columns
+        return {name: float(self.layout.scalars[0, columns[name]]) for name in self.clip.options}
+
+    def by_range(self) -> dict[str, list[float]] | None:
+        """Norm before, norm after and factor of each range; ``None`` for a single range, and for very many."""
+        report = self.report
+        if not 1 < len(report.ranges) <= LISTED:
+            return None
         rows = zip(report.norm_before, report.norm_after, report.factor, strict=True)
-        found["by_range"] = {name: [float(v) for v in row] for name, row in zip(report.ranges, rows, strict=True)}
-    return found
+        return {name: [float(v) for v in row] for name, row in zip(report.ranges, rows, strict=True)}

@@ -1,0 +1,116 @@
+"""What a recorder follows between records: parameters that others move, gradients that nothing clears, its own cost."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...autograd.tensor import Tensor
+from ...devices.arrays import to_host
+from ...nn import Module
+from ...optim import Optimizer
+
+# The cosine from which on a gradient contains another: a sum of many, and the same sum with one more.
+ALIKE = 0.9
+# What recording may cost of the time that training takes without it.
+BUDGET = 0.05
+
+
+class LeftOut:
+    """Parameters of a model that require a gradient, but that the optimizer does not hold and nothing else moves."""
+
+    def __init__(self, model: Module, optimizer: Optimizer) -> None:
+        held = {id(entry.parameter) for entry in optimizer.store.entries.values()}
+        self._others = [
+            (name, parameter._version, parameter._version[0])
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad and id(parameter) not in held
+        ]
+
+    def names(self) -> list[str]:
+        """Those that have not changed since."""
+        return [name for name, version, before in self._others if version[0] == before]
+
+
+class Gradient:
+    """The gradient that a step has used, to see whether the next one is added to it."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        parameters = (entry.parameter for entry in optimizer.store.entries.values())
+        self._parameter = next((p for p in parameters if p._grad is not None), None)
+        self._kept: Tensor | None = None if self._parameter is None else self._parameter._grad
+        self._values = _flat(self._kept)
+
+    def was_kept(self) -> bool:
+        """Whether the gradient now is a sum that contains it."""
+        if self._parameter is None or self._kept is None or self._parameter._grad is not self._kept:
+            return False
+        now = _flat(self._kept)
+        sizes = float(np.linalg.norm(now)) * float(np.linalg.norm(self._values))
+        return 0 < sizes < np.inf and float(now @ self._values) > ALIKE * sizes
+
+
+def _flat(gradient: Tensor | None) -> Any:
+    return np.zeros(0) if gradient is None else to_host(gradient._data).astype(np.float64).ravel()
+
+
+@dataclass
+class Cost:
+    """The time that recording takes.
+
+    Attributes:
+        steps, records: their counts.
+        spent: the seconds that the records took.
+        counting: the seconds that counting clips took in recorded steps, where it is timed.
+        elapsed: the seconds from each beginning to its end.
+    """
+
+    steps: int = 0
+    records: int = 0
+    spent: float = 0.0
+    counting: float = 0.0
+    elapsed: float = 0.0
+    _began: float | None = None
+
+    def begin(self) -> None:
+        """Start the clock."""
+        self._began = time.perf_counter()
+
+    def end(self) -> None:
+        """Stop the clock."""
+        if self._began is not None:
+            self.elapsed += time.perf_counter() - self._began
+            self._began = None
+
+    def _total(self) -> tuple[float, float]:
+        """The seconds of recording, with those of counting in other steps estimated, and of everything else."""
+        running = 0.0 if self._began is None else time.perf_counter() - self._began
+        spent = self.spent + (self.counting * self.steps / self.records if self.records else 0.0)
+        return spent, max(self.elapsed + running - spent, 1e-9)
+
+    def share(self) -> float:
+        """The seconds of recording over all other seconds."""
+        spent, others = self._total()
+        return spent / others
+
+    def describe(self, interval: int, option: str = "every=") -> str:
+        """The cost as text; if it is above `BUDGET`, with the interval that would be below.
+
+        Args:
+            interval: the steps from one record to the next.
+            option: how the reader sets another interval.
+        """
+        if not self.records:
+            return f"recording every {interval} steps; none yet"
+        each, share = self.spent / self.records, self.share()
+        text = (
+            f"{self.records:,} of {self.steps:,} steps recorded (every {interval}), {each * 1e3:.2f} ms each: "
+            f"{share:.1%} on top of the {self._total()[1]:.2f} s of training"
+        )
+        if share > BUDGET:
+            wanted = max(interval + 1, round(interval * share / BUDGET))
+            text += f"; {option}{wanted} would bring it below {BUDGET:.0%}"
+        return text
