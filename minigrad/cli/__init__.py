@@ -89,7 +89,7 @@ def _run(words: list[str]) -> int:
 
 def _on_a_run(command: str, given: Arguments) -> int:
     """The commands that read a run with the arguments that it had."""
-    from ..training.run_directory import RunDirectory
+    from ..training._run_directory import RunDirectory
 
     path = given.pop("run")
     try:
@@ -113,7 +113,7 @@ def arguments_of_run(saved: Mapping[str, Any], path: str | os.PathLike[str], giv
     Raises:
         CommandError: naming the file.
     """
-    from ..training.run_directory import CONFIG
+    from ..training._run_directory import CONFIG
 
     return {**checked_arguments(saved, os.path.join(path, CONFIG)), "quiet": False, **given}
 

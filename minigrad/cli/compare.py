@@ -21,11 +21,11 @@ from ..files import write_atomically
 from ..study import plots
 from ..text import metric_text, metric_title, table
 from ..training import Run, catalog
+from ..training._run_directory import CONFIG, RunDirectory
 from ..training.calls import parse_call, spelled
 from ..training.checkpoint import size_limit
-from ..training.metrics import best_of
+from ..training.evaluation import best_of
 from ..training.progress import Row
-from ..training.run_directory import CONFIG, RunDirectory
 from .display import console
 from .errors import CommandError, words
 from .options import Arguments, complete

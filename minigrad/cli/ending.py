@@ -7,8 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ..training import Callback, Run
-from ..training.ending import END, Ending
-from ..training.run_directory import RunDirectory
+from ..training._run_directory import END, Ending, RunDirectory
 from .errors import words
 from .signals import Interrupted, handling, title
 

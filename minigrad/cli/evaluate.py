@@ -5,8 +5,8 @@ from __future__ import annotations
 from .. import training
 from ..text import metric_text, metric_title
 from ..training import Run
+from ..training._run_directory import RunDirectory
 from ..training.checkpoint import size_limit
-from ..training.run_directory import RunDirectory
 from .display import console
 from .errors import CommandError, words
 from .options import Arguments

@@ -14,7 +14,7 @@ from ..study import Explanation
 from ..study.report import check_target, write
 from ..study.report._findings import counts
 from ..study.report._run_data import read_run
-from ..training.run_directory import CONFIG, REPORT
+from ..training._run_directory import CONFIG, REPORT
 from .display import console
 from .errors import FAILED, CommandError, words
 from .explain import weight

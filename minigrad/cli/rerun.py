@@ -10,9 +10,9 @@ from rich.console import Console
 from .. import training
 from ..optim._watch import Watch
 from ..training import Run
+from ..training._run_directory import RunDirectory
 from ..training.checkpoint import checkpoints
 from ..training.logs import STEPS, read_steps
-from ..training.run_directory import RunDirectory
 from .errors import FAILED, CommandError, words
 from .options import Arguments
 from .train import callbacks, check_data, prepare

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from ..study.report._run_data import RunData
 from ..text import metric_text, metric_title, table
-from ..training.ending import WITHOUT
+from ..training._run_directory import CONFIG, WITHOUT, RunDirectory
+from ..training.evaluation import best_of
 from ..training.logs import METRICS, read_metrics
-from ..training.metrics import best_of
-from ..training.run_directory import CONFIG, RunDirectory
 from .errors import CommandError, words
 
 HEADINGS = ("run", "optimizer", "epochs", "best", "how it ended")

@@ -21,12 +21,11 @@ from ..kernels.threads import get_num_threads, set_num_threads
 from ..optim import Optimizer
 from ..text import plural
 from ..training import Run
-from ..training.blas import use_one_blas_thread
+from ..training._blas import use_one_blas_thread
+from ..training._run_directory import CHECKPOINTS, CONFIG, RECORD, REPORT, WITHOUT, RunDirectory, plain_name, versions
 from ..training.checkpoint import checkpoint_path
-from ..training.ending import WITHOUT
 from ..training.logs import ShortFileError
 from ..training.recipe import Problem, Recipe, make_run, problem
-from ..training.run_directory import CHECKPOINTS, CONFIG, RECORD, REPORT, RunDirectory, plain_name, versions
 from .display import Display, best_of, console
 from .ending import EndNote, Stop
 from .errors import FAILED, CommandError, words

@@ -2,11 +2,10 @@
 
 A file is a header and the values. The header is two zero bytes, a byte for the type of the values, a byte for the
 number of axes, and the length of each axis as a 32-bit big-endian number; the values follow in row-major order, also
-big-endian (http://yann.lecun.com/exdb/mnist/). Files are read as they are or compressed by gzip, told apart by
-their first bytes.
+big-endian (http://yann.lecun.com/exdb/mnist/). Files may be compressed by gzip, which their first bytes tell.
 
-Nothing in a header is believed: what a file declares must be exactly what it holds, and memory is only ever taken
-for bytes that were read, up to a limit that also bounds what a compressed file may unfold to.
+Headers are not trusted: a file must hold exactly what it declares, and memory is allocated only for bytes that were
+read, up to a limit that also bounds the uncompressed size of a compressed file.
 """
 
 from __future__ import annotations
@@ -24,6 +23,8 @@ import numpy.typing as npt
 
 from .dataset import Dataset
 
+__all__ = ["load_idx", "read_idx"]
+
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_AXES = 8
 MAX_BYTES = 1 << 30
@@ -31,20 +32,20 @@ _CHUNK = 1 << 20
 
 
 def load_idx(folder: str | os.PathLike[str], train: bool = True, max_bytes: int = MAX_BYTES) -> Dataset:
-    """The images and labels of a folder with the four files of MNIST, Fashion-MNIST or another set named like them.
+    """Read the images and labels in a folder with the four files of MNIST, Fashion-MNIST, or a set with the same names.
 
     Args:
         folder: holds ``train-images-idx3-ubyte`` and ``train-labels-idx1-ubyte``, for ``train=False`` the same with
             ``t10k``. Names with a dot (``train-images.idx3-ubyte``) and files ending in ``.gz`` are found too.
         train: the training part or the test part.
-        max_bytes: the most that one file may hold, uncompressed; in memory the features take four times as much.
+        max_bytes: the largest size of one file, uncompressed; the features take four times as much memory.
 
     Returns:
         A dataset with float32 features of shape (n, height * width), from 0 to 1, and int64 labels of shape (n,).
 
     Raises:
-        FileNotFoundError: if there is no such folder or file; it lists the names that would do.
-        ValueError: if a file is damaged, or the two files do not belong together; it names the file and the fault.
+        FileNotFoundError: if there is no such folder or file; it lists the names that are accepted.
+        ValueError: naming the file and the fault, if a file is damaged or the two files do not belong together.
     """
     part = "train" if train else "t10k"
     images_path, labels_path = _find(folder, part, "images", 3), _find(folder, part, "labels", 1)
@@ -59,11 +60,11 @@ def load_idx(folder: str | os.PathLike[str], train: bool = True, max_bytes: int 
 
 
 def read_idx(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> npt.NDArray[Any]:
-    """The array in one IDX file, compressed by gzip or not, in the machine's byte order.
+    """Read the array in one IDX file, compressed by gzip or not, into the machine's byte order.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is no IDX file, is shorter or longer than it declares, or holds more than
+        ValueError: if the file is not an IDX file, is shorter or longer than it declares, or holds more than
             ``max_bytes``.
     """
     path = Path(path)
@@ -84,7 +85,7 @@ def read_idx(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> npt.ND
 
 
 def _read(path: Path, file: BinaryIO, file_size: int | None, max_bytes: int) -> npt.NDArray[Any]:
-    """Read an array. Where ``file_size`` is known, it is compared with the header before any value is read."""
+    """Read an array. If ``file_size`` is known, it is compared with the header before any value is read."""
     dtype, shape = _read_header(path, file)
     size = dtype.itemsize * math.prod(shape)
     declared = f"{dtype.newbyteorder('=')} {shape} ({size:,} bytes)"
@@ -110,7 +111,7 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[np.dtype[Any], tuple[int, 
     if len(magic) < 4:
         raise ValueError(f"{path}: ends inside the header")
     if magic[:2] != b"\0\0" or magic[2] not in DTYPES:
-        raise ValueError(f"{path}: is no IDX file; it starts with the bytes {magic.hex(' ')}")
+        raise ValueError(f"{path}: is not an IDX file; it starts with the bytes {magic.hex(' ')}")
     axes = magic[3]
     if not 1 <= axes <= MAX_AXES:
         raise ValueError(f"{path}: declares {axes} axes; from 1 to {MAX_AXES} are read")
@@ -124,7 +125,7 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[np.dtype[Any], tuple[int, 
 
 
 def _find(folder: str | os.PathLike[str], part: str, content: str, ndim: int) -> Path:
-    """The file of that part and content, under whichever of its usual names it has."""
+    """Return the path of a part and content under any of its usual names."""
     names = [f"{part}-{content}{mark}idx{ndim}-ubyte{end}" for end in ("", ".gz") for mark in ("-", ".")]
     for name in names:
         path = Path(folder, name)

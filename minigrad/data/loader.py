@@ -11,29 +11,31 @@ import numpy.typing as npt
 from .. import devices, random
 from ..attributes import argument, fixed, unchecked
 from ..autograd.tensor import Tensor
-from ..checks import named_arguments
+from ..checks import named_arguments, whole
 from ..devices.arrays import is_array
+from ._transfer import transferred
 from .dataset import Dataset, collated, is_stored, name_of
-from .transfer import transferred
+
+__all__ = ["DataLoader"]
 
 
 class DataLoader:
     """Batches of a dataset, as pairs of tensors (features, labels).
 
-    The order of an epoch is a function of the seed and the epoch's number alone, so the state of a loader is a
-    handful of numbers. A loop that starts anew begins a new epoch, also when the loop before it was left early;
-    after `load_state_dict` the next loop goes on with the batch after the last one that had been given out.
+    The order of an epoch depends only on the seed and the number of the epoch, so the state of a loader is a few
+    numbers. Each loop begins a new epoch, even if the loop before it was left early; after `load_state_dict` the next
+    loop resumes with the batch after the last one that the saved loader returned.
 
     Args:
-        dataset: what to draw from: a `Dataset`, or anything with ``__len__`` and a ``__getitem__`` that returns the
+        dataset: a `Dataset`, or anything with ``__len__`` and a ``__getitem__`` that returns the
             pair (features, label) of one row, such as a subclass of `Dataset` or a list of pairs.
         batch_size: rows per batch. The last batch of an epoch may be smaller.
         shuffle: a new random order in every epoch; otherwise the order of the rows.
-        drop_last: leave out a last batch that is smaller.
+        drop_last: skip the last batch if it is smaller.
         seed: decides the orders; by default drawn from minigrad's generator if rows are shuffled, so that
             `minigrad.manual_seed` decides.
-        device: where batches go, ``"cpu"`` or ``"cuda"``; by default where the dataset is. For a GPU, a batch is copied
-            from page-locked memory while the model works on the batch before.
+        device: the device of the batches, ``"cpu"`` or ``"cuda"``; by default that of the dataset. A batch for a GPU is
+            copied from page-locked memory while the model computes on the batch before it.
 
     Raises:
         TypeError: if ``dataset`` is not a dataset.
@@ -71,14 +73,12 @@ class DataLoader:
         name = name_of(dataset)
         if not len(dataset):
             raise ValueError(f"DataLoader: {name} is empty")
-        if not _is_count(batch_size) or batch_size < 1:
-            raise ValueError(f"DataLoader: batch_size must be a whole number of at least 1, not {batch_size!r}")
-        if seed is not None and not _is_count(seed):
-            raise ValueError(f"DataLoader: seed must be a whole number, 0 or more, not {seed!r}")
+        self.batch_size = whole(self, "batch_size", batch_size)
+        if seed is not None:
+            seed = whole(self, "seed", seed, least=0)
         self._home = dataset.device if isinstance(dataset, Dataset) and is_stored(dataset) else "cpu"
         self.device = self._home if device is None else devices.as_device(device)
         self.dataset = dataset
-        self.batch_size = int(batch_size)
         self.shuffle = bool(shuffle)
         self.drop_last = bool(drop_last)
         if not len(self):
@@ -104,7 +104,7 @@ class DataLoader:
 
     @property
     def epoch(self) -> int:
-        """The number of the epoch that is under way, from 0; between two epochs, of the next."""
+        """The number of the current epoch, counted from 0; between two epochs, of the next one."""
         return self._epoch
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -118,7 +118,7 @@ class DataLoader:
         self._epoch, self._batch = epoch + 1, 0
 
     def _batches(self, epoch: int, first: int) -> Iterator[tuple[Any, Any]]:
-        """The arrays of the batches of an epoch from number ``first`` on, where the dataset is."""
+        """Yield the arrays of the batches of an epoch from number ``first`` on, on the device of the dataset."""
         order = self._order(epoch)
         for batch in range(first, len(self)):
             rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
@@ -128,7 +128,7 @@ class DataLoader:
                 yield collated(self.dataset, rows)
 
     def _moved(self, batches: Iterator[tuple[Any, Any]]) -> Iterator[Any]:
-        """The same arrays where batches go. To a GPU, the next ones are under way while these are worked on."""
+        """Move the arrays to the device of the batches; to a GPU, each batch is copied while the one before is used."""
         if self.device == self._home:
             yield from batches
         elif self.device == "cpu":
@@ -144,15 +144,15 @@ class DataLoader:
         return rng.permutation(len(self.dataset))
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the loader is, as a dictionary of plain numbers that JSON can hold."""
+        """Return the position of the loader as a dictionary of plain numbers, which JSON can hold."""
         return {**self._settings(), "seed": self._seed, "epoch": self._epoch, "batch": self._batch}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state: the next loop yields what the saved loader would have yielded next.
+        """Resume from a saved state: the next loop yields what the saved loader would have yielded next.
 
         Raises:
             ValueError: if ``state`` has missing or unknown keys, or comes from a loader with another number of
-                rows, batch size, ``shuffle`` or ``drop_last``. The loader is unchanged then.
+                rows, batch size, ``shuffle`` or ``drop_last``; the loader is unchanged.
         """
         mine = self.state_dict()
         if state.keys() != mine.keys():
@@ -164,11 +164,13 @@ class DataLoader:
             if state[key] != value:
                 raise ValueError(
                     f"DataLoader: the state was saved with {key}={state[key]!r}, this loader has {value!r}; "
-                    "its batches would be others"
+                    "its batches would be different"
                 )
         for key in ("seed", "epoch", "batch"):
             if not _is_count(state[key]) or (key == "batch" and state[key] > len(self)):
-                raise ValueError(f"DataLoader: {state[key]!r} is no {key} of a loader with {len(self)} batches")
+                raise ValueError(
+                    f"DataLoader: {state[key]!r} is not a possible {key} of a loader with {len(self)} batches"
+                )
         self._seed, self._epoch, self._batch = state["seed"], state["epoch"], state["batch"]
         self._resuming = True
 

@@ -23,10 +23,9 @@ from .checkpoint import (
     save_checkpoint,
     save_weights,
 )
-from .evaluation import correct, evaluate
-from .fit import fit, train
+from .evaluation import correct, evaluate, metric
 from .logs import RunLog
-from .metrics import metric
+from .loop import fit, train
 from .nonfinite import NonFiniteLossError
 from .progress import Progress
 from .run import Run

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..checks import number, whole
 from ..text import plural
 
 if TYPE_CHECKING:
@@ -54,9 +54,7 @@ class EarlyStopping(Callback):
     """
 
     def __init__(self, patience: int) -> None:
-        if isinstance(patience, bool) or not isinstance(patience, int) or patience < 1:
-            raise ValueError(f"EarlyStopping: patience must be a whole number of at least 1, not {patience!r}")
-        self.patience = patience
+        self.patience = whole(self, "patience", patience)
 
     def begin(self, run: Run) -> None:
         """Stop at once if the run had come to that."""
@@ -77,9 +75,7 @@ class StopIfDiverged(Callback):
     """Raise `DivergedError` when the mean loss of an epoch is more than ``factor`` times that of the first step."""
 
     def __init__(self, factor: float = 10.0) -> None:
-        if not (math.isfinite(factor) and factor > 1):
-            raise ValueError(f"StopIfDiverged: factor must be above 1, not {factor!r}")
-        self.factor = factor
+        self.factor = number(self, "factor", factor, above=1)
 
     def after_epoch(self, run: Run) -> None:
         """Compare the losses."""

@@ -14,13 +14,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..checks import whole
 from ..devices.arrays import to_host
 from ..files import Format, clear_stale, link_atomically
 from ..nn import Module
 from .callbacks import Callback
 from .run import Run
-from .tensorfile import TensorFileError, read_tensors, write_tensors
-from .tree import put_arrays, take_arrays
+from .tensorfile import TensorFileError, put_arrays, read_tensors, take_arrays, write_tensors
 
 
 class CheckpointError(TensorFileError):
@@ -164,9 +164,8 @@ class Checkpoints(Callback):
     """
 
     def __init__(self, folder: str | os.PathLike[str], every: int | None = None, keep: int = 2) -> None:
-        if keep < 1 or (every is not None and every < 1):
-            raise ValueError(f"Checkpoints: every and keep must be at least 1, not {every!r} and {keep!r}")
-        self.folder, self.every, self.keep = Path(folder), every, keep
+        self.folder, self.keep = Path(folder), whole(self, "keep", keep)
+        self.every = None if every is None else whole(self, "every", every)
         self._saved = (-1, -1)
 
     def begin(self, run: Run) -> None:

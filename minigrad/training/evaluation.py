@@ -1,4 +1,4 @@
-"""Evaluating a model on a dataset."""
+"""Metrics of a model: whether more or less of each is better, and their means over a dataset."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import contextlib
 import functools
 import math
 import numbers
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,18 +15,113 @@ import numpy.typing as npt
 from ..autograd.as_array import as_array
 from ..autograd.modes import no_grad
 from ..autograd.tensor import Tensor
+from ..checks import unknown, whole
 from ..data import Dataset
 from ..data.dataset import as_dataset
 from ..devices.arrays import device_of, is_array, to_device
 from ..nn import CrossEntropyLoss, Module, NLLLoss
 from ..nn._restoring import restoring
 from ..nn.functional import cross_entropy, nll_loss
-from .metrics import metric
 
 Array = npt.NDArray[Any]
 Loss = Callable[[Any, Any], Any]
 # From the output and the labels of a batch to the sum over its rows.
 Metric = Callable[[Array, Array], float]
+F = TypeVar("F", bound=Callable[..., Any])
+
+DIRECTIONS = ("min", "max")
+PARTS = ("train", "held_out")
+
+
+def metric(direction: str | None = None, /, **directions: str) -> Callable[[F], F]:
+    """Declare whether more or less of a metric is better, so that it can be monitored::
+
+        @training.metric("max")
+        def top3(output, labels): ...
+
+        @training.metric(fid="min", precision="max")
+        def held_out(model): ...  # for fit(evaluate=held_out), which returns these numbers by name
+
+    Args:
+        direction: ``"min"`` if less is better, or ``"max"``.
+        directions: likewise for each number that a function returns by name.
+
+    Raises:
+        ValueError: for another direction.
+        TypeError: for none, or both.
+
+    >>> error = training.metric("min")(lambda output, labels: (output.argmax(1) != labels).sum())
+    >>> error.direction
+    'min'
+    """
+    if (direction is None) == (not directions):
+        raise TypeError('metric: needs a direction, as in metric("max"), or some by name, as in metric(mse="min")')
+    for name, each in {"direction": direction, **directions}.items():
+        if each is not None or name in directions:
+            _check(f"metric: {name}", each)
+
+    def declare(function: F) -> F:
+        if isinstance(function, str) or not callable(function):
+            raise TypeError(f"metric: needs a function to declare the direction of, not {function!r}")
+
+        @functools.wraps(function)
+        def declared(*args: Any) -> Any:
+            return function(*args)
+
+        if direction is None:
+            declared.directions = dict(directions)  # type: ignore[attr-defined]
+        else:
+            declared.direction = direction  # type: ignore[attr-defined]
+        return declared  # type: ignore[return-value]
+
+    return declare
+
+
+def _check(what: str, direction: Any) -> str:
+    if direction not in DIRECTIONS:
+        raise ValueError(f"{what}: {unknown('direction', str(direction), DIRECTIONS)}")
+    return str(direction)
+
+
+def directions_of(metrics: Mapping[str, Any], evaluate: Any = None) -> dict[str, str | None]:
+    """Whether more or less is better, by the name of each metric without its part; None where it is not declared.
+
+    The loss is minimized. Other names have the direction of their function in ``metrics``, or that which ``evaluate``
+    declares, if it is a function.
+
+    Raises:
+        ValueError: for a direction that is not one, or a metric named ``loss``.
+    """
+    if "loss" in metrics:
+        raise ValueError("fit: a metric cannot be named 'loss', which is the name of the loss")
+    found = {name: getattr(function, "direction", None) for name, function in metrics.items()}
+    found |= getattr(evaluate, "directions", {})
+    checked = {name: each if each is None else _check(f"the metric {name!r}", each) for name, each in found.items()}
+    return {"loss": "min", **checked}
+
+
+def without_part(name: str) -> str:
+    """The name of a metric without the part of the data that it was taken on: ``loss`` for ``held_out_loss``."""
+    return next((name.removeprefix(f"{part}_") for part in PARTS if name.startswith(f"{part}_")), name)
+
+
+def is_better(direction: str, value: float, best: float | None) -> bool:
+    """Whether a value of a metric is better than the best one so far. NaN is never better."""
+    if math.isnan(value) or best is None:
+        return not math.isnan(value)
+    return value < best if direction == "min" else value > best
+
+
+def best_of(direction: str, values: Iterable[float]) -> tuple[int, float] | None:
+    """The place of the first of the best values, and the value; None if all are NaN."""
+    best: tuple[int, float] | None = None
+    for place, value in enumerate(values):
+        if is_better(direction, value, None if best is None else best[1]):
+            best = place, value
+    return best
+
+
+# --- evaluating ----
 
 
 @metric("max")
@@ -37,12 +132,6 @@ def correct(output: Array, labels: Array) -> int:
     1
     """
     return int(np.count_nonzero(output.argmax(1) == labels))
-
-
-def check_count(what: str, value: Any, least: int) -> None:
-    """Raise unless a value is a whole number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{what} must be a whole number of at least {least}, not {value!r}")
 
 
 def check_instance(what: str, value: Any) -> None:
@@ -158,7 +247,7 @@ def evaluate(
             f"evaluate: dataset must be a Dataset, such as Dataset(features, labels) or loader.dataset, "
             f"not {kind_of(dataset)}"
         )
-    check_count("evaluate: batch_size", batch_size, 1)
+    batch_size = whole("evaluate", "batch_size", batch_size)
     dataset = as_dataset(dataset)
     device = next((parameter.device for parameter in model.parameters()), dataset.device)
     total, count, sums = 0.0, 0.0, dict.fromkeys(metrics or {}, 0.0)

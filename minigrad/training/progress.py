@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from .metrics import is_better
+from .evaluation import is_better
 
 Row = dict[str, float]
 

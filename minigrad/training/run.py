@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .. import random
-from ..checks import unknown
+from ..checks import unknown, whole
 from ..data import DataLoader, Dataset
 from ..nn import Module
 from ..optim import Optimizer
@@ -18,14 +18,14 @@ from .evaluation import (
     Metric,
     adds_up,
     as_number,
-    check_count,
     check_instance,
     check_measured,
+    directions_of,
     divisor,
     evaluate,
     kind_of,
+    without_part,
 )
-from .metrics import directions_of, without_part
 from .progress import Progress, Row
 
 AnyScheduler = Scheduler | ReduceLROnPlateau
@@ -115,12 +115,11 @@ class Run:
         _check_parts(optimizer, loader, evaluate)
         if scheduler_every not in ("epoch", "step"):
             raise ValueError(f"fit: scheduler_every must be 'epoch' or 'step', not {scheduler_every!r}")
-        check_count("fit: accumulate", accumulate, 1)
         self.model, self.optimizer, self.loader, self.loss = model, optimizer, loader, loss
         self.metrics = dict(metrics or {})
         listed = [] if scheduler is None else scheduler if isinstance(scheduler, Sequence) else [scheduler]
         self.schedulers: list[AnyScheduler] = _checked("scheduler", listed, AnyScheduler, "schedulers of an optimizer")
-        self.scheduler_every, self.accumulate = scheduler_every, accumulate
+        self.scheduler_every, self.accumulate = scheduler_every, whole("fit", "accumulate", accumulate)
         _check_optimizer(self)
         self.callbacks: list[Callback] = _checked("callbacks", callbacks, Callback, "instances of training.Callback")
         self._evaluate = evaluate

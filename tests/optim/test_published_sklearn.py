@@ -25,7 +25,7 @@ import minigrad
 from minigrad import data, nn, optim, schedulers
 from minigrad.optim.common import apply_update
 from minigrad.optim.sgd import accumulate_momentum
-from minigrad.training.blas import use_one_blas_thread
+from minigrad.training._blas import use_one_blas_thread
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 HIDDEN, BATCH, ALPHA, TOLERANCE, PATIENCE = 100, 200, 1e-4, 1e-4, 10

@@ -12,7 +12,7 @@ from training_cases import OPTIMIZERS, Case, same
 
 from minigrad import Tensor, cli, clipping, data, manual_seed, nn, optim, random, study, training
 from minigrad.study.records._activations import observe
-from minigrad.training.run_directory import RunDirectory
+from minigrad.training._run_directory import RunDirectory
 
 
 def train(model, optimizer, steps, recorder=None, rows=6):

@@ -15,7 +15,7 @@ from minigrad import cli, study
 from minigrad.study.report._findings import all_findings
 from minigrad.study.report._run_data import RunData
 from minigrad.study.report._text import number, powers, share
-from minigrad.training.ending import Ending
+from minigrad.training._run_directory import Ending
 from minigrad.training.logs import Step
 
 MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"

@@ -22,8 +22,8 @@ from unittest import mock
 import matplotlib.backends.backend_agg  # noqa: F401  # once, for all children
 
 from minigrad import cli, training
+from minigrad.training._run_directory import RunDirectory
 from minigrad.training.logs import AppendedFile
-from minigrad.training.run_directory import RunDirectory
 
 # Small runs with everything that has a state: dropout, batch normalization, clips, schedules by step and by epoch.
 COMMON = "--data blobs:samples=80 --epochs 6 --batch-size 8 --model mlp:6,batch,dropout=0.2"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minigrad import nn, optim, study
-from minigrad.training import blas
+from minigrad.training import _blas as blas
 
 
 @pytest.fixture

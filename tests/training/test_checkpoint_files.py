@@ -186,12 +186,12 @@ HOSTILE = {
     "state is a list": (changed(["state"], []), "holds no state"),
     "arrays overlap": (swapped_arrays, "damaged"),
     "path tricks": (path_trick, "is missing"),
-    "foreign dtype": (foreign_dtype, "BF16"),
+    "foreign dtype": (foreign_dtype, "data type"),
     "array elsewhere": (changed(["state", "model", "0.weight"], {"$array": "/etc/passwd"}), "is missing"),
     "array of another name": (changed(["state", "model", "0.weight"], {"$array": "model/0.bias"}), "misshapen"),
     "array is a number": (changed(["state", "model", "0.weight"], 3), "misshapen"),
     "array is a table": (changed(["state", "model", "0.weight"], {"a": 1}), ""),
-    "unknown number": (changed(["state", "progress", "loss"], {"$number": "1e999"}), "is no number"),
+    "unknown number": (changed(["state", "progress", "loss"], {"$number": "1e999"}), "is not a number"),
     "unknown key": (changed(["state", "evil"], 1), "unexpected 'evil'"),
     "optimizer of another kind": (changed(["state", "optimizer", "optimizer"], "SGD"), "is of SGD"),
     "groups are a number": (changed(["state", "optimizer", "param_groups"], 7), ""),
@@ -315,6 +315,13 @@ def test_weights_that_another_program_wrote_load_by_name(tmp_path):
         assert (mine.data == theirs.data).all()
     with pytest.raises(training.TensorFileError, match=r"theirs.safetensors: .*missing: 4.weight"):
         training.load_weights(tmp_path / "theirs.safetensors", nn.MLP([3, 4, 4, 2]))
+
+
+def test_weights_in_a_dtype_that_numpy_does_not_have_are_refused_by_its_name(tmp_path):
+    header = json.dumps({"0.weight": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}).encode()
+    (tmp_path / "half.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+    with pytest.raises(training.TensorFileError, match=r"half.safetensors: holds the dtype 'BF16'"):
+        training.load_weights(tmp_path / "half.safetensors", nn.MLP([3, 4, 2]))
 
 
 def test_damaged_weights_are_refused_and_the_model_stays(tmp_path):

@@ -8,7 +8,7 @@ from test_training import parts
 
 from minigrad import schedulers, training
 from minigrad.cli import main
-from minigrad.training.metrics import best_of, is_better
+from minigrad.training.evaluation import best_of, is_better
 from minigrad.training.recipe import Recipe, make_run, problem
 
 

@@ -16,7 +16,7 @@ import pytest
 from cli_tools import SMALL, run, train
 
 from minigrad import cli, nn, training
-from minigrad.training.run_directory import RunDirectory, plain_name
+from minigrad.training._run_directory import RunDirectory, plain_name
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 

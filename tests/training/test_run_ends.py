@@ -12,8 +12,7 @@ import pytest
 from cli_tools import SMALL, run, train
 
 from minigrad import training
-from minigrad.training.ending import Ending
-from minigrad.training.run_directory import RunDirectory
+from minigrad.training._run_directory import Ending, RunDirectory
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 

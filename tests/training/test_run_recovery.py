@@ -15,8 +15,8 @@ from kill_harness import at_moment, no_fsync
 from training_cases import Case
 
 from minigrad import files, study, training
+from minigrad.training._run_directory import RunDirectory
 from minigrad.training.logs import AppendedFile, ShortFileError
-from minigrad.training.run_directory import RunDirectory
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 posix = pytest.mark.skipif(os.name != "posix", reason="locks files")

@@ -16,7 +16,7 @@ from cli_tools import SMALL, run, train
 from kill_harness import no_fsync
 
 from minigrad import cli, data, study, training
-from minigrad.training.run_directory import RunDirectory
+from minigrad.training._run_directory import RunDirectory
 
 pytestmark = [
     pytest.mark.usefixtures("own_folder"),

@@ -15,7 +15,7 @@ from typing import Any
 
 from ...files import Format, read_bounded
 from ...training.logs import AppendedFile
-from ...training.tree import put_arrays, take_arrays
+from ...training.tensorfile import put_arrays, take_arrays
 from . import _kinds as kinds
 from .quantities import ACTIVATION, CLIP, LAYER, RECORD, Quantity
 

@@ -21,7 +21,7 @@ from ...nn import Module
 from ...optim import Optimizer
 from ...optim._state import same_keys, whole_number
 from ...training import Callback, Run
-from ...training.blas import one_blas_thread
+from ...training._blas import one_blas_thread
 from ...training.nonfinite import NonFiniteLossError
 from ._activations import Output, as_probe, even_rows, observe
 from ._between import Cost, Gradient, LeftOut

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from ...checks import unknown
 from ...files import write_atomically
-from ...training.run_directory import RECORD
+from ...training._run_directory import RECORD
 from ._file import Record, RecordingError, line, read
 from .quantities import QUANTITIES
 

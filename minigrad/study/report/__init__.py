@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ...files import write_atomically
-from ...training.run_directory import REPORT
+from ...training._run_directory import REPORT
 from ..findings import Finding
 from ..records.recording import Source
 from ..updates.explanation import Explanation

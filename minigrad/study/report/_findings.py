@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...text import plural
-from ...training.ending import WITHOUT
+from ...training._run_directory import WITHOUT
 from ..findings import SEVERITIES, Finding, findings
 from ..findings.finding import FEW_RECORDS, FEW_STEPS
 from ..records.recording import Recording

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from ... import random
 from ...autograd.tensor import Tensor
 from ...nn._restoring import restoring
+from ...training._run_directory import RunDirectory
 from ...training.architecture import make_model
 from ...training.checkpoint import load_weights, read_checkpoint, size_limit
 from ...training.recipe import Recipe, problem
-from ...training.run_directory import RunDirectory
 from ..graphs.drawing import Drawing, draw_graph
 from ..records.recorder import Recorder
 from ._text import number

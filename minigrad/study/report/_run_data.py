@@ -13,11 +13,10 @@ from typing import Any
 
 from ...text import plural
 from ...training import catalog
-from ...training.ending import WITHOUT, Ending
+from ...training._run_directory import WITHOUT, Ending, RunDirectory
+from ...training.evaluation import directions_of, without_part
 from ...training.logs import METRICS, STEPS, Step, read_metrics, read_steps
-from ...training.metrics import directions_of, without_part
 from ...training.progress import Row
-from ...training.run_directory import RunDirectory
 from ..records.recorder import Recorder
 from ..records.recording import Recording, Source, opened
 from ._model import DrawnModel, draw_recorded, draw_trained
@@ -108,7 +107,7 @@ class RunData:
 
     @property
     def state(self) -> str | None:
-        """One of `minigrad.training.ending.STATES`, inferred if the run is older than these; ``None`` if unknown."""
+        """One of `training._run_directory.STATES`, inferred if the run is older than these; ``None`` if unknown."""
         if self.ending is not None:
             return self.ending.state
         if not self.has_weights:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...text import metric_text, metric_title, plural
-from ...training.metrics import best_of
+from ...training.evaluation import best_of
 from .. import plots
 from ..graphs.drawing import Drawing
 from ..records.recording import Record, Recording

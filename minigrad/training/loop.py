@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import whole
 from ..data import DataLoader, Dataset
 from ..nn import Module
 from ..nn.functional import cross_entropy
@@ -16,7 +17,7 @@ from ..optim import Optimizer
 from ..schedulers import ReduceLROnPlateau, Scheduler
 from .callbacks import Callback
 from .checkpoint import load_checkpoint
-from .evaluation import Loss, Metric, adds_up, check_count, divisor
+from .evaluation import Loss, Metric, adds_up, divisor
 from .nonfinite import explain_nonfinite
 from .run import AnyScheduler, Evaluate, Run
 
@@ -81,7 +82,7 @@ def fit(
     >>> len(run.progress.history), run.progress.step
     (3, 12)
     """
-    check_count("fit: epochs", epochs, 0)
+    epochs = whole("fit", "epochs", epochs, least=0)
     run = Run(
         model,
         optimizer,
@@ -105,7 +106,7 @@ def train(run: Run, epochs: int) -> Run:
 
     An exception leaves the run as the step under way has left it; what it raises is the first error.
     """
-    check_count("train: epochs", epochs, 0)
+    epochs = whole("train", "epochs", epochs, least=0)
     # What overflows shows as a loss that is not finite.
     with np.errstate(over="ignore", invalid="ignore"):
         try:

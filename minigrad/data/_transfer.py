@@ -1,4 +1,4 @@
-"""Transfer: copying arrays to the GPU while it computes."""
+"""Copies batches to the GPU while it computes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ..devices.cuda import device_errors
 
 
 class Transfer:
-    """Arrays on their way to the GPU.
+    """A copy of arrays to the GPU that is in progress.
 
-    They are copied into page-locked memory, from where the GPU reads them itself, in ``stream``. `arrays` waits until
-    they are there. The page-locked memory is kept until then, so that nothing else is written to it.
+    The arrays are copied into page-locked memory, which the GPU reads itself, in ``stream``. `arrays` waits for the
+    copy; the page-locked memory is kept until then, so that nothing else is written to it.
 
     Raises:
         DeviceError: if there is not enough memory, or the GPU was lost.
@@ -24,8 +24,8 @@ class Transfer:
     def __init__(self, arrays: Iterable[Any], stream: Any) -> None:
         with device_errors("copying a batch to the GPU"):
             self._held = [_page_locked(array) for array in arrays]
-            # In the memory of the stream that computes. It may have been in use there a moment ago, by work that has
-            # been put in that stream and is not done, so the copy has to wait for it.
+            # This memory belongs to the stream that computes. Work already in that stream may still use it, so the copy
+            # has to wait for that work.
             self._arrays = [library().empty(array.shape, array.dtype) for array in self._held]
             stream.wait_event(library().cuda.get_current_stream().record())
             for array, source in zip(self._arrays, self._held, strict=True):
@@ -33,7 +33,7 @@ class Transfer:
             self._done = stream.record()
 
     def arrays(self) -> list[Any]:
-        """The arrays on the GPU."""
+        """Wait for the copy, and return the arrays on the GPU."""
         with device_errors("copying a batch to the GPU"):
             self._done.synchronize()
         self._held = []
@@ -41,7 +41,7 @@ class Transfer:
 
 
 def transferred(batches: Iterable[Iterable[Any]]) -> Iterator[list[Any]]:
-    """Batches of arrays on the GPU, each copied while its receiver works on the one before."""
+    """Yield batches of arrays on the GPU, each copied while the caller works on the one before."""
     stream = library().cuda.Stream(non_blocking=True)
     waiting: Transfer | None = None
     try:
@@ -53,7 +53,7 @@ def transferred(batches: Iterable[Iterable[Any]]) -> Iterator[list[Any]]:
             last, waiting = waiting, None
             yield last.arrays()
     finally:
-        # The receiver has left early. The memory of a copy under way must not go to anybody else.
+        # If the caller left early, a copy may be in progress; its memory must not be reused before the copy ends.
         if waiting is not None:
             waiting.arrays()
 

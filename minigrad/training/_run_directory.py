@@ -8,23 +8,85 @@ import platform
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..files import Format, clear_stale, lock, named, sync_folder, temporary_for
 from .checkpoint import BEST, checkpoints, read_checkpoint
-from .ending import END, Ending, read_ending
 from .logs import METRICS, STEPS
 
-_FORMAT = Format("minigrad run", "the configuration of a run")
+_CONFIG = Format("minigrad run", "the configuration of a run")
+_ENDING = Format("minigrad end", "the end of a run")
 CONFIG, WEIGHTS, CURVES, CHECKPOINTS = "config.json", "model.safetensors", "curves.png", "checkpoints"
-RECORD, REPORT = "record.jsonl", "report.html"  # written by study, which is no part of training
+RECORD, REPORT, END = "record.jsonl", "report.html", "end.json"  # the first two are written by study
 _NAMED = 8  # runs in a folder that are named where one was wanted
 
 
 def plain_name(text: str) -> str:
     """The text as a run can be named: with dashes for what stands in no name."""
     return re.sub(r"[^\w.+-]+", "-", text).strip(".+-")[:80] or "run"
+
+
+# --- how a run ended ---
+
+# After its last epoch; by a callback; by a signal, such as Ctrl-C; by numbers that are not finite or a loss far too
+# large; by another error, such as a full disk.
+STATES = ("finished", "stopped", "interrupted", "diverged", "failed")
+WITHOUT = "ended without a word: killed, or still running"
+_LONGEST_ENDING = 1 << 16  # bytes of the file, and of the reason in it a quarter
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended.
+
+    Attributes:
+        state: one of `STATES`.
+        epoch, step: how many of them were complete.
+        reason: why, in words; empty where there is nothing to say.
+        error: the class of the error, empty if it was none.
+    """
+
+    state: str
+    epoch: int
+    step: int
+    reason: str = ""
+    error: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.state} after step {self.step}" + (f": {self.reason}" if self.reason else "")
+
+    def write(self, folder: str | os.PathLike[str]) -> Path:
+        """Write it in a run directory, in one step.
+
+        Raises:
+            OSError: naming the file.
+        """
+        return _ENDING.write(Path(folder, END), {**asdict(self), "reason": self.reason[: _LONGEST_ENDING // 4]})
+
+
+def read_ending(folder: str | os.PathLike[str]) -> Ending | None:
+    """How the run in a folder ended, ``None`` where it does not say.
+
+    Raises:
+        ValueError: naming the file, if it is damaged, foreign, or of a newer version.
+    """
+    path = Path(folder, END)
+    if not path.exists():
+        return None
+    try:
+        values = _ENDING.read(path, _LONGEST_ENDING)
+    except ValueError as error:
+        raise ValueError(f"{error}; delete it, nothing else needs it") from None
+    epoch, step, texts = values.get("epoch"), values.get("step"), [values.get(n) for n in ("state", "reason", "error")]
+    counts = type(epoch) is int and epoch >= 0 and type(step) is int and step >= 0
+    if not counts or not all(isinstance(text, str) for text in texts) or texts[0] not in STATES:
+        raise ValueError(f"{path}: is damaged; delete it, nothing else needs it")
+    return Ending(**{name: values[name] for name in Ending.__dataclass_fields__})
+
+
+# --- the folder ---
 
 
 class RunDirectory:
@@ -113,7 +175,7 @@ class RunDirectory:
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write ``config.json`` in one step."""
-        _FORMAT.write(self.path / CONFIG, config)
+        _CONFIG.write(self.path / CONFIG, config)
 
     def config(self) -> dict[str, Any]:
         """What ``config.json`` holds.
@@ -122,7 +184,7 @@ class RunDirectory:
             ValueError: naming the file, if it is damaged, foreign, or of a newer version.
         """
         path = self.path / CONFIG
-        config = _FORMAT.read(path, 1 << 22)
+        config = _CONFIG.read(path, 1 << 22)
         for name in ("arguments", "data"):
             if not isinstance(config.get(name), dict):
                 raise ValueError(f"{path}: is damaged: it has no {name}")
