@@ -220,16 +220,13 @@ def describe_optimizer(run: Run) -> str:
     from ..training.catalog import optimizer_arguments
 
     optimizer = run.optimizer
-    inner = getattr(optimizer, "base", optimizer)
-    known = optimizer_arguments(type(inner).__name__)
-    group = inner.param_groups[0]
+    known, group = optimizer_arguments(optimizer.algorithm), optimizer.param_groups[0]
     shown = {"lr": group.get("initial_lr", group["lr"])}
     shown |= {
         name: group[name] for name, p in known.items() if name in group and name != "lr" and group[name] != p.default
     }
     settings = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in shown.items())
-    text = f"{type(inner).__name__}({settings})"
-    return text if inner is optimizer else f"Lookahead around {text}"
+    return optimizer.title.replace(optimizer.algorithm, f"{optimizer.algorithm}({settings})")
 
 
 def carry_on(

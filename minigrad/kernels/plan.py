@@ -114,7 +114,7 @@ def _check(elements: Sequence[Element]) -> None:
     changing: str | None = None  # a rule that has changed state or a parameter already
     for element in elements:
         if not isinstance(element, Rule | Norm):
-            raise TypeError(f"chain: {element!r} is no rule and no norm; a function becomes a rule by @optim.rule")
+            raise TypeError(f"chain: {element!r} is neither a rule nor a norm; @optim.rule makes a rule of a function")
         if isinstance(element, Norm):
             if element.nonfinite != "propagate" and changing is not None:
                 raise ValueError(

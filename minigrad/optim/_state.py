@@ -127,6 +127,8 @@ def chosen_names(optimizer: Optimizer, owner: str, names: Any = None) -> list[st
 def export_state(optimizer: Optimizer) -> dict[str, Any]:
     """The optimizer's class, the state of each parameter, and the groups with the names of their parameters."""
     carrying = optimizer.prepare().plan.carry  # makes the state that the options ask for, if there was no step yet
+    for each in optimizer.periodic:
+        each.begin(optimizer)
     kept = optimizer._kept((name, entry.parameter) for name, entry in optimizer.store.entries.items())
     by_name = {name: kept[id(entry.parameter)] for name, entry in optimizer.store.entries.items()}
     return {
@@ -138,6 +140,7 @@ def export_state(optimizer: Optimizer) -> dict[str, Any]:
         },
         **({"carried": {name: dict(each.carried) for name, each in by_name.items()}} if carrying else {}),
         "param_groups": [_exported(group) for group in optimizer.param_groups],
+        **{each.key: each.exported() for each in optimizer.periodic},
     }
 
 
@@ -157,12 +160,20 @@ def import_state(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
     kind = type(optimizer).__name__
     if not isinstance(saved, Mapping):
         raise TypeError(f"load_state_dict: needs a state dict, not {type(saved).__name__}")
+    for each in optimizer.periodic:
+        if not isinstance(saved.get(each.key), Mapping):
+            raise ValueError(
+                f"{each.name}: the state dict has no {each.key!r}; it was saved by {kind} without {each.name}"
+            )
     # What rules carry is in the state dicts of some optimizers, and not in those of earlier versions.
     same_keys(
-        "state dict", [key for key in saved if key != "carried"], ("optimizer", "settings", "state", "param_groups")
+        "state dict",
+        [key for key in saved if key != "carried"],
+        ("optimizer", "settings", "state", "param_groups", *(each.key for each in optimizer.periodic)),
     )
     if saved["optimizer"] != kind:
         raise ValueError(f"the state dict is of {saved['optimizer']}, not of {kind}")
+    counters = [each.checked_counter(saved[each.key]) for each in optimizer.periodic]
     settings = _settings(optimizer)
     same_keys("settings", saved["settings"], settings)
     for name, value in settings.items():
@@ -176,7 +187,7 @@ def import_state(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
     try:
         # The options decide which state is kept.
         plan = Plan(optimizer._elements())
-        slots = (*plan.state, *optimizer.extra_slots)
+        slots = (*plan.state, *optimizer._periodic_state())
         for name, values in saved["state"].items():
             _check_slots(name, values, optimizer, slots)
         carried = _carried(optimizer, plan, saved)
@@ -185,6 +196,8 @@ def import_state(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
             _set_options(group, options)
         raise
     optimizer._restore({name: dict(values) for name, values in saved["state"].items()}, slots, carried)
+    for each, counter in zip(optimizer.periodic, counters, strict=True):
+        each.counter = counter
 
 
 def _carried(optimizer: Optimizer, plan: Plan, saved: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -247,7 +260,7 @@ def _matched_groups(
 
 
 def whole_number(what: str, value: Any) -> int:
-    """The value as an int, or ValueError if it is none of 0 or more."""
+    """The value as an int; ValueError unless it is a whole number of 0 or more."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
         raise ValueError(f"{what} must be a whole number of 0 or more, not {value!r}")
     return int(value)

@@ -1,4 +1,4 @@
-"""Watching updates: what a step is about to overwrite is copied first, so that it can be explained afterwards."""
+"""Watching updates: a step copies what it is about to overwrite, so that it can be explained afterwards."""
 
 from __future__ import annotations
 
@@ -24,21 +24,20 @@ Arrays = dict[str, Array]
 
 
 @dataclass
-class Slow:
-    """What Lookahead did after a fast step.
+class Later:
+    """A chain that runs after every k-th update, as it was after one step.
 
     Attributes:
-        k, alpha: as it was made.
-        counter: fast steps so far, this one included; it synchronizes where k divides them.
-        rules: those of the slow step.
-        first: the slot of the first moment, which these rules call ``momentum``; ``None`` where it is kept.
+        name, k: of the chain.
+        counter: the number of updates so far, this one included; the chain has run if k divides it.
+        rules, options: what it runs, and the numbers that the rules read.
     """
 
+    name: str
     k: int
-    alpha: float
     counter: int
     rules: tuple[Rule, ...]
-    first: str | None
+    options: dict[str, float]
 
 
 @dataclass
@@ -58,9 +57,9 @@ class Record:
         overrides: what a parameter had otherwise than its group.
         scalars: the hyper-parameters of each parameter that took part.
         norms: each norm over all its ranges.
-        after: ``param`` and state that the step left; with Lookahead, the fast step.
-        left: the same at the end, after Lookahead.
-        slow: what Lookahead did, where there is one.
+        after: ``param`` and state after the optimizer's own chain.
+        left: the same at the end, after chains with a period.
+        later: the chains with a period.
     """
 
     step: int
@@ -79,7 +78,7 @@ class Record:
     norms: dict[str, Array] = field(default_factory=dict)
     after: dict[str, Arrays] = field(default_factory=dict)
     left: dict[str, Arrays] = field(default_factory=dict)
-    slow: Slow | None = None
+    later: tuple[Later, ...] = ()
 
     def entry(self, name: str) -> Entry:
         """The place of a parameter."""
@@ -98,16 +97,15 @@ class Watch:
 
     def __init__(self, optimizer: Optimizer, names: str | Iterable[str] | None = None) -> None:
         self._names = None if names is None else set(chosen_names(optimizer, "watch", names))
-        self._optimizer, self._base = optimizer, optimizer.innermost
+        self._optimizer = optimizer
         self.record: Record | None = None
         self.active = True
         # After every other hook has had its say, and before any other looks at the result.
         self._handles = [
-            RemovableHandle(self._base._pre_hooks, self._begin, LAST, copied=False),
-            RemovableHandle(self._base._post_hooks, self._end, FIRST, copied=False),
+            RemovableHandle(optimizer._pre_hooks, self._begin, LAST, copied=False),
+            RemovableHandle(optimizer._update_hooks, self._note_update, FIRST, copied=False),
+            RemovableHandle(optimizer._post_hooks, self._end, FIRST, copied=False),
         ]
-        if self._base is not optimizer:
-            self._handles.append(RemovableHandle(optimizer._post_hooks, self._end_slow, FIRST, copied=False))
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has the last record, and watches nothing."""
@@ -120,47 +118,58 @@ class Watch:
 
     def last(self) -> Record | None:
         """The last record. Of a step that an error has stopped, it has the norms as they were found."""
-        record, base = self.record, self._base
-        if record is not None and record.outcome == "stopped" and base.steps == record.step - 1:
+        record = self.record
+        if record is not None and record.outcome == "stopped" and self._optimizer.steps == record.step - 1:
             self._note_layout(record)
         return record
 
-    def _begin(self, base: Optimizer) -> None:
-        program = base.prepare()
-        names = [name for name in base.store.entries if self.covers(name)]
-        options = [group.scalars() for group in base.param_groups]
+    def _begin(self, optimizer: Optimizer) -> None:
+        program = optimizer.prepare()
+        names = [name for name in optimizer.store.entries if self.covers(name)]
+        options = [group.scalars() for group in optimizer.param_groups]
         self.record = Record(
-            step=base.steps + 1,
+            step=optimizer.steps + 1,
             plan=program.plan,
-            store=base.store,
-            clips=base.clips,
+            store=optimizer.store,
+            clips=optimizer.clips,
             before=self._arrays(names, with_grad=True),
-            ages={name: age for name, age in base._all_ages().items() if self.covers(name)},
-            groups={name: base._group_of[name] for name in names},
+            ages={name: age for name, age in optimizer._all_ages().items() if self.covers(name)},
+            groups={name: optimizer._group_of[name] for name in names},
             options=options,
-            origins=[base.origins(number) for number in range(len(base.param_groups))],
-            carried=base._all_carried(),
+            origins=[optimizer.origins(number) for number in range(len(optimizer.param_groups))],
+            carried=optimizer._all_carried(),
         )
 
     def _arrays(self, names: Iterable[str], with_grad: bool = False) -> dict[str, Arrays]:
-        state, found = self._base.state, {}
+        state, found = self._optimizer.state, {}
         for name in names:
-            parameter = self._base.store.entries[name].parameter
+            parameter = self._optimizer.store.entries[name].parameter
             arrays = {"param": parameter._data.copy()}
             if with_grad and parameter._grad is not None:
                 arrays["grad"] = parameter._grad._data.copy()
             found[name] = arrays | {slot: array.copy() for slot, array in state[name].items() if slot != "step"}
         return found
 
-    def _end(self, base: Optimizer) -> None:
-        if self.record is None:  # hooks of a step that was under way when the watch began
+    def _note_update(self, optimizer: Optimizer) -> None:
+        """Keep what the optimizer's own chain has made, before others change it."""
+        if self.record is not None:
+            self.record.after = self._arrays(self.record.before)
+
+    def _end(self, optimizer: Optimizer) -> None:
+        record = self.record
+        if record is None:  # hooks of a step that was under way when the watch began
             return
-        self._note_layout(self.record)
-        self.record.outcome = "updated" if base.stepped else "skipped"
-        self.record.after = self.record.left = self._arrays(self.record.before)
+        self._note_layout(record)
+        record.outcome = "updated" if optimizer.stepped else "skipped"
+        record.left = self._arrays(record.before)
+        record.after = record.after or record.left
+        record.later = tuple(
+            Later(each.name, each.k, each.counter, each.rules(record.plan.state), dict(each.options))
+            for each in optimizer.periodic
+        )
 
     def _note_layout(self, record: Record) -> None:
-        layout = self._base._layout
+        layout = self._optimizer._layout
         if layout is None or layout.plan is not record.plan:
             return
         record.norms = {norm.name: np.array(layout.norm_values(norm)) for norm in record.plan.norms}
@@ -169,12 +178,6 @@ class Watch:
                 if self.covers(entry.name):
                     record.scalars[entry.name] = layout.scalars_of(entry)
                     record.overrides[entry.name] = dict(cohort.overrides)
-
-    def _end_slow(self, optimizer: Optimizer) -> None:
-        if self.record is None:
-            return
-        self.record.slow = optimizer.slow_step()
-        self.record.left = self._arrays(self.record.before)
 
     def remove(self) -> None:
         """Record no further steps; doing so twice is harmless."""

@@ -15,23 +15,31 @@ from ..rules import Norm, Rule
 
 
 class PlanText:
-    """A plan to be read: printing it shows passes, bytes per parameter and source.
+    """A plan to read: printing it shows passes, bytes per parameter and source.
 
     Attributes:
         plan: the `Plan`.
         sources: the kernel source for each dtype.
+        later: plans of chains that run after every k-th update, by k.
     """
 
-    def __init__(self, plan: Plan, dtypes: Iterable[np.dtype[Any]], device: str = "cpu") -> None:
-        self.plan = plan
+    def __init__(
+        self,
+        plan: Plan,
+        dtypes: Iterable[np.dtype[Any]],
+        device: str = "cpu",
+        later: Mapping[int, PlanText] | None = None,
+    ) -> None:
+        self.plan, self.later = plan, dict(later or {})
         self.sources = [backend(device).source(plan, dtype) for dtype in dtypes]
 
     def bytes_per_parameter(self, itemsize: int = 4) -> int:
-        """The bytes that one step moves, per parameter."""
+        """The bytes that one update moves, per parameter."""
         return self.plan.bytes_per_parameter(itemsize)
 
     def __repr__(self) -> str:
-        return "\n\n".join([str(self.plan), *self.sources])
+        later = [f"after every {k} updates\n\n{plan!r}" for k, plan in self.later.items()]
+        return "\n\n".join([str(self.plan), *self.sources, *later])
 
 
 class Chain(tuple[Element, ...]):
@@ -48,14 +56,14 @@ class Chain(tuple[Element, ...]):
 
 
 def checked_element(element: Any) -> Element:
-    """A rule or a norm as it is; TypeError for anything else, which says what to do."""
+    """Return a rule or a norm; raise TypeError for anything else, with the remedy."""
     if isinstance(element, Rule | Norm):
         return element
     if hasattr(element, "chain"):
         raise TypeError("chain: an optimizer is not a part of a chain; pass what its chain() returns")
     function = callable(element) and not isinstance(element, type)
-    told = f"the function {getattr(element, '__name__', element)!r}" if function else repr(element)[:80]
-    raise TypeError(f"chain: {told} is no rule and no norm; a function becomes a rule by @optim.rule")
+    shown = f"the function {getattr(element, '__name__', element)!r}" if function else repr(element)[:80]
+    raise TypeError(f"chain: {shown} is neither a rule nor a norm; @optim.rule makes a rule of a function")
 
 
 def chain(*parts: Rule | Norm | Clip | Iterable[Element]) -> Chain:
@@ -75,13 +83,13 @@ def chain(*parts: Rule | Norm | Clip | Iterable[Element]) -> Chain:
     Parameter (weight):
     [2.7, 3.6]
 
-    A rule reads a norm that stands before it by name, and changes ``update``, which begins as the gradient, or
-    ``param``. What stands between two norms is fused into one pass over memory.
+    A rule reads earlier norms by name, and changes ``update``, which begins as the gradient, or ``param``. The rules
+    between two norms are fused into one pass over memory.
 
     Raises:
-        TypeError: for something that is no part of a chain.
-        ValueError: if a rule reads a norm that no part before it takes, two parts keep state under one name, or no
-            rule returns ``param``.
+        TypeError: for something that cannot be part of a chain.
+        ValueError: if a rule reads a norm that no earlier part takes, two parts keep state under one name, or no rule
+            returns ``param``.
     """
     elements: list[Element] = []
     for part in parts:

@@ -16,7 +16,7 @@ from ..autograd.hooks import Hooks, RemovableHandle
 from ..autograd.memory import Place, gather, placed
 from ..autograd.modes import enable_grad
 from ..autograd.tensor import Tensor
-from ..checks import Range, parameters_of, refuse_unknown
+from ..checks import Range, parameters_of, refuse_unknown, whole
 from ..clipping.clip import Clip, Clips
 from ..clipping.reports import ClipReport, nonfinite_error, reports
 from ..devices.arrays import beside
@@ -28,8 +28,9 @@ from ..kernels.store import Entry, ParameterStore
 from ..rules.options import Option, check_option, flag, option
 from ._declared import Declared
 from ._groups import ParamGroup, ParamGroups, arranged, named_groups
+from ._periodic import Periodic, Rules
 from ._state import READ_ONLY, Kept, StateView, chosen_names, export_state, import_state
-from ._watch import Slow, Watch
+from ._watch import Watch
 from .chain import PlanText
 from .common import negate
 
@@ -102,6 +103,7 @@ class Optimizer(Declared):
         declared: the options that the class declares, each with its default and range.
         stepped: whether the last `step` changed the parameters; a clip that skips non-finite gradients may not have.
         skipped: how many steps were skipped.
+        periodic: the chains that run after every k-th update (`every`).
         steps: how many times `step` has run, skipped or not; schedulers use it to see whether it has.
 
     Raises:
@@ -162,9 +164,10 @@ class Optimizer(Declared):
         self._groups, self._bound = ParamGroups(self), []
         self._state, self._ages, self._carried = {}, {}, {}
         self._pre_hooks, self._post_hooks = Hooks(), Hooks()
+        # Called when the chain has run, before chains with a period.
+        self._update_hooks = Hooks()
         self._watches: tuple[Watch, ...] = ()
-        # Slots that are kept besides those of the chain, by an optimizer that wraps this one, with their first values.
-        self.extra_slots: dict[str, float | str] = {}
+        self.periodic: tuple[Periodic, ...] = ()
         self._program: Program | None = None
         self._layout: Layout | None = None
         self.stepped = False
@@ -245,7 +248,7 @@ class Optimizer(Declared):
         same = {(name, id(parameter)) for name, parameter in before} == {(n, id(p)) for n, p in everyone}
         where = same and all(parameter._place is place for parameter, place in self._bound)
         store = self.store if where else ParameterStore(everyone)
-        inits = {**Plan(self._elements()).inits, **self.extra_slots} if self._state else {}
+        inits = {**Plan(self._elements()).inits, **self._periodic_state()} if self._state else {}
         kept = self._kept(before)
         for group in self._groups:
             if not any(group is each for each in groups):
@@ -306,6 +309,9 @@ class Optimizer(Declared):
     def _update(self) -> None:
         self.stepped = False
         layout = self._ready()
+        for each in self.periodic:
+            if not each.counter or any(cohort.age == 0 for cohort in layout.cohorts):
+                each.begin(self)
         layout.refresh_scalars()
         stopped = layout.run()
         if stopped is not None:
@@ -319,6 +325,14 @@ class Optimizer(Declared):
         now = tick()
         for version in layout.versions:
             version[0] = now
+        if self.periodic:
+            for each in self.periodic:
+                each.counter += 1  # before hooks look at the state, which begins while this is 0
+            for hook in tuple(self._update_hooks.values()):
+                hook(self)
+            for each in self.periodic:
+                if each.is_due():
+                    each.run(self, layout)
 
     def _ready(self) -> Layout:
         """The layout for the gradients that are there, with the options as they are now."""
@@ -376,7 +390,7 @@ class Optimizer(Declared):
         if self._program is None:
             program = Program(Plan(self._elements()), self.store)
             # State that no rule reads any more is let go, so that what is kept depends on the options alone.
-            self._state = {s: a for s, a in self._state.items() if s in (*program.plan.state, *self.extra_slots)}
+            self._state = {s: a for s, a in self._state.items() if s in (*program.plan.state, *self._periodic_state())}
             for slot in program.plan.state:
                 if slot not in self._state:
                     self._make_slot(slot, program.plan.inits.get(slot, 0.0))
@@ -386,6 +400,8 @@ class Optimizer(Declared):
                 known = before[name] if name in before else self.first_carried(entry)
                 self._carried[name] = {key: value for key, value in known.items() if key in carry}
             self._program = program
+            for each in self.periodic:
+                each.program(self, program.plan.state)
         return self._program
 
     def _make_layout(self, missing: set[Entry]) -> Layout:
@@ -400,13 +416,68 @@ class Optimizer(Declared):
             for clip in self.clips:
                 overrides |= clip.overrides(entry)
             members.append(Member(entry, number, ages[entry.name], overrides, carried.get(entry.name, {})))
-        states = [{slot: arrays[i] for slot, arrays in self._state.items()} for i in range(len(self.store.buffers))]
-        layout = program.lay_out(members, states)
+        layout = program.lay_out(members, self._flat_states())
         self._bind_options(layout)
         self._ages, self._carried = ages, carried
         return layout
 
+    # --- chains with a period ------------------------------------------------------------------------------------
+
+    def every(
+        self,
+        k: int,
+        rules: Rules,
+        *,
+        name: str,
+        state: Mapping[str, float | str] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        **options: float,
+    ) -> Periodic:
+        """Run a second chain after every ``k``-th update, as `Lookahead` does with its slow step.
+
+        Args:
+            k: how many updates there are to one run.
+            rules: the rules in order, or a function that chooses them by the names of the state that this optimizer
+                keeps.
+            name: what it is called in messages; in small letters, its key in the state dict.
+            state: the slots of state that are kept for it, with their first values: a number, or ``"param"`` for the
+                parameter just before its first step.
+            settings: what a state dict must agree with to be loaded, as values that JSON can hold.
+            **options: numbers that the rules read by name.
+
+        Raises:
+            ValueError: for a slot of state that the optimizer keeps already.
+
+        >>> from minigrad.optim.lookahead import look_ahead
+        >>> weight = nn.Parameter([1.0])
+        >>> optimizer = optim.SGD([weight], lr=0.1)
+        >>> slow = optimizer.every(2, [look_ahead], name="Slow", state={"slow": "param"}, alpha=0.5)
+        >>> for _ in range(2):
+        ...     weight.grad = minigrad.ones(1)
+        ...     optimizer.step()
+        >>> weight
+        Parameter (weight):
+        [0.9]
+        """
+        wanted = state or {}
+        taken = (*Plan(self._elements()).state, *self._periodic_state())
+        for slot in wanted:
+            if slot in taken:
+                raise ValueError(f"{name}: {type(self).__name__} keeps a state named {slot!r} itself; rename it")
+        made = Periodic(name, whole(name, "k", k), rules, wanted, options, settings or {})
+        for slot, first in wanted.items():
+            self._make_slot(slot, first)
+        self.periodic = (*self.periodic, made)
+        return made
+
+    def _periodic_state(self) -> dict[str, float | str]:
+        return {slot: first for each in self.periodic for slot, first in each.state.items()}
+
     # --- state ---------------------------------------------------------------------------------------------------
+
+    def _flat_states(self) -> list[dict[str, Array]]:
+        """The arrays of each buffer's state by slot."""
+        return [{slot: arrays[i] for slot, arrays in self._state.items()} for i in range(len(self.store.buffers))]
 
     def _make_slot(self, slot: str, init: float | str) -> None:
         """A flat array per buffer, filled with a number, an option of each parameter's group, or the parameter."""
@@ -476,7 +547,9 @@ class Optimizer(Declared):
         The view follows the optimizer and cannot be changed, but an array in it may be written in place, and the next
         step uses what was written. Take an array from it again after `add_param_group`, which moves the state.
         """
-        return StateView(self.innermost)
+        for each in self.periodic:
+            each.begin(self)
+        return StateView(self)
 
     @state.setter
     def state(self, value: Any) -> None:
@@ -503,9 +576,11 @@ class Optimizer(Declared):
         self._ages, self._carried = self._all_ages() | dict.fromkeys(chosen, 0), self._all_carried()
         self._carried |= {name: {} for name in chosen}
         self._program = self._layout = None
-        inits = {**self.prepare().plan.inits, **self.extra_slots}
+        inits = {**self.prepare().plan.inits, **self._periodic_state()}
         for slot in self._state:
             self._fill(slot, inits.get(slot, 0.0), chosen)
+        for each in self.periodic if names is None else ():
+            each.counter = 0
 
     def _views(self) -> dict[str, dict[str, Any]]:
         slots = {slot: self._by_name(slot) for slot in self._state}
@@ -555,9 +630,10 @@ class Optimizer(Declared):
         """An optimizer of the same parameters with its own options and state."""
         state = self.__getstate__()
         state["_saved"] = state["_saved"] | {"groups": [copy.copy(group) for group in self._groups]}
-        hooks = {name: copy.copy(vars(self)[name]) for name in ("_pre_hooks", "_post_hooks")}
+        own = {name: copy.copy(vars(self)[name]) for name in ("_pre_hooks", "_post_hooks", "_update_hooks")}
+        own["periodic"] = tuple(map(copy.copy, self.periodic))
         new = type(self).__new__(type(self))
-        new.__setstate__(state | hooks)
+        new.__setstate__(state | own)
         return new
 
     # --- the rest of PyTorch's interface -----------------------------------------------------------------------------
@@ -624,13 +700,14 @@ class Optimizer(Declared):
         return explain_coming(self, name, index) if coming else explain_update(self, name, index)
 
     @property
-    def innermost(self) -> Optimizer:
-        """The optimizer that makes the update: this one, or the one that it is wrapped around."""
-        return self
+    def algorithm(self) -> str:
+        """The name of the class whose chain makes the update, ``"SGD"`` also for a `Lookahead` around SGD."""
+        return type(self).__name__
 
-    def slow_step(self) -> Slow | None:
-        """What is done after the last update, by an optimizer that is wrapped around another."""
-        return None
+    @property
+    def title(self) -> str:
+        """The algorithm with its chains with a period, such as ``"Lookahead around SGD"``."""
+        return " around ".join([*(each.name for each in reversed(self.periodic)), self.algorithm])
 
     def origins(self, group: int) -> dict[str, str]:
         """What set the scheduled options of a param group as they are now, in words, by the names that rules know."""
@@ -653,8 +730,10 @@ class Optimizer(Declared):
             device: whose kernels to show, ``"cpu"`` or ``"cuda"``, which need not be there; by default those of the
                 device that the parameters are on.
         """
-        plan = Plan(self._elements())
-        return PlanText(plan, [buffer.dtype for buffer in self.store.buffers], device or self.store.device)
+        plan, device = Plan(self._elements()), device or self.store.device
+        dtypes = [buffer.dtype for buffer in self.store.buffers]
+        later = {each.k: PlanText(Plan(each.rules(plan.state)), dtypes, device) for each in self.periodic}
+        return PlanText(plan, dtypes, device, later)
 
     def __repr__(self) -> str:
         groups = "\n".join(f"  {group!r}" for group in self.param_groups)

@@ -121,7 +121,7 @@ class Rule:
         return f"<rule {self.name}({', '.join(self.inputs)}; {', '.join(self.hypers)})>"
 
     def renamed(self, names: Mapping[str, str]) -> Rule:
-        """The same rule with some norms and hyper-parameters under other names, to stand in a chain twice."""
+        """The same rule with other names for some norms, hyper-parameters or state, as for a second use in a chain."""
 
         class Renaming(ast.NodeTransformer):
             def visit_Name(self, node: ast.Name) -> ast.Name:
@@ -132,9 +132,12 @@ class Rule:
             return Assignment(target, value, a.line, f"{target} = {ast.unparse(value)}")
 
         body = tuple(map(renamed, self.body))
-        inputs = tuple(names.get(name, name) for name in self.inputs)
-        hypers = tuple(names.get(name, name) for name in self.hypers)
-        return replace(self, inputs=inputs, hypers=hypers, body=body)
+        inputs, state, hypers, outputs = (
+            tuple(names.get(name, name) for name in each)
+            for each in (self.inputs, self.state, self.hypers, self.outputs)
+        )
+        init = {names.get(name, name): first for name, first in self.init.items()}
+        return replace(self, inputs=inputs, state=state, hypers=hypers, body=body, outputs=outputs, init=init)
 
     @property
     def norms(self) -> tuple[str, ...]:

@@ -404,7 +404,7 @@ class Scheduler(OptionSetter):
 
 def schedulers_of(optimizer: Optimizer) -> list[Any]:
     """Everything that sets options of an optimizer, in the order in which it was made."""
-    return [each for ref in optimizer.innermost._schedulers if (each := ref()) is not None]
+    return [each for ref in optimizer._schedulers if (each := ref()) is not None]
 
 
 @cache

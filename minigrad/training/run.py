@@ -76,7 +76,7 @@ def _check_optimizer(run: Run) -> None:
             "model.parameters() of this model"
         )
     for each in run.schedulers:
-        if each.optimizer.innermost is not run.optimizer.innermost:
+        if each.optimizer.param_groups is not run.optimizer.param_groups:
             raise ValueError(
                 f"fit: the {type(each).__name__} belongs to another optimizer; make it from the optimizer that is "
                 "passed to fit"

@@ -595,4 +595,4 @@ def test_lookahead_goes_on_in_the_same_kernels():
     for step in range(4):
         set_gradients(params, arrays(step + 1))
         step_and_compare(optimizer, params)
-    assert isinstance(optimizer._slow, cuda_layout.CudaLayout)
+    assert isinstance(optimizer.periodic[0]._layout, cuda_layout.CudaLayout)

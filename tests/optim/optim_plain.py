@@ -84,8 +84,5 @@ def _slots(base: Optimizer, name: str) -> Arrays:
 
 
 def _slow_step(optimizer: optim.Lookahead, arrays: Arrays) -> Arrays:
-    rules = optimizer._slow.plan.rules
-    first = "momentum_buffer" if "momentum_buffer" in arrays else "exp_avg"
-    renamed = {**arrays, "momentum": arrays[first]} if first in arrays else arrays
-    after = plain_rules(rules, renamed, {"slow_step": optimizer.alpha}, {})
-    return {**after, first: after["momentum"]} if first in arrays else after
+    (slow,) = optimizer.periodic
+    return plain_rules(slow.rules(optimizer.prepare().plan.state), arrays, slow.options, {})

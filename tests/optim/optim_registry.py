@@ -146,8 +146,8 @@ def _registry() -> tuple[Entry, ...]:
     slow_errors = (
         ({"k": 0}, "k must be a whole number"),
         ({"k": 2.5}, "k must be a whole number"),
-        ({"alpha": 1.5}, "alpha must be in"),
-        ({"alpha": NAN}, "alpha must be in"),
+        ({"alpha": 1.5}, "alpha must be a number in"),
+        ({"alpha": NAN}, "alpha must be a number in"),
         ({"momentum": "forget"}, "'keep', 'reset' or 'pullback'"),
     )
     decoupled = {"decoupled_weight_decay": True}

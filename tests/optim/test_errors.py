@@ -192,8 +192,9 @@ def test_lookahead_takes_an_optimizer_and_looks_ahead_once():
 @EVERY_OPTIMIZER
 def test_an_argument_of_the_constructor_that_is_set_as_an_attribute_is_refused_with_the_remedy(entry):
     optimizer = entry.make([parameter()], lr=0.1)
-    for each in {optimizer, optimizer.innermost}:
-        for name in set(inspect.signature(type(each).__init__).parameters) - {"self"} - vars(each).keys():
+    for each in {optimizer, getattr(optimizer, "base", optimizer)}:
+        settable = {"k", "alpha", "momentum"} if isinstance(each, optim.Lookahead) else vars(each).keys()
+        for name in set(inspect.signature(type(each).__init__).parameters) - {"self"} - settable:
             option = name in each.defaults
             remedy = (
                 re.escape(f"optimizer.param_groups[i][{name!r}] = ...") if option else "add_param_group|make a new one"

@@ -40,7 +40,7 @@ def test_an_optimizer_is_shown_as_it_is_and_not_as_its_class_is_made():
     )
     assert "float64[::1]" in shown.kernel
     assert "def _momentum_scalars" in shown.source
-    assert study.explain(optim.Lookahead(optimizer)).formula.count("s ← s + slow_step · (θ - s)") == 1
+    assert study.explain(optim.Lookahead(optimizer)).formula.count("s ← s + α (θ - s)") == 1  # noqa: RUF001
 
 
 def test_a_rule_alone_is_planned_with_what_it_needs_to_run():

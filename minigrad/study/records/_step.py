@@ -109,7 +109,7 @@ class Step:
     """The step that an optimizer has just taken.
 
     Args:
-        optimizer: whose kernel moved the parameters; inside Lookahead, the one that moves the fast weights.
+        optimizer: the optimizer.
         before: what the arrays held before it.
         layers: the stretches of each layer that is read.
         fast: copies of the parameters after its own update, if slow weights have moved them since.

@@ -96,8 +96,6 @@ class Recorder(Callback):
                 raise ValueError(f"Recorder: {name} must be a whole number of at least {least}, not {value!r}")
         _check_pair(model, optimizer)
         self.model, self.optimizer = model, optimizer
-        # Inside Lookahead, the optimizer that moves the fast weights.
-        self._base: Optimizer = getattr(optimizer, "base", optimizer)
         self.every = self.interval = every
         self._layers = None if layers is None else _chosen_layers(layers, optimizer.store.layers)
         self.probe = as_probe(probe)
@@ -109,11 +107,11 @@ class Recorder(Callback):
         self._file = RecordFile(path)
         self._first = 0  # the first step that was seen, which is recorded whatever its number
         self._in_run = False  # under `fit`, which reports the loss after the step
-        self._clips = ClipCounts(self._base)
+        self._clips = ClipCounts(self.optimizer)
         self._losses: list[float] = []
         self._asked = False  # whether the next step is recorded, since its loss is the first that is not finite
         self._lost_at = 0  # that step
-        self._left_out = LeftOut(model, self._base)
+        self._left_out = LeftOut(model, self.optimizer)
         self._gradient: Gradient | None = None  # of the last record, until the next step
         self._before: Before | None = None
         self._fast: list[npt.NDArray[Any]] | None = None
@@ -137,13 +135,12 @@ class Recorder(Callback):
         if records:
             self.recording.header = header
             self.recording.records = [record for record in records if self._stays(record)]
-        self._left_out = LeftOut(self.model, self._base)
+        self._left_out = LeftOut(self.model, self.optimizer)
         self._handles = [
             _observed(self.optimizer._pre_hooks, self._before_step),
+            _observed(self.optimizer._update_hooks, self._after_update),
             _observed(self.optimizer._post_hooks, self._after_step),
         ]
-        if self._base is not self.optimizer:
-            self._handles.append(_observed(self._base._post_hooks, self._after_fast_step))
         if self.probe is None and self._wants_probe:
             self._catch_probe()
         self.cost.begin()
@@ -224,7 +221,7 @@ class Recorder(Callback):
         if interval < 1 or interval % self.every:
             raise ValueError(f"Recorder: the interval {interval} is not {self.every} doubled a number of times")
         counts = [[whole_number(f"Recorder: {n}", v) for v in _list(state[n], n)] for n in ("counted", "acted")]
-        if any(len(each) != len(self._base.clips) for each in counts):
+        if any(len(each) != len(self.optimizer.clips) for each in counts):
             raise ValueError("Recorder: the saved run had other clips")
         losses = [float(value) for value in _list(state["losses"], "losses")]
         self._file.length, self._file.resumes = length, True
@@ -270,17 +267,17 @@ class Recorder(Callback):
             return
         if self._asked:
             self._asked, self._lost_at = False, step
-        self._base.prepare()  # creates the state, so that the first step has one
+        self.optimizer.prepare()  # creates the state, so that the first step has one
         started = time.perf_counter()
         self._look_at_probe()
-        self._before = snapshot(self._base)
+        self._before = snapshot(self.optimizer)
         self.cost.spent += time.perf_counter() - started
 
     def _look_at_probe(self) -> None:
         """Measure what the model makes of the probe now, if there is one."""
         self._seen = {}
         if self.probe is not None and self._wants_probe:
-            device = self._base.store.device
+            device = self.optimizer.store.device
             with one_blas_thread():  # the number of cores then changes neither the numbers nor their cost
                 outputs = self._observe(tuple(part.to(device) for part in self.probe))
                 self._seen = {name: measured(ACTIVATION, output) for name, output in outputs.items()}
@@ -296,15 +293,15 @@ class Recorder(Callback):
                 f"probe=False: {error}"
             ) from error
 
-    def _after_fast_step(self, base: Optimizer) -> None:
-        """Keep the parameters after the fast step, before slow weights move them."""
+    def _after_update(self, optimizer: Optimizer) -> None:
+        """Keep the parameters after the optimizer's own chain, before slow weights move them."""
         if self._before is not None:
-            self._fast = [host_copy(buffer.data) for buffer in base.store.buffers]
+            self._fast = [host_copy(buffer.data) for buffer in optimizer.store.buffers]
 
     def _after_step(self, optimizer: Optimizer) -> None:
         self.cost.steps += 1
         if self._before is None:
-            if self._base.clips:
+            if self.optimizer.clips:
                 self._clips.count()
             return
         before, self._before = self._before, None
@@ -314,23 +311,23 @@ class Recorder(Callback):
         record = self._record(optimizer.steps, before)
         if not self._in_run:
             record |= self._loss()
-            self._gradient = Gradient(self._base)
+            self._gradient = Gradient(self.optimizer)
         self._keep(record)
         self._fast = None
         self.cost.records += 1
         self.cost.spent += time.perf_counter() - started - counted
 
     def _record(self, step: int, before: Before) -> Record:
-        layout = self._base._layout
+        layout = self.optimizer._layout
         assert layout is not None
         if self._stretches[0] is not layout:
             self._stretches = (layout, stretches(layout, self._layers))
-        record: Record = {"step": step, "stepped": self._base.stepped}
+        record: Record = {"step": step, "stepped": self.optimizer.stepped}
         with np.errstate(all="ignore"), one_blas_thread():
-            taken = Step(self._base, before, self._stretches[1], self._fast)
+            taken = Step(self.optimizer, before, self._stretches[1], self._fast)
             record["layers"] = {name: measured(LAYER, layer) for name, layer in taken.layers()}
-        if self._base.clips:
-            record["clips"] = [measured(CLIP, each) for each in self._clips.take(self._base.clip_reports())]
+        if self.optimizer.clips:
+            record["clips"] = [measured(CLIP, each) for each in self._clips.take(self.optimizer.clip_reports())]
         if self._seen:
             record["activations"] = self._seen
         self._note_left_out(record)
@@ -345,7 +342,7 @@ class Recorder(Callback):
         with contextlib.suppress(ValueError):  # another error has ended training, and must not be hidden
             self._look_at_probe()
         record: Record = {"step": step, "stepped": False, "taken": False}
-        store, at_rest = self._base.store, [each for each in LAYER if each.at_rest]
+        store, at_rest = self.optimizer.store, [each for each in LAYER if each.at_rest]
         names = [name for name in store.layers if self._layers is None or name in self._layers]
         record["layers"] = {name: measured(at_rest, Layer.at_rest(store, name)) for name in names}
         if self._seen:
@@ -408,27 +405,28 @@ def _header(
         probe_rows: how many rows the probe has.
         kinds: by the name of an activation, the module's class or the op.
     """
-    base = optimizer.innermost
-    layout = base._layout
-    known = scalars_of(layout.cohorts[0], layout, base) if layout is not None and layout.cohorts else {}
-    name = type(base).__name__
+    layout = optimizer._layout
+    known = scalars_of(layout.cohorts[0], layout, optimizer) if layout is not None and layout.cohorts else {}
+    name = optimizer.algorithm
+    for each in optimizer.periodic:
+        name = f"{each.name}({name})"
     found: dict[str, dict[str, Any]] = {
         layer: {"parameters": 0, "tensors": [], "frozen": True}
-        for layer in base.store.layers
+        for layer in optimizer.store.layers
         if layers is None or layer in layers
     }
-    for entry in base.store.entries.values():
+    for entry in optimizer.store.entries.values():
         if entry.layer in found:
             own = found[entry.layer]
             own["parameters"] += entry.parameter.size
             own["tensors"].append(entry.name)
             own["frozen"] = own["frozen"] and not entry.parameter.requires_grad
     values = {
-        "optimizer": name if base is optimizer else f"{type(optimizer).__name__}({name})",
-        "maximize": base.uses("maximize"),
-        **describe(base.prepare().plan.state, known),
+        "optimizer": name,
+        "maximize": optimizer.uses("maximize"),
+        **describe(optimizer.prepare().plan.state, known),
         "every": every,
-        "slow_every": getattr(optimizer, "k", 0),
+        "slow_every": next((each.k for each in optimizer.periodic), 0),
         "quantiles": list(QUANTILES),
         "probe_rows": probe_rows,
         "activations": {name: {"kind": kind} for name, kind in kinds.items()},

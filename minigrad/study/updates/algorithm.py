@@ -134,20 +134,9 @@ def _of_rule(rule: Rule, dtype: np.dtype[Any]) -> Algorithm:
 
 
 def _of_optimizer(optimizer: Optimizer) -> Algorithm:
-    """The chain of an optimizer, followed by the slow step where there is one."""
-    inner = optimizer.innermost
-    text = inner.plan()
-    made = _made(_title(optimizer), _doc(type(optimizer)), [text])
-    slow = optimizer.slow_step()
-    if slow is None:
-        return made
-    then = PlanText(Plan(slow.rules), [buffer.dtype for buffer in inner.store.buffers])
-    return _made(made.name, made.about, [text, then])
-
-
-def _title(optimizer: Optimizer) -> str:
-    inner = optimizer.innermost
-    return type(inner).__name__ if inner is optimizer else f"{type(optimizer).__name__} around {type(inner).__name__}"
+    """The chain of an optimizer, followed by chains with a period."""
+    text = optimizer.plan()
+    return _made(optimizer.title, _doc(type(optimizer)), [text, *text.later.values()])
 
 
 def _of_elements(name: str, about: str, elements: Sequence[Element], dtype: np.dtype[Any]) -> Algorithm:

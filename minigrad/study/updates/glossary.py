@@ -19,7 +19,6 @@ WORDS = {
     "rectified": "1 where rho is above the threshold, and the step is rectified",
     "rho": "length of the average that the second moment amounts to",
     "schedule_factor": "the learning rate over its first value",
-    "slow_step": "alpha of Lookahead",
     "taken": "what is taken of the new gradient: 1 for the first buffer, then 1 - dampening",
     "mu_product": "product of the momentum schedule up to this step",
     "momentum_begun": "1 once the momentum buffer has begun",

@@ -40,10 +40,10 @@ def explain_coming(optimizer: Optimizer, name: str, index: int | Sequence[int] =
     """The update that the next step would make, made on a copy."""
     place = place_of(optimizer, name, index)
     # Without hooks, which look at the steps that are taken.
-    hooked = (optimizer, optimizer.innermost)
-    bare: dict[int, Any] = {id(hooks): Hooks() for each in hooked for hooks in (each._pre_hooks, each._post_hooks)}
+    hooked = (optimizer._pre_hooks, optimizer._update_hooks, optimizer._post_hooks)
+    bare: dict[int, Any] = {id(hooks): Hooks() for hooks in hooked}
     twin = copy.deepcopy(optimizer, bare)
-    twin.innermost._schedulers = optimizer._schedulers
+    twin._schedulers = optimizer._schedulers
     # Where a clip raises, the record says so.
     with twin.watch(name) as watch, contextlib.suppress(FloatingPointError):
         twin.step()
@@ -125,14 +125,12 @@ class _Update:
                 elif outcome == "updated":
                     self._rule(element)
         if outcome == "updated":
-            fast, shares = float(self.values["param"]), self.shares["param"]
-            checks = self._checks(record.after)
-            slow = self._slow()
-            if slow:
-                checks = self._checks(record.left)
-            parts = self._parts(fast, shares, checks[0].stored, slow)
+            own, shares = float(self.values["param"]), self.shares["param"]
+            later = self._later()
+            checks = self._checks(record.left if later else record.after)
+            parts = self._parts(own, shares, checks[0].stored, later)
         return Explanation(
-            optimizer=self._title(),
+            optimizer=self.optimizer.title,
             parameter=name,
             index=self.place,
             dtype=self.dtype.name,
@@ -145,14 +143,8 @@ class _Update:
             notes=tuple(self._notes(outcome)),
         )
 
-    def _title(self) -> str:
-        inner = type(self.optimizer.innermost).__name__
-        return (
-            inner if self.optimizer.innermost is self.optimizer else f"{type(self.optimizer).__name__} around {inner}"
-        )
-
     def _notes(self, outcome: str) -> list[str]:
-        record, since = self.record, self.optimizer.innermost.steps - self.record.step
+        record, since = self.record, self.optimizer.steps - self.record.step
         notes = ["the step that would come next, with the gradients as they are"] if self.coming else []
         if since > 0:
             taken = "1 more step has" if since == 1 else f"{since} more steps have"
@@ -166,10 +158,10 @@ class _Update:
             why = f": {bad.name} is not finite" if bad is not None else " by an error"
             did = "skipped" if outcome == "skipped" else "stopped"
             notes.append(f"the step was {did}{why}; no parameter and no state was changed")
-        slow = record.slow
-        if slow is not None and outcome == "updated" and slow.counter % slow.k:
-            done = slow.counter % slow.k
-            notes.append(f"Lookahead: fast step {done} of {slow.k}; the slow weights follow in {slow.k - done}")
+        for each in record.later:
+            done = each.counter % each.k
+            if outcome == "updated" and done:
+                notes.append(f"{each.name}: fast step {done} of {each.k}; the slow weights follow in {each.k - done}")
         return notes
 
     def _add(self, kind: str, name: str, value: Any, **more: Any) -> None:
@@ -251,22 +243,15 @@ class _Update:
 
     # --- what comes of it --------------------------------------------------------------------------------------------
 
-    def _slow(self) -> bool:
-        """Run the slow step of Lookahead, if it was time for one."""
-        slow = self.record.slow
-        if slow is None or slow.counter % slow.k:
-            return False
-        for rule in slow.rules:
-            if "slow_step" in rule.hypers:
-                self._add("option", "slow_step", slow.alpha, rule=rule.name, note=words("slow_step"))
-            given = {**self.values, "slow_step": slow.alpha}
-            if slow.first is not None:
-                given["momentum"] = self.values[slow.first]
-                self.shares["momentum"] = self.shares[slow.first]
-            self._run(rule, given)
-            if "momentum" in rule.outputs and slow.first is not None:
-                self.values[slow.first] = self.values.pop("momentum")
-        return True
+    def _later(self) -> bool:
+        """Run the chains with a period, if it was time for one."""
+        due = [each for each in self.record.later if each.counter % each.k == 0]
+        for each in due:
+            for rule in each.rules:
+                for name in rule.hypers:
+                    self._add("option", name, each.options[name], rule=rule.name, note=f"{name} of {each.name}")
+                self._run(rule, {**self.values, **each.options})
+        return bool(due)
 
     def _checks(self, stored: Mapping[str, Mapping[str, Any]]) -> list[Check]:
         checks, arrays = [], stored[self.name]
@@ -275,15 +260,15 @@ class _Update:
             checks.append(Check(slot, plain, kept, ulps(plain, kept, self.dtype)))
         return checks
 
-    def _parts(self, fast: float, shares: Shares, stored: float, slow: bool) -> dict[str, float]:
+    def _parts(self, own: float, shares: Shares, stored: float, later: bool) -> dict[str, float]:
         """The change divided by what it came from; the last part makes the sum exact."""
         before = float(self.record.before[self.name]["param"][self.place])
         parts = {GRADIENT: shares.get(GRADIENT, 0.0)}
         if EARLIER in shares:
             parts[EARLIER] = shares[EARLIER]
         parts[DECAY] = shares.get(DECAY, 0.0) - before
-        if slow:
-            parts[SLOW] = stored - fast
+        if later:
+            parts[SLOW] = stored - own
         rest = math.fsum([stored, -before, *(-part for part in parts.values())])
         size = sum(map(abs, (before, stored, *parts.values())))
         parts[OTHER if abs(rest) > 64 * np.finfo(self.dtype).eps * size else ROUNDING] = rest
