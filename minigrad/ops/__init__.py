@@ -1,176 +1,27 @@
-"""The op table: every primitive with its gradient rules, one file per family."""
+"""The op table: every primitive with its gradient rules, one file per family, whose ``__all__`` lists its ops.
 
-from .activation import elu, erfc, gelu, leaky_relu, relu, relu6, sigmoid, silu, softplus
-from .elementwise import (
-    abs,
-    add,
-    astype,
-    ceil,
-    clip,
-    clone,
-    cos,
-    divide,
-    equal,
-    exp,
-    expm1,
-    floor,
-    floor_divide,
-    greater,
-    greater_equal,
-    isfinite,
-    isinf,
-    isnan,
-    less,
-    less_equal,
-    log,
-    log1p,
-    logical_and,
-    logical_not,
-    logical_or,
-    logical_xor,
-    masked,
-    maximum,
-    minimum,
-    multiply,
-    negative,
-    not_equal,
-    power,
-    remainder,
-    round,
-    sign,
-    sin,
-    sqrt,
-    subtract,
-    tanh,
-    to_device,
-    where,
-)
-from .indexing import assign, embedding, gather, getitem, place, put, scatter, take
-from .linalg import dot, einsum, linear, matmul, outer
-from .loss import (
-    binary_cross_entropy,
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    huber_loss,
-    l1_loss,
-    mse_loss,
-    nll_loss,
-    one_hot,
-    smooth_l1_loss,
-)
-from .neural import dropout, dropout_mask, layer_norm, log_softmax, logsumexp, rms_norm, softmax, standardize
+The functions of elementwise, linalg, reduction and shape are functions of `minigrad` too.
+"""
+
+from . import activation, elementwise, indexing, linalg, loss, neural, reduction, shape
+from .activation import *
+from .elementwise import *
+from .elementwise import masked, to_device  # used by rules and by tensors
+from .indexing import *
+from .linalg import *
+from .linalg import linear  # used by layers
+from .loss import *
+from .neural import *
 from .primitive import PRIMITIVES, Primitive, Traced, primitive
-from .reduction import all, any, argmax, argmin, cumsum, max, mean, min, norm, prod, std, sum, var
-from .shape import concatenate, expand, flip, pad, permute, reshape, split, squeeze, stack, transpose, unsqueeze
+from .reduction import *
+from .shape import *
 
-__all__ = [
-    "PRIMITIVES",
-    "Primitive",
-    "Traced",
-    "abs",
-    "add",
-    "all",
-    "any",
-    "argmax",
-    "argmin",
-    "assign",
-    "astype",
-    "binary_cross_entropy",
-    "binary_cross_entropy_with_logits",
-    "ceil",
-    "clip",
-    "clone",
-    "concatenate",
-    "cos",
-    "cross_entropy",
-    "cumsum",
-    "divide",
-    "dot",
-    "dropout",
-    "dropout_mask",
-    "einsum",
-    "elu",
-    "embedding",
-    "equal",
-    "erfc",
-    "exp",
-    "expand",
-    "expm1",
-    "flip",
-    "floor",
-    "floor_divide",
-    "gather",
-    "gelu",
-    "getitem",
-    "greater",
-    "greater_equal",
-    "huber_loss",
-    "isfinite",
-    "isinf",
-    "isnan",
-    "l1_loss",
-    "layer_norm",
-    "leaky_relu",
-    "less",
-    "less_equal",
-    "linear",
-    "log",
-    "log1p",
-    "log_softmax",
-    "logical_and",
-    "logical_not",
-    "logical_or",
-    "logical_xor",
-    "logsumexp",
-    "masked",
-    "matmul",
-    "max",
-    "maximum",
-    "mean",
-    "min",
-    "minimum",
-    "mse_loss",
-    "multiply",
-    "negative",
-    "nll_loss",
-    "norm",
-    "not_equal",
-    "one_hot",
-    "outer",
-    "pad",
-    "permute",
-    "place",
-    "power",
-    "primitive",
-    "prod",
-    "put",
-    "relu",
-    "relu6",
-    "remainder",
-    "reshape",
-    "rms_norm",
-    "round",
-    "scatter",
-    "sigmoid",
-    "sign",
-    "silu",
-    "sin",
-    "smooth_l1_loss",
-    "softmax",
-    "softplus",
-    "split",
-    "sqrt",
-    "squeeze",
-    "stack",
-    "standardize",
-    "std",
-    "subtract",
-    "sum",
-    "take",
-    "tanh",
-    "to_device",
-    "transpose",
-    "unsqueeze",
-    "var",
-    "where",
-]
+__all__ = ["PRIMITIVES", "Primitive", "Traced", "linear", "masked", "primitive", "to_device"]
+__all__ += activation.__all__
+__all__ += elementwise.__all__
+__all__ += indexing.__all__
+__all__ += linalg.__all__
+__all__ += loss.__all__
+__all__ += neural.__all__
+__all__ += reduction.__all__
+__all__ += shape.__all__

@@ -16,6 +16,8 @@ import numpy as np
 from .elementwise import exp, logical_not, masked
 from .primitive import Primitive, primitive
 
+__all__ = ["elu", "erfc", "gelu", "leaky_relu", "relu", "relu6", "sigmoid", "silu", "softplus"]
+
 
 def _sigmoid(x: Any) -> Any:
     # exp may overflow to infinity, and 1 / inf is the right answer there.

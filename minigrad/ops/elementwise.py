@@ -1,19 +1,26 @@
 """Element-wise primitives. Binary ones broadcast as NumPy does; the engine sums the gradients back.
 
-A number whose sign or kink decides a gradient is treated as PyTorch does: ties of `maximum` and `minimum` share
-evenly, `clip` passes the gradient at its bounds, ``abs`` has slope 0 at 0, and ``power`` is constant in an exponent
-of 0.
+Where a sign or a kink decides a gradient, it is PyTorch's: ties of `maximum` and `minimum` share evenly, `clip` passes
+the gradient at its bounds, ``abs`` has slope 0 at 0, and ``power`` is constant in an exponent of 0.
 """
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .. import devices
-from .primitive import Primitive, Traced, primitive
+from .primitive import Primitive, Rule, Traced, primitive
+
+__all__ = [
+    "abs", "add", "astype", "ceil", "clip", "clone", "cos", "divide", "equal", "exp", "expm1", "floor", "floor_divide",
+    "greater", "greater_equal", "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log1p", "logical_and",
+    "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "multiply", "negative", "not_equal", "power",
+    "remainder", "round", "sign", "sin", "sqrt", "subtract", "tanh", "where",
+]  # fmt: skip
 
 # The limits of the dtypes that gradients have: rules read them here, since they call nothing of NumPy's themselves.
 LIMITS = {np.dtype(kind): np.finfo(kind) for kind in (np.float32, np.float64, np.complex128)}
@@ -23,28 +30,29 @@ _BITS = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
 
 BROADCAST_HINT = "sizes must be equal or 1, counted from the last axis; reshape() or unsqueeze() one of them"
 
+
+def _unary(name: str, forward: Callable[..., Any], doc: str, rule: Rule | None = None, **options: Any) -> Primitive:
+    return primitive(name, forward, "x", () if rule is None else (rule,), doc=doc, **options)
+
+
+def _binary(name: str, forward: Callable[..., Any], doc: str, *rules: Rule, **options: Any) -> Primitive:
+    return primitive(name, forward, "a b", rules, doc=doc, hint=BROADCAST_HINT, **options)
+
+
 # --- arithmetic ------------------------------------------------------------------------------------------------------
 
-add = primitive("add", np.add, "a b", (lambda g: g, lambda g: g), hint=BROADCAST_HINT, doc="a + b.")
-subtract = primitive("subtract", np.subtract, "a b", (lambda g: g, lambda g: -g), hint=BROADCAST_HINT, doc="a - b.")
-multiply = primitive(
-    "multiply",
-    np.multiply,
-    "a b",
-    (lambda g, b: g * b, lambda g, a: g * a),
-    hint=BROADCAST_HINT,
-    doc="a * b, element by element.",
-)
-divide = primitive(
+add = _binary("add", np.add, "a + b.", lambda g: g, lambda g: g)
+subtract = _binary("subtract", np.subtract, "a - b.", lambda g: g, lambda g: -g)
+multiply = _binary("multiply", np.multiply, "a * b, element by element.", lambda g, b: g * b, lambda g, a: g * a)
+divide = _binary(
     "divide",
     np.divide,
-    "a b",
-    (lambda g, b: g / b, lambda g, b, out: -g * out / b),
+    "a / b; integers are divided as float32.",
+    lambda g, b: g / b,
+    lambda g, b, out: -g * out / b,
     to_float=True,
-    hint=BROADCAST_HINT,
-    doc="a / b; integers are divided as float32.",
 )
-negative = primitive("negative", np.negative, "x", (lambda g: -g,), doc="-x.")
+negative = _unary("negative", np.negative, "-x.", lambda g: -g)
 
 
 def _refuse_zero(op: str, a: Any, b: Any) -> None:
@@ -64,21 +72,18 @@ def _remainder(a: Any, b: Any) -> Any:
     return np.remainder(a, b)
 
 
-floor_divide = primitive(
+floor_divide = _binary(
     "floor_divide",
     _floor_divide,
-    "a b",
-    hint=BROADCAST_HINT,
-    doc="The whole number below a / b; without gradient. Integers are not divided by 0.",
+    "The largest whole number that is at most a / b; without gradient. Integers are not divided by 0.",
 )
-remainder = primitive(
+remainder = _binary(
     "remainder",
     _remainder,
-    "a b",
-    (lambda g: g, lambda g, a, b: -g * floor_divide(a, b)),
+    "a - b * floor(a / b): the rest of a after division by b, with the sign of b.",
+    lambda g: g,
+    lambda g, a, b: -g * floor_divide(a, b),
     analytic=False,
-    hint=BROADCAST_HINT,
-    doc="a - b * floor(a / b): what is left of a, with the sign of b.",
 )
 
 
@@ -109,26 +114,18 @@ def _power(a: Any, b: Any) -> Any:
         raise ValueError(f"{error} Make the base floating with .float()") from None
 
 
-power: Primitive = primitive(
-    "power", _power, "a b", (_power_base, _power_exponent), hint=BROADCAST_HINT, doc="a to the power b."
-)
+power = _binary("power", _power, "a to the power b.", _power_base, _power_exponent)
 
 # --- functions of one number -----------------------------------------------------------------------------------------
 
-exp = primitive("exp", np.exp, "x", (lambda g, out: g * out,), to_float=True, doc="e to the power x.")
-expm1 = primitive(
-    "expm1", np.expm1, "x", (lambda g, x: g * exp(x),), to_float=True, doc="exp(x) - 1, exact for small x."
-)
-log = primitive("log", np.log, "x", (lambda g, x: g / x,), to_float=True, doc="The natural logarithm.")
-log1p = primitive(
-    "log1p", np.log1p, "x", (lambda g, x: g / (x + 1),), to_float=True, doc="log(1 + x), exact for small x."
-)
-sqrt = primitive("sqrt", np.sqrt, "x", (lambda g, out: g / (out * 2),), to_float=True, doc="The square root.")
-sin: Primitive = primitive("sin", np.sin, "x", (lambda g, x: g * cos(x),), to_float=True, doc="The sine.")
-cos: Primitive = primitive("cos", np.cos, "x", (lambda g, x: -g * sin(x),), to_float=True, doc="The cosine.")
-tanh = primitive(
-    "tanh", np.tanh, "x", (lambda g, out: g * (1 - out * out),), to_float=True, doc="The hyperbolic tangent."
-)
+exp = _unary("exp", np.exp, "e to the power x.", lambda g, out: g * out, to_float=True)
+expm1 = _unary("expm1", np.expm1, "exp(x) - 1, exact for small x.", lambda g, x: g * exp(x), to_float=True)
+log = _unary("log", np.log, "The natural logarithm.", lambda g, x: g / x, to_float=True)
+log1p = _unary("log1p", np.log1p, "log(1 + x), exact for small x.", lambda g, x: g / (x + 1), to_float=True)
+sqrt = _unary("sqrt", np.sqrt, "The square root.", lambda g, out: g / (out * 2), to_float=True)
+sin = _unary("sin", np.sin, "The sine.", lambda g, x: g * cos(x), to_float=True)
+cos: Primitive = _unary("cos", np.cos, "The cosine.", lambda g, x: -g * sin(x), to_float=True)
+tanh = _unary("tanh", np.tanh, "The hyperbolic tangent.", lambda g, out: g * (1 - out * out), to_float=True)
 
 
 def no_slope(g: Any) -> Any:
@@ -136,29 +133,33 @@ def no_slope(g: Any) -> Any:
     return masked(g, less(g, g))
 
 
-abs: Primitive = primitive(
-    "abs", np.absolute, "x", (lambda g, x: g * sign(x),), analytic=False, doc="The absolute value; its slope at 0 is 0."
-)
-
-sign: Primitive = primitive("sign", np.sign, "x", (no_slope,), analytic=False, doc="-1, 0 or 1; its gradient is 0.")
-floor: Primitive = primitive(
-    "floor", np.floor, "x", (no_slope,), analytic=False, doc="The whole number below; its gradient is 0."
-)
-ceil = primitive("ceil", np.ceil, "x", (no_slope,), analytic=False, doc="The whole number above; its gradient is 0.")
-
-
 def _round(x: Any) -> Any:
     return np.round(x) if x.dtype.kind != "b" else x.copy()  # NumPy makes float16 of bools
 
 
-round = primitive(
-    "round",
-    _round,
-    "x",
-    (no_slope,),
-    analytic=False,
-    doc="The nearest whole number, halves to the even one; its gradient is 0.",
+abs = _unary("abs", np.absolute, "The absolute value; its slope at 0 is 0.", lambda g, x: g * sign(x), analytic=False)
+sign: Primitive = _unary("sign", np.sign, "-1, 0 or 1; its gradient is 0.", no_slope, analytic=False)
+floor = _unary("floor", np.floor, "The next whole number below; its gradient is 0.", no_slope, analytic=False)
+ceil = _unary("ceil", np.ceil, "The next whole number above; its gradient is 0.", no_slope, analytic=False)
+round = _unary(
+    "round", _round, "The nearest whole number, halves to the even one; its gradient is 0.", no_slope, analytic=False
 )
+
+# --- comparisons and logic: results are bool, without gradients ----------------------------------------------------
+
+equal = _binary("equal", np.equal, "Whether a = b.")
+not_equal = _binary("not_equal", np.not_equal, "Whether a and b differ.")
+greater = _binary("greater", np.greater, "Whether a > b.")
+greater_equal = _binary("greater_equal", np.greater_equal, "Whether a >= b.")
+less = _binary("less", np.less, "Whether a < b.")
+less_equal = _binary("less_equal", np.less_equal, "Whether a <= b.")
+logical_and = _binary("logical_and", np.logical_and, "Whether a and b are true.")
+logical_or = _binary("logical_or", np.logical_or, "Whether a or b is true.")
+logical_xor = _binary("logical_xor", np.logical_xor, "Whether exactly one of a and b is true.")
+logical_not = _unary("logical_not", np.logical_not, "Whether x is false.")
+isnan = _unary("isnan", np.isnan, "Where x is NaN.")
+isinf = _unary("isinf", np.isinf, "Where x is infinite.")
+isfinite = _unary("isfinite", np.isfinite, "Where x is neither NaN nor infinite.")
 
 # --- choosing --------------------------------------------------------------------------------------------------------
 
@@ -167,8 +168,8 @@ def _masked(x: Any, mask: Any) -> Any:
     bits = _BITS.get(x.dtype)
     if bits is None or type(x) is not np.ndarray or x.shape != mask.shape or not x.shape:
         return np.where(mask, x, 0)
-    # All ones (-1) or all zeros, and-ed with the bits of x: on a random mask this is 20 times as fast as np.where,
-    # whose branches no processor can foretell, and as fast as a product, which would turn infinity into NaN.
+    # A mask of bits, all ones (-1) or all zeros. On a random mask this is 20 times as fast as np.where, whose branches
+    # no processor can predict, and as fast as a product, which would turn infinity into NaN.
     kept = np.negative(mask.view(np.int8)).astype(bits)
     kept &= x.view(bits)
     return kept.view(x.dtype)
@@ -176,6 +177,15 @@ def _masked(x: Any, mask: Any) -> Any:
 
 masked: Primitive = primitive(
     "masked", _masked, "x mask", (lambda g, mask: masked(g, mask), None), doc="x where the mask is true, else 0."
+)
+where: Primitive = primitive(
+    "where",
+    lambda condition, a, b: np.where(condition, a, b),
+    "condition a b",
+    # Not a product with the mask: that would turn an infinity of the branch not taken into NaN.
+    (None, lambda g, condition: where(condition, g, 0.0), lambda g, condition: where(condition, 0.0, g)),
+    hint=BROADCAST_HINT,
+    doc="a where the condition is true, else b.",
 )
 
 
@@ -189,23 +199,21 @@ def _smaller(g: Any, a: Any, b: Any) -> Any:
 
 
 _TIES = "ties share the gradient evenly, and both get it where one is NaN, as in PyTorch."
-maximum = primitive(
+maximum = _binary(
     "maximum",
     np.maximum,
-    "a b",
-    (_larger, lambda g, a, b: _larger(g, b, a)),
+    f"The larger of a and b; {_TIES}",
+    _larger,
+    lambda g, a, b: _larger(g, b, a),
     analytic=False,
-    hint=BROADCAST_HINT,
-    doc=f"The larger of a and b; {_TIES}",
 )
-minimum = primitive(
+minimum = _binary(
     "minimum",
     np.minimum,
-    "a b",
-    (_smaller, lambda g, a, b: _smaller(g, b, a)),
+    f"The smaller of a and b; {_TIES}",
+    _smaller,
+    lambda g, a, b: _smaller(g, b, a),
     analytic=False,
-    hint=BROADCAST_HINT,
-    doc=f"The smaller of a and b; {_TIES}",
 )
 
 
@@ -242,46 +250,6 @@ clip = primitive(
     doc="x limited to the range from low to high, each of which may be None; at a bound the gradient passes.",
 )
 
-
-def _where(condition: Any, a: Any, b: Any) -> Any:
-    return np.where(condition, a, b)
-
-
-where: Primitive = primitive(
-    "where",
-    _where,
-    "condition a b",
-    # Not a product with the mask: that would turn an infinity of the branch not taken into NaN.
-    (None, lambda g, condition: where(condition, g, 0.0), lambda g, condition: where(condition, 0.0, g)),
-    hint=BROADCAST_HINT,
-    doc="a where the condition is true, else b.",
-)
-
-# --- comparisons and logic: results are bool, without gradients ----------------------------------------------------
-
-equal: Primitive = primitive("equal", np.equal, "a b", hint=BROADCAST_HINT, doc="Whether a = b.")
-not_equal: Primitive = primitive("not_equal", np.not_equal, "a b", hint=BROADCAST_HINT, doc="Whether a and b differ.")
-greater: Primitive = primitive("greater", np.greater, "a b", hint=BROADCAST_HINT, doc="Whether a > b.")
-greater_equal: Primitive = primitive(
-    "greater_equal", np.greater_equal, "a b", hint=BROADCAST_HINT, doc="Whether a >= b."
-)
-less: Primitive = primitive("less", np.less, "a b", hint=BROADCAST_HINT, doc="Whether a < b.")
-less_equal: Primitive = primitive("less_equal", np.less_equal, "a b", hint=BROADCAST_HINT, doc="Whether a <= b.")
-logical_and: Primitive = primitive(
-    "logical_and", np.logical_and, "a b", hint=BROADCAST_HINT, doc="Whether a and b are true."
-)
-logical_or: Primitive = primitive(
-    "logical_or", np.logical_or, "a b", hint=BROADCAST_HINT, doc="Whether a or b is true."
-)
-logical_xor = primitive(
-    "logical_xor", np.logical_xor, "a b", hint=BROADCAST_HINT, doc="Whether one of a and b is true."
-)
-logical_not: Primitive = primitive("logical_not", np.logical_not, "x", doc="Whether x is false.")
-isnan = primitive("isnan", np.isnan, "x", doc="Where x is NaN.")
-isinf = primitive("isinf", np.isinf, "x", doc="Where x is infinite.")
-isfinite = primitive("isfinite", np.isfinite, "x", doc="Where x is neither NaN nor infinite.")
-
-
 # --- copies ----------------------------------------------------------------------------------------------------------
 
 
@@ -297,15 +265,12 @@ def _to_device(x: Any, *, device: str, source: str) -> Any:
     return devices.to_device(x, device) if device != source else x.copy()
 
 
-clone = primitive("clone", _clone, "x", (lambda g: g,), doc="A copy.")
-# The engine casts every gradient to the dtype of its input, so here nothing is left to do.
-astype = primitive(
-    "astype", _astype, "x", (lambda g: g,), doc="The elements as another type; the gradient is cast back."
-)
-to_device: Primitive = primitive(
+clone = _unary("clone", _clone, "A copy, through which gradients flow.", lambda g: g)
+# The rule has nothing to do, since the engine casts every gradient to the dtype of its input.
+astype = _unary("astype", _astype, "The elements as another type; the gradient is cast back.", lambda g: g)
+to_device: Primitive = _unary(
     "to_device",
     _to_device,
-    "x",
-    (lambda g, *, device, source: to_device(g, device=source, source=device),),
-    doc="A copy on another device; the gradient comes back.",
+    "A copy on another device; the gradient comes back.",
+    lambda g, *, device, source: to_device(g, device=source, source=device),
 )

@@ -13,6 +13,8 @@ from ..devices.summation import axes_of
 from .elementwise import masked
 from .primitive import Primitive, primitive
 
+__all__ = ["assign", "embedding", "gather", "getitem", "place", "put", "scatter", "take"]
+
 Key = Any
 
 

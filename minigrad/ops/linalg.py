@@ -17,6 +17,8 @@ from .indexing import getitem
 from .primitive import Primitive, primitive
 from .shape import expand, permute, reshape, transpose
 
+__all__ = ["dot", "einsum", "matmul", "outer"]
+
 MATMUL_HINT = "the last axis of the first must equal the last but one of the second (its only one if a vector)"
 
 

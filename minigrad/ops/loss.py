@@ -21,6 +21,11 @@ from .neural import softmax
 from .primitive import primitive
 from .shape import unsqueeze
 
+__all__ = [
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "huber_loss", "l1_loss",
+    "mse_loss", "nll_loss", "one_hot", "smooth_l1_loss",
+]  # fmt: skip
+
 EQUAL_HINT = "reshape() one of them; a loss does not broadcast, as (n, 1) against (n,) would compare all with all"
 
 

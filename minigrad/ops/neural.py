@@ -13,6 +13,10 @@ from .elementwise import LIMITS, exp, sqrt
 from .primitive import Primitive, primitive
 from .reduction import keep, mean, sum, summands
 
+__all__ = [
+    "dropout", "dropout_mask", "layer_norm", "log_softmax", "logsumexp", "rms_norm", "softmax", "standardize",
+]  # fmt: skip
+
 # --- softmax ---------------------------------------------------------------------------------------------------------
 
 

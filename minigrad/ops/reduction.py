@@ -16,6 +16,8 @@ from .elementwise import astype, equal, greater, isnan, less, logical_not, maske
 from .primitive import Primitive, primitive
 from .shape import concatenate, expand, flip, permute, reshape, stack
 
+__all__ = ["all", "any", "argmax", "argmin", "cumsum", "max", "mean", "min", "norm", "prod", "std", "sum", "var"]
+
 # NumPy's types do not allow for a keepdims that is only known when running.
 _multiply_up: Any = np.multiply.reduce
 

@@ -12,6 +12,11 @@ from ..devices.summation import axes_of
 from .indexing import getitem
 from .primitive import Primitive, primitive
 
+__all__ = [
+    "concatenate", "expand", "flip", "pad", "permute", "reshape", "split", "squeeze", "stack", "transpose",
+    "unsqueeze",
+]  # fmt: skip
+
 # --- views -----------------------------------------------------------------------------------------------------------
 
 
