@@ -60,9 +60,10 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
             if tensor._requires_grad:
                 required |= bit
                 edge = tensor._node or tensor
-            if data.dtype is not dtype and not (data.dtype.kind in "iub" and primitive.is_discrete(len(arrays))):
+            kind = data.dtype
+            if kind is not dtype and not (kind.kind in "iub" and primitive.is_discrete(len(arrays))):
                 uniform = uniform and dtype is None
-                dtype = data.dtype
+                dtype = kind
             arrays.append(data)
         else:
             if arg is not None and (type(arg) not in WEAK or primitive.variadic or primitive.is_discrete(len(arrays))):
@@ -73,7 +74,7 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
     try:
         if not uniform or dtype is None or dtype.kind != "f":
             arrays = promote(primitive, args, arrays)
-        out = primitive.forward(*arrays, **settings)
+        out = primitive.forward(*arrays, **settings) if settings else primitive.forward(*arrays)
         extras: Sequence[Any] = ()
         if primitive.extras:
             out, *extras = out
@@ -98,7 +99,8 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
             else:
                 share_version(source, result)
     if required and mode.enabled and primitive.differentiable and out.dtype.kind in "fc":
-        recipe = primitive.recipe(len(arrays), required)
+        # Looked up here, as the call of a method would take longer than the look-up.
+        recipe = primitive.recipes.get((len(arrays), required)) or primitive.recipe(len(arrays), required)
         if recipe.settings:
             settings = {**primitive.defaults, **settings}
             for name in recipe.settings:
@@ -152,8 +154,13 @@ def _saved(
     for source in recipe.sources:
         if 0 <= source < arity:
             value, arg = arrays[source], args[source]
-            versions.append(_version_of(arg, value))
-            saved.append(_kept(value) if value is arg else value)
+            tensor: Any = arg
+            if isinstance(arg, Traced) and tensor._data is value:
+                versions.append(tensor._version)
+            else:
+                versions.append(NO_VERSION)
+                value = _kept(value) if value is arg else value
+            saved.append(value)
         elif source == arity:
             saved.append(result._data)
             versions.append(result._version)

@@ -182,9 +182,7 @@ class Tensor(Traced):
         self._version = [0]
         return self
 
-    def apply_primitive(self, primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]) -> Tensor:
-        """Compute and record ``primitive``; called by the primitive itself."""
-        return record(primitive, args, settings)
+    apply_primitive = staticmethod(record)  # what a primitive calls: the function itself, to save a frame per op
 
     # --- the array -----------------------------------------------------------------------------------------------
 

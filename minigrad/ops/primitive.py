@@ -46,8 +46,9 @@ class Traced:
 
     __slots__ = ()
 
-    def apply_primitive(self, primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
-        """Apply ``primitive`` to ``args``, of which ``self`` is the first that is traced."""
+    @staticmethod
+    def apply_primitive(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]) -> Any:
+        """Apply ``primitive`` to ``args``, at least one of which is traced."""
         raise NotImplementedError
 
 
@@ -124,6 +125,7 @@ class Primitive:
         settings: the names of the keywords.
         module: the name of the module that made it, from which a pickle gets it again.
         required: how many inputs must be given; the others have a default in ``forward`` and may be absent.
+        recipes: those that `recipe` has made so far, by its arguments.
     """
 
     def __init__(
@@ -163,7 +165,7 @@ class Primitive:
         self.arity = -1 if variadic else len(self.inputs)
         self.required = 0 if variadic else len(self.inputs) - _count_optional(forward)
         self.__signature__ = self._signature()
-        self._recipes: dict[tuple[int, int], Recipe] = {}
+        self.recipes: dict[tuple[int, int], Recipe] = {}
         if len(self.vjps) != (1 if variadic else len(self.inputs)) and self.differentiable:
             raise ValueError(f"{name}: {len(self.inputs)} inputs need as many gradient rules, not {len(self.vjps)}")
 
@@ -260,9 +262,9 @@ class Primitive:
             TypeError: if one of them has no gradient rule.
         """
         key = (arity, required)
-        found = self._recipes.get(key)
+        found = self.recipes.get(key)
         if found is None:
-            found = self._recipes[key] = self._make_recipe(arity, required)
+            found = self.recipes[key] = self._make_recipe(arity, required)
         return found
 
     def _make_recipe(self, arity: int, required: int) -> Recipe:
