@@ -1,12 +1,13 @@
-"""Public attributes that obey or refuse: what is set later goes through the checks of the constructor.
+"""Attributes that are checked when they are set: what is set later passes the checks of the constructor.
 
 ::
 
+    from minigrad.attributes import setting
+    from minigrad.checks import number
     from minigrad.nn import Module
-    from minigrad.nn.checks import probability
 
     class Dropout(Module):
-        p = setting(probability)
+        p: float = setting(number, low=0, high=1)
 
         def __init__(self, p=0.5):
             self.p = p
@@ -14,24 +15,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-# Of the owner, the attribute's name and its value; it returns the value to keep, or raises.
-Check = Callable[[Any, str, Any], Any]
-
 PACKAGE = __name__.partition(".")[0]
 
-# What to do in place of setting an argument that nothing else changes.
+# What to do instead of setting an argument that nothing but the constructor reads.
 RENEW = "make a new one with it"
 
 
 class Setting:
-    """An attribute that is checked whenever it is set. It is read from the instance, at the usual speed."""
+    """A checked attribute. The instance stores its value, so that reading it is as fast as for any other attribute."""
 
-    def __init__(self, check: Check, fixed: bool = False) -> None:
+    def __init__(self, check: Callable[[Any, str, Any], Any], fixed: bool) -> None:
         self._check, self._fixed, self._name = check, fixed, ""
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -52,9 +49,9 @@ class Setting:
 
 
 class Argument:
-    """The name of an argument that the constructor alone takes; setting it later would change nothing.
+    """The name of an argument that only the constructor reads: setting it later would change nothing, so it raises.
 
-    A subclass outside of the package may use the name for itself.
+    A subclass outside the package may use the name for an attribute.
     """
 
     def __init__(self, remedy: str) -> None:
@@ -83,31 +80,26 @@ class Argument:
             raise AttributeError(self._name) from None
 
 
-def setting(check: Check) -> Any:
-    """An attribute that may be set at any time, to what ``check`` lets pass."""
-    return Setting(check)
+def setting(check: Callable[..., Any], **limits: Any) -> Any:
+    """Declare an attribute that may be set at any time.
+
+    Args:
+        check: called with the instance, the attribute's name and the new value, and with the limits, as are those in
+            `minigrad.checks`. It returns the value to store, or raises.
+        limits: keywords for ``check``.
+    """
+    return Setting(functools.partial(check, **limits) if limits else check, fixed=False)
 
 
-def fixed(check: Check) -> Any:
-    """An attribute that is set once, because others follow from it, such as the shapes of parameters."""
-    return Setting(check, fixed=True)
+def fixed(check: Callable[..., Any] | None = None, **limits: Any) -> Any:
+    """Declare an attribute that is set once, because others follow from it, such as the shapes of parameters.
+
+    The arguments are those of `setting`. Without a check, the constructor checks the value itself.
+    """
+    check = check or (lambda owner, name, value: value)
+    return Setting(functools.partial(check, **limits) if limits else check, fixed=True)
 
 
 def argument(remedy: str) -> Any:
-    """An argument of the constructor that is not an attribute; ``remedy`` says what to do in place of setting it."""
+    """Declare an argument of the constructor that is not an attribute; ``remedy`` says what to do instead."""
     return Argument(remedy)
-
-
-# --- checks ----------------------------------------------------------------------------------------------------------
-
-
-def flag(owner: Any, name: str, value: Any) -> bool:
-    """True or False."""
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{type(owner).__name__}: {name} must be True or False, not {value!r}")
-    return bool(value)
-
-
-def unchecked(owner: Any, name: str, value: Any) -> Any:
-    """Anything; the constructor has checked it."""
-    return value

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import devices, random
-from ..attributes import argument, fixed, unchecked
+from ..attributes import argument, fixed
 from ..autograd.tensor import Tensor
 from ..checks import named_arguments, whole
 from ..devices.arrays import is_array
@@ -46,11 +46,11 @@ class DataLoader:
     [(500, 64), (500, 64), (500, 64), (297, 64)]
     """
 
-    dataset: Any = fixed(unchecked)
-    batch_size: int = fixed(unchecked)
-    shuffle: bool = fixed(unchecked)
-    drop_last: bool = fixed(unchecked)
-    device: str = fixed(unchecked)
+    dataset: Any = fixed()
+    batch_size: int = fixed()
+    shuffle: bool = fixed()
+    drop_last: bool = fixed()
+    device: str = fixed()
     seed = argument("load_state_dict() takes the seed of another loader")
 
     @named_arguments

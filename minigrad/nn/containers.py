@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequen
 from typing import Any, Self
 
 from ..attributes import argument
-from ..checks import unknown
-from .activation import ELU, GELU, Identity, LeakyReLU, ReLU, ReLU6, Sigmoid, SiLU, Softplus, Tanh
-from .checks import check_probability
-from .dropout import Dropout
-from .linear import Linear
+from ..checks import number, unknown
+from .activations import ELU, GELU, Identity, LeakyReLU, ReLU, ReLU6, Sigmoid, SiLU, Softplus, Tanh
+from .layers import Dropout, Linear
 from .module import Module
 from .normalization import BatchNorm1d, LayerNorm, RMSNorm
+
+__all__ = ["MLP", "ModuleList", "Sequential"]
 
 
 class _Numbered(Module, MutableSequence[Any]):
@@ -33,9 +33,9 @@ class _Numbered(Module, MutableSequence[Any]):
         if not isinstance(index, slice):
             return self._modules[self._name(index)]
         part = self._empty()
-        for number, module in enumerate(list(self._modules.values())[index]):
+        for place, module in enumerate(list(self._modules.values())[index]):
             # Not through __setattr__, which would rename the parameters of the model that is sliced.
-            part._modules[str(number)] = vars(part)[str(number)] = module
+            part._modules[str(place)] = vars(part)[str(place)] = module
         part.training = self.training
         return part
 
@@ -66,10 +66,10 @@ class _Numbered(Module, MutableSequence[Any]):
     def extend(self, modules: Iterable[Module]) -> Self:  # type: ignore[override]  # as above
         """Add modules at the end."""
         added = list(modules)
-        for number, module in enumerate(added, len(self)):
+        for place, module in enumerate(added, len(self)):
             if not isinstance(module, Module):
                 kind = type(module).__name__
-                raise TypeError(f"{type(self).__name__}: {str(number)!r} must be a Module, not {kind}")
+                raise TypeError(f"{type(self).__name__}: {str(place)!r} must be a Module, not {kind}")
         self._replace("extend", [*self._modules.items(), *(("", module) for module in added)])
         return self
 
@@ -205,7 +205,7 @@ class MLP(Sequential):
         sizes = list(sizes)
         if len(sizes) < 2:
             raise ValueError(f"MLP: needs the sizes of input and output at least, got {sizes}")
-        check_probability("MLP: dropout", dropout)
+        dropout = number("MLP", "dropout", dropout, low=0, high=1)
         if isinstance(activation, str):
             if activation not in ACTIVATIONS:
                 raise ValueError(f"MLP: {unknown('activation', activation, ACTIVATIONS)}")

@@ -1,34 +1,28 @@
-"""The functions behind the layers: what has no parameters of its own. Losses are in `minigrad.nn.loss`.
+"""The functions behind the layers, for tensors and for plain arrays, of which they return arrays.
 
-Each works on tensors and records, and on plain arrays and returns an array.
+A layer adds attributes, parameters and a mode to one of them. Losses are defined in `minigrad.nn.losses`.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import devices
 from ..autograd.tensor import Tensor
-from ..checks import named_arguments
+from ..checks import named_arguments, number
 from ..ops import activation, indexing, neural, shape
 from ..ops.activation import relu, relu6, sigmoid, silu
 from ..ops.elementwise import tanh, where
 from ..ops.linalg import linear
+from ..ops.primitive import Primitive
 from ..ops.reduction import mean, var
-from .checks import (
-    check_approximate,
-    check_batch,
-    check_features,
-    check_input,
-    check_positive,
-    check_probability,
-    check_row,
-)
-from .loss import (
+from ._inputs import check_batch, check_features, check_input, check_row
+from .losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -69,38 +63,33 @@ __all__ = [
 ]
 
 
-# --- activations ---------------------------------------------------------------------------------------------------
+# --- activations: `relu`, `relu6`, `sigmoid`, `silu` and `tanh` are the primitives themselves -------------------------
 
 
-@named_arguments
-def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
-    """x where it is positive, ``negative_slope`` · x elsewhere.
+def _by_position(op: Primitive) -> Callable[..., Any]:
+    """The function that applies ``op`` to ``x``, and takes its settings by position too, as PyTorch's functions do."""
+    names = op.settings
 
-    >>> nn.functional.leaky_relu(minigrad.tensor([-1.0, 2.0]), 0.1)
-    tensor([-0.1,  2. ])
-    """
-    return activation.leaky_relu(x, negative_slope=negative_slope)
+    def function(x: Any, *values: Any, **settings: Any) -> Any:
+        if values:
+            if len(values) > len(names) or not settings.keys().isdisjoint(names[: len(values)]):
+                raise TypeError(f"{op.name}: takes x and once each {', '.join(names)}, by position or by name")
+            settings.update(zip(names, values, strict=False))
+        return op(x, **settings)
+
+    parameters = inspect.signature(op.forward).parameters.values()
+    signature = inspect.Signature([p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in parameters], return_annotation=Any)
+    function.__signature__ = signature  # type: ignore[attr-defined]  # functions may have one
+    function.__name__ = function.__qualname__ = op.name
+    function.__doc__ = op.__doc__
+    return named_arguments(function)
 
 
-@named_arguments
-def elu(x: Any, alpha: float = 1.0) -> Any:
-    """x where it is positive, ``alpha`` · (eˣ − 1) elsewhere.
-
-    >>> nn.functional.elu(minigrad.tensor([-1.0, 2.0]))
-    tensor([-0.63212055,  2.        ])
-    """
-    return activation.elu(x, alpha=alpha)
-
-
-@named_arguments
-def gelu(x: Any, approximate: str = "none") -> Any:
-    """x · Φ(x), exactly (``"none"``) or with the ``"tanh"`` form.
-
-    >>> nn.functional.gelu(minigrad.tensor([-1.0, 2.0]))
-    tensor([-0.15865526,  1.9544997 ])
-    """
-    check_approximate("gelu", approximate)
-    return activation.gelu(x, approximate=approximate)
+leaky_relu = _by_position(activation.leaky_relu)
+elu = _by_position(activation.elu)
+gelu = _by_position(activation.gelu)
+softmax = _by_position(neural.softmax)
+log_softmax = _by_position(neural.log_softmax)
 
 
 @named_arguments
@@ -110,34 +99,14 @@ def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
     >>> nn.functional.softplus(minigrad.tensor([0.0, 2.0]))
     tensor([0.6931472, 2.126928 ])
     """
-    check_positive("softplus", beta=beta)
+    if not 0 < beta < math.inf:
+        number("softplus", "beta", beta, above=0)
     scaled = x if beta == 1.0 else x * beta
     out = activation.softplus(scaled)
     return where(scaled > threshold, x, out if beta == 1.0 else out / beta)
 
 
-@named_arguments
-def softmax(x: Any, axis: int = -1) -> Any:
-    """exp(xᵢ) / Σⱼ exp(xⱼ) along ``axis``.
-
-    >>> nn.functional.softmax(minigrad.tensor([[0.0, 0.0], [0.0, 1000.0]]))
-    tensor([[0.5, 0.5],
-            [0. , 1. ]])
-    """
-    return neural.softmax(x, axis=axis)
-
-
-@named_arguments
-def log_softmax(x: Any, axis: int = -1) -> Any:
-    """xᵢ − log Σⱼ exp(xⱼ) along ``axis``.
-
-    >>> nn.functional.log_softmax(minigrad.tensor([0.0, 0.0]))
-    tensor([-0.6931472, -0.6931472])
-    """
-    return neural.log_softmax(x, axis=axis)
-
-
-# --- layers without parameters of their own --------------------------------------------------------------------------
+# --- reshaping, dropout, embedding -----------------------------------------------------------------------------------
 
 
 @named_arguments
@@ -145,7 +114,7 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     """The axes from ``start_dim`` to ``end_dim``, both included, as one.
 
     Raises:
-        ValueError: for an axis that is out of range, or a start behind the end.
+        ValueError: for an axis that is out of range, or a start after the end.
 
     >>> nn.functional.flatten(minigrad.ones(2, 3, 4), start_dim=1).shape
     (2, 12)
@@ -156,7 +125,7 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
             raise ValueError(f"flatten: {name} {axis} is out of range for input of shape {x.shape}")
     start, end = start_dim % ndim, end_dim % ndim
     if start > end:
-        raise ValueError(f"flatten: start_dim {start_dim} is behind end_dim {end_dim} in shape {x.shape}")
+        raise ValueError(f"flatten: start_dim {start_dim} is after end_dim {end_dim} in shape {x.shape}")
     size = math.prod(x.shape[start : end + 1])
     return shape.reshape(x, shape=(*x.shape[:start], size, *x.shape[end + 1 :]))
 
@@ -171,7 +140,8 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
     >>> nn.functional.dropout(minigrad.ones(3), p=0.5, training=False)
     tensor([1., 1., 1.])
     """
-    check_probability("dropout", p)
+    if not isinstance(p, float) or not 0 <= p <= 1:
+        number("dropout", "p", p, low=0, high=1)
     if not training or p == 0:
         return x
     check_input("dropout", x)
@@ -184,7 +154,7 @@ def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Any:
 
     Raises:
         TypeError: for indices that are not integers.
-        IndexError: for an index that is no row.
+        IndexError: for an index outside the table.
 
     >>> nn.functional.embedding([2, 0], minigrad.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
     tensor([[5., 6.],
@@ -192,7 +162,9 @@ def embedding(indices: Any, weight: Any, padding_idx: int | None = None) -> Any:
     """
     if not isinstance(indices, Tensor) and not devices.is_array(indices):
         indices = devices.to_device(indexing.as_indices(indices), _device(weight))
-    return indexing.embedding(indices, weight, padding_idx=check_row("embedding", padding_idx, weight.shape[0]))
+    return indexing.embedding(
+        indices, weight, padding_idx=check_row("embedding", "padding_idx", padding_idx, weight.shape[0])
+    )
 
 
 # --- normalization ---------------------------------------------------------------------------------------------------
@@ -233,11 +205,11 @@ def batch_norm(
 ) -> Any:
     """(x − mean) / √(var + eps) · weight + bias per feature: axis 1 of ``(N, C)`` or ``(N, C, L)``.
 
-    In ``training`` the statistics are those of the batch, and the running ones, where there are any, are updated in
-    place: running ← (1 − momentum) · running + momentum · batch, with the unbiased variance.
+    In ``training`` the mean and variance are the batch's, and the running ones, if given, are updated in place:
+    running ← (1 − momentum) · running + momentum · batch, with the unbiased variance.
 
     Raises:
-        ValueError: in training for a batch of one value per feature, otherwise if there are no running statistics.
+        ValueError: in training for a batch of one value per feature; otherwise, if there are no running statistics.
 
     >>> nn.functional.batch_norm(minigrad.tensor([[1.0], [3.0]]), None, None, training=True)
     tensor([[-0.999995],

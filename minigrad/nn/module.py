@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import devices
-from ..attributes import PACKAGE, Setting, flag, setting
+from ..attributes import PACKAGE, Setting, setting
 from ..autograd.hooks import Hooks, RemovableHandle
 from ..autograd.tensor import Tensor
-from ..checks import parameters_of, refuse_unknown
+from ..checks import flag, parameters_of, refuse_unknown
 from ._state import read_state
 from .parameter import Parameter, join
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from .summary import Summary
 
 __all__ = ["Module"]
+
+# What to do instead of setting the arguments ``dtype`` and ``device`` of a layer.
+CONVERT = "use .to(), .float() or .double() to convert the layer"
 
 PreHook = Callable[["Module", tuple[Any, ...]], Any]
 Hook = Callable[["Module", tuple[Any, ...], Any], Any]

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..attributes import argument, fixed, flag, setting
+from ..attributes import argument, fixed, setting
 from ..autograd.as_array import DEFAULT_DTYPE
 from ..autograd.tensor import Tensor
+from ..checks import flag, number, optional, whole
 from ..devices.arrays import namespace_on
 from . import functional, init
-from .checks import (
-    CONVERT,
-    check_batch,
-    check_features,
-    check_input,
-    fraction,
-    optional,
-    parameter,
-    positive,
-    size,
-    sizes,
-)
-from .module import Module
-from .parameter import Parameter
+from ._inputs import check_batch, check_features, check_input
+from .module import CONVERT, Module
+from .parameter import Parameter, parameter_or_none
+
+__all__ = ["BatchNorm1d", "LayerNorm", "RMSNorm"]
+
+
+def _sizes(layer: Any, name: str, value: int | Iterable[int]) -> tuple[int, ...]:
+    """One positive integer or several, as a tuple."""
+    if not isinstance(value, Iterable):
+        return (whole(layer, name, value),)
+    shape = tuple(whole(layer, f"{name}[{i}]", size) for i, size in enumerate(value))
+    if not shape:
+        raise ValueError(f"{type(layer).__name__}: {name} must name at least one axis")
+    return shape
 
 
 class LayerNorm(Module):
@@ -48,11 +50,11 @@ class LayerNorm(Module):
             [-0.99999976,  0.99999976]], made by layer_norm)
     """
 
-    normalized_shape: Any = fixed(sizes)
-    eps: float = setting(positive)
+    normalized_shape: Any = fixed(_sizes)
+    eps: float = setting(number, above=0)
     elementwise_affine: bool = fixed(flag)
-    weight: Parameter | None = setting(parameter)
-    bias: Parameter | None = setting(parameter)
+    weight: Parameter | None = setting(parameter_or_none)
+    bias: Parameter | None = setting(parameter_or_none)
     dtype, device = argument(CONVERT), argument(CONVERT)
 
     def __init__(
@@ -76,12 +78,10 @@ class LayerNorm(Module):
         _reset(self.weight, self.bias)
 
     def forward(self, x: Any) -> Tensor:
-        """Normalize ``(*, *normalized_shape)``."""
         check_features(f"LayerNorm({self.normalized_shape})", x, self.normalized_shape)
         return functional.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        """The settings."""
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
@@ -102,10 +102,10 @@ class RMSNorm(Module):
     tensor([[0.2, 1.4]], made by rms_norm)
     """
 
-    normalized_shape: Any = fixed(sizes)
-    eps: float | None = setting(optional(positive))
+    normalized_shape: Any = fixed(_sizes)
+    eps: float | None = setting(optional(number), above=0)
     elementwise_affine: bool = fixed(flag)
-    weight: Parameter | None = setting(parameter)
+    weight: Parameter | None = setting(parameter_or_none)
     dtype, device = argument(CONVERT), argument(CONVERT)
 
     def __init__(
@@ -127,17 +127,15 @@ class RMSNorm(Module):
         _reset(self.weight, None)
 
     def forward(self, x: Any) -> Tensor:
-        """Normalize ``(*, *normalized_shape)``."""
         check_features(f"RMSNorm({self.normalized_shape})", x, self.normalized_shape)
         return functional.rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
     def extra_repr(self) -> str:
-        """The settings."""
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
 def _tracked(layer: Any, name: str, value: Any) -> bool:
-    """A flag; there must be statistics to follow."""
+    """A flag that needs running statistics to be true."""
     value = flag(layer, name, value)
     if value and vars(layer).get("running_mean", value) is None:
         raise ValueError(
@@ -151,16 +149,16 @@ class BatchNorm1d(Module):
     """(x − mean) / √(var + eps) · weight + bias, per feature over the batch: Ioffe and Szegedy, arXiv 1502.03167.
 
     Input is ``(N, C)`` or ``(N, C, L)``. In training the statistics are those of the batch (with the biased
-    variance), and the running ones follow: running ← (1 − momentum) · running + momentum · batch, with the unbiased
-    variance. In evaluation the running ones are used.
+    variance), and they update the running ones: running ← (1 − momentum) · running + momentum · batch, with the
+    unbiased variance. In evaluation the running ones are used.
 
     Args:
         num_features: C.
         eps: added to the variance.
         momentum: the weight of the newest batch; ``None`` makes the running statistics plain averages.
         affine: whether there are a weight (a gain, from 1) and a bias (from 0).
-        track_running_stats: without them, the batch's statistics are used in evaluation too. Switched off later, the
-            running statistics stay as they are, and are used in evaluation.
+        track_running_stats: whether there are running statistics; without them, evaluation uses the batch's, too. If
+            this is switched off later, they no longer change, and evaluation still uses them.
         dtype: float32 by default.
         device: ``"cpu"`` (by default) or ``"cuda"``.
 
@@ -174,13 +172,13 @@ class BatchNorm1d(Module):
             [ 0.999995]], made by add)
     """
 
-    num_features: int = fixed(size)
-    eps: float = setting(positive)
-    momentum: float | None = setting(optional(fraction))
+    num_features: int = fixed(whole)
+    eps: float = setting(number, above=0)
+    momentum: float | None = setting(optional(number), low=0, high=1)
     affine: bool = fixed(flag)
     track_running_stats: bool = setting(_tracked)
-    weight: Parameter | None = setting(parameter)
-    bias: Parameter | None = setting(parameter)
+    weight: Parameter | None = setting(parameter_or_none)
+    bias: Parameter | None = setting(parameter_or_none)
     dtype, device = argument(CONVERT), argument(CONVERT)
     running_mean: Tensor | None
     running_var: Tensor | None
@@ -222,7 +220,6 @@ class BatchNorm1d(Module):
         _reset(self.weight, self.bias)
 
     def forward(self, x: Any) -> Tensor:
-        """Normalize ``(N, C)`` or ``(N, C, L)``."""
         layer = f"BatchNorm1d({self.num_features})"
         check_input(layer, x)
         if x.ndim not in (2, 3) or x.shape[1] != self.num_features:
@@ -243,7 +240,6 @@ class BatchNorm1d(Module):
         return out
 
     def extra_repr(self) -> str:
-        """The settings."""
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
             f"track_running_stats={self.track_running_stats}"

@@ -97,3 +97,13 @@ def _like(values: Any, array: Any) -> Any:
 def join(path: str, name: str) -> str:
     """Return the full name: ``join("2", "weight")`` is ``"2.weight"``, and ``join("", "weight")`` is ``"weight"``."""
     return f"{path}.{name}" if path else name
+
+
+def parameter_or_none(layer: Any, name: str, value: Any) -> Parameter | None:
+    """Check an attribute of a layer that is a parameter, or ``None`` if the layer has none there."""
+    if not isinstance(value, Parameter | None):
+        raise TypeError(
+            f"{type(layer).__name__}.{name} must be a Parameter or None, not {type(value).__name__}; whether there is "
+            f"one is decided when the layer is made, with {name}=True"
+        )
+    return value

@@ -9,17 +9,20 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ..attributes import argument, fixed, flag, setting
+from ..attributes import argument, fixed, setting
 from ..autograd.as_array import DEFAULT_DTYPE
 from ..autograd.tensor import Tensor
+from ..checks import choice, flag, number, whole
 from ..devices.arrays import namespace, namespace_on
 from ..ops.linalg import linear
 from ..ops.shape import concatenate, stack, transpose
 from . import functional as F
 from . import init
-from .checks import CONVERT, check_input, choice, probability, size
-from .module import Module
+from ._inputs import check_input
+from .module import CONVERT, Module
 from .parameter import Parameter
+
+__all__ = ["GRU", "LSTM", "RNN"]
 
 State = tuple[Any, ...]  # tensors, or arrays of zeros to begin with
 Weights = tuple[Parameter, Parameter, Parameter | None, Parameter | None]
@@ -27,7 +30,7 @@ Weights = tuple[Parameter, Parameter, Parameter | None, Parameter | None]
 
 def _dropout(layer: Any, name: str, value: Any) -> float:
     """A probability, for outputs that another layer reads."""
-    value = probability(layer, name, value)
+    value = number(layer, name, value, low=0, high=1)
     if value and layer.num_layers == 1:
         raise ValueError(f"{type(layer).__name__}: dropout acts between layers, so it needs num_layers of at least 2")
     return value
@@ -43,9 +46,9 @@ class _Recurrent(Module):
     gates: ClassVar[int]
     states: ClassVar[int] = 1
 
-    input_size: int = fixed(size)
-    hidden_size: int = fixed(size)
-    num_layers: int = fixed(size)
+    input_size: int = fixed(whole)
+    hidden_size: int = fixed(whole)
+    num_layers: int = fixed(whole)
     bias: bool = fixed(flag)
     batch_first: bool = setting(flag)
     dropout: float = setting(_dropout)
@@ -215,7 +218,7 @@ class RNN(_Recurrent):
     """
 
     gates = 1
-    nonlinearity: str = setting(choice("tanh", "relu"))
+    nonlinearity: str = setting(choice, known=("tanh", "relu"))
 
     def __init__(
         self,

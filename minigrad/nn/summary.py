@@ -19,6 +19,8 @@ from .module import Module
 if TYPE_CHECKING:
     from rich.table import Table
 
+__all__ = ["Summary", "summary"]
+
 Shape = tuple[int, ...]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any, Self
 
-from ..attributes import RENEW, argument, fixed, unchecked
+from ..attributes import RENEW, argument, fixed
 from ..autograd.hooks import RemovableHandle
 from ..checks import Range
 from ..rules import Rule, rule
@@ -98,7 +98,7 @@ class Lookahead(Optimizer):
     """
 
     optimizer = argument(RENEW)
-    base = fixed(unchecked)
+    base = fixed()
     momentum = fixed(lambda owner, name, value: check_option(_NAME, name, value, _TREATMENT))
 
     def __init__(self, optimizer: Optimizer, k: int = 5, alpha: float = 0.5, momentum: str = "keep") -> None:

@@ -226,10 +226,10 @@ def test_an_mlp_without_hidden_layers_is_linear():
     ("arguments", "message"),
     [
         ({"sizes": [3]}, r"sizes of input and output at least, got \[3\]"),
-        ({"sizes": [3, 0, 2]}, "Linear: out_features must be positive, got 0"),
+        ({"sizes": [3, 0, 2]}, "Linear: out_features must be a whole number of 1 or more, not 0"),
         ({"sizes": [3, 2, 1], "activation": "rleu"}, "unknown activation 'rleu'; did you mean 'relu'"),
         ({"sizes": [3, 2, 1], "norm": "group"}, "unknown norm 'group'"),
-        ({"sizes": [3, 2, 1], "dropout": -0.1}, "probability"),
+        ({"sizes": [3, 2, 1], "dropout": -0.1}, "MLP: dropout must be a number in"),
     ],
 )
 def test_an_mlp_refuses(arguments, message):

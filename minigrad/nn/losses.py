@@ -1,4 +1,8 @@
-"""Losses, as functions and as modules. ``reduction`` is ``"mean"``, ``"sum"`` or ``"none"`` everywhere."""
+"""Losses, as functions and as layers that apply them.
+
+``reduction`` is ``"mean"``, ``"sum"`` or ``"none"`` everywhere. The weights of a layer are buffers: they move with it,
+and are part of its state dict.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,29 @@ import numpy as np
 from ..attributes import setting
 from ..autograd.as_array import as_array
 from ..autograd.tensor import Tensor
-from ..checks import named_arguments
+from ..checks import choice, named_arguments, number, whole
 from ..devices.arrays import is_array, namespace
 from ..ops import loss as primitives
 from ..ops.elementwise import equal, logical_and, logical_not, masked
 from ..ops.neural import log_softmax
 from ..ops.shape import reshape
-from .checks import check_input, check_reduction, choice, fraction, integer, not_negative, positive
-from .module import Module
+from ._applied import Applied
+from ._inputs import check_input
 
-# --- functions -----------------------------------------------------------------------------------------------------
+__all__ = [
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "CrossEntropyLoss",
+    "HuberLoss",
+    "L1Loss",
+    "MSELoss",
+    "NLLLoss",
+    "SmoothL1Loss",
+]
+
+REDUCTIONS = ("mean", "sum", "none")
+
+# --- functions ----------------------------------------------------------------------------------------------------
 
 
 @named_arguments
@@ -60,7 +77,7 @@ def cross_entropy(
         return _soft_cross_entropy(x, target, weight, reduction)
     if not label_smoothing:
         return primitives.cross_entropy(x, target, weight, ignore_index=ignore_index, reduction=reduction)
-    check_reduction("cross_entropy", reduction)
+    choice("cross_entropy", "reduction", reduction, REDUCTIONS)
     if isinstance(weight, Tensor):
         raise TypeError("cross_entropy: no gradient with respect to input 'weight' with class numbers as targets")
     labels = target.data if isinstance(target, Tensor) else target
@@ -92,7 +109,7 @@ def _soft_cross_entropy(x: Any, target: Any, weight: Any, reduction: str, count:
 
 def _check_probabilities(x: Any, target: Any, ignore_index: int, reduction: str) -> None:
     """Raise unless class probabilities fit the scores and the other arguments of `cross_entropy`."""
-    check_reduction("cross_entropy", reduction)
+    choice("cross_entropy", "reduction", reduction, REDUCTIONS)
     if target.shape != x.shape or not x.shape:
         raise ValueError(
             f"cross_entropy: class probabilities of shape {target.shape} do not fit scores of shape {x.shape}; "
@@ -231,127 +248,47 @@ def _class_weight(name: str, weight: Any, x: Any) -> Any:
     return weight
 
 
-# --- modules -------------------------------------------------------------------------------------------------------
+# --- layers; their docstrings are those of the functions --------------------------------------------------------------
 
 
-class _Loss(Module):
-    """A loss with a reduction."""
+class _Loss(Applied):
+    reduction: str = setting(choice, known=REDUCTIONS)
 
-    reduction: str = setting(choice("mean", "sum", "none"))
-
-    def __init__(self, reduction: str = "mean") -> None:
-        self.reduction = reduction
-
-    def _set_factor(self, name: str, value: Any) -> None:
-        """Keep a weight as a buffer; a copy, as a tensor of its own dtype."""
-        self.register_buffer(name, None if value is None else Tensor(np.array(as_array(value))))
+    def extra_repr(self) -> str:
+        return ""
 
 
-class CrossEntropyLoss(_Loss):
-    """`minigrad.nn.functional.cross_entropy` as a module; ``weight`` is a buffer."""
-
+class CrossEntropyLoss(_Loss, function=cross_entropy):
     weight: Tensor | None
-    ignore_index: int = setting(integer)
-    label_smoothing: float = setting(fraction)
-
-    def __init__(
-        self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
-    ) -> None:
-        super().__init__(reduction)
-        self._set_factor("weight", weight)
-        self.ignore_index = ignore_index
-        self.label_smoothing = label_smoothing
-
-    def forward(self, x: Any, target: Any) -> Tensor:
-        """The loss of scores ``x`` against class numbers or probabilities."""
-        return cross_entropy(x, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing)
+    ignore_index: int = setting(whole, least=None)
+    label_smoothing: float = setting(number, low=0, high=1)
 
 
-class NLLLoss(_Loss):
-    """`minigrad.nn.functional.nll_loss` as a module; ``weight`` is a buffer."""
-
+class NLLLoss(_Loss, function=nll_loss):
     weight: Tensor | None
-    ignore_index: int = setting(integer)
-
-    def __init__(self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> None:
-        super().__init__(reduction)
-        self._set_factor("weight", weight)
-        self.ignore_index = ignore_index
-
-    def forward(self, x: Any, target: Any) -> Tensor:
-        """The loss of log-probabilities ``x`` against class numbers."""
-        return nll_loss(x, target, self.weight, self.ignore_index, self.reduction)
+    ignore_index: int = setting(whole, least=None)
 
 
-class BCEWithLogitsLoss(_Loss):
-    """`minigrad.nn.functional.binary_cross_entropy_with_logits` as a module; its weights are buffers."""
-
+class BCEWithLogitsLoss(_Loss, function=binary_cross_entropy_with_logits):
     weight: Tensor | None
     pos_weight: Tensor | None
 
-    def __init__(self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> None:
-        super().__init__(reduction)
-        self._set_factor("weight", weight)
-        self._set_factor("pos_weight", pos_weight)
 
-    def forward(self, x: Any, target: Any) -> Tensor:
-        """The loss of scores ``x`` against probabilities."""
-        return binary_cross_entropy_with_logits(x, target, self.weight, self.reduction, self.pos_weight)
-
-
-class BCELoss(_Loss):
-    """`minigrad.nn.functional.binary_cross_entropy` as a module; ``weight`` is a buffer."""
-
+class BCELoss(_Loss, function=binary_cross_entropy):
     weight: Tensor | None
 
-    def __init__(self, weight: Any = None, reduction: str = "mean") -> None:
-        super().__init__(reduction)
-        self._set_factor("weight", weight)
 
-    def forward(self, x: Any, target: Any) -> Tensor:
-        """The loss of probabilities ``x`` against probabilities."""
-        return binary_cross_entropy(x, target, self.weight, self.reduction)
+class MSELoss(_Loss, function=mse_loss):
+    pass
 
 
-class MSELoss(_Loss):
-    """`minigrad.nn.functional.mse_loss` as a module."""
-
-    def forward(self, x: Any, target: Any) -> Tensor:
-        """The squared difference."""
-        return mse_loss(x, target, self.reduction)
+class L1Loss(_Loss, function=l1_loss):
+    pass
 
 
-class L1Loss(_Loss):
-    """`minigrad.nn.functional.l1_loss` as a module."""
-
-    def forward(self, x: Any, target: Any) -> Tensor:
-        """The absolute difference."""
-        return l1_loss(x, target, self.reduction)
+class HuberLoss(_Loss, function=huber_loss):
+    delta: float = setting(number, above=0)
 
 
-class HuberLoss(_Loss):
-    """`minigrad.nn.functional.huber_loss` as a module."""
-
-    delta: float = setting(positive)
-
-    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
-        super().__init__(reduction)
-        self.delta = delta
-
-    def forward(self, x: Any, target: Any) -> Tensor:
-        """The loss of ``x`` against ``target``."""
-        return huber_loss(x, target, self.reduction, self.delta)
-
-
-class SmoothL1Loss(_Loss):
-    """`minigrad.nn.functional.smooth_l1_loss` as a module."""
-
-    beta: float = setting(not_negative)
-
-    def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
-        super().__init__(reduction)
-        self.beta = beta
-
-    def forward(self, x: Any, target: Any) -> Tensor:
-        """The loss of ``x`` against ``target``."""
-        return smooth_l1_loss(x, target, self.reduction, self.beta)
+class SmoothL1Loss(_Loss, function=smooth_l1_loss):
+    beta: float = setting(number, low=0, finite=False)

@@ -1,0 +1,90 @@
+"""Applied: a layer that applies one function, and has its arguments, defaults and docstring from it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..attributes import Setting
+from ..autograd.as_array import as_array
+from ..autograd.tensor import Tensor
+from .module import Module
+
+
+class Applied(Module):
+    """Base of a layer that applies one function: ``class LeakyReLU(Applied, function=leaky_relu)``.
+
+    The function's arguments without a default, ``x`` or ``x`` and ``target``, are those of ``forward``. Its other
+    arguments are those of the constructor, with the same defaults, and attributes of the layer. The class declares
+    each of them by `minigrad.attributes.setting` with its check; one that is not declared so is a tensor, such as a
+    weight per class, and becomes a buffer. The docstring of the function comes before that of the class.
+    """
+
+    _arguments: ClassVar[tuple[str, ...]] = ()
+
+    if TYPE_CHECKING:
+
+        def __init__(self, *args: Any, **arguments: Any) -> None: ...
+
+    def __init_subclass__(cls, function: Callable[..., Any] | None = None, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if function is None:  # the class derives from a layer, or is a base of some
+            return
+        cls.__doc__ = "\n\n".join(filter(None, [inspect.getdoc(function), inspect.cleandoc(cls.__doc__ or "")]))
+        parameters = inspect.signature(function).parameters.values()
+        arguments = [p for p in parameters if p.default is not p.empty]
+        cls._arguments = tuple(p.name for p in arguments)
+        methods = [_forward(function, len(parameters) - len(arguments), cls._arguments)]
+        if arguments:
+            methods.append(_constructor(cls, arguments))
+        for method in methods:
+            method.__qualname__, method.__module__ = f"{cls.__qualname__}.{method.__name__}", cls.__module__
+            setattr(cls, method.__name__, method)
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in self._arguments)
+
+
+def _forward(function: Callable[..., Any], inputs: int, arguments: Sequence[str]) -> Callable[..., Any]:
+    function = inspect.unwrap(function)  # a wrapper is for misspelled names, and here all arguments go by position
+    get: Any = attrgetter(*arguments) if arguments else None
+    # For one name, attrgetter gives the value itself instead of a tuple.
+    values = get if len(arguments) > 1 else lambda module: (get(module),)
+
+    def forward_alone(self: Module, x: Any) -> Tensor:
+        return function(x)
+
+    def forward_with_arguments(self: Module, x: Any) -> Tensor:
+        return function(x, *values(self))
+
+    def forward_to_target(self: Module, x: Any, target: Any) -> Tensor:
+        return function(x, target, *values(self))
+
+    forward = forward_to_target if inputs == 2 else forward_with_arguments if arguments else forward_alone
+    forward.__name__ = "forward"
+    return forward
+
+
+def _constructor(cls: type[Applied], arguments: Sequence[inspect.Parameter]) -> Callable[..., Any]:
+    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    signature = inspect.Signature([itself, *arguments], return_annotation=None)
+
+    def __init__(self: Module, *args: Any, **named: Any) -> None:  # noqa: N807 - it becomes a method
+        try:
+            bound = signature.bind(self, *args, **named)
+        except TypeError as error:
+            raise TypeError(f"{cls.__name__}: {error}; it takes {', '.join(cls._arguments)}") from None
+        bound.apply_defaults()
+        for name in cls._arguments:
+            value = bound.arguments[name]
+            if isinstance(getattr(cls, name, None), Setting):
+                setattr(self, name, value)
+            else:  # a copy, of the value's own dtype
+                self.register_buffer(name, None if value is None else Tensor(np.array(as_array(value))))
+
+    __init__.__signature__ = signature  # type: ignore[attr-defined]  # functions may have one
+    return __init__
