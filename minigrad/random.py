@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from .checks import whole
+
 _generator = np.random.default_rng()
 
 
@@ -28,11 +30,8 @@ def manual_seed(seed: int) -> None:
     Raises:
         TypeError, ValueError: if it is not a whole number, or negative.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-        raise TypeError(f"manual_seed: the seed must be an integer, not {seed!r}")
-    if seed < 0:
-        raise ValueError(f"manual_seed: the seed must not be negative, as {seed} is")
-    _generator.bit_generator.state = np.random.default_rng(int(seed)).bit_generator.state
+    seed = whole("manual_seed", "the seed", seed, least=0)
+    _generator.bit_generator.state = np.random.default_rng(seed).bit_generator.state
 
 
 def get_state() -> dict[str, Any]:

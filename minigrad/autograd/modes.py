@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..checks import flag
+
 
 class _Mode(threading.local):
     def __init__(self) -> None:
@@ -111,9 +113,7 @@ class set_grad_enabled(_GradMode):  # noqa: N801 - named as in PyTorch
     """
 
     def __init__(self, enabled: bool) -> None:
-        if not isinstance(enabled, bool):
-            raise TypeError(f"set_grad_enabled: needs True or False, not {enabled!r}")
-        self._enabled = enabled
+        self._enabled = flag(self, "enabled", enabled)
         self._before: bool | None = mode.enabled  # None once it is used as a block or a decorator
         mode.enabled = enabled
 

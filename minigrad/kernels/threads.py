@@ -17,6 +17,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
+from ..checks import whole
+
 # Below this many values that a pass reads and writes, one thread is as fast as several: waking another takes as long as
 # it would save. Three quarters of a million parameters under Adam.
 PARALLEL_FROM = 21 << 18
@@ -34,8 +36,7 @@ def set_num_threads(threads: int) -> None:
     Results do not depend on it.
     """
     global _threads
-    if not isinstance(threads, int) or threads < 1:
-        raise ValueError(f"set_num_threads: needs a whole number of 1 or more, not {threads!r}")
+    threads = whole("set_num_threads", "threads", threads)
     if threads != _threads and _requests is not None:
         for _ in range(_threads - 1):
             _requests.put(None)

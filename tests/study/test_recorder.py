@@ -182,9 +182,9 @@ def test_chosen_layers_alone_are_recorded():
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"every": 0}, ValueError, "every must be a whole number of at least 1"),
+        ({"every": 0}, ValueError, "every must be a whole number of 1 or more"),
         ({"every": 2.0}, ValueError, "every must be a whole number"),
-        ({"max_records": 1}, ValueError, "max_records must be a whole number of at least 2"),
+        ({"max_records": 1}, ValueError, "max_records must be a whole number of 2 or more"),
         ({"layers": ["hiden"]}, ValueError, "unknown layer 'hiden'"),
         ({"layers": "0"}, ValueError, r"layers is a list of names, \['0'\]"),
         ({"layers": 5}, TypeError, "layers is a list of names, not 5"),

@@ -11,7 +11,7 @@ from ...autograd import observers
 from ...autograd.graph import Edge, Node
 from ...autograd.modes import Block
 from ...autograd.tensor import Tensor
-from ...checks import refuse_unknown
+from ...checks import flag, refuse_unknown
 from ...nn import Parameter
 from ...ops.primitive import BoundRule, Primitive
 from ..places import Finder, Place, WeakMap, places
@@ -233,9 +233,7 @@ class detect_anomaly(Block):  # noqa: N801 - named as in PyTorch
         return super().__new__(cls) if function is None else cls(**options)(function)
 
     def __init__(self, *, infinities: bool = True) -> None:
-        if not isinstance(infinities, bool):
-            raise TypeError(f"detect_anomaly: infinities must be True or False, not {infinities!r}")
-        self._infinities = infinities
+        self._infinities = flag(self, "infinities", infinities)
 
     def __enter__(self) -> None:
         observers.enter(_BlockTracer(self, self._infinities))

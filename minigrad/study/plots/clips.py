@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...checks import whole
 from .style import COLORS, QUIET, WARNING, Source, canvas, dot, finish, limit, log_scale, single, steps_axis, tidy
 from .words import legend, mark_lost, note
 
@@ -32,9 +33,7 @@ def clip_ledger(
         IndexError: for a clip that the optimizer does not have.
     """
     r = single("clip_ledger", recording)
-    if isinstance(clip, bool) or not isinstance(clip, int | np.integer):
-        raise TypeError(f"clip_ledger: clip must be the number of a clip, from 0, not {clip!r}")
-    entries = r.clips(int(clip))
+    entries = r.clips(whole("clip_ledger", "clip", clip, least=None))
     figure, ax = canvas(ax, path=path)
     if not entries:
         tidy(ax, f"Clipping, {r.optimizer}", "step", "gradient norm")

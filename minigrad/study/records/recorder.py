@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ...autograd.hooks import RemovableHandle
 from ...autograd.tensor import Tensor
-from ...checks import unknown
+from ...checks import unknown, whole
 from ...data.dataset import is_stored
 from ...nn import Module
 from ...optim import Optimizer
@@ -91,9 +91,7 @@ class Recorder(Callback):
         path: str | os.PathLike[str] | None = None,
         max_records: int = 1000,
     ) -> None:
-        for name, value, least in (("every", every, 1), ("max_records", max_records, 2)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"Recorder: {name} must be a whole number of at least {least}, not {value!r}")
+        every, max_records = whole(self, "every", every), whole(self, "max_records", max_records, least=2)
         _check_pair(model, optimizer)
         self.model, self.optimizer = model, optimizer
         self.every = self.interval = every
