@@ -13,7 +13,7 @@ import minigrad as mg
 from minigrad import nn, study
 from minigrad.autograd.graph import collect
 from minigrad.nn import functional as F
-from minigrad.study.graphs.layout import layered
+from minigrad.study.graphs._picture import layered
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -184,7 +184,7 @@ def test_every_output_of_a_model_is_drawn_and_outlined():
     drawing = study.draw_graph(Heads(), mg.ones((2, 3)))
     assert [box.title for box in drawing.boxes if box.drawn] == ["Linear 'one'", "Linear 'two'"]
     assert drawing.svg.count('stroke-width="1.5"') == 2
-    assert drawing.remarks == ("1 more output not computed from what requires a gradient",)
+    assert drawing.remarks == ("1 more output not computed from a tensor that requires a gradient",)
     assert not overlapping(outlines(drawing))
 
 
@@ -429,7 +429,7 @@ def test_wrong_arguments_are_refused(mlp):
         study.draw_graph([1.0])
     with pytest.raises(TypeError, match="inputs go with a model"):
         study.draw_graph(mg.tensor(1.0), "graph.svg")
-    with pytest.raises(ValueError, match="limit must be a whole number of at least 1"):
+    with pytest.raises(ValueError, match="limit must be a whole number of 1 or more"):
         study.draw_graph(mg.tensor(1.0), limit=0)
     with pytest.raises(TypeError, match="'pth'; did you mean 'path'"):
         study.draw_graph(mg.tensor(1.0), pth="graph.svg")

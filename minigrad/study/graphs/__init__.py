@@ -1,1 +1,1 @@
-"""Drawings of the computational graph."""
+"""Drawings of the computational graph: `trace` notes what is computed, and `draw_graph` draws it."""
