@@ -27,10 +27,10 @@ from .autograd.creation import (
     zeros,
     zeros_like,
 )
-from .autograd.gradcheck import GradientError, check_gradients
 from .autograd.gradients import grad
 from .autograd.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from .autograd.tensor import Tensor, tensor
+from .gradcheck import GradientError, check_gradients
 from .kernels.threads import get_num_threads, set_num_threads
 from .ops.activation import erfc, relu, sigmoid
 from .ops.elementwise import *

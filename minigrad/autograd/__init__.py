@@ -16,16 +16,13 @@ from .creation import (
     zeros,
     zeros_like,
 )
-from .gradcheck import GradientError, check_gradients
 from .gradients import grad
 from .modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from .tensor import Tensor, tensor
 
 __all__ = [
-    "GradientError",
     "Tensor",
     "arange",
-    "check_gradients",
     "enable_grad",
     "eye",
     "full",

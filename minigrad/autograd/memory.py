@@ -25,17 +25,15 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Sequence
 from sys import getrefcount
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import devices
 
-if TYPE_CHECKING:
-    from .tensor import Tensor
-
 Array = npt.NDArray[Any]
+Tensor: TypeAlias = Any  # a name for the reader: its module imports this one
 
 
 class _Owner(np.ndarray[Any, Any]):

@@ -8,13 +8,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from ..ops.primitive import BoundRule, Primitive
 
-if TYPE_CHECKING:
-    from .graph import Edge, Node
-    from .tensor import Tensor
+# Names for the reader: the modules of these classes import this one.
+Tensor: TypeAlias = Any
+Node: TypeAlias = Any
+Edge: TypeAlias = Any
 
 
 class Observer:

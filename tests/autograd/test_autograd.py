@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from minigrad import Tensor, ops, tensor
-from minigrad.autograd.gradcheck import GradientError, check_gradients
 from minigrad.autograd.gradients import grad
 from minigrad.autograd.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from minigrad.gradcheck import GradientError, check_gradients
 
 
 def leaf(values, dtype=np.float32) -> Tensor:

@@ -14,10 +14,10 @@ from op_cases import CASES
 
 import minigrad
 from minigrad import Tensor, nn, ops
-from minigrad.autograd.gradcheck import check_gradients
 from minigrad.autograd.gradients import grad
 from minigrad.devices import arrays as devices
 from minigrad.devices import cuda as gpu_module
+from minigrad.gradcheck import check_gradients
 from minigrad.ops import PRIMITIVES
 
 FEW = settings(max_examples=6, deadline=None, derandomize=True)

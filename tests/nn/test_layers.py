@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nn_cases import CASES, draw_inputs, draw_state, draw_upstream
 
 from minigrad import Tensor, nn
-from minigrad.autograd.gradcheck import check_gradients
+from minigrad.gradcheck import check_gradients
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from minigrad import Tensor, nn, tensor
-from minigrad.autograd.gradcheck import check_gradients
 from minigrad.autograd.gradients import grad
+from minigrad.gradcheck import check_gradients
 from minigrad.nn import functional as F
 
 RNG = np.random.default_rng(0)

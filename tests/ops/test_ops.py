@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from op_cases import CASES
 
 from minigrad import ops
-from minigrad.autograd.gradcheck import GradientError, check_gradients
 from minigrad.autograd.gradients import grad
 from minigrad.autograd.graph import collect
 from minigrad.autograd.tensor import Tensor, edge_of
 from minigrad.devices.summation import axes_of
+from minigrad.gradcheck import GradientError, check_gradients
 from minigrad.ops import PRIMITIVES, primitive
 
 FEW = settings(max_examples=10, deadline=None, derandomize=True)

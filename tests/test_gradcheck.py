@@ -5,7 +5,7 @@ import pytest
 
 import minigrad
 from minigrad import Tensor, check_gradients, nn, ops, optim, tensor
-from minigrad.autograd.gradcheck import GradientError
+from minigrad.gradcheck import GradientError
 from minigrad.nn import functional as F
 from minigrad.ops import primitive
 from minigrad.random import get_state

@@ -15,13 +15,13 @@ from typing import Any, Self, cast
 
 import numpy as np
 
-from .. import devices, random
-from ..checks import listed
-from ..nn.module import Module
-from .as_array import Array
-from .gradients import grad
-from .graph import Node, collect
-from .tensor import Tensor, edge_of
+from . import devices, random
+from .autograd.as_array import Array
+from .autograd.gradients import grad
+from .autograd.graph import Node, collect
+from .autograd.tensor import Tensor, edge_of
+from .checks import listed
+from .nn.module import Module
 
 _COMPLEX_STEP = 1e-20
 # The cube root of float64's resolution balances truncation and cancellation of a central difference.
