@@ -125,7 +125,8 @@ def interval(
     return Range(words, Bounds(bottom, top, open_low, open_high))
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether it is a real number of Python or NumPy, and not a flag."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
@@ -137,7 +138,7 @@ def number(owner: Any, name: str, value: Any, **limits: Any) -> float:
     ValueError: SGD: lr must be a finite number of 0 or more, not -0.1
     """
     allowed = interval(**limits)
-    if not _is_number(value):
+    if not is_number(value):
         raise TypeError(f"{owner_name(owner)}: {name} must be {allowed.words}, not {shown(value)}")
     try:
         found = float(value)
@@ -155,9 +156,9 @@ def whole(owner: Any, name: str, value: Any, least: int | None = 1) -> int:
     Traceback (most recent call last):
     ValueError: DataLoader: batch_size must be a whole number of 1 or more, not 0
     """
-    if isinstance(value, Integral) and _is_number(value) and (least is None or int(value) >= least):
+    if isinstance(value, Integral) and is_number(value) and (least is None or int(value) >= least):
         return int(value)
-    kind = ValueError if _is_number(value) else TypeError
+    kind = ValueError if is_number(value) else TypeError
     limit = "" if least is None else f" of {least} or more"
     raise kind(f"{owner_name(owner)}: {name} must be a whole number{limit}, not {shown(value)}")
 

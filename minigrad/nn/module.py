@@ -215,8 +215,7 @@ class Module:
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode, or evaluation mode for ``False``, in this module and all modules in it."""
-        if not isinstance(mode, bool):
-            raise TypeError(f"train: mode must be True or False, not {mode!r}")
+        mode = flag("train", "mode", mode)
         for module in self.modules():
             module.training = mode
         return self

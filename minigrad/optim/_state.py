@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from ..autograd.tensor import Tensor
-from ..checks import listed, unknown
+from ..checks import is_number, listed, unknown
 from ..devices.arrays import is_array
 from ..kernels.plan import Plan
 from ..nn._state import plain_array
@@ -208,7 +208,7 @@ def _carried(optimizer: Optimizer, plan: Plan, saved: Mapping[str, Any]) -> dict
         for key, value in values.items():
             if key not in plan.carry:
                 raise ValueError(f"carried of {name!r}: unexpected {key!r}")
-            if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+            if not is_number(value) or math.isnan(value):
                 raise ValueError(f"carried of {name!r}: {key} must be a number, not {value!r:.80}")
     return {name: dict(found.get(name, {})) for name in optimizer.store.entries} if plan.carry else {}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from operator import is_
 from typing import Any, TypeVar
 
-from ..checks import unknown
+from ..checks import is_number, unknown
 from ..optim import Optimizer
 from ..optim._groups import ParamGroup
 
@@ -121,11 +121,6 @@ class Option:
         if self._index is None:
             return value
         return (*before[: self._index], value, *before[self._index + 1 :])
-
-
-def is_number(value: Any) -> bool:
-    """Whether a group's value can be scheduled."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def numeric_options(group: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, Option]:

@@ -7,10 +7,10 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
-from ..checks import check_fields, checked, function, number, owner_name, shown, whole
+from ..checks import check_fields, checked, function, is_number, number, owner_name, shown, whole
 
 __all__ = ["Function", "Hold", "Join", "Product", "Scale", "Schedule", "Shift"]
 
@@ -62,7 +62,7 @@ class Schedule:
             value = self.value(step, initial)
             if type(value) is float and math.isfinite(value):
                 return value
-            if isinstance(value, bool) or not isinstance(value, Real):
+            if not is_number(value):
                 raise TypeError(f"{self!r} must be a number at step {step}, not {value!r}")
             found = float(value)
             # A function may return infinity, such as the threshold of a clip that is off.
@@ -104,10 +104,8 @@ def _code(value: Any) -> str:
 
 def check_step(owner: Any, step: Any) -> Step:
     """A step or epoch of 0 or more: a Python int if its type is an integer, otherwise a float."""
-    if isinstance(step, Integral) and not isinstance(step, bool):
-        if int(step) < 0:
-            raise ValueError(f"{owner_name(owner)}: a step must be 0 or more, not {step}")
-        return int(step)
+    if isinstance(step, Integral):
+        return whole(owner, "a step", step, least=0)
     return number(owner, "a step", step, low=0)
 
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ..checks import unknown, whole
+from ..checks import is_number, unknown, whole
 from ..optim import Optimizer
 from ..optim._state import same_keys
 from ._option import Option, Track, find_option
@@ -470,6 +470,6 @@ def check_values(owner: str, name: str, values: Any, optimizer: Optimizer) -> li
     if not isinstance(values, Sequence) or len(values) != groups:
         raise ValueError(f"{owner}: the state dict has {name} for {len(values)} param groups, but there are {groups}")
     for value in values:
-        if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+        if not is_number(value) or math.isnan(value):
             raise ValueError(f"{owner}: {name} in the state dict must be numbers, not {value!r}")
     return [float(value) for value in values]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from ..checks import is_number
 from .evaluation import is_better
 
 Row = dict[str, float]
@@ -84,7 +85,7 @@ class Progress:
         if not (state["best_epoch"] is None or type(state["best_epoch"]) is int):
             raise ValueError(f"progress: best_epoch must be a whole number, not {state['best_epoch']!r:.40}")
         for name in ("loss", "first_loss", "best", "loss_sum", "loss_count"):
-            if not (_is_number(state[name]) or (state[name] is None and name not in ("loss_sum", "loss_count"))):
+            if not (is_number(state[name]) or (state[name] is None and name not in ("loss_sum", "loss_count"))):
                 raise ValueError(f"progress: {name} must be a number, not {state[name]!r:.40}")
         rows = state["history"]
         if not isinstance(rows, list) or len(rows) != state["epoch"] or not all(map(_is_row, [*rows, state["sums"]])):
@@ -92,9 +93,5 @@ class Progress:
         return cls(**{**state, "sums": dict(state["sums"]), "history": [dict(row) for row in rows]})
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _is_row(row: Any) -> bool:
-    return isinstance(row, dict) and all(isinstance(k, str) and _is_number(v) for k, v in row.items())
+    return isinstance(row, dict) and all(isinstance(k, str) and is_number(v) for k, v in row.items())

@@ -2,6 +2,8 @@
 
 A case is a scheduler's name with arguments that both libraries take. `trajectory` runs it on either of them, because
 minigrad has PyTorch's names: each row is the learning rate of every group, and the momentum where it is scheduled.
+
+A new schedule needs an entry of `examples`, a new scheduler one of `MAKERS`, and cases for a comparison with PyTorch.
 """
 
 import math
@@ -12,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CASES", "STEPS", "Case", "case_named", "trajectory"]
+__all__ = ["CASES", "MAKERS", "STEPS", "Case", "case_named", "examples", "trajectory"]
 
 STEPS = 300
 
@@ -71,6 +73,54 @@ def composed(name: str, scheduler: str, parts: list[tuple[str, dict[str, Any]]],
 
 def plateau(name: str, metrics: list[float], rates: tuple[float, ...] = (0.1,), **arguments: Any) -> Case:
     return Case(f"ReduceLROnPlateau-{name}", "ReduceLROnPlateau", arguments, rates=rates, metrics=tuple(metrics))
+
+
+# A scheduler of every name, for an optimizer with two param groups; both libraries take these arguments.
+MAKERS = {
+    "StepLR": lambda S, o: S.StepLR(o, 3, 0.5),
+    "MultiStepLR": lambda S, o: S.MultiStepLR(o, [2, 5], 0.3),
+    "ConstantLR": lambda S, o: S.ConstantLR(o, 0.5, 4),
+    "LinearLR": lambda S, o: S.LinearLR(o, 0.25, 1.0, 6),
+    "ExponentialLR": lambda S, o: S.ExponentialLR(o, 0.9),
+    "PolynomialLR": lambda S, o: S.PolynomialLR(o, 30, 2.0),
+    "CosineAnnealingLR": lambda S, o: S.CosineAnnealingLR(o, 30),
+    "CosineAnnealingLR-floor": lambda S, o: S.CosineAnnealingLR(o, 30, 0.003),
+    "CosineAnnealingWarmRestarts": lambda S, o: S.CosineAnnealingWarmRestarts(o, 3, 2, 0.001),
+    "LambdaLR": lambda S, o: S.LambdaLR(o, lambda t: 0.9**t),
+    "MultiplicativeLR": lambda S, o: S.MultiplicativeLR(o, lambda t: 0.95),
+    "CyclicLR": lambda S, o: S.CyclicLR(o, 0.01, 0.2, 4),
+    "OneCycleLR": lambda S, o: S.OneCycleLR(o, 0.5, 40),
+    "SequentialLR": lambda S, o: S.SequentialLR(o, [S.LinearLR(o, 0.2, 1.0, 5), S.ExponentialLR(o, 0.9)], [5]),
+    "ChainedScheduler": lambda S, o: S.ChainedScheduler([S.LinearLR(o, 0.2, 1.0, 5), S.ExponentialLR(o, 0.9)]),
+}
+
+
+def examples(S):
+    """A schedule of every kind; the schedules are minigrad's own."""
+    return [
+        S.StepDecay(7),
+        S.MultiStep([3, 9]),
+        S.Exponential(0.9),
+        S.ExponentialRate(0.1),
+        S.Constant(),
+        S.Linear(),
+        S.Polynomial(20, 2.0),
+        S.CosineAnnealing(30, 0.1),
+        S.WarmRestarts(4, 3),
+        S.Lambda(math.cos),
+        S.Multiplicative(lambda t: 0.9 + t / 100),
+        S.Cyclic(0.1, 1.0, 4, 3, mode="exp_range", gamma=0.9),
+        S.OneCycle(0.1, 1.0, 0.01, 40),
+        S.Warmup(6, "cosine"),
+        S.InverseSqrt(9),
+        S.WarmupStableDecay(3, 9, 10, decay="sqrt"),
+        S.Join([S.Warmup(3), S.Exponential(0.8)], [3]),
+        S.Product([S.Warmup(3), S.Exponential(0.8)]),
+        S.Shift(S.Exponential(0.8), 4),
+        S.Scale(S.Exponential(0.8), 0.5),
+        S.Hold(S.Exponential(0.8), 4),
+        S.Function(math.sqrt),
+    ]
 
 
 FALLING = [max(1 / (1 + step / 10), 0.15) + 0.02 * math.sin(2.5 * step) for step in range(STEPS)]

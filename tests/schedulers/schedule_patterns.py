@@ -10,26 +10,10 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from schedule_cases import MAKERS
 
-__all__ = ["CASES", "MAKERS", "run_pattern"]
+__all__ = ["CASES", "run_pattern"]
 
-MAKERS = {
-    "StepLR": lambda S, o: S.StepLR(o, 3, 0.5),
-    "MultiStepLR": lambda S, o: S.MultiStepLR(o, [2, 5], 0.3),
-    "ConstantLR": lambda S, o: S.ConstantLR(o, 0.5, 4),
-    "LinearLR": lambda S, o: S.LinearLR(o, 0.25, 1.0, 6),
-    "ExponentialLR": lambda S, o: S.ExponentialLR(o, 0.9),
-    "PolynomialLR": lambda S, o: S.PolynomialLR(o, 30, 2.0),
-    "CosineAnnealingLR": lambda S, o: S.CosineAnnealingLR(o, 30),
-    "CosineAnnealingLR-floor": lambda S, o: S.CosineAnnealingLR(o, 30, 0.003),
-    "CosineAnnealingWarmRestarts": lambda S, o: S.CosineAnnealingWarmRestarts(o, 3, 2, 0.001),
-    "LambdaLR": lambda S, o: S.LambdaLR(o, lambda t: 0.9**t),
-    "MultiplicativeLR": lambda S, o: S.MultiplicativeLR(o, lambda t: 0.95),
-    "CyclicLR": lambda S, o: S.CyclicLR(o, 0.01, 0.2, 4),
-    "OneCycleLR": lambda S, o: S.OneCycleLR(o, 0.5, 40),
-    "SequentialLR": lambda S, o: S.SequentialLR(o, [S.LinearLR(o, 0.2, 1.0, 5), S.ExponentialLR(o, 0.9)], [5]),
-    "ChainedScheduler": lambda S, o: S.ChainedScheduler([S.LinearLR(o, 0.2, 1.0, 5), S.ExponentialLR(o, 0.9)]),
-}
 # Those that PyTorch computes from the rate that is set, so that they compose with whatever else sets it.
 CHAINABLE = [
     name

@@ -7,6 +7,7 @@ import re
 import warnings
 
 import pytest
+from schedule_cases import MAKERS
 from schedule_tools import everything, follow, options_of, parameter, sgd
 
 from minigrad import clipping, optim
@@ -242,29 +243,11 @@ def test_a_threshold_may_be_infinite_for_a_while():
 
 # Attributes that are set later
 
-MADE = {
-    "Scheduler": lambda o: S.Scheduler(o, S.Warmup(3)),
-    "StepLR": lambda o: S.StepLR(o, 1, 0.5),
-    "MultiStepLR": lambda o: S.MultiStepLR(o, [1, 3]),
-    "ConstantLR": lambda o: S.ConstantLR(o),
-    "LinearLR": lambda o: S.LinearLR(o),
-    "ExponentialLR": lambda o: S.ExponentialLR(o, 0.9),
-    "PolynomialLR": lambda o: S.PolynomialLR(o),
-    "CosineAnnealingLR": lambda o: S.CosineAnnealingLR(o, 9),
-    "CosineAnnealingWarmRestarts": lambda o: S.CosineAnnealingWarmRestarts(o, 3),
-    "LambdaLR": lambda o: S.LambdaLR(o, lambda t: 1.0),
-    "MultiplicativeLR": lambda o: S.MultiplicativeLR(o, lambda t: 0.9),
-    "CyclicLR": lambda o: S.CyclicLR(o, 0.1, 0.2),
-    "OneCycleLR": lambda o: S.OneCycleLR(o, 0.1, 9),
-    "SequentialLR": lambda o: S.SequentialLR(o, [S.StepLR(o, 1), S.StepLR(o, 2)], [3]),
-    "ChainedScheduler": lambda o: S.ChainedScheduler([S.StepLR(o, 1)]),
-}
-
 
 @pytest.mark.parametrize("name", [name for name in S.__all__ if issubclass(getattr(S, name), S.Scheduler)])
 def test_every_setting_of_a_scheduler_is_refused_afterwards(name):
-    optimizer = sgd(0.1)
-    scheduler = MADE[name](optimizer)
+    optimizer = sgd(0.1, 0.3)
+    scheduler = MAKERS[name](S, optimizer) if name in MAKERS else S.Scheduler(optimizer, S.Warmup(3))
     before = repr(scheduler)
     settings = {*inspect.signature(getattr(S, name)).parameters, "optimizer", "schedules", "base_lrs"} - {"last_epoch"}
     for setting in settings:

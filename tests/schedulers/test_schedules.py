@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from schedule_cases import CASES, STEPS
+from schedule_cases import CASES, STEPS, examples
 from schedule_tools import assert_same_curve
 
 from minigrad import schedulers as S
@@ -260,39 +260,14 @@ def test_a_product_refuses_what_would_forget_the_factors_before_it():
 
 # Purity, and how schedules show themselves
 
-EXAMPLES = [
-    S.StepDecay(7),
-    S.MultiStep([3, 9]),
-    S.Exponential(0.9),
-    S.ExponentialRate(0.1),
-    S.Constant(),
-    S.Linear(),
-    S.Polynomial(20, 2.0),
-    S.CosineAnnealing(30, 0.1),
-    S.WarmRestarts(4, 3),
-    S.Lambda(math.cos),
-    S.Multiplicative(lambda t: 0.9 + t / 100),
-    S.Cyclic(0.1, 1.0, 4, 3, mode="exp_range", gamma=0.9),
-    S.OneCycle(0.1, 1.0, 0.01, 40),
-    S.Warmup(6, "cosine"),
-    S.InverseSqrt(9),
-    S.WarmupStableDecay(3, 9, 10, decay="sqrt"),
-    S.Join([S.Warmup(3), S.Exponential(0.8)], [3]),
-    S.Product([S.Warmup(3), S.Exponential(0.8)]),
-    S.Shift(S.Exponential(0.8), 4),
-    S.Scale(S.Exponential(0.8), 0.5),
-    S.Hold(S.Exponential(0.8), 4),
-    S.Function(math.sqrt),
-]
-
 
 def test_every_schedule_has_an_example():
     exported = {getattr(S, name) for name in S.__all__}
     schedules = {each for each in exported if issubclass(each, S.Schedule)} - {S.Schedule}
-    assert schedules == {type(example) for example in EXAMPLES}
+    assert schedules == {type(example) for example in examples(S)}
 
 
-@pytest.mark.parametrize("schedule", EXAMPLES, ids=repr)
+@pytest.mark.parametrize("schedule", examples(S), ids=repr)
 def test_steps_can_be_asked_in_any_order(schedule):
     fresh = dataclasses.replace(schedule)
     backwards = [fresh(t, 0.3) for t in reversed(range(60))]
@@ -300,7 +275,7 @@ def test_steps_can_be_asked_in_any_order(schedule):
     assert schedule(np.int64(17), 0.3) == schedule(17, 0.3)
 
 
-@pytest.mark.parametrize("schedule", EXAMPLES, ids=repr)
+@pytest.mark.parametrize("schedule", examples(S), ids=repr)
 def test_a_relative_schedule_scales_with_the_first_value_and_another_does_not_see_it(schedule):
     with_floor = getattr(schedule, "eta_min", 0) != 0
     for t in range(40):
@@ -310,7 +285,7 @@ def test_a_relative_schedule_scales_with_the_first_value_and_another_does_not_se
             assert schedule(t, 5.0) == pytest.approx(5 * schedule(t), rel=1e-12)
 
 
-@pytest.mark.parametrize("schedule", EXAMPLES, ids=repr)
+@pytest.mark.parametrize("schedule", examples(S), ids=repr)
 def test_schedules_are_immutable_and_refuse_impossible_steps(schedule):
     name = dataclasses.fields(schedule)[0].name
     with pytest.raises(dataclasses.FrozenInstanceError):
