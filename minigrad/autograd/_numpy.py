@@ -14,7 +14,7 @@ from .modes import is_grad_enabled
 
 
 def bool_only(op: str, value: Any) -> Any:
-    """``value`` if it is bool; numbers are refused, as their bits are probably not what is meant."""
+    """``value`` if it is bool. Numbers are refused, since operating on their bits is probably not meant."""
     kind = getattr(value, "dtype", type(value).__name__)
     if kind not in (np.bool_, "bool"):
         raise TypeError(f"{op}: needs a bool tensor, not {kind}; compare first, as in (x > 0)")
@@ -22,7 +22,7 @@ def bool_only(op: str, value: Any) -> Any:
 
 
 def array_of(value: Any) -> Any:
-    """The array of a tensor; other values as they are."""
+    """The array of a tensor; another value unchanged."""
     tensor: Any = value
     return tensor._data if isinstance(value, Traced) else value
 

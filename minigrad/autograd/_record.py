@@ -26,7 +26,7 @@ from .observers import observers, watching
 # Numbers that take the dtype of the tensors they meet.
 WEAK = (float, int)
 
-# The settings of all nodes that have none: in a long graph, each container is one more for the garbage collector.
+# Shared by all nodes without settings: each container in a long graph is one more for the garbage collector.
 NO_SETTINGS: dict[str, Any] = {}
 
 # Types of settings that cannot be changed in place.
@@ -185,7 +185,7 @@ def _saved(
 
 
 def _version_of(arg: Any, value: Any) -> Version:
-    """The cell of an input's tensor, unless what was computed with is a converted copy."""
+    """The cell of an input's tensor, unless ``value`` is a converted copy of its array."""
     tensor: Any = arg
     return tensor._version if isinstance(arg, Traced) and tensor._data is value else NO_VERSION
 
@@ -210,7 +210,7 @@ def _is_one_of(array: Any, arrays: Sequence[Any]) -> bool:
 
 
 def _kept_extra(extra: Any, values: Sequence[Any], arrays: Sequence[Any], versions: list[Version]) -> Any:
-    """An extra, or the arrays in a tuple, as it is saved; the cells of tensors whose memory it shares are added."""
+    """An extra, or the arrays in a tuple, for saving; adds the cells of tensors whose memory it shares."""
     if type(extra) is tuple:
         return tuple([_kept_extra(one, values, arrays, versions) for one in extra])
     source: Any = _memory_of(extra, values, arrays) if devices.is_array(extra) else None

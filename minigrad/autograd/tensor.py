@@ -25,6 +25,7 @@ from .graph import NO_VERSION, RETAIN, Edge, Node, Version, tick, walk
 from .hooks import Hooks, RemovableHandle
 from .memory import UNSHARED, Place
 from .modes import enable_grad, is_grad_enabled
+from .observers import observers
 
 T = TypeVar("T", bound="Tensor")
 Axis = int | tuple[int, ...] | None
@@ -315,11 +316,11 @@ class Tensor(Traced):
                 f"copy or pickle: only a leaf tensor can be copied, but this one was made by "
                 f"{self._node.primitive.name}; use .detach() first"
             )
-        # The array goes first: whatever is met on the way to the rest of the state can use the tensor already.
+        # The array goes first, so that objects in the rest of the state can use the tensor already.
         return _leaf, (type(self), self._data), self.__getstate__()
 
     def __getstate__(self) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-        """All attributes, also those of subclasses, but the place in a `ParameterStore`, which is not copied."""
+        """All attributes, also those of subclasses, except for the place in flat memory, which is not copied."""
         state: Any = super().__getstate__()  # a pair, as there are slots
         attributes, slots = state
         grad = self._grad if self._grad is None or self._grad._node is None else self._grad.detach()
@@ -487,7 +488,7 @@ class Tensor(Traced):
             )
 
     def _change(self, op: str, primitive: Primitive, other: Any) -> Tensor:
-        """``self op= other``: in place where nothing is recorded; otherwise this tensor becomes the result.
+        """``self op= other``: in place if nothing is recorded; otherwise this tensor becomes the result.
 
         As in PyTorch, a leaf that requires a gradient is refused. So is a tensor that shares its memory with another
         one, say as a view: PyTorch would change both, but here the other would keep its values.
@@ -512,7 +513,7 @@ class Tensor(Traced):
             )
         if any(other() is not None and other() is not self for other in self._version[1:]):
             raise RuntimeError(self._shared_memory(op, "another tensor, as a view or by detach()"))
-        # A node that saved the memory refers to its version too, so more references are those of arrays.
+        # A node that saved the memory refers to its version too, so further references are from arrays.
         if getrefcount(self._data) > getrefcount(self._version):
             if getrefcount(self._version) > UNSHARED:
                 raise RuntimeError(self._shared_memory(op, "an array, and a gradient needs what it holds"))
@@ -539,7 +540,7 @@ class Tensor(Traced):
         return self
 
     def _write(self, op: str, key: Any, value: Any) -> None:
-        """Assign at ``key``; numbers as they are, since NumPy refuses those that the dtype cannot hold."""
+        """Assign at ``key``. Numbers are passed on unconverted: NumPy refuses those that the dtype cannot hold."""
         if not getattr(self._data.flags, "writeable", True):
             raise RuntimeError(
                 f"{op}: this tensor's memory cannot be written to: it is expanded, or shared with an array that is "
@@ -550,7 +551,11 @@ class Tensor(Traced):
         if type(value) not in WEAK:
             value = devices.beside(value, self._data)
         try:
-            assign(self, value, key=key)
+            if observers:
+                record(assign, (self, value), {"key": key})
+            else:  # the same in a third of the time
+                assign.forward(self._data, value, key=key)
+                self._version[0] = tick()
         except (OverflowError, ValueError) as error:
             text = f"{op}: cannot assign to a tensor of {self.dtype} {self.shape}: {error.__cause__ or error}"
             raise type(error)(text) from None
@@ -700,7 +705,7 @@ class Tensor(Traced):
         return ops.transpose(self, axis0=-2, axis1=-1)
 
     def expand(self, *sizes: Any) -> Tensor:
-        """Repeat axes of size 1, or new ones in front, without copying; -1 keeps a size."""
+        """Repeat axes of size 1, or new first axes, without copying; -1 keeps a size."""
         sizes = _numbers(sizes)
         new = len(sizes) - self.ndim
         shape = tuple(self.shape[i - new] if n == -1 and i >= new else n for i, n in enumerate(sizes))
@@ -715,16 +720,16 @@ class Tensor(Traced):
 
     @named_arguments
     def to(self, *to: Any, device: str | None = None, dtype: npt.DTypeLike | None = None) -> Tensor:
-        """On a device, ``"cpu"`` or ``"cuda"``, as a dtype, or both; ``to(other)`` means those of another tensor.
+        """On a device, ``"cpu"`` or ``"cuda"``, as a dtype, or both; ``to(other)`` takes those of another tensor.
 
-        The tensor itself where there is nothing to do. A copy is recorded: the gradient comes back to this device.
+        The tensor itself if nothing changes. A copy is recorded: the gradient comes back to this device.
 
         >>> x.to("cuda")  # doctest: +SKIP
         >>> minigrad.ones(2).to(np.float64)
         tensor([1., 1.], dtype=float64)
 
         Raises:
-            minigrad.devices.cuda.DeviceError: for a GPU where there is none to use; it says why.
+            minigrad.devices.cuda.DeviceError: if no GPU can be used; the text has the reason.
         """
         wanted, kind = devices.target("to", to, device, dtype)
         moved = self if kind is None else self.astype(kind)
@@ -787,7 +792,7 @@ def plain_index(key: Any) -> Any:
 
 
 class _Counter:
-    """The version counter of tensors that share memory, on its way: a copy counts anew, and is shared as well."""
+    """The version counter of tensors that share memory, while they are copied: the copy starts from 0, shared too."""
 
     def __init__(self, version: list[int] | None = None) -> None:
         self.version = [0] if version is None else version
@@ -796,12 +801,12 @@ class _Counter:
         return _Counter, ()
 
 
-# Those of the pickles and copies that are being made, which keep them alive.
+# The counters in pickles and copies that are being made, which keep them alive.
 _counters: weakref.WeakValueDictionary[int, _Counter] = weakref.WeakValueDictionary()
 
 
 def _leaf(kind: type[T], array: Array) -> T:
-    """A leaf around an array, whose further state is set next."""
+    """A leaf around an array; the rest of its state is set next."""
     self = kind.__new__(kind)
     Tensor.__init__(self, array)
     return self

@@ -3,7 +3,7 @@
 At NaN, `relu`, `relu6` and `elu` have slope 1, and `leaky_relu` its ``negative_slope``, as in PyTorch: their masks
 are written so that a comparison with NaN, which is false, lets the gradient through.
 
-The branches of a rule are chosen with `masked`: several times faster than `where` for numbers of random sign.
+Rules choose their branches with `masked`, which is several times faster than `where` for numbers of random sign.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LARGEST = {np.dtype(kind): float(np.finfo(kind).max) for kind in (np.float32, n
 
 
 def _sigmoid_and_rest(x: Any) -> tuple[Any, Any]:
-    """The output; and 1 - output, without cancellation, as far as the product of both needs it: 0 if exp overflows."""
+    """The output; and 1 - output without cancellation, or 0 if exp overflows, where their product is 0 too."""
     with np.errstate(over="ignore"):
         e = np.exp(-x)
     out = 1 / (1 + e)
@@ -103,7 +103,7 @@ def _elu(x: Any, *, alpha: float = 1.0) -> Any:
 
 
 def _elu_rule(g: Any, x: Any, *, alpha: float) -> Any:
-    # Not out + alpha, which cancels. The inner mask makes the second derivative at 0 to 0, as in PyTorch.
+    # Not out + alpha, which cancels. The inner mask makes the second derivative at 0 equal to 0, as in PyTorch.
     return masked(g, logical_not(x <= 0)) + masked(g * (exp(masked(x, x < 0)) * alpha), x <= 0)
 
 
@@ -152,7 +152,7 @@ def _erfc(x: Any) -> Any:
         exponent *= u
         exponent += coefficient
     tail = t * np.exp(exponent - z * z)
-    # The tail, or 2 less the tail, exactly, and several times as fast as np.where for numbers of random sign.
+    # The tail, or 2 minus the tail: exact, and several times as fast as np.where for numbers of random sign.
     return tail * sign + (1 - sign)
 
 
@@ -170,12 +170,12 @@ _GELU_CUBIC = 0.044715
 
 
 def _gelu(x: Any, *, approximate: str = "none") -> tuple[Any, Any]:
-    """The output; and the normal distribution function of x, which the gradient needs too, for the exact form."""
+    """The output; and for the exact form the normal distribution function of x, which the gradient needs too."""
     if approximate == "none":
         normal = _normal(x, approximate=approximate)
         return x * normal, normal
     if approximate == "tanh":
-        # (1 + tanh(z)) / 2 is sigmoid(2 z), and 1 less that is sigmoid(-2 z), which do not cancel where z is large.
+        # (1 + tanh(z)) / 2 is sigmoid(2 z), and 1 minus that is sigmoid(-2 z), without cancellation for large z.
         return x * _sigmoid(2 * _GELU_SCALE * (x + _GELU_CUBIC * x * x * x)), None
     raise ValueError(f"gelu: approximate must be 'none' or 'tanh', not {approximate!r}")
 

@@ -90,14 +90,15 @@ remainder = _binary(
 def _power_base(g: Any, a: Any, b: Any) -> Any:
     if isinstance(b, int | float):
         return g * (b * power(a, b - 1)) if b else no_slope(g)
-    # With an exponent of 0 the slope is 0, also where a ** -1 is infinite or NaN, but its own slope in b is 1 / a.
+    # With an exponent of 0 the slope is 0, also where a ** -1 is infinite or NaN; but the derivative of the slope with
+    # respect to b is 1 / a.
     defined = logical_or(not_equal(b, 0), greater_equal(abs(a), float(LIMITS[g.dtype].tiny)))
     return g * (masked(b, defined) * power(where(defined, a, 1.0), b - 1))
 
 
 def _power_exponent(g: Any, a: Any, b: Any, out: Any) -> Any:
     flat = logical_and(equal(a, 0), greater_equal(b, 0))
-    # Of the dtype of g, as a base that is not a tensor decides none.
+    # In the dtype of g, since a base that is a number or an array must not decide the dtype.
     one = no_slope(g) + 1 if isinstance(g, Traced) else g.dtype.type(1)
     return where(flat, 0.0, g * out * log(where(flat, one, a)))
 

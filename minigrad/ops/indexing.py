@@ -1,4 +1,4 @@
-"""Primitives that select elements, and their one common adjoint: adding gradients back where they came from."""
+"""Primitives that select elements, and their adjoints, which add gradients up at the selected places."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def _selects_once(key: Key) -> bool:
 
 
 def _place(g: Any, *, key: Key, shape: tuple[int, ...]) -> Any:
-    """Zeros of ``shape``, with ``g`` added at ``key``; what is selected twice receives both."""
-    # Not zeros_like, which would lay it out as g is: of another layout reshape(-1) is a copy.
+    """Zeros of ``shape``, with ``g`` added at ``key``; an element that is selected twice receives both gradients."""
+    # Not zeros_like, which copies the memory layout of g: reshape(-1) of another layout than C is a copy.
     library = namespace(g)
     out = library.zeros(shape, g.dtype)
     if _selects_once(key):
         out[key] = g
     else:
-        # Through flat positions, as np.add.at is fast in one dimension only.
+        # By flat positions, since np.add.at is fast only in one dimension.
         positions = library.arange(out.size).reshape(shape)[key]
         add_at(out.reshape(-1), positions.reshape(-1), g.reshape(-1))
     return out
@@ -88,7 +88,7 @@ def _take(x: Any, indices: Any, *, axis: int | None = None) -> Any:
 
 
 def as_indices(indices: Any) -> Any:
-    """Indices as an array; of an empty list NumPy would make floating numbers."""
+    """Indices as an array of integers, also for an empty list, which NumPy converts to floats."""
     array = namespace(indices).asarray(indices)
     return array if array.size or is_array(indices) else array.astype(np.intp)
 

@@ -1,4 +1,4 @@
-"""Products of vectors and matrices. Matrices are the last two axes; the axes in front of them broadcast."""
+"""Products of vectors and matrices. Matrices are the last two axes; the axes before them broadcast."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["dot", "einsum", "matmul", "outer"]
 MATMUL_HINT = "the last axis of the first must equal the last but one of the second (its only one if a vector)"
 
 
-# Above this many products, BLAS's sum for a single row or column is as inaccurate as adding one after the other.
+# Above this number of products, BLAS's sum for a single row or column is as inaccurate as adding sequentially.
 _LONG = 1024
 
 
@@ -32,7 +32,7 @@ def _matmul(a: Any, b: Any) -> Any:
             return _long_matmul(a, b)
         return np.matmul(a, b)
     except ValueError:
-        # NumPy's own text speaks of core dimensions.
+        # NumPy's text is about core dimensions of a gufunc, which says nothing to our users.
         raise ValueError("the sizes do not fit") from None
 
 
@@ -40,7 +40,7 @@ def _long_matmul(a: Any, b: Any) -> Any:
     """The product in blocks of `ROWS` along the inner axis, whose products are added in pairs."""
     n = a.shape[-1]
     if b.shape[-2:][:1] != (n,):
-        return np.matmul(a, b)  # which reports it
+        return np.matmul(a, b)  # which reports the mismatch
     if a.ndim == 1:
         return _long_matmul(a[None, :], b)[..., 0, :] if b.ndim > 1 else _long_matmul(a[None, :], b)[0]
     if b.ndim == 1:
@@ -52,7 +52,7 @@ def _long_matmul(a: Any, b: Any) -> Any:
     return out + np.matmul(a[..., whole:], b[..., whole:, :]) if whole < n else out
 
 
-# A vector stands for a matrix of one row (in front) or one column (behind); so does its gradient.
+# A vector is multiplied as a matrix of one row (the first operand) or one column (the second); so is its gradient.
 def _matmul_a(g: Any, a_shape: tuple[int, ...], b: Any) -> Any:
     if len(b.shape) == 1:
         g, b = g[..., None], b[:, None]
@@ -108,7 +108,7 @@ _LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 @functools.lru_cache
 def _sizes(inputs: str, shapes: tuple[tuple[int, ...], ...]) -> dict[str, int]:
-    """The size of each label; those of size 1 broadcast. Empty where sizes differ, which NumPy's einsum reports."""
+    """The size of each label; size 1 broadcasts. Empty if sizes differ, which NumPy's einsum reports."""
     sizes: dict[str, int] = {}
     for word, shape in zip(inputs.split(","), shapes, strict=True):
         for label, n in zip(word, shape, strict=True):
@@ -123,12 +123,12 @@ def _contract(*operands: Any, subscripts: str) -> Any:
     sizes = _sizes(inputs, tuple(x.shape for x in operands))
     if math.prod(n for label, n in sizes.items() if label not in output) > ROWS:
         return _long_contract(operands, inputs.split(","), output, sizes)
-    # From three operands on, in pairs in a good order: all at once would loop over every label together.
+    # Three operands or more are contracted in pairs: all at once would loop over all labels together.
     return np.einsum(subscripts, *operands, optimize=len(operands) > 2)
 
 
 def _long_contract(operands: Sequence[Any], words: list[str], output: str, sizes: dict[str, int]) -> Any:
-    """Long sums in blocks of about `ROWS` products: NumPy's einsum adds one product after the other."""
+    """Compute long sums in blocks of about `ROWS` products, since NumPy's einsum adds sequentially."""
     terms = []
     for i, (x, word) in enumerate(zip(operands, words, strict=True)):
         elsewhere = output + "".join(words[:i] + words[i + 1 :])
@@ -147,7 +147,7 @@ def _long_contract(operands: Sequence[Any], words: list[str], output: str, sizes
     whole = parts * block
     room = 4 * sum(math.prod(x.shape) for x, _ in terms)
     if parts <= 1 or parts * math.prod(sizes[label] for label in output) > room:
-        # Nothing left to sum, or so many sums that they are a product of matrices.
+        # No sum remains, or there are so many sums that they are a product of matrices.
         return np.einsum(f"{','.join(w for _, w in terms)}->{output}", *(x for x, _ in terms), optimize=parts > 1)
     part = next(label for label in _LABELS if label not in sizes)
 
@@ -174,12 +174,12 @@ def _contract_rule(
     mine = labels[index]
     others = [v for i, v in enumerate(values) if i != index]
     sources = [output, *(s for i, s in enumerate(labels) if i != index)]
-    # A label that no other operand and no output has was summed out: the gradient is the same all along it.
+    # A label that neither another operand nor the output has was summed out: the gradient is constant along it.
     found = "".join(c for c in mine if any(c in s for s in sources))
     g = einsum_primitive(g, *others, subscripts=f"{','.join(sources)}->{found}")
     if found != mine:
         g = g[tuple(slice(None) if c in found else None for c in mine)]
-    # So it is along an axis that the others have at size 1. (Where it is the operand's own size, the engine sums.)
+    # So it is along an axis of size 1 in the others. (Along an axis of size 1 in this operand, the engine sums.)
     spread = tuple(n if m == 1 else m for n, m in zip(shapes[index], g.shape, strict=True))
     return g if g.shape == spread else expand(g, shape=spread)
 
@@ -235,7 +235,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
 
 
 def _diagonal(x: Any, labels: str) -> tuple[Any, str]:
-    """Take diagonals until every label occurs once."""
+    """Take diagonals until each label occurs once."""
     for label in dict.fromkeys(labels):
         places = [i for i, c in enumerate(labels) if c == label]
         if len(places) == 1:

@@ -1,8 +1,8 @@
 """Losses. ``reduction`` is ``"mean"``, ``"sum"`` or ``"none"``, as in PyTorch.
 
-An example or element of weight 0 (an ignored label, a class of weight 0) does not count, whatever its scores are: its
-loss and its gradients of every order are 0 also where the scores are infinite or NaN. As 0 times infinity is NaN, its
-scores and targets are replaced by 0 before anything is computed from them.
+An example or element of weight 0 (an ignored label, a class of weight 0) does not count: its loss and its gradients of
+every order are 0, even if its scores are infinite or NaN. Since 0 times infinity is NaN, its scores and targets are
+replaced by 0 before anything is computed from them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _reduce(losses: Any, reduction: str) -> Any:
 
 
 def _share(g: Any, shape: tuple[int, ...], reduction: str) -> Any:
-    """What arrives at each element's loss; a single number stands for all of them."""
+    """The gradient that arrives at each element's loss; a single number if it is the same for all."""
     return g / math.prod(shape) if reduction == "mean" else g
 
 
@@ -136,7 +136,7 @@ def smooth_l1_loss(x: Any, target: Any, *, beta: float = 1.0, reduction: str = "
 
 
 def weighted(values: Any, factors: Any) -> Any:
-    """``values * factors``, and 0 where a factor is 0, whatever the value."""
+    """``values * factors``, but 0 where a factor is 0, even for an infinite value."""
     return masked(values, not_equal(factors, 0)) * factors
 
 
@@ -152,7 +152,7 @@ def _bce_with_logits(
     x, target = _counting(weight, x, target)
     positive, negative = target if pos_weight is None else target * pos_weight, 1 - target
     size = np.absolute(x)
-    # softplus(x) and softplus(-x) share this term; beyond it one is 0 and the other |x|.
+    # softplus(x) and softplus(-x) share this term; the rest of one is 0 and of the other |x|.
     losses = np.log1p(np.exp(-size))
     if pos_weight is not None:
         losses *= positive + negative
@@ -281,7 +281,7 @@ def _check_classes(name: str, x: Any, labels: Any, ignore_index: int) -> None:
 
 
 def _all_count(labels: Any, weight: Any, ignore_index: int) -> bool:
-    """Whether it is the common case, at the cost of one reduction: no weights, and no label negative or ignored."""
+    """Whether this is the common case, at the cost of one reduction: no weights, no negative or ignored label."""
     return weight is None and ignore_index < 0 and bool(labels.size and smallest(labels) >= 0)
 
 
@@ -291,7 +291,7 @@ def _classes(labels: Any, ignore_index: int) -> Any:
 
 
 def _factors(name: str, x: Any, labels: Any, weight: Any, ignore_index: int, reduction: str) -> Any:
-    """By what each example's loss is multiplied in the result."""
+    """The factor of each example's loss in the result."""
     factors = (labels != ignore_index).astype(x.dtype)
     if weight is not None:
         factors *= weight[_classes(labels, ignore_index)]
@@ -361,12 +361,12 @@ def _cross_entropy(
     total = add_up(probabilities, axis=axis, keepdims=True)
     probabilities /= total
     losses = np.log(total).reshape(labels.shape)
-    if type(x) in DEVICE_ARRAYS:  # where a label that is too large would wrap around
+    if type(x) in DEVICE_ARRAYS:  # there a label that is too large would wrap around
         _check_classes("cross_entropy", x, labels, ignore_index)
     try:
         losses -= shifted[_pick(labels if common else _classes(labels, ignore_index))]
     except IndexError:
-        _check_classes("cross_entropy", x, labels, ignore_index)  # which says the label
+        _check_classes("cross_entropy", x, labels, ignore_index)  # which names the label
         raise
     if not common:
         losses *= factors
@@ -400,7 +400,7 @@ cross_entropy = primitive(
 def smoothed_targets(
     name: str, x: Any, labels: Any, weight: Any, ignore_index: int, reduction: str, smoothing: float
 ) -> tuple[Any, Any, Any]:
-    """Class numbers as probabilities: (1-ε) at the label and ε spread over all classes.
+    """Smoothed class probabilities of class numbers: 1-ε at the label, and ε spread over all classes.
 
     Returns:
         The scores, with 0 for those of ignored examples; the probabilities, 0 for them; and the divisor of the mean.

@@ -21,7 +21,7 @@ __all__ = [
 
 
 def _peak(x: Any, axis: Axis) -> Any:
-    """The largest elements, which exp(x - peak) cannot overflow. Real, so that the complex step passes through."""
+    """The largest elements, so that exp(x - peak) cannot overflow; real, so that a complex step passes through."""
     return largest(x.real, axis=axis, keepdims=True) if x.size else 0
 
 
@@ -45,7 +45,7 @@ def _log_softmax(x: Any, *, axis: Axis = -1) -> Any:
 
 
 def _logsumexp(x: Any, *, axis: Axis = None, keepdims: bool = False) -> tuple[Any, Any]:
-    """The output; and the softmax, its gradient. (exp(x - out) is off by as much as a large output is rounded.)"""
+    """The output; and the softmax, its gradient. (exp(x - out) would have the rounding error of a large output.)"""
     peak = _peak(x, axis)
     shift = np.where(np.isfinite(peak), peak, 0) if x.size else peak  # of a row of -inf, inf - inf would be NaN
     out = np.exp(x - shift)

@@ -1,4 +1,4 @@
-"""The op table: what a primitive is.
+"""Primitives: the entries of the op table.
 
 A primitive is one entry: a name, a forward function on arrays, and one gradient rule per input. A rule is
 written in terms of operators and other primitives, so the same text runs on raw arrays (the fast path of
@@ -16,11 +16,14 @@ The first argument is the gradient that arrives at the output (the cotangent). T
 - an input's name: its value;
 - an input's name followed by ``_shape``: only its shape, so the value itself can be freed;
 - ``out``: the value that forward returned;
-- an extra: a value that forward worked out on its way and returned behind its output, see ``extras``;
+- an extra: an intermediate value that forward returned after its output, see ``extras``;
 - the name of a setting (a keyword of forward, such as ``axis``), as a keyword-only argument.
 
-Positional arguments of a primitive are arrays; keywords are settings. Where an output was broadcast, a rule
-returns a gradient of the output's shape and the engine sums it back, once for all ops.
+Positional arguments of a primitive are arrays; keywords are settings. If an input was broadcast, a rule returns a
+gradient of the output's shape, and the engine sums it back to the input's, once for all ops.
+
+A rule reaches arrays only through operators and primitives, and never calls NumPy itself: an array that it made so
+would be a constant to whatever records or compiles the rule.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ PRIMITIVES: dict[str, Primitive] = {}
 
 
 class Traced:
-    """Base of whatever a primitive hands over to instead of computing at once."""
+    """Base of values that take over the application of a primitive, such as tensors, which record it."""
 
     __slots__ = ()
 
@@ -59,7 +62,7 @@ ALL_SHAPES = -2
 class BoundRule(NamedTuple):
     """A gradient rule, with the places of its arguments among the values that a node saved.
 
-    ``position`` is that of the input whose gradient it gives, or of the extra that it recomputes.
+    ``position`` is the number of the input whose gradient it gives, or of the extra that it recomputes.
     """
 
     position: int
@@ -68,7 +71,7 @@ class BoundRule(NamedTuple):
     settings: tuple[str, ...]
 
     def run(self, g: Any, saved: Sequence[Any], settings: Mapping[str, Any]) -> Any:
-        """Call the rule with what it asks for."""
+        """Call the rule with the values and settings that it names."""
         places, names = self.places, self.settings
         if names:
             return self.rule(g, *[saved[place] for place in places], **{name: settings[name] for name in names})
@@ -79,9 +82,9 @@ class BoundRule(NamedTuple):
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a node saves, and which rules it runs, when a given set of inputs requires a gradient.
+    """What a node saves, and which rules it runs, if a given set of inputs requires a gradient.
 
-    ``sources`` says where each saved value comes from: ``i`` is the value of input ``i``, ``arity`` the output,
+    ``sources`` lists where the saved values come from: ``i`` is the value of input ``i``, ``arity`` the output,
     ``arity + 1 + i`` the shape of input ``i``, ``2 * arity + 1 + i`` the extra ``i``; `ALL_VALUES` and `ALL_SHAPES` are
     the tuples over all inputs. ``recomputed`` has, by place among the saved values, how an extra that depends on
     inputs is computed again when the walk itself is recorded.
@@ -94,13 +97,13 @@ class Recipe:
 
     @functools.cached_property
     def settings(self) -> tuple[str, ...]:
-        """The settings that a rule asks for."""
+        """The settings that the rules name."""
         bounds = (*self.rules, *self.recomputed.values())
         return tuple(dict.fromkeys(name for bound in bounds for name in bound.settings))
 
 
 class Primitive:
-    """A differentiable operation. Call it on arrays and it computes; on tensors, and it is recorded.
+    """An operation, usually differentiable. Called on arrays it computes; called on tensors it is also recorded.
 
     Attributes:
         name: the op's name, as errors and drawings show it.
@@ -109,21 +112,21 @@ class Primitive:
         vjps: a gradient rule per input, ``None`` for an input that has no gradient (labels, indices, masks).
         arity: the number of inputs, -1 for any number.
         variadic: takes any number of inputs, one by one or as one iterable. Its single rule is
-            ``rule(index, g, ...)`` with the input's position in front, and may ask for ``values`` or ``shapes``, the
-            tuples over all inputs.
+            ``rule(index, g, ...)``, whose first argument is the input's position, and may name ``values`` or
+            ``shapes``, the tuples over all inputs.
         to_float: integer inputs are computed in float32, as for ``exp`` or ``divide``.
         view: the output may share the input's memory.
         in_place: forward changes its first input and returns it, and a tensor keeps its dtype.
-        extras: values that forward has on its way and that a gradient rule needs. Forward then returns its output and,
-            behind it, one value per entry. The entry is how the value follows from the inputs, in primitives and with
-            arguments named as in a rule, or ``None`` if it depends on no input that has a gradient.
+        extras: intermediate values of forward that a gradient rule needs. Forward then returns a tuple: its output,
+            then one value per entry. The entry is a function that computes the value from the inputs, in primitives
+            and with arguments named as in a rule, or ``None`` if the value depends on no input that has a gradient.
         analytic: complex differentiable, so a gradient can be checked by a complex step.
         add_at: the rule of an op that selects elements, as a change in place: ``add_at(total, g, **settings)`` adds to
-            the gradient that has arrived at the input, and returns False where it cannot. So many pieces of one tensor
-            cost as much as one, rather than an array of zeros each.
-        hint: the remedy that an error about the shapes of the inputs ends with.
+            the gradient that has arrived at the input, and returns False if it cannot. Without it, the gradient of each
+            piece of a tensor would cost an array of zeros of the size of the whole.
+        hint: the remedy at the end of an error about the shapes of the inputs.
         settings: the names of the keywords.
-        module: the name of the module that made it, from which a pickle gets it again.
+        module: the name of the module that made it, which unpickling imports.
         required: how many inputs must be given; the others have a default in ``forward`` and may be absent.
         recipes: those that `recipe` has made so far, by its arguments.
     """
@@ -170,7 +173,7 @@ class Primitive:
             raise ValueError(f"{name}: {len(self.inputs)} inputs need as many gradient rules, not {len(self.vjps)}")
 
     def __call__(self, *args: Any, **settings: Any) -> Any:
-        """Compute on arrays; hand over to the first argument that is traced, if any is."""
+        """Compute on arrays; if an argument is traced, let it apply the primitive."""
         for arg in args:
             if isinstance(arg, Traced):
                 return arg.apply_primitive(self, args, settings)
@@ -189,7 +192,7 @@ class Primitive:
         return out[0] if self.extras else out
 
     def _signature(self) -> inspect.Signature:
-        """What ``help`` and ``inspect.signature`` show: the inputs by position, the settings by keyword."""
+        """The signature for ``help`` and ``inspect``: the inputs by position, the settings by keyword."""
         kind: Any = inspect.Parameter
         if self.variadic:
             parameters = [kind(self.inputs[0], kind.VAR_POSITIONAL)]
@@ -218,11 +221,11 @@ class Primitive:
         return f"<primitive {self.name}({', '.join(self.inputs)})>"
 
     def check_call(self, args: Sequence[Any], settings: Mapping[str, Any]) -> None:
-        """Raise an error that says what is wrong with the number of inputs, or with the names of settings.
+        """Check the number of inputs and the names of settings.
 
         Raises:
-            TypeError: for a name that is no setting, and for inputs that are missing or too many.
-            ValueError: for no input at all where there may be any number.
+            TypeError: for a name that is not a setting, and for inputs that are missing or too many.
+            ValueError: for a variadic primitive without inputs.
         """
         for name in settings:
             if name in self.inputs and not self.variadic:
@@ -252,11 +255,11 @@ class Primitive:
         return f"settings go by keyword: {written}" if written else "it has no settings"
 
     def is_discrete(self, position: int) -> bool:
-        """Whether an input is labels, indices or a mask, and never promoted together with the others."""
+        """Whether an input is labels, indices or a mask, whose dtype has no influence on the other inputs."""
         return self.differentiable and not self.variadic and self.vjps[position] is None
 
     def recipe(self, arity: int, required: int) -> Recipe:
-        """The recipe for ``arity`` inputs of which those in the bit set ``required`` need a gradient.
+        """The recipe for ``arity`` inputs, if those in the bit set ``required`` require a gradient.
 
         Raises:
             TypeError: if one of them has no gradient rule.
@@ -285,7 +288,7 @@ class Primitive:
         return Recipe(arity, tuple(sources), tuple(rules), recomputed)
 
     def _bind(self, position: int, rule: Rule, skip: int, arity: int, sources: list[int]) -> BoundRule:
-        """Find what the rule's arguments after the first ``skip`` name; new sources are added to ``sources``."""
+        """Find the sources of the rule's arguments after the first ``skip``, and add new ones to ``sources``."""
         places, settings = [], []
         for argument in list(inspect.signature(rule).parameters.values())[skip:]:
             if argument.kind is argument.KEYWORD_ONLY:
@@ -311,24 +314,24 @@ class Primitive:
         if base in self.inputs:
             return arity + 1 + self.inputs.index(base)
         raise TypeError(
-            f"{self.name}: a gradient rule asks for {name!r}, which is no input ({', '.join(self.inputs)}), no "
-            "input's shape, no extra, nor 'out'; settings must be keyword-only"
+            f"{self.name}: a gradient rule asks for {name!r}, which is not an input ({', '.join(self.inputs)}), an "
+            "input's shape, an extra, or 'out'; settings must be keyword-only"
         )
 
 
 def _settings(forward: Callable[..., Any]) -> tuple[tuple[str, ...], Mapping[str, Any]]:
-    """The names of the keyword-only settings of ``forward``, and their defaults. Ufuncs have none that rules read."""
+    """The names of the keyword-only settings of ``forward``, and their defaults; empty for ufuncs."""
     settings = [p for p in _parameters(forward) if p.kind is p.KEYWORD_ONLY]
     return tuple(p.name for p in settings), {p.name: p.default for p in settings if p.default is not p.empty}
 
 
 def _count_optional(forward: Callable[..., Any]) -> int:
-    """How many inputs may be absent: those for which ``forward`` has a default."""
+    """The number of inputs that may be absent, since ``forward`` has a default for them."""
     return sum(p.kind is p.POSITIONAL_OR_KEYWORD and p.default is not p.empty for p in _parameters(forward))
 
 
 def _parameters(forward: Callable[..., Any]) -> Sequence[inspect.Parameter]:
-    # NumPy's functions have arguments of their own behind the inputs, which are no settings of a primitive.
+    # NumPy's functions have further arguments after the inputs, which are not settings of a primitive.
     if not inspect.isfunction(forward) or (forward.__module__ or "").startswith("numpy"):
         return ()
     return list(inspect.signature(forward).parameters.values())
@@ -354,8 +357,7 @@ def primitive(
 
     Without ``vjps`` the op is not differentiable (comparisons, ``argmax``): its output never requires a gradient.
 
-    When a module or a notebook defines a name that it has defined before, the new primitive replaces the old one, so
-    a cell can be run again.
+    A module or notebook that defines a name a second time replaces its earlier primitive, so a cell can be run again.
 
     Raises:
         ValueError: if the name is taken by minigrad or another module, or the number of rules is not the number of
@@ -366,7 +368,7 @@ def primitive(
     if before is not None and (before.module != module or module.partition(".")[0] == __name__.partition(".")[0]):
         raise ValueError(f"a primitive named {name!r} exists already, from {before.module}; choose another name")
     entry = Primitive(name, forward, inputs, vjps, module=module, **options)
-    # A rule that asks for something unknown is refused now, not when it is first needed.
+    # Bind the rules now, so that one that names something unknown is refused when it is defined.
     for index, rule in enumerate(entry.vjps):
         if rule is not None:
             entry.recipe(index + 1 if entry.variadic else len(entry.inputs), 1 << index)

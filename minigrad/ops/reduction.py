@@ -1,4 +1,4 @@
-"""Reductions over any axes, and their inverse: summing a broadcast gradient back to its input's shape.
+"""Reductions over any axes, and summing a broadcast gradient back to its input's shape.
 
 ``axis`` is a number, a tuple of numbers, or None for all axes; ``keepdims`` keeps the reduced axes at size 1.
 """
@@ -29,17 +29,17 @@ def _kept(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
 
 
 def keep(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
-    """Give a reduced gradient (or output) back the reduced axes, at size 1."""
+    """Insert the reduced axes into a reduced gradient or output, at size 1."""
     return g if not g.shape else reshape(g, shape=_kept(shape, axis))
 
 
 def _spread(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
-    """Give a reduced gradient back the reduced axes, at full size."""
+    """Insert the reduced axes into a reduced gradient, at full size."""
     return expand(keep(g, shape, axis), shape=shape)
 
 
 def summands(shape: tuple[int, ...], axis: Axis) -> int:
-    """How many elements each result is made of."""
+    """The number of elements that are reduced to each result."""
     return math.prod(shape) if axis is None else math.prod(shape[a] for a in axes_of(len(shape), axis))
 
 
@@ -57,7 +57,9 @@ def _sum(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
     return add_up(_signed(x) if x.dtype.kind == "u" else x, axis=axis, keepdims=keepdims)
 
 
-sum = primitive("sum", _sum, "x", (lambda g, x_shape, *, axis: _spread(g, x_shape, axis),), doc="The sum.")
+sum = primitive(
+    "sum", _sum, "x", (lambda g, x_shape, *, axis: _spread(g, x_shape, axis),), doc="The sum over ``axis``."
+)
 
 
 def sum_to_shape(g: Any, shape: tuple[int, ...]) -> Any:
@@ -82,7 +84,7 @@ mean: Primitive = primitive(
     "x",
     (lambda g, x_shape, *, axis: _spread(g / summands(x_shape, axis), x_shape, axis),),
     to_float=True,
-    doc="The arithmetic mean.",
+    doc="The arithmetic mean over ``axis``.",
 )
 
 
@@ -112,10 +114,10 @@ def _var_rule(g: Any, x: Any, *, axis: Axis, correction: float) -> Any:
 
 
 _CORRECTION = "The divisor is the number of elements minus ``correction``: 1 by default, as in PyTorch (NumPy's is 0)."
-var = primitive("var", _var, "x", (_var_rule,), to_float=True, doc=f"The variance. {_CORRECTION}")
+var = primitive("var", _var, "x", (_var_rule,), to_float=True, doc=f"The variance over ``axis``. {_CORRECTION}")
 
 
-# Roots above these come from squares that have not lost digits by underflow.
+# Roots above these come from squares that lost no digits by underflow.
 _SAFE = {
     np.dtype(kind): float(np.sqrt(np.finfo(kind).tiny / np.finfo(kind).eps))
     for kind in (np.float32, np.float64, np.complex128)
@@ -123,9 +125,9 @@ _SAFE = {
 
 
 def _scaled(root: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
-    """``root(x)``, the root of a sum of squares, also where the squares leave the range of the dtype.
+    """``root(x)``, the root of a sum of squares, also if the squares overflow or underflow.
 
-    There each slice is divided by a power of two near its largest element, and the result multiplied by it.
+    Then each slice is divided by a power of two near its largest element, and the result multiplied by it.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         out = root(x)
@@ -165,7 +167,7 @@ std = primitive(
     "x",
     (_std_rule,),
     to_float=True,
-    doc=f"The standard deviation; its gradient where it is 0 is 0. {_CORRECTION}",
+    doc=f"The standard deviation over ``axis``; where it is 0, so is its gradient. {_CORRECTION}",
 )
 
 
@@ -184,7 +186,7 @@ norm = primitive(
     "x",
     (_norm_rule,),
     to_float=True,
-    doc="The Euclidean norm, the root of the sum of squares; its gradient where it is 0 is 0.",
+    doc="The Euclidean norm over ``axis``, the root of the sum of squares; where it is 0, so is its gradient.",
 )
 
 # --- extremes --------------------------------------------------------------------------------------------------------
@@ -215,8 +217,8 @@ def _min_rule(g: Any, x: Any, out: Any, *, axis: Axis) -> Any:
 
 
 _TIES = "The gradient is shared evenly among ties, and NaN where the result is NaN (``torch.amax``)."
-max = primitive("max", _max, "x", (_max_rule,), analytic=False, doc=f"The largest element. {_TIES}")
-min = primitive("min", _min, "x", (_min_rule,), analytic=False, doc=f"The smallest element. {_TIES}")
+max = primitive("max", _max, "x", (_max_rule,), analytic=False, doc=f"The largest element over ``axis``. {_TIES}")
+min = primitive("min", _min, "x", (_min_rule,), analytic=False, doc=f"The smallest element over ``axis``. {_TIES}")
 
 
 def _argmax(x: Any, *, axis: int | None = None, keepdims: bool = False) -> Any:
@@ -227,8 +229,18 @@ def _argmin(x: Any, *, axis: int | None = None, keepdims: bool = False) -> Any:
     return np.argmin(x, axis, keepdims=keepdims)
 
 
-argmax = primitive("argmax", _argmax, "x", doc="The index of the largest element, the first of equals.")
-argmin = primitive("argmin", _argmin, "x", doc="The index of the smallest element, the first of equals.")
+argmax = primitive(
+    "argmax",
+    _argmax,
+    "x",
+    doc="The index of the largest element along ``axis``, the first of equals; of all by default.",
+)
+argmin = primitive(
+    "argmin",
+    _argmin,
+    "x",
+    doc="The index of the smallest element along ``axis``, the first of equals; of all by default.",
+)
 
 
 def _any(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
@@ -239,8 +251,8 @@ def _all(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
     return all_true(x, axis=axis, keepdims=keepdims)
 
 
-any = primitive("any", _any, "x", doc="Whether any element is true.")
-all = primitive("all", _all, "x", doc="Whether all elements are true.")
+any = primitive("any", _any, "x", doc="Whether any element over ``axis`` is true.")
+all = primitive("all", _all, "x", doc="Whether all elements over ``axis`` are true.")
 
 # --- others ----------------------------------------------------------------------------------------------------------
 
@@ -294,5 +306,9 @@ def _prod_rule(g: Any, x: Any, *, axis: Axis) -> Any:
 
 
 prod = primitive(
-    "prod", _prod, "x", (_prod_rule,), doc="The product; its gradient is exact also at zeros and infinities."
+    "prod",
+    _prod,
+    "x",
+    (_prod_rule,),
+    doc="The product over ``axis``; its gradient is exact also at zeros and infinities.",
 )

@@ -1,4 +1,4 @@
-"""Primitives that move elements without computing: their gradients move them back."""
+"""Primitives that rearrange elements; their gradients are rearranged back."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ reshape: Primitive = primitive(
     view=True,
     doc="The same elements in another shape; one size may be -1.",
 )
-# Summing back is what the engine does for every broadcast input.
+# The engine sums the gradient back, as for every broadcast input.
 expand: Primitive = primitive(
     "expand", _expand, "x", (lambda g: g,), view=True, doc="x broadcast to ``shape``, without copying."
 )
@@ -90,7 +90,7 @@ squeeze = primitive(
     "x",
     (lambda g, x_shape: reshape(g, shape=x_shape),),
     view=True,
-    doc="Without axes of size 1: those in ``axis``, or all.",
+    doc="Without the axes of size 1 in ``axis``, or without all of them.",
 )
 unsqueeze = primitive(
     "unsqueeze",
@@ -98,7 +98,7 @@ unsqueeze = primitive(
     "x",
     (lambda g, x_shape: reshape(g, shape=x_shape),),
     view=True,
-    doc="With new axes of size 1 where ``axis`` says.",
+    doc="With new axes of size 1 at the positions in ``axis``.",
 )
 flip: Primitive = primitive(
     "flip",
@@ -143,7 +143,7 @@ def _pad(x: Any, *, widths: Sequence[tuple[int, int]], value: float = 0.0) -> An
 
 
 def _inside(shape: tuple[int, ...], widths: Sequence[tuple[int, int]]) -> tuple[slice, ...]:
-    """The key of the original among its padding."""
+    """The key of the original inside its padding."""
     return tuple(slice(before, before + n) for n, (before, _) in zip(shape, widths, strict=True))
 
 
@@ -182,7 +182,8 @@ def split(x: Any, sizes: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
     if isinstance(sizes, int):
         if sizes <= 0:
             raise ValueError(f"split: the size of a part must be positive, not {sizes}")
-        sizes = [min(sizes, total - start) for start in range(0, max(total, 1), sizes)]  # one empty part of nothing
+        # An empty axis has one empty part.
+        sizes = [min(sizes, total - start) for start in range(0, max(total, 1), sizes)]
     if sum(sizes) != total or any(size < 0 for size in sizes):
         raise ValueError(f"split: sizes {tuple(sizes)} do not add up to {total}, the size of axis {axis}")
     parts, start = [], 0
