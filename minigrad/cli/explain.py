@@ -9,7 +9,7 @@ import sys
 from rich.console import Console
 
 from ..optim import Optimizer
-from ..study.updates.update import place_of
+from ..study.explanations._update import place_of
 from .display import console
 from .errors import FAILED, CommandError, words
 from .options import Arguments

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..rules.language import SCOPES
+from ..rules.elements import SCOPES
 from .plan import Plan
 from .store import Buffer
 

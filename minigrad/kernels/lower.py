@@ -13,8 +13,8 @@ import ast
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..rules.functions import MATH
-from ..rules.language import VALUES, Assignment, Rule
+from ..rules.elements import VALUES, Assignment, Rule
+from ..rules.functions import BY_NAME
 
 _INLINE = {"sqrt": "math.sqrt", "exp": "math.exp", "log": "math.log", "abs": "abs"}
 _CALLED = (*_INLINE.values(), "math.pow")
@@ -26,7 +26,7 @@ _RESERVED = (
     *("cuda", "unsigned", "thread", "end", "tile", "old", "parts", "stopped", "offset", "constants", "rounded"),
     *("add_1", "add_2", "add_inf", "add_p", "fold_inf"),
     *(f"{name}_{number}" for name in ("i", "element", "old", "new", "total") for number in range(1, 9)),
-    *MATH,
+    *BY_NAME,
 )
 
 

@@ -35,7 +35,7 @@ from .chain import PlanText
 from .common import negate
 
 if TYPE_CHECKING:
-    from ..study.updates.explanation import Explanation
+    from ..study.explanations.explanation import Explanation
 
 Array = npt.NDArray[Any]
 Hook = Callable[["Optimizer"], None]
@@ -695,7 +695,7 @@ class Optimizer(Declared):
             ValueError: for a parameter that the optimizer does not have.
             IndexError: for an index that the parameter does not have.
         """
-        from ..study.updates.update import explain_coming, explain_update
+        from ..study.explanations._update import explain_coming, explain_update
 
         return explain_coming(self, name, index) if coming else explain_update(self, name, index)
 

@@ -1,4 +1,4 @@
-"""From a scalar Python function to a rule. What a kernel could not do is refused, with the line."""
+"""rule: parse a scalar Python function, and refuse with its line what a kernel could not do."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .functions import FUNCTIONS, MATH
-from .language import VALUES, Assignment, Rule
-from .trace import traced_source
+from .elements import VALUES, Assignment, Rule
+from .functions import BY_NAME, NAMES
 
 _OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.USub, ast.UAdd)
 _COMPARISONS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
 
 
 class RuleError(TypeError):
-    """A rule that cannot be compiled, with the place in its source."""
+    """A rule cannot be compiled; the message names the line of its source."""
 
 
 def rule(
@@ -27,7 +26,7 @@ def rule(
     scalars: Callable[..., Mapping[str, float]] | None = None,
     init: Mapping[str, float | str] | None = None,
 ) -> Any:
-    """Make a rule of a scalar function; used as ``@rule`` or ``@rule(state=("momentum_buffer",))``.
+    """Make a rule from a scalar function; used as ``@rule`` or ``@rule(state=("momentum_buffer",))``.
 
     Args:
         function: the update. Its body is assignments (with ``+ - * /``, powers, comparisons, ``a if c else b`` and
@@ -36,8 +35,8 @@ def rule(
         scalars: a function of ``step`` (from 1, the parameter's own count) and options by name, which returns
             hyper-parameters by name. It runs once a step, in float64, outside the kernel. Its keyword-only arguments
             are numbers that it carries from step to step, and returns by name: each is kept for every parameter, like
-            the count of steps, and is ``None`` where it is not known.
-        init: for a state slot that does not start at 0, its first value, the option that holds it, or ``"param"``.
+            the count of steps, and is ``None`` as long as it is not known.
+        init: for each state slot that does not start at 0, its first value, the option that holds it, or ``"param"``.
 
     Raises:
         RuleError: with the line, for anything that cannot be compiled.
@@ -53,7 +52,7 @@ def rule(
 
 
 class _Parser:
-    """Reads a rule's source and refuses, with the line, what a kernel could not do."""
+    """Reads a rule's source, and refuses what a kernel could not do."""
 
     def __init__(
         self,
@@ -69,11 +68,10 @@ class _Parser:
             self.source = textwrap.dedent("".join(lines))
             self.file = inspect.getsourcefile(function) or "?"
         except (OSError, TypeError):
-            # At the plain prompt Python keeps no source; running the function on symbols gives an equivalent one.
-            try:
-                self.source, self.file, self.first = traced_source(function), "<prompt>", 1
-            except Exception as error:
-                raise RuleError(f"rule {self.name!r}: {error}") from error
+            raise RuleError(
+                f"rule {self.name!r}: a rule is compiled from its source, which Python has not kept; write it in a "
+                "file, in a notebook or in IPython (the plain prompt keeps the source from Python 3.13 on)"
+            ) from None
         tree = ast.parse(self.source).body[0]
         if not isinstance(tree, ast.FunctionDef):
             raise RuleError(f"rule {self.name!r}: must be a function written with def, not {type(tree).__name__}")
@@ -134,11 +132,11 @@ class _Parser:
                 raise self.fail(
                     self.tree,
                     f"the argument {name!r} is neither update, param or grad, nor declared as state, nor a norm; "
-                    "options of the param group stand behind the *",
+                    "options of the param group come after the *",
                 )
         for name, first in self.init.items():
             if name not in self.state:
-                raise self.fail(self.tree, f"init names {name!r}, which is no state of this rule")
+                raise self.fail(self.tree, f"init names {name!r}, which is not a state of this rule")
             if isinstance(first, bool) or not isinstance(first, int | float | str):
                 raise self.fail(self.tree, f"init of {name!r} must be a number or the name of an option, not {first!r}")
         if self.scalars is not None and not (
@@ -154,7 +152,8 @@ class _Parser:
             if not isinstance(item, ast.Name):
                 raise self.fail(statement, "return plain names: assign the expression to update, param or state first")
             if item.id not in (*self.state, *VALUES):
-                raise self.fail(statement, f"{item.id!r} cannot be returned: it is no state, nor update, param or grad")
+                known = "neither a state nor update, param or grad"
+                raise self.fail(statement, f"{item.id!r} cannot be returned: it is {known}")
             if item.id not in self.known:
                 raise self.fail(statement, f"{item.id!r} is returned but never set")
             self._check_number(item)
@@ -201,7 +200,7 @@ class _Parser:
             raise self.fail(node, f"{ast.unparse(node)!r} is a condition, not a number; write 1.0 if ... else 0.0")
 
     def _condition(self, node: ast.expr) -> ast.expr:
-        """A condition; a number is one too, false where it is 0."""
+        """A condition, checked. A number is one too, false if it is 0."""
         if isinstance(node, ast.Compare) and len(node.ops) == 1 and isinstance(node.ops[0], _COMPARISONS):
             return ast.Compare(self._expression(node.left), node.ops, [self._expression(node.comparators[0])])
         if isinstance(node, ast.BoolOp):
@@ -213,7 +212,7 @@ class _Parser:
         return self._expression(node)
 
     def _expression(self, node: ast.expr) -> ast.expr:
-        """A number, with functions under their own names and outer constants as numbers."""
+        """A number, checked, with functions under minigrad's names and outer constants as numbers."""
         if isinstance(node, ast.Compare) and (len(node.ops) > 1 or not isinstance(node.ops[0], _COMPARISONS)):
             raise self.fail(node, f"{_kind(node)} cannot be used in a rule")
         self._check_number(node)
@@ -233,32 +232,30 @@ class _Parser:
 
     def _call(self, node: ast.Call) -> ast.expr:
         called = self._resolve(node.func)
-        name = FUNCTIONS.get(called) if callable(called) else None
+        name = NAMES.get(called) if callable(called) else None
         if name is None:
-            raise self.fail(
-                node, f"{ast.unparse(node.func)}() cannot be called in a rule; there are {', '.join(sorted(MATH))}"
-            )
+            known = ", ".join(sorted({*BY_NAME} - {"max", "min"}))
+            raise self.fail(node, f"{ast.unparse(node.func)}() cannot be called in a rule; there are {known}")
         arity = 2 if name in ("minimum", "maximum", "min", "max") else 1
         if node.keywords or len(node.args) != arity:
             raise self.fail(node, f"{ast.unparse(node.func)}() takes {arity} argument{'s'[: arity - 1]} here")
         return ast.Call(ast.Name(name, ast.Load()), [self._expression(arg) for arg in node.args], [])
 
     def _resolve(self, node: ast.expr) -> Any:
-        """The object that a name or a dotted name in the rule stands for, or ``None``."""
+        """The object that a name or a dotted name refers to outside of the rule, or ``None``."""
         if isinstance(node, ast.Attribute):
             return getattr(self._resolve(node.value), node.attr, None)
         if isinstance(node, ast.Name):
             for scope in (self.globals.nonlocals, self.globals.globals, self.globals.builtins):
                 if node.id in scope:
                     return scope[node.id]
-            return MATH.get(node.id) if self.file == "<prompt>" else None
         return None
 
     def _constant(self, node: ast.Name) -> ast.expr:
         value = self._resolve(node)
         if type(value) in (int, float) and value == value:
             return ast.Constant(float(value))
-        raise self.fail(node, f"{node.id!r} is not defined here: it is no argument, and no number outside the rule")
+        raise self.fail(node, f"{node.id!r} is not defined here: it is neither an argument nor a number outside")
 
 
 def _kind(node: ast.AST) -> str:

@@ -19,14 +19,13 @@
 from . import plots
 from .anomalies.anomaly import Anomaly, AnomalyError
 from .anomalies.detection import detect_anomaly
+from .explanations import Algorithm, Check, Explanation, Term, explain
 from .findings import Finding, findings
 from .graphs.drawing import Drawing, draw_graph
 from .graphs.trace import trace
 from .records.recorder import Recorder
 from .records.recording import Recording, RecordingError
 from .report import report
-from .updates.algorithm import Algorithm, explain
-from .updates.explanation import Check, Explanation, Term
 
 __all__ = [
     "Algorithm",

@@ -1,21 +1,16 @@
-"""Rules: the compiled reading is the plain one to the last bit, with or without source; names, state and chains."""
+"""Rules: the compiled reading is the plain one to the last bit; names, state and chains."""
 
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from optim_plain import step_and_compare
 from optim_tools import Chain, assert_same_bits, leaves, set_gradients, take_step
 
-import minigrad
+from minigrad import optim
 from minigrad.kernels.plan import Plan
 from minigrad.optim import RuleError, apply_update, exp, log, maximum, minimum, norm, rule, sign, sqrt
 
-ROOT = Path(minigrad.__file__).parent.parent
 SPECIAL = [0.0, -0.0, 1.0, -1.5, 1e-40, -1e-45, 1e20, -3e38, math.inf, -math.inf, math.nan, 0.1, 7.0, 2.5]
 
 
@@ -29,107 +24,55 @@ def stepped(*elements, values=(1.0, -2.0, 3.0), grads=(0.5, 0.25), dtype=np.floa
     return params["w"].data
 
 
-# Rules without a file
-
-SCRIPT = """
-import numpy as np
-from minigrad import optim
-from minigrad.optim import rule, sqrt, maximum, sign
-from minigrad import Tensor
-limit = 0.75
-
-@rule(state=("total",))
-def adapt(update, total, *, eps):
-    total = total + update * update
-    scaled = update / (sqrt(total) + eps)
-    other = (-2) ** 2 * sign(update) - 0.5 * abs(scaled) ** 2
-    update = maximum(scaled, -limit) if update > 0 and total > 0.01 else other
-    return update, total
-
-class Own(optim.Optimizer):
-    def chain(self):
-        return [adapt, optim.apply_update]
-
-w = Tensor(np.array([1.0, -2.0, 3.0, 0.5], np.float32), requires_grad=True)
-own = Own([w], {"lr": 0.1, "eps": 0.01})
-for g in (0.5, -0.25, 0.0, 0.125):
-    w.grad = Tensor(np.array([g, -g, 0.05, 0.0], np.float32)); own.step()
-
-print("RESULT", w.data.tobytes().hex())
-"""
+# Declaring rules
 
 
-def result_of(text):
-    return text.partition("RESULT ")[2].split()[0]
+def test_a_rule_without_source_is_refused_with_the_remedy():
+    scope = {"rule": rule}
+    with pytest.raises(RuleError, match=r"rule 'own': .* which Python has not kept; write it in a file"):
+        exec("@rule\ndef own(update):\n    update = -update\n    return update", scope)
 
 
-def environment(**more):
-    return {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}", **more}
+def test_states_starts_and_scalars_are_checked_at_once():
+    def own(update, m):
+        return update, m
+
+    def step(update, step):
+        return update, step
+
+    def param(update, param):
+        return update, param
+
+    for function, name in ((step, "step"), (param, "param")):
+        with pytest.raises(RuleError, match="means something else"):
+            rule(function, state=(name,))
+    with pytest.raises(RuleError, match="not one name"):
+        rule(own, state="m")
+    with pytest.raises(RuleError, match="first argument is step"):
+        rule(own, state=("m",), scalars={"a": 1})
+    with pytest.raises(RuleError, match="a number or the name of an option"):
+        rule(own, state=("m",), init={"m": len})
+    with pytest.raises(ValueError, match="must end with _norm"):
+        norm("update", "global", name="size")
 
 
-def at_the_prompt():
-    """Typed into `python -i` without a terminal, which keeps no source."""
-    done = subprocess.run(
-        [sys.executable, "-i", "-q"], input=SCRIPT, capture_output=True, text=True, env=environment(), check=False
-    )
-    assert "RESULT" in done.stdout, done.stderr
-    return done.stdout
+@rule(state=("m",))
+def accumulate(update, m):
+    m = m + update
+    return update, m
 
 
-def in_a_file(tmp_path):
-    path = tmp_path / "own.py"
-    path.write_text(SCRIPT)
-    return subprocess.run(
-        [sys.executable, str(path)], capture_output=True, text=True, env=environment(), check=True
-    ).stdout
+@rule
+def divide(update, u_norm):
+    update = update / u_norm
+    return update
 
 
-def by_exec(capsys):
-    exec(compile(SCRIPT, "<nowhere>", "exec"), {"__name__": "nowhere"})
-    return capsys.readouterr().out
-
-
-def test_a_rule_in_a_file_at_the_prompt_and_without_any_source_computes_the_same(tmp_path, capsys):
-    expected = result_of(in_a_file(tmp_path))
-    assert result_of(by_exec(capsys)) == expected
-    assert result_of(at_the_prompt()) == expected
-
-
-def defined(text, **names):
-    scope = {"rule": rule, "sqrt": sqrt, "np": np, "math": math, "minimum": minimum, **names}
-    exec(text, scope)
-    return scope["own"]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("@rule\ndef own(update):\n    update = math.sin(update)\n    return update", "rule 'own'.*Symbol"),
-        ("@rule\ndef own(update):\n    for i in range(int(update)): pass\n    return update", "rule 'own'"),
-        ("@rule\ndef own(update, total):\n    return update, total", "'total' is neither"),
-        ("@rule\ndef own(update):\n    update = update.sum()\n    return update", "rule 'own'.*sum"),
-        ("@rule(state=('total',))\ndef own(update, total):\n    return update", "'total' is not returned"),
-        ("@rule\ndef own(update):\n    update = 2 * update", "rule 'own'.*return the names"),
-    ],
-    ids=["call", "loop", "argument", "method", "state", "no_return"],
-)
-def test_a_rule_without_source_is_refused_as_well(text, message):
-    with pytest.raises(RuleError, match=message):
-        defined(text)
-
-
-def test_a_rule_without_source_may_choose_with_if():
-    """It is run on symbols, so that what Python can do with them is enough."""
-    own = defined(
-        "@rule\ndef own(update, *, lr):\n    if update > 0:\n        update = -update\n    else:\n"
-        "        update = lr * update\n    return update"
-    )
-    assert_same_bits(stepped(own, apply_update, lr=0.5), np.float32([1.375, -1.625, 3.375]))
-
-
-def test_a_negative_constant_keeps_its_sign_in_a_rule_without_source():
-    own = defined("@rule\ndef own(update):\n    update = (-2) ** update - 3\n    return update")
-    assert_same_bits(stepped(own, apply_update, grads=(2.0,), lr=1.0), np.float32([0, -3, 2]))
+def test_a_norm_that_may_stop_the_step_comes_before_what_changes_state():
+    stopping = norm("update", "global", name="u_norm", nonfinite="skip")
+    with pytest.raises(ValueError, match="must stand before 'accumulate'"):
+        optim.chain(accumulate, stopping, divide, apply_update)
+    assert len(optim.chain(stopping, divide, accumulate, apply_update)) == 4
 
 
 # The compiled reading is the plain one

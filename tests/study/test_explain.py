@@ -12,7 +12,7 @@ from optim_tools import Chain, assert_same_bits, leaves, loss_of, network, set_g
 
 from minigrad import clipping, nn, optim, schedulers
 from minigrad.optim import exp, log, rule
-from minigrad.study.updates.explanation import ulps
+from minigrad.study.explanations.explanation import ulps
 
 
 def corners(shape):
@@ -171,7 +171,7 @@ def test_adaptive_clipping_has_the_norms_of_the_weights_own_unit():
     assert (long["clip_unit_norm"].value, long["clip_param_norm"].value) == (close(0.5), close(0.5))
     assert (short["limit"].value, long["limit"].value) == (close(0.5), close(0.05))
     assert (short["factor"].value, long["factor"].value) == (1.0, close(0.1))
-    assert short["update"].note.endswith("left as it was")
+    assert short["update"].note.endswith("unchanged")
     assert long["update"].note.endswith("clipped")
     assert long.change == close(-0.1 * 0.04)
     assert optimizer.explain("b", 0)["clipped"].value == 0
@@ -310,7 +310,7 @@ def test_without_a_watch_it_says_what_to_type():
     ):
         optimizer.explain("a.weight", (1, 2))
     optimizer.watch("a.weight")
-    with pytest.raises(RuntimeError, match=r"no step has been taken since 'a.weight' is watched"):
+    with pytest.raises(RuntimeError, match=r"no step has been taken since 'a.weight' was watched"):
         optimizer.explain("a.weight", (1, 2))
     stepped(optimizer, params)
     with pytest.raises(RuntimeError, match=r"explain\('a\.bias', 0\)"):
@@ -326,7 +326,7 @@ def test_unknown_names_and_wrong_indices_are_refused_with_the_nearest_name_and_t
     stepped(optimizer, params)
     with pytest.raises(ValueError, match=r"did you mean 'a.weight'"):
         optimizer.explain("a.wight", (0, 0))
-    with pytest.raises(IndexError, match=r"3 is no index of axis 1 of 'a\.weight', whose shape is \(2, 3\)"):
+    with pytest.raises(IndexError, match=r"3 is out of range for axis 1 of 'a\.weight', whose shape is \(2, 3\)"):
         optimizer.explain("a.weight", (0, 3))
     with pytest.raises(IndexError, match="its index has 2 numbers, not 1"):
         optimizer.explain("a.weight", 1)
@@ -351,7 +351,7 @@ def test_the_last_watched_step_stays_explained_when_the_watch_has_ended_and_the_
     assert e.after == after["a.weight"][0, 0] != params["a.weight"].data[0, 0]
     assert e["grad"].value == 0.5
     assert e.exact
-    assert e.notes == ("1 more step has been taken since, which nobody watched",)
+    assert e.notes == ("1 more step has been taken since, unwatched",)
     assert optimizer._pre_hooks == optimizer._post_hooks == {}
 
 
@@ -422,7 +422,7 @@ def test_a_skipped_step_and_one_that_a_clip_stopped_say_which_norm_was_not_finit
         assert e.outcome == outcome
         assert e.change == 0
         assert math.isnan(e["clip_norm"].value)
-        assert f"the step was {outcome}: clip_norm is not finite; no parameter and no state was changed" in e.notes
+        assert f"the step was {outcome}: clip_norm is not finite; no parameter or state was changed" in e.notes
         assert json.loads(json.dumps(e.to_dict(), allow_nan=False))["terms"][2]["value"] == "nan"
 
 

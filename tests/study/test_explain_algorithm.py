@@ -7,7 +7,7 @@ from optim_tools import leaves
 from minigrad import cli, clipping, nn, optim, study
 from minigrad.optim import norm, rule, sqrt
 from minigrad.optim.adam import scale_by_adam
-from minigrad.study.updates.formula import formula
+from minigrad.study.explanations._notation import formula
 
 OPTIMIZERS = [getattr(optim, n) for n in optim.__all__ if isinstance(getattr(optim, n), type)]
 OPTIMIZERS = [kind for kind in OPTIMIZERS if issubclass(kind, optim.Optimizer) and kind is not optim.Optimizer]

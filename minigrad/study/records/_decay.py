@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...rules import Rule
-from ...rules.arrays import run_on_arrays
+from ...rules.elements import run_on_arrays
 
 Array = npt.NDArray[Any]
 
@@ -36,7 +36,7 @@ def _is_inert(rule: Rule, *scalars: float) -> bool:
     hypers = dict(zip(rule.hypers, scalars, strict=True))
     changes = set()
     for param in (0.0, 1e-3, -1e-3, 1.0, -1.0, 1e3, -1e3):
-        returned = rule.function(*(param if name == "param" else 1.0 for name in rule.inputs), **hypers)
+        returned = rule(*(param if name == "param" else 1.0 for name in rule.inputs), **hypers)
         values = returned if isinstance(returned, tuple) else (returned,)
         changes.add(tuple(v - param if n == "param" else v for n, v in zip(rule.outputs, values, strict=True)))
     return len(changes) == 1

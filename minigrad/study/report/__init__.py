@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ...files import write_atomically
 from ...training._run_directory import REPORT
+from ..explanations.explanation import Explanation
 from ..findings import Finding
 from ..records.recording import Source
-from ..updates.explanation import Explanation
 from ._page import GENERATOR, build
 from ._run_data import RunData, read_any
 

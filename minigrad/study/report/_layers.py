@@ -13,7 +13,7 @@ from .. import plots
 from ..records._clips import LISTED
 from ..records.quantities import LAYER
 from ..records.recording import Recording
-from ..updates.glossary import words
+from ..explanations._notation import meaning as meaning_of
 from ._pictures import bars, of_layers, picture, spark
 from ._run_data import tensors_of
 from ._sections import Values
@@ -292,7 +292,7 @@ def _quantities(recording: Recording, layer: str) -> Iterator[tuple[str, str, Se
         for name in _names_in(recording, layer, group):
             values = recording.layer(layer, f"{group}.{name}")
             if "." not in name and np.isfinite(values).any():
-                yield name, meaning or words(name) or MEANINGS.get(name, ""), values
+                yield name, meaning or meaning_of(name) or MEANINGS.get(name, ""), values
     trusted = _names_in(recording, layer, "trust")
     ratios = recording.trust_ratios() if trusted else {}
     for name in trusted:

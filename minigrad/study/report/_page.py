@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...text import plural
 from ..findings import Finding
-from ..updates.explanation import Explanation
+from ..explanations.explanation import Explanation
 from . import _layers, _sections
 from ._findings import all_findings, counts, findings_section, panel_of
 from ._pictures import HEIGHT, LAYERS, WIDTH, drawable

@@ -13,7 +13,7 @@ from ...training.evaluation import best_of
 from .. import plots
 from ..graphs.drawing import Drawing
 from ..records.recording import Record, Recording
-from ..updates.explanation import Explanation
+from ..explanations.explanation import Explanation
 from ._pictures import LARGEST_SVG, data_url, learning_rate, picture, short_names, spread
 from ._run_data import RunData
 from ._text import Table, brief, number, readable

@@ -1,4 +1,4 @@
-"""Formulas: the statements of a rule as they would stand in a paper."""
+"""Notation: the statements of a rule as a paper writes them, and what the names in rules mean."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ast
 
 from ...rules import Norm, Rule
 
-# Letters that the papers have, and the docstrings of the optimizers.
+# The letters of the papers, and of the docstrings of the optimizers.
 SYMBOLS = {
     "param": "θ",
     "update": "u",
@@ -36,8 +36,33 @@ _SIGNS: dict[type[ast.AST], str] = {
     ast.Add: "+",
     ast.Sub: "-",
 }
-# How tightly each holds its parts.
+# The precedence of each kind of expression, from the loosest.
 _CHOICE, _OR, _AND, _NOT, _COMPARE, _SUM, _PRODUCT, _MINUS, _POWER, _ATOM = range(10)
+
+
+# What a name means, next to its number in an explained update.
+MEANINGS = {
+    "along_gradient": "1 where Nesterov's gradient comes before the buffer",
+    "adapted": "0 where the parameter is left out of the adaptation",
+    "ahead": "how much of the buffer Nesterov's momentum adds",
+    "clipped": "0 where the clip leaves the parameter alone",
+    "debias1": "bias correction 1 / (1 - beta1^t)",
+    "debias2": "bias correction 1 / (1 - beta2^t)",
+    "decayed_lr": "lr / (1 + (t - 1) lr_decay)",
+    "factor": "of the clip: 1 within the threshold",
+    "from_average": "share of the average, by the momentum schedule",
+    "from_gradient": "share of the gradient, by the momentum schedule",
+    "kept": "share that is kept: of the parameter under decay, or of the momentum buffer",
+    "l2": "weight decay that enters the gradient",
+    "rectification": "scales the step for the variance of the second moment; 0 where not rectified",
+    "rectified": "1 where rho is above the threshold, and the step is rectified",
+    "rho": "length of the average that the second moment amounts to",
+    "schedule_factor": "the learning rate over its first value",
+    "taken": "what is taken of the new gradient: 1 for the first buffer, then 1 - dampening",
+    "mu_product": "product of the momentum schedule up to this step",
+    "momentum_begun": "1 once the momentum buffer has begun",
+    "trust_ratio": "norm of the parameter over norm of the update; 1 where it is not adapted",
+}
 
 
 def formula(rule: Rule) -> list[str]:
@@ -69,14 +94,19 @@ def legend(rules: list[Rule]) -> str:
     return ", ".join(f"{letter} {name}" for name, letter in used.items() if name not in plain)
 
 
+def meaning(name: str) -> str:
+    """What a name means, or an empty text; the names of a chain's second clip end in 2."""
+    return MEANINGS.get(name) or MEANINGS.get(name.rstrip("0123456789"), "")
+
+
 def _letters(rule: Rule) -> dict[str, str]:
-    """Letters for what comes from outside the rule; a local of the same name keeps its name."""
+    """Letters for the arguments of the rule; a local of the same name keeps its name."""
     outer = {*rule.inputs, *rule.hypers}
     return {name: letter for name, letter in SYMBOLS.items() if name in outer}
 
 
 def _text(node: ast.expr, names: dict[str, str]) -> tuple[str, int]:
-    """An expression, and how tightly it holds together."""
+    """An expression, and its precedence."""
 
     def inside(part: ast.expr, hold: int) -> str:
         text, own = _text(part, names)
@@ -128,7 +158,7 @@ def _factors(node: ast.expr) -> list[ast.expr]:
 
 
 def _product(factors: list[str]) -> str:
-    """Factors side by side, with a dot beside words; two equal neighbors become a square."""
+    """A product, with dots next to long names; two equal neighbors become a square."""
     text, before = "", ""
     for factor in factors:
         if factor == before:

@@ -21,10 +21,10 @@ from ...kernels.plan import Element, Plan
 from ...optim import Lookahead, Optimizer, apply_update
 from ...optim.chain import PlanText
 from ...rules import Norm, Rule, norm
-from ...rules.language import VALUES
+from ...rules.elements import VALUES
 from ...training.calls import spelled
 from ...training.catalog import OPTIMIZERS
-from .formula import formula, legend, norm_line
+from ._notation import formula, legend, norm_line
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Algorithm:
 
     Attributes:
         name: of the rule, the chain or the optimizer.
-        about: what its docstring says before the arguments, or a word on what was added to make it run.
+        about: its docstring up to the arguments, and a remark if elements were added to make it run.
         formula: a line per norm and assignment.
         source: the text of the rules.
         plan: the passes over memory.
@@ -83,13 +83,13 @@ def explain(what: Any, *, dtype: npt.DTypeLike = np.float32) -> Algorithm:
 
     Args:
         what: a rule, a clip, a chain or list of rules and norms, an optimizer, or the class of one, then with its
-            defaults; or the name of an optimizer or rule of minigrad's, in small letters too. What one optimizer did
-            to one weight, ``optimizer.explain`` says.
-        dtype: of the parameters, for all but an optimizer, which has its own.
+            defaults; or the name of an optimizer or a rule of minigrad, in any case. For a single step of an
+            optimizer, see ``optimizer.explain``.
+        dtype: of the parameters; ignored for an optimizer, which has its own.
 
     Raises:
         TypeError: for anything else.
-        ValueError: for a name that neither an optimizer nor a rule has; it suggests the nearest.
+        ValueError: for a name that is neither an optimizer nor a rule; the message suggests the nearest.
     """
     try:
         dtype = np.dtype(dtype)
@@ -113,7 +113,7 @@ def explain(what: Any, *, dtype: npt.DTypeLike = np.float32) -> Algorithm:
 
 
 def _named(name: str) -> type[Optimizer] | Rule:
-    """An optimizer, named as ``minigrad train --optimizer`` names it, or a rule that these or the clips are made of."""
+    """An optimizer, by its name on the command line, or a rule of an optimizer or a clip."""
     optimizers = {each: getattr(optim, each) for each in OPTIMIZERS}
     modules = [sys.modules[kind.__module__] for kind in optimizers.values()] + [clip]
     rules = {each.name: each for module in modules for each in vars(module).values() if isinstance(each, Rule)}
@@ -164,19 +164,19 @@ def _source(rules: Iterable[Rule]) -> str:
     texts: list[str] = []
     for rule in rules:
         if rule.scalars is not None:
-            with contextlib.suppress(OSError, TypeError):  # typed at the prompt, which keeps no text
+            with contextlib.suppress(OSError, TypeError):  # written where Python keeps no source
                 texts.append(textwrap.dedent(inspect.getsource(rule.scalars)))
         texts.append(rule.source)
     return "\n\n".join(dict.fromkeys(text.strip() for text in texts))
 
 
 def _where(rules: Iterable[Rule]) -> list[str]:
-    told = legend(list(rules))
-    return ["", f"with {told}"] if told else []
+    letters = legend(list(rules))
+    return ["", f"with {letters}"] if letters else []
 
 
 def _complete(elements: Sequence[Element]) -> list[Element]:
-    """The elements with what they need to run: the norms that they read, and a step by the update."""
+    """The elements, with the norms that they read and a final step by the update if these are missing."""
     taken = {e.name for e in elements if isinstance(e, Norm)}
     found: list[Element] = []
     for element in elements:

@@ -1,9 +1,12 @@
-"""Shares: what a value owes to the gradient, to the parameter and to each state, so that a change can be divided.
+"""Shares: the parts of a value that come from the gradient, the parameter and each state, to divide a change by source.
 
-A sum has the shares of its terms. A product or quotient has those of the factor that carries any, scaled by the
-other; a sign, a maximum or a clamp scales them to what it leaves. Roots, squares under a root and the like only scale
-what carries shares, and carry none themselves. For a chain that is linear in gradient, parameter and momentum, but for
+A sum has the shares of its terms. A product or quotient has the shares of the factor that carries any, scaled by the
+other; a sign, a maximum or a clamp scales them to its result. Roots, squares under a root and the like only scale what
+carries shares, and carry none themselves. For a chain that is linear in gradient, parameter and momentum except for
 such scales, the shares of a value add up to it.
+
+A recording divides the change of a whole layer in another way (`minigrad.study.records`): it asks what the change would
+be for a parameter of 0. The two agree for rules that are linear in the parameter.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 
-from ...rules.interpret import Reading
+from ...rules._evaluate import Reading
 
 Shares = dict[str, float]
 
@@ -19,12 +22,12 @@ _SCALING = ("sign", "maximum", "minimum", "max", "min")
 
 
 def shares_of(node: ast.expr, reading: Reading, known: Mapping[str, Shares]) -> Shares:
-    """The shares of an expression of a rule, while ``reading`` stands before the statement that it is in.
+    """The shares of an expression of a rule, when ``reading`` has run the statements before it.
 
     Args:
         node: the expression.
-        reading: has the values of its names.
-        known: has their shares.
+        reading: the values of its names.
+        known: their shares.
     """
 
     def value(of: ast.expr) -> float:

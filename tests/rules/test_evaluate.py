@@ -11,8 +11,7 @@ from minigrad import clipping
 from minigrad.optim import minimum, rule, sqrt
 from minigrad.optim.adam import scale_by_adam, scale_by_amsgrad
 from minigrad.optim.trust import scale_by_trust_ratio
-from minigrad.rules.arrays import run_on_arrays
-from minigrad.rules.interpret import Reading
+from minigrad.rules.elements import run_on_arrays
 
 VALUES = [0.1, -0.7, 3.0, 1e-30, -2.5e20, 0.0, -0.0, math.inf, -math.inf, math.nan, 1e-45, 7.3]
 
@@ -138,7 +137,7 @@ def test_scalars_and_arrays_have_the_bits_of_the_kernel(element, dtype):
 
 
 @pytest.mark.parametrize("element", RULES, ids=lambda element: element.name)
-def test_a_rule_made_into_numpy_calls_has_the_bits_of_the_kernel_in_double(element):
+def test_a_rule_on_arrays_in_double_has_the_bits_of_the_kernel(element):
     found = {"update": VALUES, "param": VALUES[::-1], element.state[0]: np.zeros(len(VALUES))}
     result = run_on_arrays([element], found | OPTIONS)[element.state[0]]
     same(np.broadcast_to(result, len(VALUES)), compiled(np.float64)[element.name])
@@ -217,16 +216,14 @@ def test_arguments_are_bound_by_position_and_name_and_wrong_ones_are_refused():
         by_name("four", 1.0, 0.0)
 
 
-def test_every_assignment_is_there_in_order_with_the_conditions_that_were_asked():
-    reading = Reading(choices, {"update": np.float32(-0.1), "param": np.float32(2), "h": 0.0, "p": 0.7})
-    computed = reading.run()
-    assert [c.assignment.target for c in computed] == ["large", "calm", "scale", "h"]
-    assert [bool(c.value) for c in computed[:2]] == [False, True]
-    assert computed[2].value == np.float32(0.3)
-    assert [held for _, held in computed[2].choices] == [True]
-    assert computed[3].choices == ()
-    assert reading.values["h"] == computed[3].value
-    assert computed[0].assignment.text == "large = abs(update) > p"
+def test_statements_run_one_by_one_and_their_parts_have_values():
+    reading = choices.reading({"update": np.float32(-0.1), "param": np.float32(2), "h": 0.0, "p": 0.7})
+    found = [reading.assign(each.target, each.value) for each in choices.body]
+    assert [bool(value) for value in found[:2]] == [False, True]
+    assert found[2] == np.float32(0.3)
+    assert bool(reading.value(choices.body[2].value.test)) is True
+    assert reading.values["h"] == found[3] == choices(np.float32(-0.1), np.float32(2), 0.0, p=0.7)
+    assert choices.body[0].text == "large = abs(update) > p"
 
 
 @rule

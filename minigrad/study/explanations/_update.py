@@ -1,12 +1,13 @@
-"""From the record of a step to the explanation of one weight: the rules run once more, as plain Python."""
+"""Explain one weight's update: run the rules again as plain Python, from the record of a step."""
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import copy
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -16,11 +17,10 @@ from ...checks import unknown
 from ...optim import Optimizer
 from ...optim._watch import Record
 from ...rules import Norm, Rule
-from ...rules.interpret import Computed, Reading
+from ...rules.elements import Assignment
+from ._notation import expression, meaning
+from ._shares import Shares, shares_of
 from .explanation import PARTS, Check, Explanation, Term, ulps
-from .formula import expression
-from .glossary import words
-from .shares import Shares, shares_of
 
 GRADIENT, EARLIER, DECAY, SLOW, OTHER, ROUNDING = PARTS
 
@@ -37,14 +37,14 @@ def explain_update(optimizer: Optimizer, name: str, index: int | Sequence[int] =
 
 
 def explain_coming(optimizer: Optimizer, name: str, index: int | Sequence[int] = ()) -> Explanation:
-    """The update that the next step would make, made on a copy."""
+    """The update that the next step would make; the step is taken by a copy."""
     place = place_of(optimizer, name, index)
-    # Without hooks, which look at the steps that are taken.
+    # Without hooks, which are meant for the steps of the optimizer itself.
     hooked = (optimizer._pre_hooks, optimizer._update_hooks, optimizer._post_hooks)
     bare: dict[int, Any] = {id(hooks): Hooks() for hooks in hooked}
     twin = copy.deepcopy(optimizer, bare)
     twin._schedulers = optimizer._schedulers
-    # Where a clip raises, the record says so.
+    # If a clip raises, the record has the outcome.
     with twin.watch(name) as watch, contextlib.suppress(FloatingPointError):
         twin.step()
     record = watch.last()
@@ -53,7 +53,7 @@ def explain_coming(optimizer: Optimizer, name: str, index: int | Sequence[int] =
 
 
 def place_of(optimizer: Optimizer, name: str, index: int | Sequence[int]) -> tuple[int, ...]:
-    """The index as numbers from 0, checked."""
+    """The index of a weight as numbers from 0, checked."""
     entries = optimizer.store.entries
     if not isinstance(name, str):
         raise TypeError(f"explain: needs the name of a parameter, such as {next(iter(entries))!r}, not its values")
@@ -70,26 +70,26 @@ def place_of(optimizer: Optimizer, name: str, index: int | Sequence[int]) -> tup
         raise TypeError(f"explain: an index is made of whole numbers, not {index!r}") from None
     if len(numbers) != len(shape):
         needed = f"{len(shape)} numbers" if len(shape) != 1 else "one number"
-        raise IndexError(f"explain: {name!r} has shape {shape}, so that its index has {needed}, not {len(numbers)}")
+        raise IndexError(f"explain: {name!r} has shape {shape}, so its index has {needed}, not {len(numbers)}")
     for axis, (number, size) in enumerate(zip(numbers, shape, strict=True)):
         if not -size <= number < size:
-            raise IndexError(f"explain: {number} is no index of axis {axis} of {name!r}, whose shape is {shape}")
+            raise IndexError(f"explain: {number} is out of range for axis {axis} of {name!r}, whose shape is {shape}")
     return tuple(number % size for number, size in zip(numbers, shape, strict=True))
 
 
 def _not_watched(optimizer: Optimizer, name: str, place: tuple[int, ...], armed: bool) -> str:
     call = f"optimizer.explain({name!r}, {place if len(place) != 1 else place[0]})".replace(", ())", ")")
-    ahead = f"{call[:-1]}, coming=True) says what the next step would do"
+    ahead = f"{call[:-1]}, coming=True) explains what the next step would do"
     if armed:
-        return f"explain: no step has been taken since {name!r} is watched; take one with optimizer.step(). {ahead}"
+        return f"explain: no step has been taken since {name!r} was watched; take one with optimizer.step(). {ahead}"
     return (
-        f"explain: the last step of {type(optimizer).__name__} has overwritten what it began with. Type "
+        f"explain: the last step of {type(optimizer).__name__} has overwritten the values that it started from. Call "
         f"optimizer.watch() before the step, then optimizer.step(), then {call}. {ahead}"
     )
 
 
 class _Update:
-    """One weight as the record has it, and its values while the chain goes by."""
+    """One weight of a record, and its values while the chain runs."""
 
     def __init__(
         self, optimizer: Optimizer, record: Record, name: str, place: tuple[int, ...], coming: bool = False
@@ -115,7 +115,7 @@ class _Update:
         if "grad" not in self.values:
             outcome = "no gradient" if outcome != "stopped" else outcome
         else:
-            self._add("value", "grad", self.values["grad"], note="as backward left it")
+            self._add("value", "grad", self.values["grad"], note="from backward")
             self.values["update"] = self.values["grad"]
             self.shares["grad"] = self.shares["update"] = {GRADIENT: float(self.values["grad"])}
             for element in record.plan.elements:
@@ -145,19 +145,19 @@ class _Update:
 
     def _notes(self, outcome: str) -> list[str]:
         record, since = self.record, self.optimizer.steps - self.record.step
-        notes = ["the step that would come next, with the gradients as they are"] if self.coming else []
+        notes = ["the coming step, with the gradients as they are now"] if self.coming else []
         if since > 0:
             taken = "1 more step has" if since == 1 else f"{since} more steps have"
-            notes.append(f"{taken} been taken since, which nobody watched")
+            notes.append(f"{taken} been taken since, unwatched")
         if outcome == "no gradient":
-            notes.append("the parameter had no gradient, so it was left out and its own count of steps stood still")
+            notes.append("the parameter had no gradient, so it was skipped and its own count of steps did not change")
         if outcome in ("skipped", "stopped"):
             bad = next(
                 (n for n in record.plan.norms if not np.isfinite(record.norms.get(n.name, np.ones(1))).all()), None
             )
             why = f": {bad.name} is not finite" if bad is not None else " by an error"
             did = "skipped" if outcome == "skipped" else "stopped"
-            notes.append(f"the step was {did}{why}; no parameter and no state was changed")
+            notes.append(f"the step was {did}{why}; no parameter or state was changed")
         for each in record.later:
             done = each.counter % each.k
             if outcome == "updated" and done:
@@ -187,9 +187,9 @@ class _Update:
         known = self.options | self._scalars(rule)
         for name in rule.options:
             if name not in self._computed(rule):
-                self._add("option", name, known[name], rule=rule.name, note=_and(words(name), self._origin(name)))
+                self._add("option", name, known[name], rule=rule.name, note=_joined(meaning(name), self._origin(name)))
         for name, value in self._scalars(rule).items():
-            note = _and(words(name), f"at t = {self.record.ages[self.name] + 1}")
+            note = _joined(meaning(name), f"at t = {self.record.ages[self.name] + 1}")
             self._add("scalar", name, value, rule=rule.name, note=note)
         given = {**self.values, **self.norms, **{name: known[name] for name in rule.hypers}}
         self._run(rule, given, clips=any(rule is clip.rule for clip in self.record.clips))
@@ -198,7 +198,7 @@ class _Update:
         return set(self._scalars(rule))
 
     def _scalars(self, rule: Rule) -> dict[str, float]:
-        """What the rule computes from the step and the options, all of it."""
+        """Every scalar that the rule computes from the step and the options."""
         if rule.scalars is None:
             return {}
         carried = self.record.carried.get(self.name, {})
@@ -214,19 +214,18 @@ class _Update:
         return self.record.origins[self.group].get(name, "constant")
 
     def _run(self, rule: Rule, given: Mapping[str, Any], clips: bool = False) -> None:
-        """Run a rule, note each assignment, and take over what it leaves."""
-        reading = Reading(rule, {name: given[name] for name in (*rule.inputs, *rule.hypers)})
+        """Run a rule, note each assignment, and keep its results."""
+        reading = rule.reading({name: given[name] for name in (*rule.inputs, *rule.hypers)})
         shares = {name: self.shares.get(name, {}) for name in rule.inputs}
         for assignment in rule.body:
-            own = shares_of(assignment.value, reading, shares)
-            computed = reading.assign(assignment)
+            own, asked = shares_of(assignment.value, reading, shares), _asked(assignment, reading.value)
+            value = reading.assign(assignment.target, assignment.value)
             shares[assignment.target] = own
             carried = assignment.target in rule.outputs and assignment.target in given
             before = float(given[assignment.target]) if carried else None
-            value = computed.value
-            note = _and(_asked(computed), words(assignment.target))
+            note = _joined(asked, meaning(assignment.target))
             if clips and assignment.target == "update":
-                note = _and(note, "left as it was" if float(value) == before else "clipped")
+                note = _joined(note, "unchanged" if float(value) == before else "clipped")
             self._add(
                 "assignment",
                 assignment.target,
@@ -237,14 +236,13 @@ class _Update:
                 line=assignment.line,
                 note=note,
             )
-        reading.finish()
-        for name in rule.outputs:
-            self.values[name], self.shares[name] = reading.values[name], shares[name]
+        for name, result in zip(rule.outputs, reading.results(rule.outputs), strict=True):
+            self.values[name], self.shares[name] = result, shares[name]
 
-    # --- what comes of it --------------------------------------------------------------------------------------------
+    # --- after the chain ---------------------------------------------------------------------------------------------
 
     def _later(self) -> bool:
-        """Run the chains with a period, if it was time for one."""
+        """Run the chains with a period that are due, and return whether there is one."""
         due = [each for each in self.record.later if each.counter % each.k == 0]
         for each in due:
             for rule in each.rules:
@@ -261,7 +259,7 @@ class _Update:
         return checks
 
     def _parts(self, own: float, shares: Shares, stored: float, later: bool) -> dict[str, float]:
-        """The change divided by what it came from; the last part makes the sum exact."""
+        """The change divided by its sources; the last part makes the sum exact."""
         before = float(self.record.before[self.name]["param"][self.place])
         parts = {GRADIENT: shares.get(GRADIENT, 0.0)}
         if EARLIER in shares:
@@ -275,10 +273,23 @@ class _Update:
         return parts
 
 
-def _asked(computed: Computed) -> str:
-    """The conditions of an expression, and whether they held."""
-    return "; ".join(f"{expression(test)}: {'yes' if held else 'no'}" for test, held in computed.choices)
+def _asked(assignment: Assignment, value: Callable[[ast.expr], Any]) -> str:
+    """The conditions of a statement that decided its value, and whether they held."""
+    found: list[str] = []
+
+    def visit(node: ast.AST) -> None:
+        if not isinstance(node, ast.IfExp):
+            for part in ast.iter_child_nodes(node):
+                visit(part)
+            return
+        held = bool(value(node.test))
+        visit(node.test)
+        found.append(f"{expression(node.test)}: {'yes' if held else 'no'}")
+        visit(node.body if held else node.orelse)
+
+    visit(assignment.value)
+    return "; ".join(found)
 
 
-def _and(*texts: str) -> str:
+def _joined(*texts: str) -> str:
     return "; ".join(text for text in texts if text)

@@ -1,4 +1,4 @@
-"""Explanation: one weight's update as a list of named terms, to be printed, shown in a notebook, or written as JSON."""
+"""Explanation: one weight's update as named terms, to be printed, shown in a notebook, or written as JSON."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import numpy as np
 from ...checks import unknown
 from ..width import width
 
-_ROOM = 50  # columns of text beside the numbers; with fewer it would be wrapped too often to be read
+_ROOM = 50  # columns of text next to the numbers; narrower text is wrapped too often to be read
 
-# What a change is made of.
+# The sources of a change.
 PARTS = {
     "gradient": "from this step's gradient",
-    "earlier steps": "from those before it, carried over by momentum",
+    "earlier steps": "from earlier gradients, carried over by momentum",
     "decay": "from this step's weight decay",
-    "slow weights": "what Lookahead has taken back",
-    "other": "what is not linear in these",
-    "rounding": "the rest",
+    "slow weights": "taken back by Lookahead",
+    "other": "not linear in these",
+    "rounding": "the remainder",
 }
 
 Row = tuple[str, str, str, str]  # name, value, source, note
@@ -34,15 +34,15 @@ class Term:
     """One number of an update.
 
     Attributes:
-        kind: ``"value"`` (what the step began with), ``"norm"``, ``"option"``, ``"scalar"`` (computed from the step)
+        kind: ``"value"`` (what the step started from), ``"norm"``, ``"option"``, ``"scalar"`` (computed from the step)
             or ``"assignment"``.
-        name: as rules have it.
+        name: its name in the rules.
         value: the number; exact also for float32.
-        before: for an assignment to the parameter, the update or a state, what it was before the rule.
-        rule: the rule that it belongs to; empty for what the step began with, and for norms.
-        source: the rule's own line.
-        line: the number of that line in its file.
-        note: what it is, or where it came from.
+        before: for an assignment to the parameter, the update or a state, its value before the rule.
+        rule: the rule that it belongs to; empty for what the step started from, and for norms.
+        source: the statement of the rule.
+        line: the number of its line in the file.
+        note: its meaning, or its origin.
         exact: whether it is a number of the parameter's dtype; others are float64.
     """
 
@@ -59,12 +59,12 @@ class Term:
 
 @dataclass(frozen=True)
 class Check:
-    """What the rules give as plain Python beside what the compiled step has stored.
+    """A result of the rules as plain Python, and of the compiled step.
 
     Attributes:
         name: ``"param"`` or a state.
         plain, stored: the two values.
-        ulps: how many numbers of this dtype lie between them; 0 for the same bits.
+        ulps: how many steps from one number of this dtype to the next are between them; 0 for the same bits.
     """
 
     name: str
@@ -81,15 +81,15 @@ class Explanation:
         optimizer: the name of its class.
         parameter, index: which weight.
         dtype: of the parameter.
-        step: the step of this parameter, from 1; it is what bias corrections count. Where it took none, how many it
-            had taken before.
+        step: the number of this parameter's step, from 1, which bias corrections count; if it took none, how many
+            it had taken before.
         group: the number of its param group.
         outcome: ``"updated"``, or why it was not: ``"no gradient"``, ``"skipped"`` by a clip, ``"stopped"`` by an
             error.
         terms: in the order in which they were computed.
-        checks: parameter and state, computed as plain Python, beside what was stored.
-        parts: what the change is made of, by the names in `PARTS`; together they are the change.
-        notes: in words, what else there is to know.
+        checks: parameter and state, computed as plain Python and as stored.
+        parts: the change divided by source, by the names in `PARTS`; they add up to the change.
+        notes: further remarks.
     """
 
     optimizer: str
@@ -111,13 +111,13 @@ class Explanation:
 
     @property
     def after(self) -> float:
-        """The weight that the step has left."""
+        """The weight after the step."""
         stored = [check.stored for check in self.checks if check.name == "param"]
         return stored[0] if stored else self.before
 
     @property
     def change(self) -> float:
-        """What the step has added to the weight."""
+        """The change of the weight."""
         return self.after - self.before
 
     @property
@@ -150,7 +150,7 @@ class Explanation:
 
     @property
     def title(self) -> str:
-        """What is explained, in one line."""
+        """The heading: which step of which weight."""
         where = f"[{', '.join(map(str, self.index))}]" if self.index else ""
         count = f"{self.dtype}, param group {self.group}"
         weight = f"{self.parameter}{where}"
@@ -159,7 +159,7 @@ class Explanation:
         return f"{self.optimizer}, step {self.step} of {weight} ({count})"
 
     def sections(self) -> Iterator[tuple[str, list[Term]]]:
-        """The terms rule by rule, each with its name; those of no rule stand under the empty name."""
+        """The terms rule by rule, each with its name; terms of no rule come under the empty name."""
         for i, term in enumerate(self.terms):
             if i == 0 or term.rule != self.terms[i - 1].rule:
                 first = i
@@ -167,7 +167,7 @@ class Explanation:
                 yield term.rule, list(self.terms[first : i + 1])
 
     def shown(self, value: float, exact: bool = True) -> str:
-        """A number as it is printed: one of the parameter's dtype in the shortest way that reads back as the same."""
+        """A number as it is printed: one of the parameter's dtype in the fewest digits that identify it."""
         return str(np.dtype(self.dtype).type(value)) if exact else f"{value:.10g}"
 
     def _value(self, term: Term) -> str:
@@ -175,17 +175,17 @@ class Explanation:
         return text if term.before is None else f"{self.shown(term.before)} → {text}"
 
     def rows(self) -> Iterator[tuple[str, list[Row]]]:
-        """What is printed: each heading with its rows of name, value, source and note."""
+        """The printed table: each heading with its rows of name, value, source and note."""
         for rule, terms in self.sections():
             yield rule, [(t.name, self._value(t), t.source, t.note) for t in terms]
         if self.checks:
             rows = [(name, f"{part:.10g}", "", PARTS.get(name, "")) for name, part in self.parts.items()]
-            yield "the change, by what it came from", rows
+            yield "the change, by source", rows
             rows = [("change", f"{self.change:.10g}", "", "the sum of these")]
             for check in self.checks:
-                told = f"{check.ulps} ulp from {self.shown(check.plain)}, the rules as plain Python"
-                rows.append((check.name, self.shown(check.stored), "", told if check.ulps else "as computed above"))
-            yield f"stored by the compiled step{', to the last bit as above' if self.exact else ''}", rows
+                off = f"{check.ulps} ulp from {self.shown(check.plain)}, the result of the rules as plain Python"
+                rows.append((check.name, self.shown(check.stored), "", off if check.ulps else "as computed above"))
+            yield f"stored by the compiled step{', equal to the last bit' if self.exact else ''}", rows
 
     def __str__(self) -> str:
         sections = list(self.rows())
@@ -215,14 +215,14 @@ class Explanation:
         return "".join([*parts, "</table>"])
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as values that JSON can hold; a number that is not finite becomes ``"nan"`` or ``"inf"``."""
+        """The explanation as JSON values; a number that is not finite becomes ``"nan"`` or ``"inf"``."""
         found = asdict(self)
         shown = {"before": self.before, "after": self.after, "change": self.change, "exact": self.exact}
         return {key: _json(value) for key, value in {**found, **shown}.items()}
 
 
 def _row(numbers: str, texts: list[str]) -> list[str]:
-    """Texts beside the numbers; where the terminal leaves little room there, what does not fit is below."""
+    """Texts next to the numbers, or below them if they do not fit."""
     columns = width()
     room = columns - len(numbers)
     if room < _ROOM and any(len(text) > room for text in texts):
@@ -244,7 +244,7 @@ def _json(value: Any) -> Any:
 
 
 def ulps(a: float, b: float, dtype: np.dtype[Any]) -> int:
-    """How many steps from one number of the dtype to the next lead from a to b; 0 for two NaN."""
+    """The number of steps, from one number of the dtype to the next, from a to b; 0 for two NaN."""
     if math.isnan(a) or math.isnan(b):
         return 0 if math.isnan(a) and math.isnan(b) else 1 << (8 * dtype.itemsize - 2)
     if a == b and math.copysign(1.0, a) != math.copysign(1.0, b):

@@ -1,20 +1,21 @@
-"""Rule and Norm: the two things that a chain is made of."""
+"""The elements of a chain: rules, which are parsed updates, and norms."""
 
 from __future__ import annotations
 
 import ast
 import copy
+import functools
 import importlib
 import inspect
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
-from .arrays import run_on_arrays
-from .interpret import Reading, bound
+from ..checks import unknown
+from ._evaluate import Reading, Statements
 
 # What a rule works on in addition to its own state, and what a norm can be taken of.
 VALUES = ("update", "param", "grad")
@@ -24,7 +25,14 @@ SCOPES = ("unit", "tensor", "layer", "global")
 
 @dataclass(frozen=True)
 class Assignment:
-    """One statement of a rule: a name, the expression that is computed for it, the line of its file, its text."""
+    """One statement of a rule.
+
+    Attributes:
+        target: the name that is set.
+        value: the expression, with outer constants as numbers and functions under minigrad's names.
+        line: its line in the file.
+        text: the statement as it was written.
+    """
 
     target: str
     value: ast.expr
@@ -38,16 +46,16 @@ class Rule:
 
     Attributes:
         name: the function's name.
-        function: the function that it was made of.
+        function: the function from which it was made.
         source: its text.
         inputs: the positional arguments, in order.
         state: the names of its state slots, one value per parameter element each.
         hypers: the keyword-only arguments.
         body: its statements.
-        outputs: the names it returns: its state, and what it changes of ``update``, ``param`` and ``grad``.
+        outputs: the names it returns: its state, and those of ``update``, ``param`` and ``grad`` that it changes.
         scalars: computes step-dependent hyper-parameters, or ``None``.
         init: the value that a state slot starts with: a number, the name of an option, or ``"param"`` for the
-            parameter itself; 0 where absent.
+            parameter itself; slots that are not listed start at 0.
     """
 
     name: str
@@ -61,16 +69,67 @@ class Rule:
     scalars: Callable[..., Mapping[str, float]] | None = None
     init: Mapping[str, float | str] = field(default_factory=dict)
 
+    @property
+    def norms(self) -> tuple[str, ...]:
+        """The names of the norms that it reads."""
+        return tuple(name for name in self.inputs if name not in VALUES and name not in self.state)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The hyper-parameters that the param group must have, apart from those that ``scalars`` computes."""
+        return (*self.hypers, *(name for name in self.scalar_options if name not in self.hypers))
+
+    @property
+    def scalar_options(self) -> tuple[str, ...]:
+        """The options that ``scalars`` takes, in order."""
+        return () if self.scalars is None else _arguments(self.scalars, carried=False)[1:]
+
+    @property
+    def carry(self) -> tuple[str, ...]:
+        """The keyword-only arguments of ``scalars``: numbers that it returned for the step before."""
+        return () if self.scalars is None else _arguments(self.scalars, carried=True)
+
+    # --- evaluation ----------------------------------------------------------------------------------------------
+
     def __call__(self, *args: Any, **keywords: Any) -> Any:
-        """Run the rule as plain Python, in the arithmetic of the kernels (`minigrad.rules.interpret`).
+        """Run the rule as plain Python, in the arithmetic of the kernels (`minigrad.rules._evaluate`).
 
         Inputs are NumPy scalars of the parameter's dtype, or arrays of one shape; hyper-parameters and norms are
         Python floats. Returns what the rule returns, in the dtype of the inputs.
+
+        Raises:
+            TypeError: for a missing, unknown or repeated argument, or one that is not a number.
         """
-        reading = Reading(self, bound(self, args, keywords))
+        reading = self.reading(self._bound(args, keywords))
         reading.run()
-        found = tuple(reading.values[name] for name in self.outputs)
-        return found if len(found) > 1 else found[0]
+        found = reading.results(self.outputs)
+        return tuple(found) if len(found) > 1 else found[0]
+
+    def reading(self, given: Mapping[str, Any]) -> Reading:
+        """The rule about to be run, statement by statement or at once, on a value for every argument."""
+        return Reading(self.name, self._statements, given)
+
+    @functools.cached_property
+    def _statements(self) -> Statements:
+        varying = [name for name in self.inputs if name not in self.norms]
+        return Statements([(each.target, each.value) for each in self.body], varying)
+
+    def _bound(self, args: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a call by name."""
+        if len(args) > len(self.inputs):
+            raise TypeError(f"rule {self.name!r} takes {', '.join(self.inputs)} by position, not {len(args)} values")
+        given = dict(zip(self.inputs, args, strict=False))
+        known = (*self.inputs, *self.hypers)
+        for name, value in keywords.items():
+            if name in given:
+                raise TypeError(f"rule {self.name!r}: {name} is given twice")
+            if name not in known:
+                raise TypeError(f"rule {self.name!r}: {unknown('argument', name, known)}")
+            given[name] = value
+        missing = [name for name in known if name not in given]
+        if missing:
+            raise TypeError(f"rule {self.name!r}: {' and '.join(missing)} must be given")
+        return given
 
     def factor(self, norms: Mapping[str, Any], scalars: Mapping[str, Any]) -> Any:
         """What an update of 1 becomes: the factor of a rule that is linear in the update, as clips by norm are.
@@ -94,32 +153,6 @@ class Rule:
         shape = np.broadcast_shapes(*map(np.shape, given.values()))
         return np.broadcast_to(factor, shape) if shape else float(factor)
 
-    def __copy__(self) -> Rule:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Rule:
-        return self  # it never changes, and one that cannot be pickled can be copied so
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """By the name of its function: as the rule that is found there, changed by `renamed` where it was."""
-        module, name = self.function.__module__, self.function.__qualname__
-        found = _found(module, name)
-        own = {each.name: getattr(self, each.name) for each in fields(self)}
-        if isinstance(found, Rule) and found.function is self.function:
-            if found is self:
-                return _rule_at, (module, name)
-            del own["function"], own["scalars"]
-            return _variant, (found, own)
-        if found is self.function:
-            return _variant, (None, own)
-        raise pickle.PicklingError(
-            f"rule {self.name!r} cannot be pickled, because {module}.{name} is something else; define it with def at "
-            "the top level of a module"
-        )
-
-    def __repr__(self) -> str:
-        return f"<rule {self.name}({', '.join(self.inputs)}; {', '.join(self.hypers)})>"
-
     def renamed(self, names: Mapping[str, str]) -> Rule:
         """The same rule with other names for some norms, hyper-parameters or state, as for a second use in a chain."""
 
@@ -139,25 +172,51 @@ class Rule:
         init = {names.get(name, name): first for name, first in self.init.items()}
         return replace(self, inputs=inputs, state=state, hypers=hypers, body=body, outputs=outputs, init=init)
 
-    @property
-    def norms(self) -> tuple[str, ...]:
-        """The names of the norms that it reads."""
-        return tuple(name for name in self.inputs if name not in VALUES and name not in self.state)
+    # --- copies and pickles --------------------------------------------------------------------------------------
 
-    @property
-    def options(self) -> tuple[str, ...]:
-        """The hyper-parameters that the param group must have, apart from what ``scalars`` computes."""
-        return (*self.hypers, *(name for name in self.scalar_options if name not in self.hypers))
+    def __copy__(self) -> Rule:
+        return self
 
-    @property
-    def scalar_options(self) -> tuple[str, ...]:
-        """The options that ``scalars`` takes, in order."""
-        return () if self.scalars is None else _arguments(self.scalars, carried=False)[1:]
+    def __deepcopy__(self, memo: dict[int, Any]) -> Rule:
+        return self  # a rule never changes; so one that cannot be pickled can be copied
 
-    @property
-    def carry(self) -> tuple[str, ...]:
-        """The numbers that ``scalars`` takes as it returned them for the step before: its keyword-only arguments."""
-        return () if self.scalars is None else _arguments(self.scalars, carried=True)
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by the name of the function: as the rule found there, with the fields that `renamed` has changed."""
+        module, name = self.function.__module__, self.function.__qualname__
+        found = _found(module, name)
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        if isinstance(found, Rule) and found.function is self.function:
+            if found is self:
+                return _rule_at, (module, name)
+            del own["function"], own["scalars"]
+            return _variant, (found, own)
+        if found is self.function:
+            return _variant, (None, own)
+        raise pickle.PicklingError(
+            f"rule {self.name!r} cannot be pickled, because {module}.{name} is something else; define it with def at "
+            "the top level of a module"
+        )
+
+    def __repr__(self) -> str:
+        return f"<rule {self.name}({', '.join(self.inputs)}; {', '.join(self.hypers)})>"
+
+
+def run_on_arrays(rules: Sequence[Rule], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a chain of rules on arrays and numbers, in float64.
+
+    Args:
+        rules: the rules, in order.
+        values: by name, ``update``, ``param``, state, norms and scalars; arrays broadcast.
+
+    Returns:
+        The values after the last rule.
+    """
+    found = {name: np.asarray(value, np.float64)[()] for name, value in values.items()}
+    for rule in rules:
+        reading = rule.reading({name: found[name] for name in (*rule.inputs, *rule.hypers)})
+        reading.run()
+        found |= zip(rule.outputs, reading.results(rule.outputs), strict=True)
+    return found
 
 
 def _arguments(function: Callable[..., Any], carried: bool) -> tuple[str, ...]:
@@ -166,7 +225,7 @@ def _arguments(function: Callable[..., Any], carried: bool) -> tuple[str, ...]:
 
 
 def _found(module: str, name: str) -> Any:
-    """What is called ``name``, such as ``"Class.method"``, in a module; ``None`` if nothing is."""
+    """The object of this name, such as ``"Class.method"``, in a module; ``None`` if there is none."""
     try:
         found: Any = importlib.import_module(module)
     except (ImportError, TypeError, AttributeError):
@@ -177,7 +236,6 @@ def _found(module: str, name: str) -> Any:
 
 
 def _rule_at(module: str, name: str) -> Rule:
-    """The rule that a pickle names."""
     found = _found(module, name)
     if not isinstance(found, Rule):
         raise pickle.UnpicklingError(f"there is no rule {module}.{name} here")
@@ -185,7 +243,7 @@ def _rule_at(module: str, name: str) -> Rule:
 
 
 def _variant(rule: Rule | None, own: dict[str, Any]) -> Rule:
-    """A rule with some fields of its own."""
+    """A rule with some fields replaced."""
     return Rule(**own) if rule is None else replace(rule, **own)
 
 
@@ -194,12 +252,12 @@ class Norm:
     """A norm over a range, which later rules read by name. Made by `norm`.
 
     Attributes:
-        of: ``"param"``, ``"grad"`` or ``"update"`` as it stands at this place of the chain.
-        scope: over which range: ``"unit"``, ``"tensor"``, ``"layer"`` or ``"global"``.
+        of: ``"param"``, ``"grad"``, or ``"update"`` with the value that it has at this point of the chain.
+        scope: the range: ``"unit"``, ``"tensor"``, ``"layer"`` or ``"global"``.
         order: 1, 2, any positive number or infinity.
         name: the name by which rules read it.
         where: an option; parameters for which it is 0 are left out of the norm.
-        nonfinite: what happens where it is NaN or infinite: ``"propagate"`` goes on, ``"raise"`` and ``"skip"`` stop
+        nonfinite: what happens if it is NaN or infinite: ``"propagate"`` computes on, ``"raise"`` and ``"skip"`` stop
             the step before anything is changed.
     """
 
@@ -221,9 +279,8 @@ def norm(
 ) -> Norm:
     """A norm of ``"param"``, ``"grad"`` or ``"update"`` over each unit, tensor, layer, or over everything (global).
 
-    Rules that stand later in the chain read it under ``name``, by default ``of`` followed by ``_norm``. It is
-    accumulated in float64, over fixed blocks combined in a fixed order, so that the number of threads does not
-    show in the result.
+    Later rules of the chain read it under ``name``, by default ``of`` followed by ``_norm``. It is accumulated in
+    float64, over fixed blocks combined in a fixed order, so that the result does not depend on the number of threads.
 
     Raises:
         ValueError: for an unknown quantity or scope, or an order that is not positive.

@@ -1,0 +1,6 @@
+"""Explanations: every term of what one step did to one weight, and algorithms shown whole."""
+
+from .algorithm import Algorithm, explain
+from .explanation import Check, Explanation, Term
+
+__all__ = ["Algorithm", "Check", "Explanation", "Term", "explain"]

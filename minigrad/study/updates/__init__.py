@@ -1,1 +1,0 @@
-"""Explained updates: every term of what a step did to one weight, and algorithms shown whole."""
