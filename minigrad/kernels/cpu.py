@@ -7,17 +7,15 @@ instructions wherever the loop is cut, so serial and threaded runs give the same
 
 from __future__ import annotations
 
-import inspect
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from . import norms as norm_functions
 from .blocks import ROW, START, STOP, range_column
 from .cache import load_source
 from .lower import flat, piece
+from .norms import LANES, accumulated, combining, cpu_functions, finished_text
 from .plan import Pass, Plan
 
 _OPTIONS = 'error_model="numpy", nogil=True, cache=CACHE'
@@ -75,29 +73,9 @@ def _decorated(signature: list[str], name: str, arguments: list[str], body: list
 
 
 def _norm_sources(plan: Plan, dtype: np.dtype[Any]) -> list[str]:
-    orders = {norm.order for norm in plan.norms}
-    functions: list[Callable[..., Any]] = [norm_functions.fold_sum] if orders & {1.0, 2.0} else []
-    functions += [_accumulator(order) for order in sorted(orders)]
-    functions += [norm_functions.add_p] if orders - {1.0, 2.0, math.inf} else []
-    texts = dict.fromkeys(inspect.getsource(function) for function in functions)
-    # The square of a float32 is exact in float64, so there a fused multiply and add rounds as the two of them do.
+    # The square of a float32 is exact in float64, so there a fused multiply-add rounds as the two of them do.
     contract = ', fastmath={"contract"}' if dtype == np.float32 else ""
-    bare = [text.replace(": Any", "").replace(" -> Any", "") for text in texts]
-    return [f"@njit({_OPTIONS}{contract})\n{text}" for text in bare]
-
-
-def _accumulator(order: float) -> Callable[..., float]:
-    named = {
-        1.0: norm_functions.accumulate_1,
-        2.0: norm_functions.accumulate_2,
-        math.inf: norm_functions.accumulate_inf,
-    }
-    return named.get(order, norm_functions.accumulate_p)
-
-
-def finished(order: float, total: str) -> str:
-    """The norm, from the total over its range: the text of `norms.finished`."""
-    return f"math.sqrt({total})" if order == 2 else total
+    return [f"@njit({_OPTIONS}{contract})\n{text}" for text in cpu_functions(norm.order for norm in plan.norms)]
 
 
 def pass_arguments(plan: Plan, p: Pass) -> list[str]:
@@ -131,7 +109,7 @@ def _types(arguments: list[str], dtype: np.dtype[Any]) -> list[str]:
 
 def _pass_source(plan: Plan, p: Pass, number: int, dtype: np.dtype[Any]) -> str:
     lowered = p.lowered
-    body = [f"lanes = np.empty({norm_functions.LANES})"] if p.norms else []
+    body = [f"lanes = np.empty({LANES})"] if p.norms else []
     body.append("for b in range(first, last):")
     inner = [
         f"start, stop, row = blocks[b, {START}], blocks[b, {STOP}], blocks[b, {ROW}]",
@@ -141,7 +119,7 @@ def _pass_source(plan: Plan, p: Pass, number: int, dtype: np.dtype[Any]) -> str:
         index = next(i for i, norm in enumerate(plan.norms) if norm.name == name)
         norm = plan.norms[index]
         total = f"norms[{index}, blocks[b, {range_column(plan, norm.scope)}]]"
-        inner.append(f"{lowered.code['norm', name]} = {finished(norm.order, total)}")
+        inner.append(f"{lowered.code['norm', name]} = {finished_text(norm.order, total)}")
     inner += lowered.prologue
     if p.rules:
         inner += [f"{piece(array)} = {_block(array)}" for array in dict.fromkeys((*p.loads, *p.stores))]
@@ -152,9 +130,7 @@ def _pass_source(plan: Plan, p: Pass, number: int, dtype: np.dtype[Any]) -> str:
         inner += [f"    {line}" for line in loop]
     for norm, array in zip(p.norms, p.normed, strict=True):
         index = plan.norms.index(norm)
-        function = _accumulator(norm.order)
-        extra = f", {norm.order!r}" if function is norm_functions.accumulate_p else ""
-        total = f"{function.__name__}({_block(array)}, lanes{extra})"
+        total = accumulated(norm.order, _block(array))
         if norm.where is not None:
             total = f"{total} if scalars[row, {plan.columns[norm.where]}] != 0 else 0.0"
         inner.append(f"partials[{index}, b] = {total}")
@@ -178,15 +154,8 @@ def _combine_source(plan: Plan) -> str:
     body = ["for b in range(first, last):"]
     for index, norm in enumerate(plan.norms):
         body += [f"    if index == {index}:", f"        r = blocks[b, {range_column(plan, norm.scope)}]"]
-        if norm.order == math.inf:
-            body += [
-                f"        if partials[{index}, b] > norms[{index}, r] or partials[{index}, b] != partials[{index}, b]:",
-                f"            norms[{index}, r] = partials[{index}, b]",
-            ]
-        elif norm.order in (1.0, 2.0):
-            body.append(f"        norms[{index}, r] += partials[{index}, b]")
-        else:
-            body.append(f"        norms[{index}, r] = add_p(norms[{index}, r], partials[{index}, b], {norm.order!r})")
+        lines = combining(norm.order, f"norms[{index}, r]", f"partials[{index}, b]")
+        body += [f"        {line}" for line in lines]
     types = ["int64", "int64[:, ::1]", "int64", "int64", "float64[:, ::1]", "float64[:, ::1]"]
     return _decorated(types, "combine", ["index", "blocks", "first", "last", "norms", "partials"], body)
 

@@ -10,19 +10,15 @@ others read it from shared memory, because a compiler that sees how it is made m
 from __future__ import annotations
 
 import ast
-import inspect
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from . import cuda_norms
 from .blocks import ROW, START, STOP, range_column
 from .cache import load_source
-from .cpu import finished
 from .lower import Lowered, flat
-from .norms import add_p
+from .norms import added, cuda_functions, finished_text, folded, joined_text
 from .plan import Pass, Plan
 
 # Elements in a chunk, and the threads that share it. A chunk of a unit, which is a row of a weight, is often shorter.
@@ -125,9 +121,7 @@ def argument_types(arguments: Sequence[str], dtype: np.dtype[Any]) -> list[str]:
 
 
 def _norm_sources(plan: Plan) -> list[str]:
-    functions = dict.fromkeys(cuda_norms.adding(norm.order) for norm in plan.norms)
-    functions |= dict.fromkeys(cuda_norms.folding(norm.order) for norm in plan.norms)
-    return [_kernel(inspect.getsource(f).replace(": Any", "").replace(" -> Any", ""), _DEVICE) for f in functions]
+    return [_kernel(text, _DEVICE) for text in cuda_functions(norm.order for norm in plan.norms)]
 
 
 def _kernel(text: str, options: str) -> str:
@@ -216,7 +210,7 @@ def _pass_source(plan: Plan, p: Pass, number: int) -> str:
         f"    i += unsigned({step})",
     ]
     for k, norm in enumerate(p.norms, 1):
-        inner.append(f"total_{k} = {_folded(norm.order, f'total_{k}')}")
+        inner.append(f"total_{k} = {folded(norm.order, f'total_{k}')}")
     if p.norms:
         inner.append("if thread == 0:")
     for k, norm in enumerate(p.norms, 1):
@@ -235,7 +229,7 @@ def _preparation(plan: Plan, lowered: Lowered) -> list[str]:
         index = next(i for i, norm in enumerate(plan.norms) if norm.name == name)
         norm = plan.norms[index]
         total = f"norms[{index}, blocks[b, {range_column(plan, norm.scope)}]]"
-        lines.append(f"{lowered.code['norm', name]} = {finished(norm.order, total)}")
+        lines.append(f"{lowered.code['norm', name]} = {finished_text(norm.order, total)}")
     return lines + lowered.prologue
 
 
@@ -250,13 +244,11 @@ def _elements(p: Pass, number: int, places: Sequence[str]) -> list[str]:
     if p.rules:
         lines += [f"new_{k} = element_{number}(old_{k}{constants})" for k, _ in enumerate(places, 1)]
     for n, (norm, array) in enumerate(zip(p.norms, p.normed, strict=True), 1):
-        add = cuda_norms.adding(norm.order)
-        extra = f", {norm.order!r}" if add is add_p else ""
         for k, _ in enumerate(places, 1):
             x = f"old_{k}[{arrays.index(array)}]" if array in arrays else ""
             if array in p.stores:
                 x = f"new_{k}[{p.stores.index(array)}]" if len(p.stores) > 1 else f"new_{k}"
-            lines.append(f"total_{n} = {add.__name__}(total_{n}, {x}{extra})")
+            lines.append(f"total_{n} = {added(norm.order, f'total_{n}', x)}")
     if p.rules:
         lines += [f"{', '.join(f'{flat(s)}[{i}]' for s in p.stores)} = new_{k}" for k, i in enumerate(places, 1)]
     return lines
@@ -279,8 +271,8 @@ def _combine_source(plan: Plan) -> str:
         "total = 0.0",
         "for m in range(first + thread, last, cuda.blockDim.x):",
         "    part = partials[index, members[m]]",
-        f"    total = {chosen(lambda order: _added(order, 'total', 'part'))}",
-        f"total = {chosen(lambda order: _folded(order, 'total'))}",
+        f"    total = {chosen(lambda order: joined_text(order, 'total', 'part'))}",
+        f"total = {chosen(lambda order: folded(order, 'total'))}",
         "if thread == 0:",
         "    norms[index, r] = total",
     ]
@@ -289,19 +281,6 @@ def _combine_source(plan: Plan) -> str:
     body = ["thread = cuda.threadIdx.x", f"parts = cuda.shared.array({COMBINE_THREADS}, np.float64)"]
     body += _in_turn("j", "jobs", inner)
     return _kernel(_defined("combine", COMBINE_ARGUMENTS, body), "cache=CACHE")
-
-
-def _added(order: float, total: str, part: str) -> str:
-    """The total with another part of it."""
-    if order in (1.0, 2.0):
-        return f"{total} + {part}"
-    return f"add_inf({total}, {part})" if order == math.inf else f"add_p({total}, {part}, {order!r})"
-
-
-def _folded(order: float, total: str) -> str:
-    """The totals of all threads brought together."""
-    function = cuda_norms.folding(order)
-    return f"{function.__name__}(parts, {total}{f', {order!r}' if function is cuda_norms.fold_p else ''})"
 
 
 def _one_of(numbers: Sequence[int]) -> str:
