@@ -17,8 +17,7 @@
 """
 
 from . import plots
-from .anomalies.anomaly import Anomaly, AnomalyError
-from .anomalies.detection import detect_anomaly
+from .anomalies import Anomaly, AnomalyError, detect_anomaly
 from .explanations import Algorithm, Check, Explanation, Term, explain
 from .findings import Finding, findings
 from .graphs.drawing import Drawing, draw_graph

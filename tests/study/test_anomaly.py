@@ -18,7 +18,7 @@ import minigrad as mg
 from minigrad import data, nn, optim, study, training
 from minigrad.autograd import observers
 from minigrad.nn import functional as F
-from minigrad.study import places
+from minigrad.study import _calls
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
@@ -298,12 +298,12 @@ def test_looking_at_large_numbers_warns_of_nothing():
 
 def test_what_is_known_of_a_graph_goes_with_it():
     gc.collect()  # graphs that earlier tests have left in cycles
-    before = len(places.places)
+    before = len(_calls.places)
     with study.detect_anomaly():
         y = leaf(1.0).exp().sum()
-        assert len(places.places) == before + 2
+        assert len(_calls.places) == before + 2
     del y
-    assert len(places.places) == before
+    assert len(_calls.places) == before
 
 
 def test_blocks_nest_and_the_innermost_decides():

@@ -1,4 +1,4 @@
-"""What is told of the operation that made the first NaN or infinity."""
+"""Anomaly: the description of the operation that made the first NaN or infinity."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..places import Source
-from ..ranges import Range, number
+from .._ranges import Range, number
+from .._source_lines import SourceLine
 
-# What usually helps, by pass and op.
+# The usual remedy, by pass and op.
 _REMEDIES = {
     ("forward", "log"): (
-        "log(0) is -inf and log of a negative number NaN: keep the input positive, as in log(x + 1e-8), or take "
-        "log_softmax() in place of log(softmax())"
+        "log(0) is -inf and log of a negative number NaN: keep the input positive, as in log(x + 1e-8), or use "
+        "log_softmax() instead of log(softmax())"
     ),
     ("forward", "divide"): (
         "where the divisor can be 0, add a small number to it, or choose both operands with where() before dividing"
@@ -25,14 +25,14 @@ _REMEDIES = {
         "exp overflows in {dtype} above {limit:.1f}: subtract the largest input first, as softmax() and logsumexp() do"
     ),
     ("forward", "power"): (
-        "a negative number to a power that is no whole number is NaN, and 0 to a negative power infinite: keep the "
+        "a negative number to a power that is not whole is NaN, and 0 to a negative power is infinite: keep the "
         "base positive"
     ),
     ("forward", "sqrt"): (
         "the root of a negative number is NaN: rounding can make a difference of squares negative, so clip it at 0"
     ),
     ("forward", "linear"): (
-        "inputs or weights have grown too large: lower the learning rate, clip the gradients, or look at the initial "
+        "inputs or weights have grown too large: lower the learning rate, clip the gradients, or check the initial "
         "scale of the weights"
     ),
     ("backward", "sqrt"): "the slope of the root is infinite at 0: add a small number inside, as in sqrt(x + 1e-8)",
@@ -47,14 +47,14 @@ _REMEDIES = {
     ("backward", "power"): "a power below 1 has an infinite slope at 0: add a small number to the base",
 }
 _OLDER = (
-    "what was not finite already came from no operation in this block: from the data, an optimizer step, an "
-    "assignment, or from before the block"
+    "the values that were not finite before do not come from an operation in this block, but from the data, an "
+    "optimizer step, an assignment, or from before the block"
 )
 
 
 @dataclass(frozen=True)
 class Anomaly:
-    """What was found; ``str`` tells it.
+    """The operation that made a value that is not finite, and its inputs; ``str`` gives a report.
 
     Attributes:
         op: the name of the operation.
@@ -64,19 +64,19 @@ class Anomaly:
         layer: the path of the layer in the model, such as ``"2"``, empty for the model itself; ``None`` outside of
             modules.
         layer_class: the name of the layer's class, or ``None``.
-        ranges: by name, the `Range` of every input, in the backward pass of the arriving gradient and of what the rule
-            read. What is a parameter has the parameter's name too: ``"weight '2.weight'"``.
-        output: the `Range` of what came out.
-        index: where the first value is that is not finite.
-        at_index: the inputs of an elementwise operation there, by name.
-        made: whether the operation made it, rather than being given it.
-        origin: where the infinity came from that this NaN was made of, if it is known.
+        ranges: by name, the `Range` of every input; in the backward pass, of the arriving gradient and of the values
+            that the rule read. A parameter also has its own name: ``"weight '2.weight'"``.
+        output: the `Range` of the result.
+        index: the index of the first value that is not finite.
+        at_index: the inputs of an elementwise operation at that index, by name.
+        made: whether the operation made the value; otherwise it was in an input.
+        origin: the operation that made the infinity from which this NaN results, if it is known.
     """
 
     op: str
     phase: str
     summary: str
-    source: Source | None
+    source: SourceLine | None
     layer: str | None
     layer_class: str | None
     ranges: Mapping[str, Range]
@@ -93,12 +93,12 @@ class Anomaly:
 
     @property
     def where(self) -> str:
-        """The line and the layer in words: ``"train.py:14, in forward; layer '2' (Linear)"``."""
+        """The line and the layer as text: ``"train.py:14, in forward; layer '2' (Linear)"``."""
         return "; ".join(filter(None, (self.source.title if self.source else "", self._layer_title)))
 
     @property
     def told(self) -> str:
-        """What happened and where, in one line."""
+        """Summary and place in one line."""
         return f"{self.summary} ({self.where})" if self.where else self.summary
 
     @property
@@ -111,7 +111,7 @@ class Anomaly:
         lines = [self.summary, ""]
         called = "called" if self.phase == "forward" else "whose forward was called"
         if self.source is None:
-            lines.append(f"  {called} at a line that is not known: run the forward pass inside detect_anomaly() too")
+            lines.append(f"  {called} at an unknown line: run the forward pass inside detect_anomaly() too")
         else:
             lines.append(f"  {called} at {self.source.title}")
             lines += [f"      {line}" for line in self.source.lines()]
@@ -136,14 +136,14 @@ class Anomaly:
 
 
 def _wrapped(text: str) -> list[str]:
-    """Lines of at most 80 columns, where tracebacks are read; names of files stay whole."""
+    """Lines of at most 80 columns, for tracebacks; file names are not broken."""
     return textwrap.wrap(
         text, 80, initial_indent="  ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
     )
 
 
 class AnomalyError(FloatingPointError):
-    """NaN or infinity under `detect_anomaly`; the text says what made it, where, and from what.
+    """NaN or infinity under `detect_anomaly`; the text reports the operation, its place and its inputs.
 
     Attributes:
         anomaly: the `Anomaly`; ``op``, ``phase``, ``source``, ``layer`` and ``ranges`` are also the error's own.

@@ -1,4 +1,4 @@
-"""detect_anomaly: finds the operation that made the first NaN or infinity."""
+"""detect_anomaly: look at every result of a block, and raise at the first NaN or infinity."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ...autograd.tensor import Tensor
 from ...checks import flag, refuse_unknown
 from ...nn import Parameter
 from ...ops.primitive import BoundRule, Primitive
-from ..places import Finder, Place, WeakMap, places
-from ..ranges import is_measurable, measure
+from .._calls import Finder, Place, WeakMap, places
+from .._ranges import is_measurable, measure
 from .anomaly import Anomaly, AnomalyError
 
-# Where tensors and nodes that are not finite, but were let pass, have it from.
+# For tensors and nodes that are not finite but were allowed to pass: the operation that made them so.
 _origins: WeakMap[Anomaly] = WeakMap()
 
 
 class Tracer(observers.Observer):
-    """Looks at what every operation and every gradient rule of its thread gives, and raises `AnomalyError`."""
+    """Looks at the results of every operation and every gradient rule of its thread, and raises `AnomalyError`."""
 
     def __init__(self, infinities: bool = True) -> None:
         self.infinities = infinities
@@ -32,7 +32,7 @@ class Tracer(observers.Observer):
         self._walks = 0  # under way; what is computed between their rules is computed by hooks
 
     def _decides(self) -> bool:
-        """Whether this tracer decides: of nested ones, the innermost does."""
+        """Whether this is the innermost of nested tracers, which decides."""
         return [each for each in observers.watching() if isinstance(each, Tracer)][-1] is self
 
     # --- forward ---------------------------------------------------------------------------------------------------
@@ -50,7 +50,7 @@ class Tracer(observers.Observer):
             return
         node, place = result._node, None
         if node is not None:
-            # What a recorded walk computes belongs to the operation that is differentiated.
+            # The results of a recorded backward walk belong to the operation that is differentiated.
             place = places.get(self._node) or self._finder.here()
             places[node] = place
         out = result._data
@@ -82,7 +82,7 @@ class Tracer(observers.Observer):
         return made | (np.isinf(out) & finite) if self.infinities else made
 
     def check(self, place: Any) -> None:
-        """Raise AnomalyError if ``place``, a tensor or a node, was let pass though it is not finite."""
+        """Raise AnomalyError if ``place``, a tensor or a node, is not finite but was allowed to pass."""
         origin = _origins.get(place)
         if origin is not None:
             raise AnomalyError(origin)
@@ -97,7 +97,7 @@ class Tracer(observers.Observer):
                 self.check(edge)
 
     def differentiating(self, node: Node, g: Any) -> None:
-        """Note whose rule runs."""
+        """Note the node whose rule runs."""
         self._node = node
 
     def differentiated(self, node: Node, bound: BoundRule, values: Sequence[Any], total: Any) -> None:
@@ -122,7 +122,7 @@ class Tracer(observers.Observer):
             )
 
     def walked(self) -> None:
-        """Also after a rule that failed, none is running."""
+        """The end of a walk, also of one in which a rule failed."""
         self._node = None
         self._walks -= 1
 
@@ -139,7 +139,7 @@ def _describe(
     of: str = "",
     in_hook: bool = False,
 ) -> Anomaly:
-    """The anomaly of one result, ``made`` being a mask of the elements that became so here."""
+    """The anomaly of one result; ``made`` is a mask of the elements that the operation made non-finite."""
     output, ranges = measure(out), {name: measure(value) for name, value in inputs.items()}
     bad = made if made.any() else _not_finite(out)
     index = tuple(int(i) for i in np.unravel_index(int(bad.argmax()), out.shape))
@@ -210,18 +210,18 @@ def _any(masks: Any) -> Any:
 class detect_anomaly(Block):  # noqa: N801 - named as in PyTorch
     """Raise `AnomalyError` at the operation that makes the first NaN or infinity, in this thread.
 
-    In a ``with`` block or a decorated function every result of an operation on tensors is looked at, and every
-    gradient. The error names the operation (or the one whose gradient rule it was), the line in your code that called
-    it, the layer, and the ranges of what went in. So for debugging: everything takes longer.
+    In a ``with`` block or a decorated function, every result of an operation on tensors and every gradient is
+    checked. The error names the operation (or the one whose gradient rule it was), the line in your code that called
+    it, the layer, and the ranges of its inputs. It is meant for debugging, since everything takes longer.
 
-    An infinity or NaN is an anomaly where it is made from what had none. Infinities that you put in yourself, such as
-    -inf in a mask, may pass; NaN never does, wherever it comes from, and a loss that is not finite is not
-    differentiated. For the backward pass to name lines and layers, the forward pass runs inside too. Blocks nest: the
-    innermost decides.
+    An infinity or NaN is an anomaly if the inputs of the operation had none. Infinities that you put in yourself, such
+    as -inf in a mask, may pass; NaN never does, wherever it comes from, and a loss that is not finite is not
+    differentiated. For the backward pass to name lines and layers, run the forward pass inside the block too. Blocks
+    nest: the innermost decides.
 
     Args:
-        infinities: whether an infinity that is made of finite numbers is an anomaly too. ``False`` lets pass what
-            is meant, such as log(0) in a branch that ``where`` discards; NaN that comes of it is still found.
+        infinities: whether an infinity made from finite numbers is an anomaly too. ``False`` allows intended ones,
+            such as log(0) in a branch that ``where`` discards; a NaN that results from one is still found.
 
     >>> with detect_anomaly():  # doctest: +SKIP
     ...     loss = nn.functional.mse_loss(model(x), y)
@@ -239,7 +239,7 @@ class detect_anomaly(Block):  # noqa: N801 - named as in PyTorch
         observers.enter(_BlockTracer(self, self._infinities))
 
     def __exit__(self, *error: object) -> None:
-        # Entered anew by every call of a decorated function, so each time it is the last of its own that leaves.
+        # Every call of a decorated function enters again, so the last entered of its own tracers leaves.
         own = [each for each in observers.watching() if isinstance(each, _BlockTracer) and each.block is self]
         if own:
             observers.leave(own[-1])

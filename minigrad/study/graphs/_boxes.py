@@ -13,8 +13,8 @@ from ...autograd.tensor import Tensor, edge_of
 from ...checks import unknown
 from ...nn import Parameter
 from ...text import plural
-from ..places import LayerCall, places
-from ..ranges import Range, is_measurable, measure, number
+from .._calls import LayerCall, places
+from .._ranges import Range, is_measurable, measure, number
 from .trace import Input, names, notes
 
 _NO_LAYERS = "draw_graph: open: no layers are known; run the forward pass in 'with study.trace():'"

@@ -14,8 +14,8 @@ from ...autograd.graph import Node
 from ...autograd.modes import Block
 from ...autograd.tensor import Tensor
 from ...ops.primitive import Primitive
-from ..places import Finder, WeakMap, name_of, places
-from ..ranges import Range, is_measurable, measure
+from .._calls import Finder, WeakMap, name_of, places
+from .._ranges import Range, is_measurable, measure
 
 
 class Input(NamedTuple):

@@ -1,4 +1,4 @@
-"""What the values of an array are like: their range, mean and spread, and how many are not finite."""
+"""Ranges: an array summarized by its range, mean and spread, and by how many values are not finite."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..devices.arrays import to_host
 
 @dataclass(frozen=True)
 class Range:
-    """An array in a few numbers; those about values leave out what is not finite.
+    """An array summarized in a few numbers. Statistics cover only its finite elements.
 
     Attributes:
-        shape, dtype: those of the array.
+        shape, dtype: of the array.
         low, high, mean, std: over the finite elements; NaN if there are none. Complex numbers count by their size.
-        nan, positive_infinity, negative_infinity: how many elements are so.
+        nan, positive_infinity, negative_infinity: how many elements there are of each.
     """
 
     shape: tuple[int, ...]
@@ -33,7 +33,7 @@ class Range:
 
     @property
     def finite(self) -> bool:
-        """Whether every element is."""
+        """Whether every element is finite."""
         return not (self.nan or self.positive_infinity or self.negative_infinity)
 
     @property
@@ -50,7 +50,7 @@ class Range:
 
     @property
     def nonfinite(self) -> str:
-        """What is not finite: ``"3 NaN, 1 -inf"``; without the count for a single number."""
+        """The elements that are not finite: ``"3 NaN, 1 -inf"``; without the count for a single number."""
         counts = {"NaN": self.nan, "inf": self.positive_infinity, "-inf": self.negative_infinity}
         return ", ".join(f"{count} {name}" if self.shape else name for name, count in counts.items() if count)
 
