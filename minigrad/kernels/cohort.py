@@ -44,6 +44,7 @@ class Cohort:
         entries: the parameters.
         row: its row of scalars, a view of the layout's table.
         bound: the functions of the step, each with the options that it takes.
+        unset: the scalars that no option gives, until the first step has shown that a function does.
     """
 
     def __init__(self, first: Member) -> None:
@@ -55,7 +56,7 @@ class Cohort:
         self._past: dict[StepFunction, dict[int, Mapping[str, float]]] = {}
         self._first, self._carry = dict(first.carried), set[str]()
         # The scalars that neither an option nor, as far as is known, a function gives: functions say it by running.
-        self._unset: list[str] = []
+        self.unset: list[str] = []
         self._computed: frozenset[str] = frozenset()
         self._given: Mapping[str, Any] = {}
 
@@ -81,31 +82,19 @@ class Cohort:
         for name, column in plan.columns.items():
             if name in known:
                 self.row[column] = known[name]
-        self._unset = [name for name in plan.columns if name not in known and name not in self._computed]
-        if self._unset and not self.bound:
-            self._check_set(plan)
+        self.unset = [name for name in plan.columns if name not in known and name not in self._computed]
+        if self.unset and not self.bound:
+            self.check_set(plan)
 
-    def refresh(self, plan: Plan) -> None:
-        """Write the scalars of the step that is about to be taken.
-
-        Raises:
-            TypeError: if a rule needs a scalar that neither an option nor a function gives.
-        """
-        step, columns = self.age + 1, plan.columns
-        for function, arguments in self.bound:
-            for name, value in function(step, *arguments).items():
-                if name in columns:
-                    self.row[columns[name]] = value
-        if self._unset:
-            self._computed = frozenset(name for function, given in self.bound for name in function(step, *given))
-            self._check_set(plan)
-
-    def _check_set(self, plan: Plan) -> None:
-        for name in self._unset:
+    def check_set(self, plan: Plan) -> None:
+        """Raise TypeError if a rule reads a scalar that neither an option nor a function of the step gives."""
+        step = self.age + 1
+        self._computed = frozenset(name for function, given in self.bound for name in function(step, *given))
+        for name in self.unset:
             if name not in self._computed:
                 users = [rule.name for rule in plan.rules if name in rule.hypers] or ["a norm"]
                 raise TypeError(_missing_number(f"rule {users[0]!r}", name, self._given))
-        self._unset = []
+        self.unset = []
 
     def _carrying(self, function: StepFunction, names: Sequence[str]) -> StepFunction:
         """The function of the step, given what it returned under these names for the step before.
