@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import plots
+from ..explanations._notation import meaning as meaning_of
 from ..records._clips import LISTED
 from ..records.quantities import LAYER
 from ..records.recording import Recording
-from ..explanations._notation import meaning as meaning_of
 from ._pictures import bars, of_layers, picture, spark
 from ._run_data import tensors_of
 from ._sections import Values

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...text import plural
-from ..findings import Finding
 from ..explanations.explanation import Explanation
+from ..findings import Finding
 from . import _layers, _sections
 from ._findings import all_findings, counts, findings_section, panel_of
 from ._pictures import HEIGHT, LAYERS, WIDTH, drawable

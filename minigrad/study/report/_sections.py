@@ -11,9 +11,9 @@ import numpy as np
 from ...text import metric_text, metric_title, plural
 from ...training.evaluation import best_of
 from .. import plots
+from ..explanations.explanation import Explanation
 from ..graphs.drawing import Drawing
 from ..records.recording import Record, Recording
-from ..explanations.explanation import Explanation
 from ._pictures import LARGEST_SVG, data_url, learning_rate, picture, short_names, spread
 from ._run_data import RunData
 from ._text import Table, brief, number, readable
