@@ -1,8 +1,8 @@
-"""Where generated kernels live: source files named by their content, in a folder private to the user.
+"""The cache of generated kernels: source files named by their content, in a folder private to the user.
 
-Numba's disk cache needs a real file, and keeps the compiled code beside it, so the second process loads a kernel in
-a fraction of the time that the first took to compile it. A folder that others could write to is never used, because
-loading compiled code means running it. Where no private folder can be had, kernels live in memory.
+Numba's disk cache needs a real file, and keeps the compiled code next to it, so a second process loads a kernel in a
+fraction of the time that compiling takes. A folder that others could write to is never used, because loading compiled
+code means running it. Without a private folder, kernels are kept in memory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _loaded: dict[str, dict[str, Any]] = {}
 
 
 def cache_folder() -> Path | None:
-    """The folder for generated kernels, made if necessary; ``None`` where there is no private, writable place.
+    """The folder for generated kernels, created if necessary; ``None`` if there is no private, writable one.
 
     ``MINIGRAD_CACHE_DIR`` names it, or it is ``minigrad/kernels`` in ``XDG_CACHE_HOME`` or ``~/.cache``
     (``LOCALAPPDATA`` on Windows). Set ``MINIGRAD_CACHE_DIR`` to an empty string to keep kernels in memory.
@@ -44,20 +44,20 @@ def cache_folder() -> Path | None:
             return None
         compiled.mkdir(mode=0o700, exist_ok=True)
         return folder if _is_private(compiled) else None
-    except (OSError, RuntimeError):  # RuntimeError: there is no home folder
+    except (OSError, RuntimeError):  # RuntimeError: no home folder
         return None
 
 
 def _is_private(folder: Path) -> bool:
-    """Whether nobody else can put files there."""
+    """Whether only the user can create files in it."""
     if not hasattr(os, "getuid"):
-        return True  # Windows: the profile folder is the user's own
+        return True  # Windows: the profile folder belongs to the user
     status = folder.stat()
     return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _is_guarded(folder: Path) -> bool:
-    """Whether nobody else can rename what lies there: not writable for others, or only for adding (sticky)."""
+    """Whether only the user can rename its folders: it is not writable for others, or only for adding (sticky)."""
     mode = folder.stat().st_mode
     return not mode & (stat.S_IWGRP | stat.S_IWOTH) or bool(mode & stat.S_ISVTX)
 
@@ -76,14 +76,14 @@ def load_source(source: str) -> dict[str, Any]:
 
 
 def _from_file(folder: Path, key: str, source: str) -> ModuleType | None:
-    """Import the source as a file of the cache; ``None`` if the disk, or what lies on it, is not usable."""
+    """Import the source as a file of the cache; ``None`` if the disk or the entry is not usable."""
     path = folder / f"kernel_{key}.py"
     text = source.replace("cache=CACHE", "cache=True")
     try:
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             _write(path, text)
         return _import(path)
-    except Exception:  # a full disk, a damaged cache entry: whatever it is, compiling in memory still works
+    except Exception:  # a full disk, a damaged entry: compiling in memory still works
         for stale in folder.glob(f"__pycache__/kernel_{key}.*"):
             with contextlib.suppress(OSError):
                 stale.unlink()
@@ -91,7 +91,7 @@ def _from_file(folder: Path, key: str, source: str) -> ModuleType | None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Put a file in place in one step, so that another process sees all of it or nothing."""
+    """Write a file atomically, so that another process sees all of it or nothing."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -108,7 +108,7 @@ def _import(path: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # Numba finds the module of a cached function by its name, and refuses to load one that is not there.
+    # Numba looks up the module of a cached function by name, and refuses to load it without.
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)

@@ -1,8 +1,8 @@
 """CPU kernels: the Python source of a plan, compiled by Numba.
 
-A kernel works on blocks, rows of a table with start, stop, the row of scalars that holds there, and the number of
-the range at each scope. Blocks never depend on the number of threads, and every element is computed by the same
-instructions wherever the loop is cut, so serial and threaded runs give the same bits.
+A kernel works on blocks, the rows of a table (`minigrad.kernels.blocks`). Blocks never depend on the number of
+threads, and every element is computed by the same instructions wherever the loop is cut, so serial and threaded runs
+give the same bits.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from ..rules import Norm
 from .blocks import ROW, START, STOP, range_column
 from .cache import load_source
-from .lower import flat, piece
+from .lower import Lowered, flat, piece
 from .norms import LANES, accumulated, combining, cpu_functions, finished_text
 from .plan import Pass, Plan
 
@@ -38,7 +39,7 @@ class Kernel:
         source: the generated Python source.
         passes: a compiled function per pass; see `pass_arguments`.
         step: one compiled function that runs every pass serially, or the only pass itself. With norms it returns 0,
-            or the number (from 1) of a norm that was not finite and does not let the step go on.
+            or the number (from 1) of a norm that was not finite and so has stopped the step.
     """
 
     def __init__(self, plan: Plan, dtype: np.dtype[Any]) -> None:
@@ -81,7 +82,7 @@ def _norm_sources(plan: Plan, dtype: np.dtype[Any]) -> list[str]:
 def pass_arguments(plan: Plan, p: Pass) -> list[str]:
     """The arguments of a pass: its arrays, the block table with the blocks to do, scalars, norms, partial sums.
 
-    The element ``origin`` stands first in the scratch array of the running update, where the pass uses it.
+    If the pass uses the scratch array of the running update, ``origin`` is the element that is first in it.
     """
     arguments = [*map(flat, p.arrays), "blocks", "first", "last"]
     if "update" in p.arrays:
@@ -113,40 +114,41 @@ def _pass_source(plan: Plan, p: Pass, number: int, dtype: np.dtype[Any]) -> str:
     body.append("for b in range(first, last):")
     inner = [
         f"start, stop, row = blocks[b, {START}], blocks[b, {STOP}], blocks[b, {ROW}]",
-        *(f"{lowered.code['hyper', name]} = scalars[row, {plan.columns[name]}]" for name in lowered.hypers),
+        *preparation(plan, lowered),
     ]
-    for name in lowered.norms:
-        index = next(i for i, norm in enumerate(plan.norms) if norm.name == name)
-        norm = plan.norms[index]
-        total = f"norms[{index}, blocks[b, {range_column(plan, norm.scope)}]]"
-        inner.append(f"{lowered.code['norm', name]} = {finished_text(norm.order, total)}")
-    inner += lowered.prologue
     if p.rules:
         inner += [f"{piece(array)} = {_block(array)}" for array in dict.fromkeys((*p.loads, *p.stores))]
         inner.append("for i in range(stop - start):")
-        loop = [f"{lowered.code['value', name]} = {piece(_source_of(p, name))}[i]" for name in lowered.reads]
+        loop = [f"{lowered.code['value', name]} = {piece(p.source(name))}[i]" for name in lowered.reads]
         loop += lowered.loop
         loop += [f"{piece(name)}[i] = {lowered.code['value', name]}" for name in p.stores]
         inner += [f"    {line}" for line in loop]
     for norm, array in zip(p.norms, p.normed, strict=True):
         index = plan.norms.index(norm)
-        total = accumulated(norm.order, _block(array))
-        if norm.where is not None:
-            total = f"{total} if scalars[row, {plan.columns[norm.where]}] != 0 else 0.0"
-        inner.append(f"partials[{index}, b] = {total}")
+        inner.append(f"partials[{index}, b] = {masked(plan, norm, accumulated(norm.order, _block(array)))}")
     body += [f"    {line}" for line in inner]
     arguments = pass_arguments(plan, p)
     return _decorated(_types(arguments, dtype), f"pass_{number}", arguments, body)
 
 
+def preparation(plan: Plan, lowered: Lowered) -> list[str]:
+    """The statements before the elements of a block: its scalars and norms, and what is computed from them alone."""
+    lines = [f"{lowered.code['hyper', name]} = scalars[row, {plan.columns[name]}]" for name in lowered.hypers]
+    for index, norm in enumerate(plan.norms):
+        if norm.name in lowered.norms:
+            total = f"norms[{index}, blocks[b, {range_column(plan, norm.scope)}]]"
+            lines.append(f"{lowered.code['norm', norm.name]} = {finished_text(norm.order, total)}")
+    return lines + lowered.prologue
+
+
+def masked(plan: Plan, norm: Norm, total: str) -> str:
+    """The total of a block, or 0 for parameters that the norm leaves out."""
+    return total if norm.where is None else f"{total} if scalars[row, {plan.columns[norm.where]}] != 0 else 0.0"
+
+
 def _block(array: str) -> str:
     """The part of a flat array that belongs to the block."""
     return f"{flat(array)}[start - origin : stop - origin]" if array == "update" else f"{flat(array)}[start:stop]"
-
-
-def _source_of(p: Pass, name: str) -> str:
-    """The array that holds a quantity when the pass begins."""
-    return "grad" if name == "update" and "update" not in p.loads else name
 
 
 def _combine_source(plan: Plan) -> str:
@@ -169,15 +171,15 @@ def step_arguments(plan: Plan) -> list[str]:
 
 
 def _step_source(plan: Plan, dtype: np.dtype[Any]) -> str:
-    """All passes over one span of blocks after the other: the second pass of a span finds it in cache.
+    """All passes over one span of blocks, then over the next: the second pass of a span finds it in cache.
 
-    Every span has its running update in the same place, which so stays in cache too.
+    All spans keep their running update in the same scratch memory, which stays in cache too.
     """
     body = ["norms[:, :] = 0.0", "for s in range(spans.shape[0]):", "    first, last = spans[s, 0], spans[s, 1]"]
     if "update" in plan.arrays:
         body.append(f"    origin = blocks[first, {START}]")
     for number, p in enumerate(plan.passes, 1):
-        # A plan with blocks of both kinds has one span.
+        # A plan with blocks of both kinds has a single span.
         table = {"blocks": "coarse", "first": "0", "last": "coarse.shape[0]"} if p.coarse else {}
         body.append(f"    pass_{number}({', '.join(table.get(name, name) for name in pass_arguments(plan, p))})")
         for norm in p.norms:

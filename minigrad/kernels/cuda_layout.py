@@ -1,8 +1,8 @@
-"""The tables of a step on a GPU, and the launches that make it.
+"""CudaLayout: the tables of a step on a GPU, and its kernel launches.
 
-Everything of a step is put in one stream, the one that the arrays' library is using, and nothing waits for it, with
-one exception: where a norm that is not finite stops the step, the host must know before it returns, and reads one
-number per norm. The passes that change anything look at the same numbers, so nothing is ever updated by half.
+A step is put in one stream, the one that the arrays' library is using, and the host does not wait for it, with one
+exception: if a norm that is not finite may stop the step, the host reads one number per norm before it returns. The
+passes that change anything check the same numbers, so a step is never half done.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from .lower import flat
 cuda: Any = numba.cuda  # without types
 driver: Any = numba.cuda.cudadrv.driver
 
-# A launch may have more blocks of threads than can run at once; beyond this, each takes several chunks in turn.
+# A launch may have more blocks of threads than can run at once; beyond this number, each takes several chunks in turn.
 MOST_BLOCKS = 1 << 16
 
-# How many copies of scalars may be under way before the host waits for the GPU; often enough to keep few, and seldom
-# enough to cost nothing.
+# How many copies of scalars may be under way before the host waits for the GPU: few enough to keep little memory, and
+# enough to make the wait rare.
 MOST_SENT = 256
 
 
 class _Resident(cuda.In):  # type: ignore[misc]  # Numba has no types
-    """An array on the GPU as the argument of a launch; Numba would find out anew what it is at every launch."""
+    """An array on the GPU as the argument of a launch, which Numba would otherwise inspect at every launch."""
 
     _view: Any = None
 
@@ -54,23 +54,23 @@ class Launch:
         self.blocks, self.threads = min(count, MOST_BLOCKS), threads
 
     def load(self) -> None:
-        """Compile the kernel, or find it in the cache, and put it on the GPU; the simulator compiles nothing."""
+        """Compile the kernel, or load it from the cache, and put it on the GPU; the simulator compiles nothing."""
         if not hasattr(self.kernel, "compile"):
             return
         types = tuple(map(self.kernel.typeof_pyval, self.arguments))
         try:
             self.kernel.compile(types).bind()
-        except Exception:  # a full disk, a damaged cache entry: whatever it is, compiling in memory may still work
+        except Exception:  # a full disk, a damaged cache entry: compiling in memory may still work
             self.kernel = cuda.jit(self.kernel.py_func)
             self.kernel.compile(types).bind()
 
     def configure(self, stream: Any) -> Any:
-        """What runs the kernel in a stream; Numba keeps it."""
+        """A callable that runs the kernel in a stream; Numba keeps it."""
         return self.kernel[self.blocks, self.threads, stream]
 
 
 class CudaLayout(Layout):
-    """A `Layout` whose tables, scalars and norms are on a GPU; what a reader asks for is copied back."""
+    """A `Layout` whose tables, scalars and norms are on a GPU; values are copied back when they are read."""
 
     def _make_calls(self) -> None:
         self._current = False
@@ -90,7 +90,7 @@ class CudaLayout(Layout):
     def _place(self) -> None:
         with device_errors("tables of an optimizer"):
             self._make_tables()
-        # All of them before the first step: one that cannot be compiled must not leave a step half done.
+        # All are compiled before the first step: one that fails must not leave a step half done.
         with device_errors("kernels of an optimizer"):
             for launches in self._launches:
                 for launch in launches:
@@ -100,10 +100,10 @@ class CudaLayout(Layout):
         plan, store = self.plan, self.store
         chunks = [block_tables(buffer, self._rows, plan, size=CHUNK) for buffer in store.buffers]
         fine, coarse = ([pair[grain] for pair in chunks] for grain in (0, 1))
-        # The chunks of all buffers have their places beside each other in the parts of norms.
+        # In the parts of norms, the chunks of one buffer follow those of the buffer before.
         offsets = np.cumsum([0, *(max(map(len, pair)) for pair in zip(fine, coarse, strict=True))]).tolist()
-        # The last is what stands on the GPU. Where the GPU reads the host's memory itself, it may do so after the host
-        # has gone on by some steps, so what was sent is never written to, and stays until the GPU has surely read it.
+        # The last is on the GPU now. If the GPU reads the host's memory itself, it may do so when the host is steps
+        # ahead; so an array that was sent is never written to, and is kept until the GPU has certainly read it.
         self._sent = [np.full_like(self.scalars, np.nan)]
         self._chunks = {False: fine, True: coarse}
         self._offsets = offsets
@@ -125,7 +125,7 @@ class CudaLayout(Layout):
             if p.norms and offsets[-1]:
                 self._launches[number].append(self._combining(p.norms, p.coarse, combine_threads_of(plan, p)))
         self.elements = sum(int(lengths(table).sum()) for table in fine)
-        cuda.synchronize()  # a step may run in a stream that waits for nothing that was copied here
+        cuda.synchronize()  # a step may run in a stream that does not wait for these copies
 
     def _add_buffer(self, number: int, kernel: Kernel, state: Mapping[str, Array]) -> None:
         plan, buffer = self.plan, self.store.buffers[number]
@@ -166,13 +166,13 @@ class CudaLayout(Layout):
     # --- one step ----------------------------------------------------------------------------------------------------
 
     def run(self) -> Norm | None:
-        """Launch every pass; wait for the end only where a norm may have stopped it.
+        """Launch every pass; wait for the end only if a norm may have stopped the step.
 
         Returns:
             A norm that was not finite, and stopped the step before it changed anything; usually ``None``.
 
         Raises:
-            minigrad.devices.cuda.DeviceError: if the GPU refuses; the caller's counts of steps stand where they stood.
+            minigrad.devices.cuda.DeviceError: if the GPU refuses; the caller's counts of steps are unchanged.
         """
         if not self._current:
             self._make_calls()
@@ -188,7 +188,7 @@ class CudaLayout(Layout):
 
     def _send_scalars(self, stream: Any) -> None:
         if len(self._sent) == MOST_SENT:
-            cuda.synchronize()  # whatever streams they were put in
+            cuda.synchronize()  # of whatever streams
             del self._sent[:-1]
         scalars = self.scalars.copy()
         _send(scalars, self._on_device["scalars"], stream)
@@ -222,7 +222,7 @@ class CudaLayout(Layout):
         """How many kernels a step launches."""
         return sum(len(launches) for launches in self._launches)
 
-    # --- what a reader asks for --------------------------------------------------------------------------------------
+    # --- what the last step used --------------------------------------------------------------------------------------
 
     @property
     def norms(self) -> Array:
@@ -235,7 +235,7 @@ class CudaLayout(Layout):
 
     @property
     def numbers(self) -> Array:
-        """What stands in `norms`, and after it what stands in ``scalars``, in one flat array."""
+        """The elements of `norms`, followed by those of ``scalars``, in one flat array."""
         _ = self.norms
         return self._numbers
 
@@ -255,24 +255,24 @@ def _shared(array: Any) -> Any:
     return cuda.as_cuda_array(array) if hasattr(array, "__cuda_array_interface__") else array
 
 
-# The methods of Numba's arrays that copy spend 0.1 ms on looking at shapes, which here are the same at every step.
+# The copying methods of Numba's arrays spend 0.1 ms on shapes, which here are the same at every step.
 
 
 def _send(host: Array, array: Any, stream: Any) -> None:
-    """Put a copy in the stream, from memory that must stay as it is until it was made."""
+    """Put a copy in the stream, from memory that must not change until it is done."""
     if host.size:
         driver.host_to_device(array, host, host.nbytes, stream=stream)
 
 
 def _fetched(array: Any, stream: Any) -> Array:
-    """A copy on the host, of what stands there when everything before in the stream is done."""
+    """A copy on the host, made when all earlier work of the stream is done."""
     host = np.empty(array.shape, array.dtype)
     _fetch(array, host, stream)
     return host
 
 
 def _fetch(array: Any, host: Array, stream: Any) -> None:
-    """Copy to the host what stands in an array when everything before in the stream is done."""
+    """Copy an array to the host when all earlier work of the stream is done."""
     if host.size:
         driver.device_to_host(host, array, host.nbytes, stream=stream)
         stream.synchronize()

@@ -1,10 +1,9 @@
-"""Lowering: from the text of rules to the statements of a loop.
+"""Lower the statements of rules to those of a loop.
 
-Each expression of a rule has a binding time. What depends on hyper-parameters, norms and numbers alone is *uniform*:
-it is computed once per block, in float64, before the loop. The rest is *varying*: it is computed per element, in the
-parameter's dtype. Where a uniform value meets a varying one it is rounded to that dtype once, in front of the loop.
-This is also what the rule does as plain Python, where hyper-parameters are Python floats and the others NumPy
-scalars, so the two readings agree to the last bit.
+Each expression of a rule has a binding time. If it depends only on hyper-parameters, norms and constants, it is
+*uniform*: it is computed once per block, in float64, before the loop. Otherwise it is *varying*: it is computed per
+element, in the parameter's dtype. Where a uniform value meets a varying one, it is rounded to that dtype once, before
+the loop. The evaluator of rules (`minigrad.rules._evaluate`) computes the same, so the two agree to the last bit.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from ..rules.functions import BY_NAME
 
 _INLINE = {"sqrt": "math.sqrt", "exp": "math.exp", "log": "math.log", "abs": "abs"}
 _CALLED = (*_INLINE.values(), "math.pow")
-# Names that generated code uses itself.
+# Names that generated code uses for itself.
 _RESERVED = (
     *("i", "b", "start", "stop", "row", "first", "last", "blocks", "origin", "scalars", "norms", "partials", "lanes"),
     *("real", "math", "np", "njit", "range", "fold_sum"),
@@ -86,7 +85,7 @@ class _Lowering:
         outer = [(rule, name) for rule in rules for name in (*rule.inputs, *rule.hypers, *rule.outputs)]
         arrays = {*VALUES, *(name for _, name in outer)}
         self.used = {*_RESERVED, *map(flat, arrays), *map(piece, arrays)}
-        # What comes from outside has its name before any local of a rule takes it.
+        # Arguments get their names before any local of a rule can take them.
         for rule, name in outer:
             kind = _kind(rule, name)
             if (kind, name) not in self.result.code:
@@ -135,7 +134,7 @@ class _Lowering:
             self.uniform.add(code)
             self.result.prologue.append(f"{code} = {ast.unparse(value)}")
         else:
-            # A quantity that the loop carries keeps its name; a local one gets a name of its own.
+            # A quantity that the loop carries keeps its name; a local one gets a new name.
             code = self.result.code["value", target] if target in rule.outputs else self._fresh(target)
             self.result.loop.append(f"{code} = {ast.unparse(value)}")
         self.names[target] = code

@@ -1,4 +1,4 @@
-"""The plan of a chain: its division into passes over memory, and what each pass moves."""
+"""Plan: a chain divided into passes over memory, with the values that each pass moves."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Element = Rule | Norm
 
 @dataclass(frozen=True)
 class Pass:
-    """One sweep over the elements: rules fused into one loop, then norms of what the loop left behind.
+    """One sweep over the elements: rules fused into one loop, then norms of its results.
 
     Attributes:
         rules: the rules, in order.
         norms: the norms taken at the end of the pass.
         lowered: the statements of the loop.
         loads, stores: the flat arrays that the loop reads and writes; ``update`` is a scratch array, which exists
-            only where a pass leaves an update to the next one.
+            only if a pass leaves an update to the next one.
         normed: for each norm, the array that it sweeps.
         coarse: whether its blocks are cut by tensors although the plan has norms of units too. So a norm over a
-            tensor, a layer or everything is the same sum of the same parts with and without a clip by unit.
+            tensor, a layer or everything is the same sum of the same parts, with or without a clip by unit.
     """
 
     rules: tuple[Rule, ...]
@@ -39,6 +39,10 @@ class Pass:
     def arrays(self) -> tuple[str, ...]:
         """Every flat array that the pass touches, each once."""
         return tuple(dict.fromkeys((*self.loads, *self.stores, *self.normed)))
+
+    def source(self, name: str) -> str:
+        """The array that holds a quantity when the pass begins: until one has stored it, the update is the gradient."""
+        return "grad" if name == "update" and "update" not in self.loads else name
 
     @property
     def moved(self) -> int:
@@ -64,7 +68,7 @@ class Plan:
         arrays: every flat array that some pass touches.
 
     Raises:
-        ValueError: if a rule reads a norm that stands nowhere before it, or two rules keep a state of one name.
+        ValueError: if a rule reads a norm that is not taken before it, or two rules keep state under one name.
     """
 
     def __init__(self, elements: Sequence[Element]) -> None:
@@ -111,14 +115,14 @@ class Plan:
 def _check(elements: Sequence[Element]) -> None:
     known: set[str] = set()
     owners: dict[str, str] = {}
-    changing: str | None = None  # a rule that has changed state or a parameter already
+    changing: str | None = None  # the first rule that changes state or a parameter
     for element in elements:
         if not isinstance(element, Rule | Norm):
             raise TypeError(f"chain: {element!r} is neither a rule nor a norm; @optim.rule makes a rule of a function")
         if isinstance(element, Norm):
             if element.nonfinite != "propagate" and changing is not None:
                 raise ValueError(
-                    f"chain: the norm {element.name!r} may stop the step, so it must stand before {changing!r}, which "
+                    f"chain: the norm {element.name!r} may stop the step, so it must come before {changing!r}, which "
                     "changes state or parameters"
                 )
             if element.name in known:
@@ -128,7 +132,7 @@ def _check(elements: Sequence[Element]) -> None:
         for name in element.norms:
             if name not in known:
                 raise ValueError(
-                    f"chain: rule {element.name!r} reads {name!r}, but no norm of that name stands before it; "
+                    f"chain: rule {element.name!r} reads {name!r}, but no earlier norm has that name; "
                     f"add norm('{name.removesuffix('_norm')}', scope=...)"
                 )
         if element.state or "param" in element.outputs:
@@ -142,7 +146,7 @@ def _check(elements: Sequence[Element]) -> None:
 
 
 def _divided(elements: Sequence[Element], mixed: bool) -> list[Pass]:
-    """Rules up to the next norms make a pass: a later rule may change what the norm was taken of, or read it."""
+    """Rules up to the next norms make a pass: a later rule may change the array of a norm, or read the norm."""
     groups: list[tuple[list[Rule], list[Norm]]] = [([], [])]
     for element in elements:
         rules, norms = groups[-1]
@@ -155,7 +159,7 @@ def _divided(elements: Sequence[Element], mixed: bool) -> list[Pass]:
     if mixed:
         groups = [part for rules, norms in groups for part in _by_grain(rules, norms)]
     passes = []
-    stored = False  # whether the running update stands in the scratch array
+    stored = False  # whether the running update is in the scratch array
     for number, (rules, norms) in enumerate(groups):
         lowered = lower(rules)
         changed = "update" in lowered.writes
@@ -170,7 +174,7 @@ def _divided(elements: Sequence[Element], mixed: bool) -> list[Pass]:
 
 
 def _by_grain(rules: list[Rule], norms: list[Norm]) -> list[tuple[list[Rule], list[Norm]]]:
-    """The rules with the norms of units, and the wider norms by themselves."""
+    """The rules with the norms of units, and then the wider norms."""
     units = [norm for norm in norms if norm.scope == "unit"]
     wider = [norm for norm in norms if norm.scope != "unit"]
     return [part for part in ((rules, units), ([], wider)) if part[0] or part[1]]

@@ -1,4 +1,4 @@
-"""ParameterStore: a model's parameters and gradients in flat buffers, where every norm is over a range."""
+"""ParameterStore: a model's parameters and gradients in flat buffers, with the ranges that norms are taken over."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Entry:
     Attributes:
         name: the parameter's name; names are unique in a store.
         ref: a weak reference to the tensor itself, so that a store kept for later does not keep a model alive.
-        layer: the name of its layer; parameters without one are a layer of their own.
+        layer: the name of its layer; a parameter without one forms a layer by itself.
         start, stop: its range of elements in the buffer.
         shape: the parameter's shape.
         units: how many units it has: the rows of a weight (the incoming weights of one output); a tensor of one
             dimension or none is one unit.
-        ids: the number of its range at each scope, counted over the whole store; at scope unit that of its first.
+        ids: the number of its range at each scope, counted over the whole store; at scope unit, of its first unit.
     """
 
     name: str
@@ -53,14 +53,14 @@ class Entry:
 
 
 def _gone() -> None:
-    """In place of the reference of an entry that was copied."""
+    """The reference of an entry that was copied."""
 
 
 class Buffer:
     """The part of one `Memory` that holds parameters of a store.
 
-    Parameters that moved there together are contiguous in order of layer, then tensor, then unit; between others may
-    be gaps, where parameters are that the store does not have.
+    Parameters that moved there together are contiguous in order of layer, then tensor, then unit; between others there
+    may be gaps, with parameters that are not in the store.
     """
 
     def __init__(self, memory: Memory, entries: Iterable[Entry]) -> None:
@@ -74,7 +74,7 @@ class Buffer:
 
     @property
     def grad(self) -> Array:
-        """The gradients; another array once the memory was renewed."""
+        """The gradients; another array after the memory was renewed."""
         return self.memory.grad[self._range]
 
     @property
@@ -86,7 +86,8 @@ class Buffer:
 class ParameterStore:
     """Flat buffers on one device, and the table of ranges: units, tensors, layers.
 
-    Parameters that are in no flat memory yet move into one for each dtype, if they may (`minigrad.autograd.memory`).
+    Parameters that are not in flat memory yet move into one buffer for each dtype, if possible
+    (`minigrad.autograd.memory`).
     There the order is by layer in order of first appearance, then by tensor as given, so that a layer is one range
     also when param groups split its weight from its bias.
 
@@ -135,7 +136,7 @@ class ParameterStore:
         return sum(entry.stop - entry.start for entry in self.entries.values())
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy is the table alone; a copied optimizer makes a store for its own parameters."""
+        """A copy has only the table; a copied optimizer makes a store for its own parameters."""
         return {**vars(self), "buffers": ()}
 
     def __repr__(self) -> str:
@@ -173,7 +174,7 @@ class ParameterStore:
 
 
 def _layer_of(name: str, parameter: Tensor) -> str:
-    """The layer's name. Two models in one store may use the same names; the second's are marked as its own."""
+    """The layer's name. Two models in one store may use the same names; those of the second end in a mark."""
     base, at, number = name.partition("@")
     return (getattr(parameter, "layer", "") or base.rpartition(".")[0] or base) + at + number
 

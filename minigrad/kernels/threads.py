@@ -1,9 +1,10 @@
-"""Running a pass on several threads.
+"""Run a pass on several threads.
 
 Threads take batches of blocks, the large ones first, until none is left, and the calling thread takes part. A thread
-that the system does not run, because another process has its core, simply takes no batch: nobody waits for it, as an
-OpenMP barrier would. One that loses its core in the middle of a batch has to be waited for; after that the caller
-works alone for a while. Kernels release the interpreter lock. Which thread does a block does not show in the result.
+that the system does not run, because another process has its core, takes no batch, and is not waited for, as it would
+be at an OpenMP barrier. A thread that loses its core in the middle of a batch has to be waited for; after that, the
+caller works alone for a while. Kernels release the interpreter lock. The result does not depend on which thread does
+which block.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from typing import Any
 
 from ..checks import whole
 
-# Below this many values that a pass reads and writes, one thread is as fast as several: waking another takes as long as
-# it would save. Three quarters of a million parameters under Adam.
+# If a pass reads and writes fewer values than this, one thread is as fast as several: waking another takes as long as
+# it would save. For Adam, this is about three quarters of a million parameters.
 PARALLEL_FROM = 21 << 18
-# After waiting so long for a thread without a core, the caller works alone for a while (seconds).
+# After waiting this long for a thread without a core, the caller works alone for a while (seconds).
 _PATIENCE, _ALONE = 1e-3, 0.25
 
 _threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -31,7 +32,7 @@ _alone_until = 0.0
 
 
 def set_num_threads(threads: int) -> None:
-    """How many threads an optimizer step may use; by default as many as the process has cores.
+    """Set how many threads an optimizer step may use; by default as many as the process has cores.
 
     Results do not depend on it.
     """
@@ -50,7 +51,7 @@ def get_num_threads() -> int:
 
 
 def _helpers() -> SimpleQueue[Callable[[], None] | None]:
-    """The queue from which the other threads, started when first needed, take what is to be done."""
+    """The queue from which the other threads, started when first needed, take their work."""
     global _requests
     if _requests is None:
         _requests = SimpleQueue()
@@ -76,7 +77,7 @@ if hasattr(os, "register_at_fork"):
 
 @functools.cache
 def _batches(blocks: int, threads: int) -> list[tuple[int, int]]:
-    """Ranges of blocks that get smaller, so that all threads end together and yet take few of them."""
+    """Ranges of blocks, from large to small, so that all threads end together but take few ranges."""
     found, first = [], 0
     while first < blocks:
         last = first + max(1, (blocks - first) // (2 * threads))
@@ -86,10 +87,10 @@ def _batches(blocks: int, threads: int) -> list[tuple[int, int]]:
 
 
 def run_blocks(function: Callable[[int, int], Any], blocks: int, moved: int) -> None:
-    """Call ``function(first, last)`` so that every block in ``range(blocks)`` is done once.
+    """Call ``function(first, last)`` so that every block in ``range(blocks)`` is processed once.
 
     Args:
-        function: does the blocks from first to last.
+        function: processes the blocks from first to last.
         blocks: how many there are.
         moved: how many values they read and write in all.
     """
@@ -111,7 +112,7 @@ def run_blocks(function: Callable[[int, int], Any], blocks: int, moved: int) -> 
         error = None
         try:
             work()
-        except BaseException as caught:  # raised again where the step was called
+        except BaseException as caught:  # raised again in the calling thread
             error = caught
         ended.append(error)
 

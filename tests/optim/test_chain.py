@@ -45,7 +45,7 @@ def test_chains_are_parts_of_longer_chains_and_show_their_plan():
 
 
 def test_a_chain_of_parts_that_do_not_fit_is_refused_when_it_is_made():
-    with pytest.raises(ValueError, match="reads 'update_norm', but no norm of that name stands before it"):
+    with pytest.raises(ValueError, match="reads 'update_norm', but no earlier norm has that name"):
         optim.chain(shorten, optim.apply_update)
     with pytest.raises(ValueError, match="both keep 'momentum_buffer'"):
         optim.chain(heavy_ball, heavy_ball, optim.apply_update)

@@ -70,7 +70,7 @@ def divide(update, u_norm):
 
 def test_a_norm_that_may_stop_the_step_comes_before_what_changes_state():
     stopping = norm("update", "global", name="u_norm", nonfinite="skip")
-    with pytest.raises(ValueError, match="must stand before 'accumulate'"):
+    with pytest.raises(ValueError, match="must come before 'accumulate'"):
         optim.chain(accumulate, stopping, divide, apply_update)
     assert len(optim.chain(stopping, divide, accumulate, apply_update)) == 4
 
