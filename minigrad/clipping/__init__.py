@@ -1,8 +1,8 @@
 """Gradient clipping: by norm at any scope, by value, adaptively.
 
-A clip is part of an optimizer's chain, ``optim.Adam(params, clip=clipping.by_global_norm(1.0))``, and costs no pass
-over memory but that of its norm; or it is a function that changes the gradients in place, as in PyTorch. Both run
-the same rules on the same buffers, so they give the same bits.
+A clip is either part of an optimizer's chain, ``optim.Adam(params, clip=clipping.by_global_norm(1.0))``, where only its
+norm costs a pass over memory, or a function that changes the gradients in place, as in PyTorch. Both run the same rules
+on the same buffers, so they give the same bits.
 """
 
 from .clip import Clip, adaptive, by_global_norm, by_norm, by_value

@@ -1,4 +1,4 @@
-"""Clips: what a clip is, its rules, and the functions that make one."""
+"""Clips: their rules, the class, and the functions that make one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Exclusion = Predicate | Iterable[str] | None
 
 @rule
 def clip_by_norm(update, clip_norm, *, max_norm):
-    """Shorten the update to ``max_norm``; as in PyTorch, 1e-6 keeps the division from a norm of 0."""
+    """Shorten the update to ``max_norm``; as in PyTorch, 1e-6 avoids a division by 0."""
     factor = minimum(1.0, max_norm / (clip_norm + 1e-6))
     update = factor * update
     return update
@@ -36,7 +36,7 @@ def clip_by_value(update, *, clip_low, clip_high):
 
 @rule
 def clip_to_unit(update, clip_unit_norm, clip_param_norm, *, clip_factor, clip_eps, clipped):
-    """Adaptive clipping: shorten a unit's update where it is long beside the unit's own norm."""
+    """Adaptive clipping: shorten a unit's update if it is long compared with the unit's own norm."""
     limit = clip_factor * maximum(clip_param_norm, clip_eps)
     factor = limit / maximum(clip_unit_norm, 1e-6) if clipped > 0 and clip_unit_norm > limit else 1.0
     update = factor * update
@@ -45,7 +45,7 @@ def clip_to_unit(update, clip_unit_norm, clip_param_norm, *, clip_factor, clip_e
 
 @rule
 def store_gradient(update, grad):
-    """Make the clipped update the gradient itself, for the functions that change gradients in place."""
+    """Store the clipped update as the gradient, for the functions that change gradients in place."""
     grad = update
     return grad
 
@@ -55,12 +55,12 @@ def store_gradient(update, grad):
 
 @dataclass(frozen=True)
 class Named:
-    """Holds for the parameters of these names, and for those of the layers or modules of these names."""
+    """A predicate that holds for parameters with these names, and in layers or modules with these names."""
 
     names: tuple[str, ...]
 
     def __call__(self, name: str, parameter: Tensor | None = None) -> bool:
-        """Whether it is one of the names, or lies under one."""
+        """Whether the name is one of these, or begins with one and a dot."""
         return any(name == one or name.startswith(f"{one}.") for one in self.names)
 
 
@@ -70,7 +70,7 @@ class Clip:
 
     Attributes:
         rule: the rule that clips.
-        norms: the norms that it reads, which stand before it.
+        norms: the norms that it reads, which precede it in the chain.
         declared: its hyper-parameters, which become options of the param groups and can be scheduled.
         exclude: which parameters it leaves alone.
 
@@ -93,7 +93,7 @@ class Clip:
         return {name: float(each.value) for name, each in self.declared.items()}
 
     def check(self, names: Iterable[str]) -> None:
-        """Refuse, with ValueError, an excluded name that none of the parameters ``names`` has or lies under."""
+        """Raise ValueError for an excluded name to which none of the parameters ``names`` belongs."""
         if isinstance(self.exclude, Named):
             known = list(names)
             for name in self.exclude.names:
@@ -102,7 +102,7 @@ class Clip:
 
     @property
     def names(self) -> set[str]:
-        """What two clips in one chain must not share: the names of options and norms."""
+        """The names of its options and norms, which two clips in one chain must not share."""
         return {*self.declared, *(taken.name for taken in self.norms)}
 
     @property
@@ -111,14 +111,14 @@ class Clip:
         return [*self.norms, self.rule]
 
     def overrides(self, entry: Entry) -> dict[str, float]:
-        """Whether this parameter is clipped, for clips that leave some alone."""
+        """For a clip that excludes parameters, the option that says whether this one is clipped."""
         if self.exclude is None:
             return {}
         (flag,) = (name for name in self.rule.hypers if name.startswith("clipped"))
         return {flag: 0.0 if self.exclude(entry.name, entry.parameter) else 1.0}
 
     def numbered(self, number: int) -> Clip:
-        """The same clip as the chain's second, third ...: with a 2, 3 ... in the names of norms and options."""
+        """The same clip as the second, third ... of a chain: with 2, 3 ... in the names of its norms and options."""
         if number == 1:
             return self
         names = {norm.name: norm.name.replace("clip", f"clip{number}", 1) for norm in self.norms}
@@ -137,8 +137,8 @@ def by_norm(max_norm: float, scope: str, order: float = 2.0, *, nonfinite: str =
         max_norm: c, above 0. It becomes the option ``"max_norm"`` of the param groups.
         scope: the ranges: each ``"unit"``, ``"tensor"`` or ``"layer"``, or the whole gradient, ``"global"``.
         order: 1, 2, any positive number, or infinity for the largest absolute value.
-        nonfinite: where a norm is NaN or infinite, ``"raise"`` FloatingPointError, ``"skip"`` the step, or
-            ``"propagate"``: compute on, which makes finite gradients 0 and infinite ones NaN.
+        nonfinite: what to do if a norm is NaN or infinite: ``"raise"`` FloatingPointError, ``"skip"`` the step, or
+            ``"propagate"``, which computes as usual and so makes finite gradients 0 and infinite ones NaN.
 
     Raises:
         ValueError: for a threshold that is not above 0, or an unknown scope or policy.
@@ -210,13 +210,13 @@ def adaptive(
 
     Args:
         clip_factor: λ, above 0. It becomes the option ``"clip_factor"``.
-        eps: ε, which lets parameters move that start at 0. It becomes the option ``"clip_eps"``.
-        exclude: what is left alone: names, of parameters, layers or modules, or a function of name and parameter.
-            The paper excludes the last layer.
+        eps: ε, which lets parameters that start at 0 move. It becomes the option ``"clip_eps"``.
+        exclude: parameters that are not clipped: names of parameters, layers or modules, or a function of name and
+            parameter. The paper excludes the last layer.
         nonfinite: as in `by_norm`.
 
     Raises:
-        ValueError: for a number that is not above 0. The optimizer raises it for an excluded name that it has not.
+        ValueError: for a number that is not above 0. The optimizer raises it for an unknown excluded name.
 
     Reference: Brock, De, Smith and Simonyan, "High-performance large-scale image recognition without normalization",
     ICML 2021.

@@ -32,12 +32,12 @@ def clip_grad_norm_(
     """Shorten the gradients in place, as ``torch.nn.utils.clip_grad_norm_``.
 
     Args:
-        parameters: one or more tensors; those without a gradient are passed over.
-        max_norm: the longest norm that stays, above 0.
+        parameters: one or more tensors; those without a gradient are skipped.
+        max_norm: the largest norm that is left as it is, above 0.
         norm_type: the order of the norm: 1, 2, any positive number, infinity.
-        error_if_nonfinite: raise where the norm is NaN or infinite, before any gradient has changed. ``False``
-            computes on, which makes finite gradients 0 and infinite ones NaN; that is PyTorch's default.
-        scope: clip the whole gradient, or each ``"layer"``, ``"tensor"`` or ``"unit"`` by itself.
+        error_if_nonfinite: raise if the norm is NaN or infinite, before any gradient has changed. ``False``, which is
+            PyTorch's default, computes as usual, which makes finite gradients 0 and infinite ones NaN.
+        scope: clip the whole gradient, ``"global"``, or each ``"layer"``, ``"tensor"`` or ``"unit"`` separately.
 
     Returns:
         The norm before clipping, in float64: a single number, or one per layer, tensor or unit that has a gradient.
@@ -47,8 +47,8 @@ def clip_grad_norm_(
         ValueError: for a threshold that is not above 0.
         TypeError: for something that is not a tensor.
 
-    A list may be empty, and its norm is 0, but an iterator without items raises ValueError: one that was used before,
-    such as ``model.parameters()`` after an optimizer was made from it, has none left.
+    A list may be empty, and its norm is 0. An iterator without items raises ValueError, since one that was used before,
+    such as a ``model.parameters()`` that an optimizer was made from, is empty too.
 
     >>> weight = nn.Parameter([0.0, 0.0])
     >>> weight.grad = minigrad.tensor([3.0, 4.0])
@@ -135,14 +135,14 @@ def _clip_in_place(parameters: Tensor | Iterable[Tensor], clip: Clip) -> Layout 
 
 
 def _layout_for(clip: Clip, parameters: list[Tensor]) -> Layout:
-    """The tables for clipping the gradients of these parameters, kept from the last call of the same kind."""
+    """The tables for clipping the gradients of these parameters; those of the last such call are reused."""
     kind = (clip.rule, clip.norms, clip.exclude)
     layout = _kept_layout(kind, parameters)
     if layout is None:
         store = ParameterStore(_named(parameters))
         program = Program(Plan([*clip.elements, store_gradient]), store)
         layout = program.lay_out([Member(entry, overrides=clip.overrides(entry)) for entry in store.entries.values()])
-        if clip.exclude is None or isinstance(clip.exclude, Named):  # a function may be another one every time
+        if clip.exclude is None or isinstance(clip.exclude, Named):  # a function may differ in each call
             kept = [(weakref.ref(parameter), placed(parameter).memory) for parameter in parameters]
             placed(parameters[0]).clips[kind] = kept, layout
     layout.bind_options([clip.options])
@@ -150,7 +150,7 @@ def _layout_for(clip: Clip, parameters: list[Tensor]) -> Layout:
 
 
 def _kept_layout(kind: Any, parameters: list[Tensor]) -> Layout | None:
-    """The tables of the last call of this kind that began with the same parameter, if the others are the same too."""
+    """The tables of the last call of this kind with the same first parameter, if the others are the same too."""
     place = parameters[0]._place
     if place is None or kind not in place.clips:
         return None
@@ -165,7 +165,7 @@ def _kept_layout(kind: Any, parameters: list[Tensor]) -> Layout | None:
 
 
 def _named(parameters: list[Tensor]) -> list[tuple[str, Tensor]]:
-    """The parameters with their names, or with numbers unless each has a name that no other one has."""
+    """The parameters with their names, or with numbers unless all have different names."""
     names = [getattr(parameter, "name", "") for parameter in parameters]
     if len({*names} - {""}) < len(names):
         names = [f"param{number}" for number in range(len(names))]

@@ -1,4 +1,4 @@
-"""What each clip of an optimizer did in the last step, range by range, and what stopped a step."""
+"""Reports of what each clip of an optimizer did in the last step, and the error of a norm that stopped one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..rules import Norm
 if TYPE_CHECKING:
     from .clip import Clip
 
-# What a clip multiplied by, for each pair of a cohort's row and a range that it has a part in.
+# The factor of a clip for each pair of a cohort's row and the number of a range that some of its parameters are in.
 Factors = dict[tuple[int, int], float]
 
 
@@ -30,10 +30,10 @@ class ClipReport:
         clip: the name of its rule.
         scope: what a range is; a clip by value reports on tensors.
         ranges: the names of the ranges.
-        norm_before, norm_after: the norm, of the clip's own order or 2, of what reached the clip and of what left it.
-        factor: what the norm was multiplied by. Where param groups have thresholds of their own, a range that they
-            share is not multiplied by one number, and this is the ratio of the norms.
-        acted: whether the clip changed anything there.
+        norm_before, norm_after: the norm, of the clip's own order or 2, of the clip's input and of its output.
+        factor: what the norm was multiplied by. If param groups have different thresholds, a range that they share is
+            not multiplied by one number, and this is the ratio of the norms.
+        acted: whether the clip changed anything in the range.
     """
 
     clip: str
@@ -46,9 +46,9 @@ class ClipReport:
 
 
 def reports(clips: Sequence[Clip], layout: Layout) -> list[ClipReport]:
-    """What each clip did when ``layout`` ran last, from the norms that the kernel left and the rules themselves.
+    """Report what each clip did when ``layout`` ran last, from the norms that the kernel left and the clips' rules.
 
-    A clip by value takes no norm, so its report is worked out from the gradients as they are now.
+    A clip by value takes no norm, so its report is computed from the gradients as they are now.
     """
     factors = [_factors(clip, layout) for clip in clips]
     return [
@@ -112,7 +112,7 @@ def _by_value(clip: Clip, earlier: Sequence[tuple[Clip, Factors]], layout: Layou
 
 
 def _arriving(entry: Entry, row: int, earlier: Sequence[tuple[Clip, Factors]], layout: Layout) -> Array:
-    """What the clips before have made of one parameter's gradient."""
+    """One parameter's gradient as earlier clips leave it."""
     update = _gathered(entry)
     for clip, factors in earlier:
         if not clip.norms:
@@ -136,7 +136,7 @@ def _clamped(update: Array, clip: Clip, row: int, layout: Layout) -> Array:
 
 
 def nonfinite_error(norm: Norm, layout: Layout) -> FloatingPointError:
-    """What to raise where a norm stopped a step: it names the parameters at fault."""
+    """The error of a norm that stopped a step; it names the parameters at fault."""
     values = layout.norm_values(norm)
     names = layout.store.range_names(norm.scope)
     ranges = [names[i] for i in np.flatnonzero(~np.isfinite(values))[:3]]

@@ -73,14 +73,14 @@ class Periodic:
         fresh = [name for name, age in ages.items() if not (self.counter and age)]
         for slot, first in self.state.items():
             if first == "param":
-                optimizer._fill(slot, first, fresh)
+                optimizer._state.fill(slot, first, fresh)
 
     def run(self, optimizer: Optimizer, main: Layout) -> None:
         """Run the rules on the parameters that the layout of the update has moved."""
         if self._layout is None or self._main() is not main:
             program = self.program(optimizer, main.plan.state)
             moved = (Member(entry) for entry in optimizer.store.entries.values() if entry not in main.missing)
-            self._layout = program.lay_out(moved, optimizer._flat_states())
+            self._layout = program.lay_out(moved, optimizer._state.by_buffer())
             self._main = weakref.ref(main)
         layout = self._layout
         layout.bind_options([self.options])

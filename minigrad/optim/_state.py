@@ -80,7 +80,7 @@ class ParameterState(_ReadOnly):
             return self._optimizer._age(self._name)
         if slot not in self._optimizer._state:
             raise KeyError(f"optimizer.state[{self._name!r}]: {unknown('slot', str(slot), self)}")
-        return self._optimizer._slot_of(slot, self._name)
+        return self._optimizer._state.view(slot, self._name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(("step", *self._optimizer._state))

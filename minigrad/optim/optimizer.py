@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-import numpy as np
 import numpy.typing as npt
 
 from ..autograd.graph import tick
@@ -29,6 +28,7 @@ from ..rules.options import Option, check_option, flag, option
 from ._declared import Declared
 from ._groups import ParamGroup, ParamGroups, arranged, named_groups
 from ._periodic import Periodic, Rules
+from ._slots import Slots
 from ._state import READ_ONLY, Kept, StateView, chosen_names, export_state, import_state
 from ._watch import Watch
 from .chain import PlanText
@@ -123,8 +123,8 @@ class Optimizer(Declared):
     _group_of = _placed(dict[str, int])
     _bound = _placed(list[tuple[Tensor, Place]])
     _bound_entries = _placed(list[Entry])
-    # State by slot, then by buffer; ages, and carried numbers, of parameters that no cohort holds at the moment.
-    _state = _placed(dict[str, list[Array]])
+    # State; ages, and carried numbers, of parameters that no cohort holds at the moment.
+    _state = _placed(Slots)
     _ages = _placed(dict[str, int])
     _carried = _placed(dict[str, dict[str, float]])
 
@@ -162,7 +162,7 @@ class Optimizer(Declared):
         }
         self.check_options(self.defaults)
         self._groups, self._bound = ParamGroups(self), []
-        self._state, self._ages, self._carried = {}, {}, {}
+        self._state, self._ages, self._carried = Slots(), {}, {}
         self._pre_hooks, self._post_hooks = Hooks(), Hooks()
         # Called when the chain has run, before chains with a period.
         self._update_hooks = Hooks()
@@ -260,21 +260,21 @@ class Optimizer(Declared):
         self._bound = [(parameter, placed(parameter)) for _, parameter in everyone]
         self._bound_entries = [store.entries[name] for name, _ in everyone]
         self._group_of = {name: i for i, group in enumerate(groups) for name, _ in group.named}
-        self._buffer_of = {e.name: i for i, buffer in enumerate(store.buffers) for e in buffer.entries}
         self._ages = {name: kept[id(p)].age if id(p) in kept else 0 for name, p in everyone}
         self._carried = {name: kept[id(p)].carried for name, p in everyone if id(p) in kept and kept[id(p)].carried}
         self._program = self._layout = None
-        slots, self._state = tuple(self._state), {}
+        slots = tuple(self._state)
+        self._state = Slots(store.buffers, {name: group for group in groups for name, _ in group.named})
         for slot in slots:
-            self._make_slot(slot, inits.get(slot, 0.0))
-            arrays = self._by_name(slot)
+            self._state.make(slot, inits.get(slot, 0.0))
+            arrays = self._state.views(slot)
             for name, p in everyone:
                 if id(p) in kept and slot in kept[id(p)].arrays:
                     arrays[name][...] = kept[id(p)].arrays[slot]
 
     def _kept(self, named: Iterable[tuple[str, Tensor]]) -> dict[int, Kept]:
         """What is kept for each parameter, by its identity; the arrays are views."""
-        slots = {slot: self._by_name(slot) for slot in self._state}
+        slots = {slot: self._state.views(slot) for slot in self._state}
         ages, carried = self._all_ages(), self._all_carried()
         return {
             id(p): Kept(ages[name], carried.get(name, {}), {slot: arrays[name] for slot, arrays in slots.items()})
@@ -309,9 +309,8 @@ class Optimizer(Declared):
     def _update(self) -> None:
         self.stepped = False
         layout = self._ready()
-        for each in self.periodic:
-            if not each.counter or any(cohort.age == 0 for cohort in layout.cohorts):
-                each.begin(self)
+        if self.periodic:
+            self._begin_periodic(layout)
         layout.refresh_scalars()
         stopped = layout.run()
         if stopped is not None:
@@ -390,10 +389,11 @@ class Optimizer(Declared):
         if self._program is None:
             program = Program(Plan(self._elements()), self.store)
             # State that no rule reads any more is let go, so that what is kept depends on the options alone.
-            self._state = {s: a for s, a in self._state.items() if s in (*program.plan.state, *self._periodic_state())}
+            for slot in self._state.keys() - {*program.plan.state, *self._periodic_state()}:
+                del self._state[slot]
             for slot in program.plan.state:
                 if slot not in self._state:
-                    self._make_slot(slot, program.plan.inits.get(slot, 0.0))
+                    self._state.make(slot, program.plan.inits.get(slot, 0.0))
             carry, before = program.plan.carry, self._carried
             self._carried = {}
             for name, entry in self.store.entries.items() if carry else ():
@@ -416,7 +416,7 @@ class Optimizer(Declared):
             for clip in self.clips:
                 overrides |= clip.overrides(entry)
             members.append(Member(entry, number, ages[entry.name], overrides, carried.get(entry.name, {})))
-        layout = program.lay_out(members, self._flat_states())
+        layout = program.lay_out(members, self._state.by_buffer())
         self._bind_options(layout)
         self._ages, self._carried = ages, carried
         return layout
@@ -466,46 +466,20 @@ class Optimizer(Declared):
                 raise ValueError(f"{name}: {type(self).__name__} keeps a state named {slot!r} itself; rename it")
         made = Periodic(name, whole(name, "k", k), rules, wanted, options, settings or {})
         for slot, first in wanted.items():
-            self._make_slot(slot, first)
+            self._state.make(slot, first)
         self.periodic = (*self.periodic, made)
         return made
+
+    def _begin_periodic(self, layout: Layout) -> None:
+        first = any(cohort.age == 0 for cohort in layout.cohorts)
+        for each in self.periodic:
+            if first or not each.counter:
+                each.begin(self)
 
     def _periodic_state(self) -> dict[str, float | str]:
         return {slot: first for each in self.periodic for slot, first in each.state.items()}
 
     # --- state ---------------------------------------------------------------------------------------------------
-
-    def _flat_states(self) -> list[dict[str, Array]]:
-        """The arrays of each buffer's state by slot."""
-        return [{slot: arrays[i] for slot, arrays in self._state.items()} for i in range(len(self.store.buffers))]
-
-    def _make_slot(self, slot: str, init: float | str) -> None:
-        """A flat array per buffer, filled with a number, an option of each parameter's group, or the parameter."""
-        if isinstance(init, str) and init != "param" and any(init not in group for group in self._groups):
-            raise TypeError(f"state {slot!r} begins with the option {init!r}, which the param group does not have")
-        self._state[slot] = [np.zeros_like(buffer.data) for buffer in self.store.buffers]
-        self._fill(slot, init, self.store.entries)
-
-    def _fill(self, slot: str, init: float | str, names: Iterable[str]) -> None:
-        """Give the state of some parameters its first values."""
-        arrays = self._by_name(slot)
-        for name in names:
-            group = self._groups[self._group_of[name]]
-            first = group[init] if isinstance(init, str) and init != "param" else init
-            arrays[name][...] = self.store.entries[name].parameter._data if init == "param" else first
-
-    def _by_name(self, slot: str) -> dict[str, Array]:
-        """The state of one slot as views in the parameters' shapes."""
-        return {
-            entry.name: flat[entry.start : entry.stop].reshape(entry.parameter.shape)
-            for buffer, flat in zip(self.store.buffers, self._state[slot], strict=True)
-            for entry in buffer.entries
-        }
-
-    def _slot_of(self, slot: str, name: str) -> Array:
-        """The state of one parameter in one slot, as a view in its shape."""
-        entry, flat = self.store.entries[name], self._state[slot][self._buffer_of[name]]
-        return flat[entry.start : entry.stop].reshape(entry.parameter.shape)
 
     def _age(self, name: str) -> int:
         """How many steps one parameter has taken."""
@@ -534,10 +508,10 @@ class Optimizer(Declared):
         self._program = self._layout = None
         self._ages = {name: int(values["step"]) for name, values in state.items()}
         self._carried = {name: dict(values) for name, values in carried.items()}
-        self._state = {}
+        self._state.clear()
         for slot in slots:
-            self._make_slot(slot, 0.0)
-            for name, array in self._by_name(slot).items():
+            self._state.make(slot, 0.0)
+            for name, array in self._state.views(slot).items():
                 array[...] = beside(state[name][slot], array)
 
     @property
@@ -578,12 +552,12 @@ class Optimizer(Declared):
         self._program = self._layout = None
         inits = {**self.prepare().plan.inits, **self._periodic_state()}
         for slot in self._state:
-            self._fill(slot, inits.get(slot, 0.0), chosen)
+            self._state.fill(slot, inits.get(slot, 0.0), chosen)
         for each in self.periodic if names is None else ():
             each.counter = 0
 
     def _views(self) -> dict[str, dict[str, Any]]:
-        slots = {slot: self._by_name(slot) for slot in self._state}
+        slots = {slot: self._state.views(slot) for slot in self._state}
         return {
             name: {"step": age, **{slot: arrays[name] for slot, arrays in slots.items()}}
             for name, age in self._all_ages().items()
@@ -616,7 +590,7 @@ class Optimizer(Declared):
     def _place(self) -> None:
         saved = vars(self).pop("_saved")
         self._groups, self._bound = ParamGroups(self), []
-        self._state, self._ages, self._carried = {}, {}, {}
+        self._state, self._ages, self._carried = Slots(), {}, {}
         try:
             self._regroup(saved["groups"])
             self._restore(*saved["restored"])

@@ -94,7 +94,7 @@ class SGD(Optimizer):
 
     def first_carried(self, entry: Entry) -> dict[str, float]:
         """Whether momentum has begun, where dampening is first switched on."""
-        return {"momentum_begun": float(self._slot_of("momentum_buffer", entry.name).any())}
+        return {"momentum_begun": float(self._state.view("momentum_buffer", entry.name).any())}
 
 
 # --- Lion --------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Options: their ranges belong to the optimizer that declares them, and they may change at any step."""
 
+import copy
 import inspect
 import time
 from dataclasses import KW_ONLY, replace
@@ -482,3 +483,57 @@ def test_loaded_slow_weights_are_not_begun_again():
     twin.data = weight.data.copy()
     step_by(resumed, twin, 1.0)
     assert twin.item() == 3.0
+
+
+# Chains with a period
+
+
+@rule(state=("slow",))
+def move_slowly(param, slow, *, share):
+    slow = slow + share * (param - slow)
+    param = slow
+    return param, slow
+
+
+def test_a_chain_with_a_period_runs_after_every_kth_update_and_its_options_can_be_set():
+    weight = nn.Parameter([4.0])
+    optimizer = optim.SGD([("w", weight)], lr=1.0)
+    slow = optimizer.every(2, [move_slowly], name="Slow", state={"slow": "param"}, share=0.5)
+    weight.data = np.array([8.0], np.float32)  # before the first step, as by loading weights
+    step_by(optimizer, weight, 1.0)
+    assert (weight.item(), optimizer.state["w"]["slow"].item(), slow.counter) == (7.0, 8.0, 1)
+    step_by(optimizer, weight, 1.0)
+    assert weight.item() == 7.0
+    slow.k, slow.options["share"] = 1, 1.0
+    step_by(optimizer, weight, 1.0)
+    assert weight.item() == 6.0
+    assert optimizer.title == "Slow around SGD"
+    assert optimizer.plan().later.keys() == {1}
+    assert optimizer.state_dict()["slow"] == {"k": 1, "share": 1.0, "counter": 3}
+
+
+def test_chains_with_a_period_keep_separate_state_and_a_copy_has_its_own():
+    weight = nn.Parameter([4.0])
+    optimizer = optim.Lookahead(optim.SGD([("w", weight)], lr=1.0), k=2, alpha=0.5)
+    with pytest.raises(ValueError, match="Other: SGD keeps a state named 'slow' itself; rename it"):
+        optimizer.every(3, [move_slowly], name="Other", state={"slow": "param"}, share=0.5)
+    twin = copy.copy(optimizer)
+    twin.alpha, twin.k = 1.0, 4
+    assert (optimizer.alpha, optimizer.k, twin.periodic[0] is optimizer.periodic[0]) == (0.5, 2, False)
+
+
+def test_lookahead_is_another_name_for_its_optimizer():
+    calls = []
+
+    class Noting(optim.SGD):
+        def step(self, closure=None):
+            calls.append("step")
+            return super().step(closure)
+
+    inside = Noting([("w", nn.Parameter([4.0]))], lr=1.0)
+    outside = optim.Lookahead(inside, k=2)
+    outside.step()
+    assert calls == ["step"]  # a method that a subclass overrides is called
+    assert (outside.steps, outside.param_groups is inside.param_groups, outside.algorithm) == (1, True, "Noting")
+    inside.step()
+    assert outside.counter == outside.steps == 2
