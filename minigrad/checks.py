@@ -94,6 +94,7 @@ class Bounds:
         return above and (value < self.high if self.open_high else value <= self.high)
 
 
+@functools.cache
 def interval(
     *,
     low: float = -math.inf,
@@ -258,6 +259,7 @@ def refuse_unknown(name: str, given: Iterable[str], known: Sequence[str]) -> Non
         raise TypeError(f"{name}: {unknown('argument', argument, known)}")
 
 
+@functools.lru_cache
 def parameters_of(function: Callable[..., Any]) -> list[str] | None:
     """The names that ``function`` takes as keywords, without ``self``; ``None`` if it takes any."""
     parameters = inspect.signature(function).parameters.values()

@@ -67,15 +67,15 @@ __all__ = [
 
 
 def _by_position(op: Primitive) -> Callable[..., Any]:
-    """The function that applies ``op`` to ``x``, and takes its settings by position too, as PyTorch's functions do."""
-    names = op.settings
+    """Return a function that applies ``op`` to ``x`` and takes its one setting by position too, as in PyTorch."""
+    (name,) = op.settings
 
-    def function(x: Any, *values: Any, **settings: Any) -> Any:
-        if values:
-            if len(values) > len(names) or not settings.keys().isdisjoint(names[: len(values)]):
-                raise TypeError(f"{op.name}: takes x and once each {', '.join(names)}, by position or by name")
-            settings.update(zip(names, values, strict=False))
-        return op(x, **settings)
+    def function(x: Any, *value: Any, **setting: Any) -> Any:
+        if value:
+            if setting or len(value) > 1:
+                raise TypeError(f"{op.name}: takes x and {name}, each once")
+            setting[name] = value[0]
+        return op(x, **setting)
 
     parameters = inspect.signature(op.forward).parameters.values()
     signature = inspect.Signature([p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in parameters], return_annotation=Any)

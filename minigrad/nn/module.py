@@ -484,7 +484,8 @@ class Module:
         taken = self._kind(name)
         if taken and taken != kind:
             raise RegistrationError(f"{where}: {name!r} exists already, as {taken}; del it first to reuse the name")
-        if not taken and getattr(self, name, None) is not None:
+        # Not getattr(self, name), which would search for the nearest name.
+        if not taken and vars(self).get(name, getattr(type(self), name, None)) is not None:
             raise RegistrationError(f"{where}: the attribute {name!r} exists already")
 
     if not TYPE_CHECKING:  # a type checker should report an unknown attribute itself
