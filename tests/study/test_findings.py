@@ -117,7 +117,7 @@ def test_a_layer_whose_weights_explode_is_found():
 def test_a_threshold_that_clips_every_step_is_found():
     findings = train(lambda p: optim.SGD(p, lr=1.0, clip=clipping.by_global_norm(0.05)))
     finding = found(findings, "clipping")
-    assert finding.sentence.startswith("clipping acted on 100% of steps: it is your learning rate")
+    assert finding.sentence.startswith("clipping acted on 100% of steps: in effect it sets your learning rate")
     assert finding.evidence["steps"] == finding.evidence["acted_steps"] == 90
     assert finding.evidence["max_norm"] == 0.05
     raised = float(re.search(r"Raise the threshold to (\S+) or more", finding.sentence)[1])
@@ -307,7 +307,7 @@ def test_a_layer_that_the_loss_does_not_depend_on_is_told_from_a_frozen_one():
     cut, frozen = Cut(), Cut()
     frozen.first.requires_grad_(False)
     assert (of(cut).severity, of(frozen).severity) == ("warning", "note")
-    assert of(cut).sentence.endswith("the loss does not depend on it, as behind detach() or no_grad()")
+    assert of(cut).sentence.endswith("the loss does not depend on it, as after detach() or under no_grad()")
     assert of(frozen).sentence == "layer first: never had a gradient; it is frozen"
 
 

@@ -1,4 +1,4 @@
-"""A finding, what counts as far from usual, and how its sentence says names and numbers."""
+"""A finding, and what the checks share: limits, whether training goes well, names and numbers in sentences."""
 
 from __future__ import annotations
 
@@ -11,35 +11,28 @@ import numpy.typing as npt
 
 from ..records.recording import Recording
 
+__all__ = ["Finding"]
+
 SEVERITIES = ("error", "warning", "note")
 
-# What an update should be, beside the parameter that it changes, and how far from it is too far.
-GOOD_RATIO, TOO_LARGE, TOO_SMALL = 1e-3, 5e-2, 1e-5
-TOO_LARGE_ANYWAY = 0.2  # also while the loss falls well
-# The spread of what the first layer is given.
-INPUTS = 1e-2, 30.0
-# The spread of a layer's output over that of its input before training: what preserves the variance is 1 to 1.4.
-GAINS, BAD_GAINS = (0.2, 2.5), (0.05, 20.0)
-# From the first layer to the last of so many or more.
-DEEP, GROWN = 4, 10.0
-# Of the units of a layer; fewer rows than these do not show what a unit does.
-MANY, MOST, FEW_ROWS = 0.5, 0.9, 16
-# Steps or records below which nothing is said of shares and trends.
+# Nothing is said of shares and trends in fewer steps or records.
 FEW_STEPS, FEW_RECORDS = 10, 5
-# The part of the first loss that is left where training goes well, whatever else there is.
+# The shares of a layer's units that are many, and most.
+MANY, MOST = 0.5, 0.9
+# The part of the first loss that is left if training goes well, whatever else looks odd.
 WELL = 0.5
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a recording shows.
+    """One problem that a recording shows.
 
     Attributes:
         severity: ``"error"`` (training cannot go well), ``"warning"`` (it probably does not) or ``"note"``.
-        kind: a word for what it is, such as ``"dead units"``.
-        layer: the layer, or ``None`` where it is the whole training.
-        sentence: what there is and what to do.
-        evidence: the numbers, by name.
+        kind: its name, such as ``"dead units"``.
+        layer: the layer, or ``None`` if it is about the whole training.
+        sentence: what is wrong and what to do.
+        evidence: the numbers behind it, by name.
     """
 
     severity: str
@@ -53,7 +46,7 @@ class Finding:
 
 
 def goes_well(recording: Recording) -> bool:
-    """Whether the loss has fallen so far that what looks odd is no fault; never with a dead layer."""
+    """Whether the loss has fallen so far that what looks odd is not a fault; never with a dead layer."""
     losses = recording.values("mean_loss")
     losses = losses[np.isfinite(losses)] * (-1 if recording.header.get("maximize") else 1)
     outputs = recording.records[-1].get("activations", {}).values()
@@ -65,22 +58,22 @@ def goes_well(recording: Recording) -> bool:
 
 
 def clips(recording: Recording) -> bool:
-    """Whether gradients were clipped, which then is no advice."""
+    """Whether gradients were clipped; to clip them is then not advised."""
     return any(record.get("clips") for record in recording.records)
 
 
 def named(names: Collection[str]) -> str:
-    """The names as a sentence begins with them."""
+    """The names of layers at the beginning of a sentence."""
     return f"layer{'s' if len(names) > 1 else ''} {listed(list(names), len(names))}"
 
 
 def only(names: Collection[str]) -> str | None:
-    """The name, if it is but one."""
+    """The name, if there is exactly one."""
     return next(iter(names)) if len(names) == 1 else None
 
 
 def listed(parts: Sequence[str], most: int = 3) -> str:
-    """What a sentence says of some things of which it names the first."""
+    """The first few things as a list in a sentence, and how many more there are."""
     left = len(parts) - most
     shown = list(parts[:most]) + ([f"{left} more"] if left > 0 else [])
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
@@ -92,7 +85,7 @@ def middle(values: Sequence[float] | npt.NDArray[np.float64]) -> float:
 
 
 def rounded(value: float, up: bool = False) -> str:
-    """A number to one digit, as one says it; the nearest, or the next above."""
+    """A number to one digit: the nearest, or the next above."""
     if not 0 < value < math.inf:
         return f"{value:g}"
     scale = 10.0 ** math.floor(math.log10(value))

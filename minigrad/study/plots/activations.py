@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..findings import MANY
+from ..findings.finding import MANY
 from ..records.recording import Recording
 from .room import LETTER, Room, font, inches, is_wide, plain, shortened
 from .style import COLORS, QUIET, WARNING, Source, canvas, finish, limit, single, tidy

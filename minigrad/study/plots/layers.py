@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..findings import GOOD_RATIO
+from ..records.quantities import USUAL_RATIO
 from ..records.recording import Recording
 from .style import (
     COLORS,
@@ -52,9 +52,16 @@ def update_ratios(
     figure, ax = canvas(ax, path=path)
     tables = {name: np.array([r.layer(layer, "update_ratio") for layer in r.layers]) for name, r in found.items()}
     ratios = [table[np.isfinite(table) & (table > 0)] for table in tables.values()]
-    log_scale(ax, *ratios, [GOOD_RATIO / 3, GOOD_RATIO * 3])
-    ax.axhspan(GOOD_RATIO / 3, GOOD_RATIO * 3, color=COLORS[2], alpha=0.13, linewidth=0, label="usual: about 0.001")
-    ax.axhline(GOOD_RATIO, color=COLORS[2], linewidth=0.9, linestyle=":")
+    log_scale(ax, *ratios, [USUAL_RATIO / 3, USUAL_RATIO * 3])
+    ax.axhspan(
+        USUAL_RATIO / 3,
+        USUAL_RATIO * 3,
+        color=COLORS[2],
+        alpha=0.13,
+        linewidth=0,
+        label="usual: about 0.001",
+    )
+    ax.axhline(USUAL_RATIO, color=COLORS[2], linewidth=0.9, linestyle=":")
     steps_axis(ax, np.unique(np.concatenate([r.steps for r in found.values()])))
     lines, marked = [], []
     for number, (name, r) in enumerate(found.items()):

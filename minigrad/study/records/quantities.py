@@ -24,7 +24,7 @@ from ._step import Layer, ratio
 # The quantiles of quantities that every weight of a layer has.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 # What a step usually changes of the weights: Karpathy's rule of thumb.
-USUAL_UPDATE_RATIO = 1e-3
+USUAL_RATIO = 1e-3
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ LAYER = (
     Quantity("parameter_norm", "weights", "2-norm", number, lambda layer: layer.parameter_norm, at_rest=True),
     Quantity("update_norm", "update", "2-norm of the change that was made", number, lambda layer: layer.update_norm),
     Quantity(
-        "update_ratio", "update / weights", f"per step; about {USUAL_UPDATE_RATIO:g} is usual", number,
+        "update_ratio", "update / weights", f"per step; about {USUAL_RATIO:g} is usual", number,
         lambda layer: ratio(layer.update_norm, layer.parameter_norm),
         heading="Update-to-weight ratio", axis="‖change‖ / ‖weights‖ per step",
     ),

@@ -12,8 +12,8 @@ import numpy as np
 
 from ...text import plural
 from ...training._run_directory import WITHOUT
-from ..findings import SEVERITIES, Finding, findings
-from ..findings.finding import FEW_RECORDS, FEW_STEPS
+from ..findings import Finding, findings
+from ..findings.finding import FEW_RECORDS, FEW_STEPS, SEVERITIES
 from ..records.recording import Recording
 from ._run_data import RunData, tensors_of
 from ._text import brief, number, sentence

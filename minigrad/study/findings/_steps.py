@@ -1,4 +1,4 @@
-"""What is wrong with the steps: their size, and what clips, decay and trust ratios make of them."""
+"""Findings about the steps: parameters that do not move, the size of updates, clips, decay and trust ratios."""
 
 from __future__ import annotations
 
@@ -7,29 +7,18 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
+from ..records.quantities import USUAL_RATIO
 from ..records.recording import Recording
-from .finding import (
-    FEW_RECORDS,
-    FEW_STEPS,
-    GOOD_RATIO,
-    TOO_LARGE,
-    TOO_LARGE_ANYWAY,
-    TOO_SMALL,
-    Finding,
-    goes_well,
-    listed,
-    middle,
-    named,
-    only,
-    rounded,
-)
+from .finding import FEW_RECORDS, FEW_STEPS, Finding, goes_well, listed, middle, named, only, rounded
 
-# What is left of weights that decay takes away.
+# Median update-to-weight ratios that are too far from the usual one; the last even if the loss falls well.
+TOO_SMALL, TOO_LARGE, TOO_LARGE_ANYWAY = 1e-5, 5e-2, 0.2
+# The part of the weights that decay leaves if it outweighs learning.
 SHRUNK = 0.2
 
 
 def left_out(recording: Recording) -> Iterator[Finding]:
-    """Parameters of the model that the optimizer does not hold, and nobody else moves."""
+    """Parameters of the model that the optimizer does not hold and nothing else moves."""
     names = recording.records[-1].get("left_out", [])
     if names:
         sentence = (
@@ -39,7 +28,7 @@ def left_out(recording: Recording) -> Iterator[Finding]:
         yield Finding("warning", "left out", None, sentence, {"parameters": len(names)})
 
 
-def standing(recording: Recording) -> Iterator[Finding]:
+def no_update(recording: Recording) -> Iterator[Finding]:
     """Layers that have a gradient and do not move at all."""
     stepped = np.array([record.get("stepped", True) for record in recording.records])
     found, rates = [], []
@@ -60,9 +49,9 @@ def standing(recording: Recording) -> Iterator[Finding]:
 
 
 def ratios(recording: Recording) -> Iterator[Finding]:
-    """Updates far too large or too small beside the weights; after few steps only those larger than the weights."""
+    """Updates far too large or too small for the weights; after few steps, only those larger than the weights."""
     few, bad = recording.steps[-1] < FEW_STEPS, not goes_well(recording)
-    late = np.full(len(recording), True) if few else recording.steps >= FEW_STEPS  # the first are often large
+    late = np.full(len(recording), True) if few else recording.steps >= FEW_STEPS  # the first updates are often large
     large, small = {}, {}
     for layer in recording.layers:
         ratio = recording.layer(layer, "update_ratio")
@@ -79,27 +68,27 @@ def ratios(recording: Recording) -> Iterator[Finding]:
         if not found:
             continue
         typical = middle(list(found.values()))
-        factor = rounded(typical / GOOD_RATIO if word == "large" else GOOD_RATIO / typical)
+        factor = rounded(typical / USUAL_RATIO if word == "large" else USUAL_RATIO / typical)
         everywhere = len(found) == len(recording.layers) > 1
         where, group = "" if everywhere else " there", ""
         if word == "large" and (alone := _moved_alone(recording, found)):
             where, group = f" of {listed(alone)}", ", in a param group without the others, which trust ratios hold back"
         sentence = (
             f"{'every layer' if everywhere else named(found)}: updates are too {word}: {typical:.2g} of the weights "
-            f"per step, where about {GOOD_RATIO:g} is usual; {verb} the learning rate{where} by about {factor}{group}"
+            f"per step, where about {USUAL_RATIO:g} is usual; {verb} the learning rate{where} by about {factor}{group}"
         )
         yield Finding("warning", f"updates too {word}", only(found), sentence, {"update_ratio": typical})
 
 
 def _early(recording: Recording, layer: str) -> float:
-    """The largest ratio of the first steps, if it was too large: it may have left nothing that moves. Otherwise 0."""
+    """The largest ratio of the first steps if it was too large, since then nothing may move afterwards; otherwise 0."""
     first, *ratios = recording.layer(layer, "update_ratio")[: FEW_RECORDS + 1].tolist()
     large = [ratio for ratio in ratios if TOO_LARGE_ANYWAY < ratio < math.inf]
     return max(large, default=first if 1 < first < math.inf else 0.0)
 
 
 def _moved_alone(recording: Recording, layers: Collection[str]) -> list[str]:
-    """The parameters that trust ratios leave out, if those that have one hardly move in these layers."""
+    """The parameters without a trust ratio in these layers, if those with one hardly move."""
     ratios: dict[str, list[float]] = {}
     for record in recording.records:
         for layer in layers:
@@ -112,7 +101,7 @@ def _moved_alone(recording: Recording, layers: Collection[str]) -> list[str]:
 
 
 def clips(recording: Recording) -> Iterator[Finding]:
-    """A clip that acts on most steps sets the length of the steps, not the learning rate."""
+    """A clip that acts on most steps, so that it, not the learning rate, sets their length."""
     for number in range(max(len(record.get("clips", [])) for record in recording.records)):
         entries = recording.clips(number)
         last = entries[-1]
@@ -123,13 +112,13 @@ def clips(recording: Recording) -> Iterator[Finding]:
             continue
         limits = ", ".join(f"{name} {value:g}" for name, value in last["thresholds"].items())
         part = f", {hit:.0%} of the {last['ranges']} {last['scope']}s" if last["ranges"] > 1 else ""
-        # An adaptive threshold is a share of the parameter's norm, which the gradient's own norm does not tell.
+        # An adaptive threshold is a share of the parameter's norm, so the gradient's norm does not suggest one.
         high = float(np.quantile([e["norm_before"] for e in entries], 0.9))
         to = f" to {rounded(high, up=True)} or more" if "clip_factor" not in last["thresholds"] else ""
         sentence = (
-            f"clipping acted on {acted / steps:.0%} of steps{part}: it is your learning rate ({last['title']}, "
-            f"{limits}; norm {norm:.3g} in the middle, factor {factor:.2g}). Raise the threshold{to}, and tune the "
-            "learning rate with it, so that the clip is an exception"
+            f"clipping acted on {acted / steps:.0%} of steps{part}: in effect it sets your learning rate "
+            f"({last['title']}, {limits}; median norm {norm:.3g}, median factor {factor:.2g}). Raise the threshold{to} "
+            "and tune the learning rate with it, so that the clip is an exception"
         )
         evidence = {"steps": steps, "acted_steps": acted, "median_norm": norm, "median_factor": factor}
         yield Finding("warning", "clipping", None, sentence, evidence | last["thresholds"])
@@ -159,7 +148,7 @@ def decay(recording: Recording) -> Iterator[Finding]:
 
 
 def warm_up(recording: Recording) -> Iterator[Finding]:
-    """RAdam that still waits for its second moment."""
+    """RAdam before its second moment can be trusted."""
     layer = next(
         (name for name in recording.layers if "scalars" in recording.records[-1]["layers"].get(name, {})), None
     )
@@ -167,14 +156,14 @@ def warm_up(recording: Recording) -> Iterator[Finding]:
         return
     rho = float(recording.layer(layer, "scalars.rho")[-1])
     sentence = (
-        f"not rectified yet at step {recording.steps[-1]:,} (rho_t = {rho:.2g}): so far every step was one of "
-        "momentum, without a rate per weight"
+        f"not rectified yet at step {recording.steps[-1]:,} (rho_t = {rho:.2g}): so far every step was a "
+        "plain momentum step, without a rate per weight"
     )
     yield Finding("note", "not rectified", None, sentence, {"step": int(recording.steps[-1]), "rho": rho})
 
 
 def trust(recording: Recording) -> Iterator[Finding]:
-    """Trust ratios that a bound decides."""
+    """Trust ratios that are set by a bound."""
     entries: dict[str, list[bool]] = {}
     for record in recording.records:
         for layer in record["layers"].values():

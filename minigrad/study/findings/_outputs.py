@@ -1,4 +1,4 @@
-"""Scales: of what goes in, of the first weights, and of weights and outputs that grow without end."""
+"""Findings about outputs: the scales of inputs, first weights and outputs, and units that are dead or saturated."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..records.recording import Recording
-from .finding import BAD_GAINS, DEEP, GAINS, GROWN, INPUTS, Finding, clips, goes_well, middle, named, only, rounded
+from .finding import MANY, MOST, Finding, clips, goes_well, middle, named, only, rounded
+
+# The spread of the inputs that weights of a usual size can work with.
+INPUTS = 1e-2, 30.0
+# The gain of a layer before training: from 1 to 1.4 preserves the variance.
+GAINS, BAD_GAINS = (0.2, 2.5), (0.05, 20.0)
+# How much the outputs may grow from the first layer to the last, of this many layers or more.
+DEEP, GROWN = 4, 10.0
+# A probe with fewer rows does not show what a unit does.
+FEW_ROWS = 16
 
 
 def inputs(recording: Recording) -> Iterator[Finding]:
-    """Inputs that spread so far, or so little, that weights of a usual size make too much or too little of them."""
+    """Inputs that spread far more, or far less, than weights of a usual size can work with."""
     first = _weighted(recording)[:1]
     spread = recording.records[0]["activations"][first[0]].get("arriving", 1.0) if first else 1.0
     if math.isfinite(spread) and spread > 0 and not INPUTS[0] < spread < INPUTS[1] and not goes_well(recording):
@@ -48,29 +57,30 @@ def initial_scale(recording: Recording) -> Iterator[Finding]:
 
 
 def _wrong_gains(recording: Recording) -> dict[str, float]:
-    """The gains before the first step that no way to initialize gives, by layer."""
+    """The gains before the first step that no usual initialization gives, by layer."""
     found: dict[str, float] = {}
     weighted = _weighted(recording)
     for name in weighted:
         gain = recording.records[0]["activations"][name]["gain"]
         large = gain > GAINS[1] and _weights_gain(recording, name) > GAINS[1]
-        small = gain < GAINS[0] and name != weighted[-1]  # a small last layer is how many begin
+        small = gain < GAINS[0] and name != weighted[-1]  # many models begin with a small last layer
         if math.isfinite(gain) and (large or small):
             found[name] = gain
     return found
 
 
 def _weights_gain(recording: Recording, name: str) -> float:
-    """The gain of the layer's weights on inputs of which none is like another.
+    """The gain of the layer's weights on inputs that are all independent.
 
-    A few units may by chance, and trained ones do on purpose, spread farther: their weights point where inputs differ.
+    The measured gain may be larger by chance in a layer of few units, and is in a trained one: their weights point
+    where the inputs differ.
     """
     norm = recording.records[0]["layers"].get(name, {}).get("parameter_norm", math.inf)
     return float(norm / math.sqrt(recording.records[0]["activations"][name].get("width", 0) or 1))
 
 
 def _growing_together(recording: Recording) -> Finding | None:
-    """Layers of which none is wrong beside the others, but whose outputs grow from each to the next."""
+    """Layers that are alike, but whose outputs grow from each to the next."""
     weighted = _weighted(recording)
     if len(weighted) < DEEP:
         return None
@@ -90,16 +100,16 @@ def _growing_together(recording: Recording) -> Finding | None:
 
 
 def _weighted(recording: Recording) -> list[str]:
-    """The outputs that layers with a matrix of weights made before the first step, in order; none if not recorded."""
+    """The outputs of layers with a matrix of weights before the first step, in order; empty if not recorded."""
     first = recording.records[0].get("activations", {}) if recording.steps[0] == 1 else {}
     return [name for name in first if "gain" in first[name]]
 
 
 def growth(recording: Recording) -> Iterator[Finding]:
-    """Weights, or outputs, that have grown many times, and did not have to, as those that began far too small had.
+    """Weights or outputs that have grown by a large factor, though they did not begin far too small.
 
     The outputs of the last layer are logits, or whatever fits the targets: they begin near 0 and have to grow. While
-    the loss falls, so may weights.
+    the loss falls, weights may grow, too.
     """
     weighted, most = _weighted(recording), 30 if goes_well(recording) else 10
     last = weighted[-1:]
@@ -113,10 +123,57 @@ def growth(recording: Recording) -> Iterator[Finding]:
         with np.errstate(all="ignore"):
             grown, spread = size[-1] / size[0], output[-1] / output[0]
         if (grown > most and size[0] > 0) or (spread > 10 * most and grown > 2):
-            sentence = f"layer {layer}: explodes: its weights have grown {grown:.3g} times"
-            sentence += f", the spread of its outputs {spread:.3g} times" if spread > 2 else ""
+            sentence = f"layer {layer}: explodes: its weights have grown by a factor of {grown:.3g}"
+            sentence += f", the spread of its outputs by {spread:.3g}" if spread > 2 else ""
             clip = "" if clips(recording) else " clip its gradient,"
             sentence += f"; lower its learning rate,{clip} or let its weights decay"
             evidence = {"first_norm": size[0], "last_norm": size[-1], "output_growth": spread}
             evidence = {what: float(value) for what, value in evidence.items()}
             yield Finding("error", "exploding", layer, sentence, evidence)
+
+
+def units(recording: Recording) -> Iterator[Finding]:
+    """Dead units of ReLU, and saturated units if a layer follows."""
+    if 0 < recording.header.get("probe_rows", 0) < FEW_ROWS:
+        return
+    owner = None
+    for name in recording.activations:
+        if name in recording.layers:
+            owner = name
+        kind = recording.header.get("activations", {}).get(name, {}).get("kind", "activation")
+        what = f"{kind} {name}" if name != owner else str(kind)
+        yield from _dead(recording, name, owner or name, what)
+        if name != recording.activations[-1]:
+            yield from _saturated(recording, name, owner or name, what)
+
+
+def _dead(recording: Recording, name: str, layer: str, what: str) -> Iterator[Finding]:
+    dead, count = (recording.activation(name, which).tolist() for which in ("dead", "units"))
+    first, last, every = dead[0], dead[-1], count[-1]
+    if not last >= MANY * every:
+        return
+    rows, is_dead = recording.header.get("probe_rows", 0), last >= MOST * every
+    remedy = (
+        "Look at its initial bias and weights" if first >= 0.7 * last else "Lower the learning rate, or use LeakyReLU"
+    )
+    sentence = (
+        f"layer {layer}{' is dead' if is_dead else ''}: {last:.0f} of {every:.0f} units never active ({what}, {rows} "
+        f"rows of the probe); {first:.0f} at the first record. {remedy}"
+    )
+    evidence = {"units": every, "rows": rows, "first_dead": first, "dead": last}
+    yield Finding("error" if is_dead else "warning", "dead units", layer, sentence, evidence)
+
+
+def _saturated(recording: Recording, name: str, layer: str, what: str) -> Iterator[Finding]:
+    names = ("saturated", "units", "saturated_share")
+    saturated, count, shares = (recording.activation(name, which).tolist() for which in names)
+    first, last, every = saturated[0], saturated[-1], count[-1]
+    if not last >= MANY * every:
+        return
+    sentence = (
+        f"layer {layer}: {last:.0f} of {every:.0f} units saturated ({what}), {first:.0f} at the first record; almost "
+        "no gradient passes through them. Make its weights or its inputs smaller, or normalize them"
+    )
+    evidence = {"units": every, "rows": recording.header.get("probe_rows", 0), "saturated": last}
+    evidence |= {"first_saturated": first, "share_of_values": shares[-1]}
+    yield Finding("error" if last >= MOST * every else "warning", "saturated units", layer, sentence, evidence)

@@ -1,4 +1,4 @@
-"""Gradients that are not there, vanish, explode, or are never cleared."""
+"""Findings about the loss and the gradients: a loss that rises or does not fall, gradients that vanish or explode."""
 
 from __future__ import annotations
 
@@ -7,12 +7,54 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from ..records.quantities import USUAL_RATIO
 from ..records.recording import Recording
-from .finding import FEW_STEPS, Finding, middle, named, only
+from .finding import FEW_RECORDS, FEW_STEPS, Finding, clips, middle, named, only
+
+# If the loss does not fall, updates below this part of the usual ratio explain it.
+SLOW = 0.2
+
+
+def loss(recording: Recording) -> Iterator[Finding]:
+    """A loss that rises or does not fall; if it is maximized, the other way round."""
+    loss, steps = recording.values("mean_loss"), recording.steps
+    known = np.isfinite(loss)
+    loss, steps = loss[known], steps[known]
+    if len(loss) < FEW_RECORDS:
+        return
+    if recording.header.get("maximize"):
+        loss = -loss
+    first, last, lowest = loss[0], middle(loss[-3:]), int(loss.argmin())
+    low = float(loss[lowest])
+    # One batch shows little: a loss near 0 may be many times larger on the next.
+    high = float(loss[:3].max()) if loss.max() < 100 * abs(first) else first
+    evidence = {"first": float(first), "last": last, "lowest": low, "lowest_step": int(steps[lowest])}
+    if last > high + 0.2 * abs(first) or last > low + 0.5 * (first - low) > low + 0.1 * abs(first):
+        fall = f", {low:.3g} at step {steps[lowest]:,}" if lowest else ""
+        sentence = (
+            f"the loss rises: {first:.3g} at first{fall}, {last:.3g} at the end; lower the learning rate"
+            f"{'' if clips(recording) else ', or clip the gradient'}"
+        )
+        yield Finding("error", "diverging", None, sentence, evidence)
+    elif first - low < 0.05 * abs(first) and steps[-1] >= FEW_STEPS:
+        ratio = _usual_ratio(recording)
+        sentence = f"the loss has hardly fallen: {first:.3g} at step {steps[0]:,}, {last:.3g} at step {steps[-1]:,}; "
+        sentence += (
+            f"a step changes {ratio:.2g} of the weights, where about {USUAL_RATIO:g} is usual: raise the learning rate"
+            if 0 < ratio < SLOW * USUAL_RATIO
+            else "look at the update-to-weight ratios and at the gradients of the first layers"
+        )
+        yield Finding("warning", "plateau", None, sentence, evidence)
+
+
+def _usual_ratio(recording: Recording) -> float:
+    """The largest of the layers' median update-to-weight ratios."""
+    ratios = [recording.layer(layer, "update_ratio") for layer in recording.layers]
+    return max((middle(ratio[np.isfinite(ratio)]) for ratio in ratios if np.isfinite(ratio).any()), default=0.0)
 
 
 def gradients(recording: Recording) -> Iterator[Finding]:
-    """Layers that no gradient reaches, or one far smaller or larger than that of the others."""
+    """Layers without a gradient, or with one that is far smaller or larger than those of the other layers."""
     norms = {layer: recording.layer(layer, "gradient_norm") for layer in recording.layers}
     without = [layer for layer, norm in norms.items() if np.isnan(norm).all()]
     learning = recording.values("loss") != 0  # what is fitted exactly has no gradient
@@ -29,13 +71,13 @@ def gradients(recording: Recording) -> Iterator[Finding]:
         frozen = recording.header["layers"][layer].get("frozen")
         why = "it is frozen, or the loss does not depend on it"
         if frozen is not None:
-            why = "it is frozen" if frozen else "the loss does not depend on it, as behind detach() or no_grad()"
+            why = "it is frozen" if frozen else "the loss does not depend on it, as after detach() or under no_grad()"
         sentence = f"layer {layer}: never had a gradient; {why}"
         yield Finding("warning" if frozen is False else "note", "no gradient", layer, sentence)
     for layer, zero in zeros.items():
         sentence = (
             f"layer {layer}: its gradient was 0 at {zero} of {len(recording)} records: what it computes does not reach "
-            "the loss; look for dead units behind it"
+            "the loss; look for dead units after it"
         )
         yield Finding("error", "vanishing", layer, sentence, {"zero": zero, "records": len(recording)})
     sizes = {
@@ -46,19 +88,19 @@ def gradients(recording: Recording) -> Iterator[Finding]:
     yield from _beside_each_other(recording, sizes)
 
 
-def kept(recording: Recording) -> Iterator[Finding]:
-    """Gradients that are added to those of all steps before."""
+def adding_up(recording: Recording) -> Iterator[Finding]:
+    """Gradients that are never cleared, so that each is added to all before."""
     steps = [record["step"] for record in recording.records if record.get("gradient_kept")]
     if len(steps) > 0.5 * len(recording):
         sentence = (
-            f"gradients add up: that of step {steps[-1]:,} was still there when the next was added, at {len(steps)} of "
-            f"{len(recording)} records; call optimizer.zero_grad() before every backward pass"
+            f"gradients add up: the gradient of step {steps[-1]:,} was still there when the next was added, at "
+            f"{len(steps)} of {len(recording)} records; call optimizer.zero_grad() before every backward pass"
         )
         yield Finding("error", "gradients add up", None, sentence, {"kept": len(steps), "records": len(recording)})
 
 
 def _beside_each_other(recording: Recording, sizes: Mapping[str, float]) -> Iterator[Finding]:
-    """Gradients per weight that are far smaller or larger than those of the other layers."""
+    """Layers whose gradient per weight is far smaller or larger than in the other layers."""
     if len(sizes) < 2:
         return
     typical, largest = middle(list(sizes.values())), max(sizes, key=lambda name: sizes[name])
@@ -76,8 +118,8 @@ def _beside_each_other(recording: Recording, sizes: Mapping[str, float]) -> Iter
         norms = recording.layer(layer, "gradient_norm"), recording.layer(layer, "parameter_norm")
         if size > 1e3 * typical and middle(norms[0]) > middle(norms[1]):
             sentence = (
-                f"layer {layer}: exploding gradient: {size:.2g} per weight, {typical:.2g} in the layer in the middle; "
-                "clip by layer, or make the weights behind it smaller"
+                f"layer {layer}: exploding gradient: {size:.2g} per weight, {typical:.2g} in the median layer; "
+                "clip by layer, or make the weights after it smaller"
             )
             evidence = {"gradient_rms": size, "median_of_layers": typical}
             yield Finding("warning", "exploding", layer, sentence, evidence)

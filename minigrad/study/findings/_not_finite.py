@@ -1,4 +1,4 @@
-"""Numbers that are none: where they were seen first, and what there was without them."""
+"""The finding about NaN and infinities: where they were seen first."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .finding import Finding, listed
 
 
 class Place(NamedTuple):
-    """Where values that are not finite were seen, and when first.
+    """A place where values are not finite, and the first step at which they were seen.
 
     Attributes:
         step: of the record.
-        rank: the order in which one gives rise to the next within a step: parameters, outputs, the loss, gradients,
-            and what the step made of them; layers forward, and with gradients backward.
+        rank: the order in which one causes the next within a step: parameters, outputs, the loss, gradients, and what
+            the step computed from them; by layer forward, and for gradients backward.
         layer: the layer or activation, ``None`` for the loss.
         what: which of its values.
         nan, infinite: how many.
@@ -34,8 +34,8 @@ class Place(NamedTuple):
         return "the loss" if self.layer is None else f"the {self.what} of layer {self.layer}"
 
 
-def nonfinite(recording: Recording) -> Iterator[Finding]:
-    """NaN and infinities: where they were seen first, and in how many places by the end."""
+def not_finite(recording: Recording) -> Iterator[Finding]:
+    """NaN and infinities: where they were seen first, and in how many places in the end."""
     seen: dict[tuple[str | None, str], Place] = {}
     for record in recording.records:
         for place in _places(recording, record):
@@ -66,7 +66,7 @@ def nonfinite(recording: Recording) -> Iterator[Finding]:
 
 
 def finite(recording: Recording) -> Recording:
-    """The records without such values; what the others show is a consequence of them."""
+    """The records without such values; what the other records show is a consequence of them."""
     records = (record for record in recording.records if next(_places(recording, record), None) is None)
     return Recording(recording.header, records)
 
