@@ -299,7 +299,7 @@ once; pass a list, such as list(model.parameters())
     """
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise TypeError(f"{owner}: needs a list of {what}, not {type(given).__name__}")
-    # The iterators of lists and tuples, and they alone, tell one that was used up from one over nothing.
+    # Only the iterators of lists and tuples can tell whether they were used up or had no items to begin with.
     empty_container = type(given) in (type(iter([])), type(iter(()))) and len(given.__reduce__()) > 2
     items = list(given)
     if not items and isinstance(given, Iterator) and not empty_container:

@@ -86,15 +86,19 @@ class Option:
 
     def read(self, group: ParamGroup) -> float:
         """The current value."""
-        return self._pick(group[self.key])
+        value = group[self.key]
+        return float(value if self._index is None else value[self._index])
 
     def write(self, group: ParamGroup, value: float) -> None:
         """Set the value; the group refuses one outside the option's range."""
-        group[self.key] = self._put(group[self.key], value)
+        group[self.key] = value if self._index is None else self._put(group[self.key], value)
 
     def initial(self, group: ParamGroup) -> float:
         """The first value, which is the current one if no scheduler has set it."""
-        return self._pick(group.get(self.initial_key, group[self.key]))
+        if self.initial_key not in group:
+            return self.read(group)
+        value = group[self.initial_key]
+        return float(value if self._index is None else value[self._index])
 
     def write_initial(self, group: ParamGroup, value: float) -> None:
         """Replace the first value."""
@@ -113,9 +117,6 @@ class Option:
         key = f"max_{self.key}"
         if self._index is None and (absolute or key in group):
             group[key] = value if absolute or first else max(value, group[key])
-
-    def _pick(self, value: Any) -> float:
-        return float(value if self._index is None else value[self._index])
 
     def _put(self, before: Any, value: float) -> Any:
         if self._index is None:

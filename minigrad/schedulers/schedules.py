@@ -420,7 +420,7 @@ class OneCycle(Schedule):
         step = min(step, last)
         start, begin = 0.0, self.initial_value
         for end, target in phases:
-            if step <= end:  # at the latest in the last phase, since no step is behind its end
+            if step <= end:  # the last phase always matches, since no step is after its end
                 break
             start, begin = end, target
         return _between(shape, begin, target, (step - start) / (end - start) if end > start else 1.0)

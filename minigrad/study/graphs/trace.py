@@ -1,4 +1,4 @@
-"""trace: notes what the graph itself does not keep, for drawings of it."""
+"""trace: note values, gradients and names that the graph itself does not keep, for drawings of it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Input(NamedTuple):
     """An array or tensor without a gradient that went into a layer or an operation.
 
     Attributes:
-        name: that of the argument of the model, of a variable, or of the argument of the operation.
-        number: tells tensors apart; a view of a tensor has its number.
+        name: the name of the model's argument, of a variable, or of the operation's argument.
+        number: identifies the tensor; a view of a tensor has the same number.
         value: its range.
     """
 
@@ -34,7 +34,7 @@ class Input(NamedTuple):
 
 @dataclass
 class Note:
-    """What was seen of a node: its value, its gradient if a walk has passed, and its inputs without one by position."""
+    """A node's value, its gradient after a backward pass, and its inputs without a gradient by position."""
 
     value: Range
     constants: dict[int, Input]
@@ -42,7 +42,7 @@ class Note:
 
 
 notes: WeakMap[Note] = WeakMap()
-names: WeakMap[str] = WeakMap()  # those of leaves that require a gradient, found as those of an `Input`
+names: WeakMap[str] = WeakMap()  # of leaves that require a gradient, found like the name of an `Input`
 _numbers: WeakMap[int] = WeakMap()
 _count = itertools.count()
 
@@ -52,7 +52,7 @@ class _Tracer(observers.Observer):
         self.block = block
         self._finder = Finder(self._inputs)
         self._walks = False
-        # Inputs, those of layers by the name that the outermost has for them, and views of those.
+        # Inputs and their views; the input of a layer has the name that the outermost layer gives it.
         self._seen: WeakMap[Input] = WeakMap()
 
     def computed(
@@ -66,7 +66,7 @@ class _Tracer(observers.Observer):
         node = result._node
         if node is None:
             if primitive.view:
-                self._finder.here()  # which notes the arguments of the layers that are running
+                self._finder.here()  # it calls `_inputs` for the layers that are running
                 whole = self._seen.get(args[0])
                 if whole is not None:
                     self._seen[result] = whole
@@ -84,7 +84,7 @@ class _Tracer(observers.Observer):
         notes[node] = Note(measure(result._data), constants)
 
     def _inputs(self, arguments: Mapping[str, Any]) -> tuple[Input, ...]:
-        """The arguments of a layer, also in tuples, that no gradient goes to: others have a place in the graph."""
+        """The arguments of a layer, also in tuples, without a gradient: the others are in the graph."""
         found: list[Input] = []
         for name, given in arguments.items():
             several = isinstance(given, tuple | list)
@@ -100,10 +100,10 @@ class _Tracer(observers.Observer):
         return tuple(found)
 
     def _input(self, name: str, arg: Any, array: Any, given: bool = False) -> Input:
-        """What is known of an input, or of what it is a view of; a variable's name is better than one not ``given``."""
+        """An input, or the one that it is a view of; the name of a variable replaces a name that is not ``given``."""
         if _is_plain(arg):
             return Input(name, _number(arg), measure(array))
-        known = self._seen.get(arg) or self._seen.get(getattr(arg, "base", None))  # that of NumPy's views
+        known = self._seen.get(arg) or self._seen.get(getattr(arg, "base", None))  # NumPy's views have a base
         if known is None:
             known = self._seen[arg] = Input(name if given else name_of(arg) or name, _number(arg), measure(array))
         return known
@@ -121,12 +121,12 @@ class _Tracer(observers.Observer):
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether it is a number, or a list of them, which has no use elsewhere that it could be known by."""
+    """Whether it is a number or a list of numbers, which cannot be recognized when it is used again."""
     return isinstance(value, int | float | np.generic | list | tuple)
 
 
 def _number(arg: Any) -> int:
-    """One for each tensor and array, and a new one for everything plain."""
+    """A number for each tensor and array, and a new one for each plain value."""
     number = None if _is_plain(arg) else _numbers.get(arg)
     if number is None:
         number = next(_count)
@@ -138,8 +138,8 @@ def _number(arg: Any) -> int:
 class trace(Block):  # noqa: N801 - used as no_grad is
     """Note the layer, the value and the gradient of every operation in this thread, for `draw_graph`.
 
-    A graph keeps no more than its gradient rules need. What is recorded in this block, or in a function decorated with
-    it, is remembered as long as the graph lives, in a few numbers per operation.
+    A graph keeps only what its gradient rules need. For operations in this block, or in a function decorated with it,
+    a few more numbers each are kept as long as the graph lives.
 
     >>> with trace():  # doctest: +SKIP
     ...     loss = nn.functional.mse_loss(model(x), y)
