@@ -1,4 +1,4 @@
-"""Param groups: which parameters share which options, and which values are refused."""
+"""Param groups: parameters that share options, and the checks of their values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _same_structure(before: Any, value: Any) -> bool:
-    """Whether both are numbers, or tuples of them, that are switched on or off alike."""
+    """Whether both are numbers, or tuples of numbers, and the same ones are 0: then the chain stays the same."""
     if isinstance(value, tuple) and isinstance(before, tuple) and len(value) == len(before):
         return all(map(_same_structure, before, value))
     return type(value) in (int, float) and type(before) in (int, float) and bool(before) == bool(value)
@@ -28,7 +28,7 @@ _FIXED = (
 
 
 class Parameters(tuple[Tensor, ...]):
-    """The parameters of a group. They are fixed: what would change a list of them says how to do it instead."""
+    """The parameters of a group. They are fixed: methods that would change a list raise an error with the remedy."""
 
     __slots__ = ()
 
@@ -59,9 +59,9 @@ class ParamGroup(MutableMapping[str, Any]):
         named: the parameters with their names.
         known: the names of the options that every group has.
         ranges: the values that each option may have; one object for all groups of an optimizer.
-        changed: an option was set since the optimizer last looked.
-        restructured: the change can mean another chain: an option was switched on or off.
-        parted: while the group is in no optimizer, what was kept for its parameters, by the identity of each.
+        changed: whether an option was set since the optimizer last read them.
+        restructured: whether an option was switched on or off, which can mean another chain.
+        parted: while no optimizer has the group, the state of its parameters, by the identity of each.
     """
 
     def __init__(
@@ -194,11 +194,11 @@ class ParamGroup(MutableMapping[str, Any]):
 
 
 class ParamGroups(list[ParamGroup]):
-    """The param groups of an optimizer: a list that the optimizer follows, whatever is done to it.
+    """The param groups of an optimizer: a list whose every change the optimizer follows.
 
     Dictionaries that are put in become groups, as in `Optimizer.add_param_group`. Parameters that stay keep their
-    state, also when they move to another group; a group that is taken out keeps its own, and continues with it if it
-    is put in again. What would leave no group, or a parameter in two, raises ValueError, and nothing changes.
+    state, also when they move to another group. A group that is taken out keeps its state, and continues with it if it
+    is put in again. A change that would leave no group, or a parameter in two, raises ValueError and changes nothing.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -206,7 +206,7 @@ class ParamGroups(list[ParamGroup]):
         self._optimizer = weakref.ref(optimizer)
 
     def hold(self, groups: Iterable[ParamGroup]) -> None:
-        """Have these groups, for the optimizer itself, which has adopted them."""
+        """Hold these groups, which the optimizer has adopted."""
         super().__setitem__(slice(None), groups)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -236,7 +236,7 @@ for _name in ("__setitem__", "__delitem__", "__iadd__", "__imul__"):
 
 
 def named_groups(optimizer: Optimizer, params: Iterable[Any]) -> list[Mapping[str, Any]]:
-    """What an optimizer was given, as dictionaries with the key ``"params"``.
+    """The parameters that an optimizer was given, as dictionaries with the key ``"params"``.
 
     Raises:
         ValueError: for no parameters.
@@ -259,9 +259,9 @@ def named_groups(optimizer: Optimizer, params: Iterable[Any]) -> list[Mapping[st
 
 
 def arranged(optimizer: Optimizer, wanted: Iterable[Any]) -> list[ParamGroup]:
-    """The param groups that the list ``wanted`` of groups and dictionaries comes to; the optimizer is unchanged.
+    """Make param groups of the list ``wanted`` of groups and dictionaries, without changing the optimizer.
 
-    Groups that this optimizer has made stay the same objects. Every parameter has a name.
+    Groups that this optimizer has made stay the same objects. Every parameter gets a name.
 
     Raises:
         ValueError: for no groups, one without parameters, or a parameter in two places.
@@ -306,20 +306,20 @@ def _made(optimizer: Optimizer, options: Any, names: set[str], owners: dict[int,
 
 
 def _is_option(name: Any, known: Container[str]) -> bool:
-    """Whether a key is an option, or where a scheduler keeps one's range."""
+    """Whether a key is an option, or one that schedulers add: its first, largest or smallest value."""
     ranges = ("initial_", "max_", "min_")
     return isinstance(name, str) and (name in known or (name.startswith(ranges) and name.partition("_")[2] in known))
 
 
 def _short(value: Any) -> str:
-    """A value for an error message; a tensor by its kind, not by its numbers."""
+    """A value as text for an error message, without the numbers of a tensor."""
     return "a tensor" if isinstance(value, Tensor) else " ".join(repr(value).split())[:80]
 
 
 def _named(
     owner: str, params: Any, names: set[str], owners: dict[int, str], known: Mapping[int, str]
 ) -> list[tuple[str, Tensor]]:
-    """Pairs of name and parameter, which keeps a ``known`` one. A name that is taken is followed by ``@2``, ``@3``."""
+    """Pairs of name and parameter. ``known`` names are kept, and ``@2``, ``@3`` is appended to a name that is taken."""
     items: Sequence[Any] = [params] if isinstance(params, Tensor) else listed(owner, params)
     pairs = []
     for item in items:

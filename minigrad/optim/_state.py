@@ -1,4 +1,4 @@
-"""Taking an optimizer's state out and putting it back, matched by parameter name."""
+"""Export and import of an optimizer's state, matched by parameter name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ READ_ONLY = (
 
 @dataclass
 class Kept:
-    """What is kept for one parameter: its number of steps, the numbers that rules carry, and its state by slot."""
+    """The state of one parameter: its number of steps, the numbers that rules carry, and arrays by slot."""
 
     age: int
     carried: dict[str, float]
@@ -35,7 +35,7 @@ class Kept:
 
 
 class _ReadOnly(Mapping[str, Any]):
-    """A mapping whose changing methods, which a dictionary has, say what to do instead."""
+    """A mapping on which the methods that would change a dictionary raise an error with the remedy."""
 
     def _refuse(self, *args: Any, **keywords: Any) -> NoReturn:
         raise TypeError(READ_ONLY)
@@ -90,7 +90,7 @@ class ParameterState(_ReadOnly):
 
 
 def name_of(optimizer: Optimizer, owner: str, key: Any, error: type[Exception] = ValueError) -> str:
-    """The name of a parameter of the optimizer that is given by its name or itself.
+    """The name of an optimizer's parameter, which is given by its name or itself.
 
     Raises:
         error: if the optimizer does not have it.
@@ -125,7 +125,7 @@ def chosen_names(optimizer: Optimizer, owner: str, names: Any = None) -> list[st
 
 
 def export_state(optimizer: Optimizer) -> dict[str, Any]:
-    """The optimizer's class, the state of each parameter, and the groups with the names of their parameters."""
+    """Export the optimizer's class, the state of each parameter, and the groups with their parameters' names."""
     carrying = optimizer.prepare().plan.carry  # makes the state that the options ask for, if there was no step yet
     for each in optimizer.periodic:
         each.begin(optimizer)
@@ -145,7 +145,7 @@ def export_state(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def _settings(optimizer: Optimizer) -> dict[str, Any]:
-    """What was chosen when the optimizer was made and is no option of a group."""
+    """What was fixed when the optimizer was made, and is not an option of a group."""
     clips = [[clip.rule.name, *([norm.scope, norm.order] for norm in clip.norms)] for clip in optimizer.clips]
     return {**optimizer.settings, "clips": clips}
 
@@ -156,7 +156,7 @@ def _exported(group: ParamGroup) -> dict[str, Any]:
 
 
 def import_state(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
-    """Check a state dict against the optimizer, then take it over; nothing changes if it does not fit."""
+    """Load a state dict after checking it; nothing changes if it does not fit."""
     kind = type(optimizer).__name__
     if not isinstance(saved, Mapping):
         raise TypeError(f"load_state_dict: needs a state dict, not {type(saved).__name__}")
@@ -201,7 +201,7 @@ def import_state(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
 
 
 def _carried(optimizer: Optimizer, plan: Plan, saved: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """The numbers that rules carry, checked; those that an earlier version has not saved are not known."""
+    """The numbers that rules carry, checked. State dicts of earlier versions may not have them."""
     found = saved.get("carried", {})
     same_keys("carried", found, optimizer.store.entries if found else ())
     for name, values in found.items():
@@ -239,7 +239,7 @@ def _check_slots(name: str, slots: Mapping[str, Any], optimizer: Optimizer, expe
 def _matched_groups(
     optimizer: Optimizer, saved: Iterable[Mapping[str, Any]]
 ) -> list[tuple[ParamGroup, dict[str, Any]]]:
-    """Pairs of a group and the options saved for the same set of parameters, in whatever order they come."""
+    """Pairs of a group and the checked options that were saved for the same parameters, in any order of groups."""
     by_names = {frozenset(options["params"]): options for options in saved}
     if len(by_names) != len(optimizer.param_groups):
         raise ValueError(f"the state dict has {len(by_names)} param groups, not {len(optimizer.param_groups)}")

@@ -42,19 +42,19 @@ class Later:
 
 @dataclass
 class Record:
-    """One step: what it began with, the numbers that it used, and what it left; all copies.
+    """Copies of the values before and after one step, and of the numbers that it used.
 
     Attributes:
         step: the number of the step, from 1.
         plan, store, clips: of the optimizer at that time.
-        before: for each parameter by name ``param``, ``grad`` where there was one, and its state.
+        before: for each parameter by name ``param``, ``grad`` if there was one, and its state.
         ages: how many steps each parameter had taken before.
         groups: the number of each parameter's group.
         options: the numeric options of each group.
         carried: the numbers that rules carry from the step before, for each parameter.
-        origins: what set the scheduled ones among them, in words, for each group.
+        origins: for each group, texts about what set the scheduled options.
         outcome: ``"updated"``, ``"skipped"``, or ``"stopped"`` by an error.
-        overrides: what a parameter had otherwise than its group.
+        overrides: for each parameter, the options in which it differed from its group.
         scalars: the hyper-parameters of each parameter that took part.
         norms: each norm over all its ranges.
         after: ``param`` and state after the optimizer's own chain.
@@ -86,7 +86,7 @@ class Record:
 
 
 class Watch:
-    """Keeps a `Record` of the last step of an optimizer. Made by ``optimizer.watch()``.
+    """A handle that keeps a `Record` of an optimizer's last step. Made by ``optimizer.watch()``.
 
     ``remove()`` ends it, as does leaving a ``with`` block; the last record stays until the optimizer is watched again.
 
@@ -100,7 +100,7 @@ class Watch:
         self._optimizer = optimizer
         self.record: Record | None = None
         self.active = True
-        # After every other hook has had its say, and before any other looks at the result.
+        # After all other hooks before the step, and before all other hooks after it.
         self._handles = [
             RemovableHandle(optimizer._pre_hooks, self._begin, LAST, copied=False),
             RemovableHandle(optimizer._update_hooks, self._note_update, FIRST, copied=False),
@@ -108,7 +108,7 @@ class Watch:
         ]
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy has the last record, and watches nothing."""
+        """A copy keeps the last record, and does not watch."""
         self.last()
         return {**vars(self), "active": False, "_handles": []}
 
@@ -117,7 +117,7 @@ class Watch:
         return self._names is None or name in self._names
 
     def last(self) -> Record | None:
-        """The last record. Of a step that an error has stopped, it has the norms as they were found."""
+        """The last record. For a step that an error has stopped, it has the norms that were computed."""
         record = self.record
         if record is not None and record.outcome == "stopped" and self._optimizer.steps == record.step - 1:
             self._note_layout(record)

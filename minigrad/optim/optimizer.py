@@ -45,10 +45,10 @@ T = TypeVar("T")
 
 
 class _Placed:
-    """An attribute that depends on where the parameters are, or belongs to one optimizer.
+    """An attribute that depends on where the parameters are, or that belongs to one optimizer.
 
-    A copy sets all of them when one is first asked for: until then its parameters may be unfinished themselves. Once
-    they are set, this descriptor is not asked any more.
+    A copy sets all of them when one is first read, because until then its parameters may be unfinished themselves.
+    Once they are set, the instance's own attributes are found before this descriptor.
     """
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -177,7 +177,7 @@ class Optimizer(Declared):
     # --- what a subclass says ------------------------------------------------------------------------------------
 
     def chain(self) -> list[Element]:
-        """The rules and norms of one update, in order. Asked again when an option is switched on or off."""
+        """The rules and norms of one update, in order. Called again when an option is switched on or off."""
         if self._given_chain is None:
             name = type(self).__name__
             raise NotImplementedError(f"{name} does not say what its chain is: define chain(), or pass chain=")
@@ -187,17 +187,17 @@ class Optimizer(Declared):
         """Raise ValueError where the defaults of options do not fit together, each of which is in its range."""
 
     def parameter_options(self, group: Mapping[str, Any], entry: Entry) -> dict[str, float]:
-        """Numeric options that one parameter has otherwise than its group; by default none."""
+        """Per-parameter overrides of the group's numeric options; by default none."""
         return {}
 
     def first_carried(self, entry: Entry) -> dict[str, float]:
-        """The numbers that rules carry, when the chain has just got such a rule, maybe in the middle of a run."""
+        """The numbers that rules carry at first, when such a rule joins the chain, maybe in the middle of a run."""
         return {}
 
     def uses(self, option: str) -> bool:
         """Whether an option is switched on (not 0, not False, not None) in any group.
 
-        A tuple such as ``"betas"`` is on where any of its values is, and ``"beta3"`` where the third is.
+        A tuple such as ``"betas"`` is on if any of its values is, and ``"beta3"`` if the third is.
         """
         return any(
             any(value) if isinstance(value, tuple) else bool(value)
@@ -213,14 +213,14 @@ class Optimizer(Declared):
 
     @property
     def clips(self) -> tuple[Clip, ...]:
-        """The clips, in order; for others make a new optimizer, since options and kernels follow from them."""
+        """The clips, in order. They cannot change, since options and kernels follow from them."""
         return self._clips
 
     # --- param groups --------------------------------------------------------------------------------------------
 
     @property
     def param_groups(self) -> list[ParamGroup]:
-        """The param groups: a list that the optimizer follows (`ParamGroups`); assigning replaces all of them."""
+        """The param groups: a list whose changes the optimizer follows (`ParamGroups`). Assigning replaces them all."""
         return self._groups
 
     @param_groups.setter
@@ -228,7 +228,7 @@ class Optimizer(Declared):
         self._regroup(groups)
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
-        """Add parameters with options of their own. State that was kept for the others stays.
+        """Add parameters with their own options. The state of the other parameters is kept.
 
         Raises:
             ValueError: if one of the parameters is in a group already, or an option is outside its range.
@@ -239,7 +239,7 @@ class Optimizer(Declared):
         self._regroup([*self._groups, group])
 
     def _regroup(self, wanted: Iterable[Any]) -> None:
-        """Have these groups, in this order; parameters that stay keep their state."""
+        """Use these groups, in this order; parameters that stay keep their state."""
         groups = arranged(self, wanted)
         everyone = [pair for group in groups for pair in group.named]
         for clip in self.clips:
@@ -273,7 +273,7 @@ class Optimizer(Declared):
                     arrays[name][...] = kept[id(p)].arrays[slot]
 
     def _kept(self, named: Iterable[tuple[str, Tensor]]) -> dict[int, Kept]:
-        """What is kept for each parameter, by its identity; the arrays are views."""
+        """The state of each parameter by its identity; the arrays are views."""
         slots = {slot: self._state.views(slot) for slot in self._state}
         ages, carried = self._all_ages(), self._all_carried()
         return {
@@ -284,13 +284,13 @@ class Optimizer(Declared):
     # --- one step ------------------------------------------------------------------------------------------------
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update every parameter that has a gradient; the gradients themselves are left as they are.
+        """Update every parameter that has a gradient, without changing the gradients.
 
         Args:
-            closure: computes the loss anew (and its gradients) before the update, and is returned.
+            closure: called before the update to compute the loss and its gradients; its result is returned.
 
         Raises:
-            TypeError: if a parameter has another dtype or shape than when the optimizer was made.
+            TypeError: if the dtype or shape of a parameter has changed since the optimizer was made.
         """
         loss = None
         if closure is not None:
@@ -334,7 +334,7 @@ class Optimizer(Declared):
                     each.run(self, layout)
 
     def _ready(self) -> Layout:
-        """The layout for the gradients that are there, with the options as they are now."""
+        """The layout for the present gradients, with the present options."""
         layout = self._layout
         for group in self._groups:
             if group.changed:
@@ -349,19 +349,19 @@ class Optimizer(Declared):
         return layout
 
     def _regather(self) -> Layout:
-        """Bring in gradients that are elsewhere, and lay out again if others are missing than before."""
+        """Copy in gradients that are elsewhere, and lay out again if other gradients are missing than before."""
         if any(parameter._place is not place for parameter, place in self._bound):
             self.store.check()
-            self._regroup(self._groups)  # it was converted and back
+            self._regroup(self._groups)  # it was converted to another dtype or device and back
         missing = {self._bound_entries[number] for number in gather(self._bound)}
         if self._layout is None or self._layout.missing != missing:
             self._layout = self._make_layout(missing)
         return self._layout
 
     def _refresh_options(self) -> Layout | None:
-        """Read the options again; plan anew if one was switched on or off."""
+        """Read the options again, and plan again if one was switched on or off."""
         if any(group.restructured for group in self.param_groups):
-            # The cohorts are made anew in any case: an override may depend on the option.
+            # The cohorts change in any case, since an override may depend on the option.
             self._ages, self._carried = self._all_ages(), self._all_carried()
             self._layout = None
             if self._program is not None and Plan(self._elements()).elements != self._program.plan.elements:
@@ -383,12 +383,12 @@ class Optimizer(Declared):
         return [*clips, *([negate] if self.uses("maximize") else []), *own]
 
     def prepare(self) -> Program:
-        """Plan the chain and compile its kernels, or load them from the cache; the first step does it otherwise."""
+        """Plan the chain and compile its kernels, or load them from the cache. By default the first step does so."""
         if any(group.changed for group in self.param_groups):
             self._refresh_options()
         if self._program is None:
             program = Program(Plan(self._elements()), self.store)
-            # State that no rule reads any more is let go, so that what is kept depends on the options alone.
+            # State that no rule reads any more is dropped, so that the slots depend only on the options.
             for slot in self._state.keys() - {*program.plan.state, *self._periodic_state()}:
                 del self._state[slot]
             for slot in program.plan.state:
@@ -504,7 +504,7 @@ class Optimizer(Declared):
     def _restore(
         self, state: Mapping[str, Mapping[str, Any]], slots: Iterable[str], carried: Mapping[str, Mapping[str, float]]
     ) -> None:
-        """Take over state that was checked to fit, under options that are set already."""
+        """Take over state that was checked, after its options were set."""
         self._program = self._layout = None
         self._ages = {name: int(values["step"]) for name, values in state.items()}
         self._carried = {name: dict(values) for name, values in carried.items()}
@@ -516,10 +516,10 @@ class Optimizer(Declared):
 
     @property
     def state(self) -> StateView:
-        """For each parameter, by its name or itself, its number of steps and its state, as views of the flat arrays.
+        """The number of steps and the state of each parameter, by its name or itself, as views of the flat arrays.
 
-        The view follows the optimizer and cannot be changed, but an array in it may be written in place, and the next
-        step uses what was written. Take an array from it again after `add_param_group`, which moves the state.
+        The mapping follows the optimizer and is read-only, but its arrays may be written in place, and the next step
+        uses what was written. Read an array again after `add_param_group`, which moves the state.
         """
         for each in self.periodic:
             each.begin(self)
@@ -530,13 +530,13 @@ class Optimizer(Declared):
         raise AttributeError(READ_ONLY)
 
     def reset_state(self, names: Any = None) -> None:
-        """Forget the state, so that the next step is as the first one.
+        """Forget the state, so that the next step is like the first one.
 
         Args:
-            names: the parameters to do it for, by their names or themselves; by default all of them.
+            names: the parameters whose state to forget, by their names or themselves; by default all of them.
 
         Raises:
-            ValueError: for a parameter that the optimizer does not have; then nothing has changed.
+            ValueError: for a parameter that the optimizer does not have; nothing has changed then.
 
         >>> weight = nn.Parameter([1.0, 2.0])
         >>> optimizer = optim.Adam([weight])
@@ -564,22 +564,22 @@ class Optimizer(Declared):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a resumed run needs, by parameter name; a copy, on the device of the parameters."""
+        """Copy everything that a resumed run needs, by parameter name, on the device of the parameters."""
         return export_state(self)
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over a state dict, matched by parameter name, from any device.
+        """Load a state dict, matched by parameter name, from any device.
 
         Raises:
-            ValueError: for another optimizer's, another model's, a missing or unknown name, or another shape; then
-                nothing has changed.
+            ValueError: for the state of another optimizer or model, a missing or unknown name, or another shape;
+                nothing has changed then.
         """
         import_state(self, state_dict)
 
     # --- copies: `copy.copy`, `copy.deepcopy` and `pickle` ---------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but what was compiled. Schedulers enter themselves; a watch stays with the original."""
+        """Everything except compiled kernels. Schedulers register themselves; a watch stays with the original."""
         saved = {"groups": list(self._groups), "restored": (self._views(), tuple(self._state), self._all_carried())}
         own = {name: value for name, value in vars(self).items() if name != "_schedulers" and name not in _PLACED}
         return own | {"_saved": saved, "_program": None, "_layout": None, "_watches": ()}
@@ -613,7 +613,7 @@ class Optimizer(Declared):
     # --- the rest of PyTorch's interface -----------------------------------------------------------------------------
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients; with ``set_to_none=False`` make them zero, which is a gradient too."""
+        """Forget the gradients; with ``set_to_none=False`` set them to zero, which counts as a gradient."""
         for parameter, _ in self._bound:
             if set_to_none:
                 parameter._grad = None
@@ -633,7 +633,7 @@ class Optimizer(Declared):
     # --- seeing inside -------------------------------------------------------------------------------------------
 
     def watch(self, names: str | Iterable[str] | None = None) -> Watch:
-        """Keep what each step overwrites, so that `explain` can say afterwards what the last step did::
+        """Keep what each step overwrites, so that `explain` can explain the last step afterwards::
 
             with optimizer.watch("0.weight"):
                 optimizer.step()
@@ -646,7 +646,7 @@ class Optimizer(Declared):
             names: of the parameters to watch; all of them by default.
 
         Returns:
-            A handle: ``remove()`` ends the watch, as does leaving a ``with`` block.
+            A handle, whose ``remove()`` ends the watch, as does leaving a ``with`` block.
 
         Raises:
             ValueError: for a parameter that the optimizer does not have.
@@ -656,16 +656,16 @@ class Optimizer(Declared):
         return watch
 
     def explain(self, name: str, index: int | Sequence[int] = (), *, coming: bool = False) -> Explanation:
-        """Every term of the last update of one weight, in order, with the rules' own lines; print it.
+        """Explain the last update of one weight: every term in order, with the rules' own lines. Print the result.
 
         Args:
             name: of the parameter.
             index: of the weight in it: ``(3, 7)``.
-            coming: explain the update that the next step would make with the gradients as they are now, without
-                making it; nothing need be watched for that.
+            coming: explain the update that the next step would make with the present gradients, without making it;
+                that needs no watch.
 
         Raises:
-            RuntimeError: if no step was watched (`watch`); of an older one than the last, a note says so.
+            RuntimeError: if no step was watched (`watch`). A note says if the watched step is not the last one.
             ValueError: for a parameter that the optimizer does not have.
             IndexError: for an index that the parameter does not have.
         """
@@ -684,7 +684,7 @@ class Optimizer(Declared):
         return " around ".join([*(each.name for each in reversed(self.periodic)), self.algorithm])
 
     def origins(self, group: int) -> dict[str, str]:
-        """What set the scheduled options of a param group as they are now, in words, by the names that rules know."""
+        """For each scheduled option of a param group, by the name that rules know, a text about what set its value."""
         found: dict[str, str] = {}
         self._schedulers[:] = [ref for ref in self._schedulers if ref() is not None]
         for ref in self._schedulers:
@@ -694,15 +694,15 @@ class Optimizer(Declared):
         return found
 
     def clip_reports(self) -> list[ClipReport]:
-        """What each clip did in the last step, range by range of its scope."""
+        """Report what each clip did in the last step, for each range of its scope."""
         return [] if self._layout is None else reports(self.clips, self._layout)
 
     def plan(self, device: str | None = None) -> PlanText:
-        """The passes of one step, the bytes each moves, and the source of the kernels; print it.
+        """The passes of one step, the bytes that each moves, and the source of the kernels. Print the result.
 
         Args:
-            device: whose kernels to show, ``"cpu"`` or ``"cuda"``, which need not be there; by default those of the
-                device that the parameters are on.
+            device: show the kernels of ``"cpu"`` or ``"cuda"``, which need not be available; by default those of the
+                parameters' device.
         """
         plan, device = Plan(self._elements()), device or self.store.device
         dtypes = [buffer.dtype for buffer in self.store.buffers]
@@ -718,7 +718,7 @@ _PLACED = {name for name, value in vars(Optimizer).items() if isinstance(value, 
 
 
 def _numbered(owner: str, clip: Clips) -> tuple[Clip, ...]:
-    """The clips, with the options and norms of the second of a kind told from those of the first."""
+    """The clips, with numbers in the names of options and norms that an earlier clip has too."""
     given: list[Any] = [] if clip is None else list(clip) if isinstance(clip, list | tuple) else [clip]
     for one in given:
         if not isinstance(one, Clip):
