@@ -11,9 +11,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.split(": ", 1)[1])
     parser.add_argument("--quick", action="store_true", help="small sizes and few repetitions: under two minutes")
     parser.add_argument("--only", metavar="GROUP", action="append", default=[], help="this group; may be repeated")
-    parser.add_argument("--list", action="store_true", help="name the groups and stop")
-    parser.add_argument("--busy", action="store_true", help="with a second process that occupies a core")
-    parser.add_argument("--cores", type=int, metavar="N", help="keep everything to N cores (Linux)")
+    parser.add_argument("--list", action="store_true", help="list the groups and exit")
+    parser.add_argument("--busy", action="store_true", help="while a second process occupies a core")
+    parser.add_argument("--cores", type=int, metavar="N", help="use only N cores (Linux)")
     parser.add_argument("--redraw", action="store_true", help="only make the page and the pictures from the JSON files")
     parser.add_argument(
         "--output",
@@ -25,14 +25,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit status: 0, 1 if a group failed or could not be written, 2 for wrong arguments."""
+    """Return the exit status: 0, 1 if a group failed or could not be written, 2 for wrong arguments."""
     parser = _parser()
     given = sys.argv[1:] if arguments is None else arguments
     chosen = parser.parse_args(given)
     from .cores import busy_neighbor, use_cores
 
     if chosen.cores is not None:
-        # Before the libraries below count the cores.
+        # Before the libraries imported below count the cores.
         try:
             use_cores(chosen.cores)
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""The memory bandwidth that steps reach, beside loops that do nothing else than move memory."""
+"""The memory bandwidth of optimizer steps, compared with loops that only move memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STEPS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def measure(effort: Effort) -> list[Table]:
-    """A row for each step and each yardstick."""
+    """Return a row for each step and each yardstick."""
     size = effort.of(30_000_000, 10_000_000, 600)
     yardsticks = _yardsticks(size)
     arrays = random_arrays(size)
@@ -59,7 +59,7 @@ def measure(effort: Effort) -> list[Table]:
 
 
 def _yardsticks(size: int) -> dict[str, tuple[int, Contender]]:
-    """Bytes per element and contender of each yardstick, on one thread and on all."""
+    """Return bytes per element and contender of each yardstick, on one thread and on all."""
     import numba
 
     @numba.njit(error_model="numpy", nogil=True)
@@ -93,7 +93,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 def _in_parts(loop: Callable[[slice], Any], size: int, threads: int) -> None:
-    """The loop over the whole array, each thread its part; this one takes the first."""
+    """Return the loop over the whole array, a part per thread; the calling thread takes the first part."""
     edges = [size * i // threads for i in range(threads + 1)]
     others = [_pool(threads).submit(loop, slice(edges[i], edges[i + 1])) for i in range(1, threads)]
     loop(slice(0, edges[1]))

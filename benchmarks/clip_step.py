@@ -1,4 +1,4 @@
-"""Clipping by global norm and the step of Adam, beside Adam alone and beside the peers."""
+"""Clipping by global norm and a step of Adam, compared with Adam without clipping and with the peers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_NORM = 1.0
 
 
 def measure(effort: Effort) -> list[Table]:
-    """A row for each size."""
+    """Return a row for each size."""
     sizes = effort.of(
         (300, 10_000, 100_000, 1_000_000, 4_000_000, 30_000_000), (300, 10_000, 100_000, 1_000_000), (60,)
     )
@@ -31,7 +31,7 @@ def measure(effort: Effort) -> list[Table]:
 
 
 def one_size(size: int, seconds: float) -> dict[str, Any]:
-    """The comparison at one size."""
+    """Compare at one size."""
     arrays = random_arrays(size)
     contenders = {
         "minigrad": steps(optimizer("Adam", arrays, {"clip": clipping.by_global_norm(MAX_NORM)})),

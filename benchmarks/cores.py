@@ -1,4 +1,4 @@
-"""Which cores the measurements run on. Imports nothing that counts them."""
+"""The cores that the measurements run on. Imports nothing that counts them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections.abc import Iterator
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def use_cores(count: int) -> None:
-    """Keep this process and its children to some of the cores; before anything asks how many there are.
+    """Restrict this process and its children to some of the cores, before any library counts them.
 
     Raises:
-        ValueError: for more than there are, or where the system cannot do it.
+        ValueError: if there are fewer cores, or the system cannot restrict a process.
     """
     if not hasattr(os, "sched_setaffinity"):
-        raise ValueError("--cores: this system cannot keep a process to some of its cores")
+        raise ValueError("--cores: this system cannot restrict a process to some of its cores")
     allowed = sorted(os.sched_getaffinity(0))
     if not 1 <= count <= len(allowed):
         raise ValueError(f"--cores: must be from 1 to {len(allowed)}, not {count}")
@@ -31,7 +31,7 @@ def use_cores(count: int) -> None:
 
 @contextlib.contextmanager
 def busy_neighbor(wanted: bool) -> Iterator[None]:
-    """Another process that never sleeps, if it is wanted."""
+    """Run another process that keeps a core busy, if wanted."""
     process = multiprocessing.get_context("spawn").Process(target=_spin, daemon=True)
     if wanted:
         process.start()

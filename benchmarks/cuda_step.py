@@ -1,10 +1,10 @@
-"""Updates on a GPU: their bandwidth beside that of a copy, and beside PyTorch's fused and foreach optimizers.
+"""Updates on a GPU: their bandwidth compared with a copy and with PyTorch's fused and foreach optimizers.
 
 python -m benchmarks.cuda_step [--quick] [--output FILE]
 
-Times are between events of the GPU, in one process and by turns; in its turn each makes many calls without waiting, so
-that Python is included only where the GPU waits for it, as it is in training. A script of its own and no group of
-``python -m benchmarks``, because most machines have no GPU: then it says so and ends.
+Times are between events of the GPU, interleaved in one process. In its turn each contender makes many calls without
+waiting, so that Python counts only when the GPU waits for it, as in training. This is a separate script, not a group of
+``python -m benchmarks``, because most machines have no GPU; it then prints that and exits.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from .timing import Times, ratio
 
 SIZES = (2_400, 1_000_000, 10_000_000, 100_000_000)
 CLIPS = {"Adam, global norm": clipping.by_global_norm(1.0), "Adam, adaptive": clipping.adaptive()}
-WIDTH = 1024  # of the matrices, whose rows are what adaptive clipping measures
+WIDTH = 1024  # of the matrices, whose rows are the units of adaptive clipping
 ROUNDS = 30
-TURN = 20e-3  # seconds of calls in a turn: then the host's start in front of the first one is lost in the whole
+TURN = 20e-3  # seconds of calls in a turn, so long that the launch of the first call does not matter
 Calls = dict[str, Callable[[], Any]]
 
 
 def ours(name: str, size: int, options: Mapping[str, Any]) -> optim.Optimizer:
-    """An optimizer over a few matrices on the GPU, with the gradients that `backward` has put in place."""
+    """Return an optimizer over a few matrices on the GPU, with gradients from `backward`."""
     rows = max(1, size // TENSORS // WIDTH)
     values = np.ones((rows, size // TENSORS // rows), np.float32)
     made = [tensor(values, device="cuda", requires_grad=True) for _ in range(TENSORS)]
@@ -51,7 +51,7 @@ def ours(name: str, size: int, options: Mapping[str, Any]) -> optim.Optimizer:
 
 
 def torchs(name: str | None, size: int, options: Mapping[str, Any]) -> Calls:
-    """The steps of PyTorch's optimizer in the implementations that it has on this GPU; none without PyTorch."""
+    """Return the steps of PyTorch's optimizer in each implementation for this GPU; none without PyTorch."""
     if name is None or torch_problem():
         return {}
     import torch
@@ -71,7 +71,7 @@ def torchs(name: str | None, size: int, options: Mapping[str, Any]) -> Calls:
 
 
 def torch_problem() -> str:
-    """Why PyTorch does not take part; empty if it does."""
+    """Return why PyTorch is not compared; empty if it is."""
     try:
         import torch
     except ImportError:
@@ -80,7 +80,7 @@ def torch_problem() -> str:
 
 
 def seconds(call: Callable[[], Any], count: int) -> float:
-    """The seconds of one of ``count`` calls, between events in the default stream, where all of them work."""
+    """Return the seconds per call of ``count`` calls, between events in the default stream, where all of them run."""
     cuda = devices.library().cuda
     begin, end = cuda.Event(), cuda.Event()
     begin.record()
@@ -92,7 +92,7 @@ def seconds(call: Callable[[], Any], count: int) -> float:
 
 
 def timed(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, Times]:
-    """The seconds of one call of each in every round."""
+    """Return the seconds of one call of each contender in every round."""
     taken: dict[str, list[list[float]]] = {name: [] for name in calls}
     counts = {}
     for name, call in calls.items():
@@ -106,7 +106,7 @@ def timed(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, Time
 
 
 def row(label: str, size: int, rounds: int, name: str, options: Mapping[str, Any], torch: str | None) -> dict[str, Any]:
-    """One update beside a copy within the GPU, in bytes moved per second, and beside PyTorch's."""
+    """Compare one update with a copy within the GPU, in bytes moved per second, and with PyTorch's."""
     cupy = devices.library()
     optimizer = ours(name, size, options)
     source, target = cupy.ones(size, np.float32), cupy.empty(size, np.float32)
@@ -126,7 +126,7 @@ def row(label: str, size: int, rounds: int, name: str, options: Mapping[str, Any
 
 
 def rows(sizes: tuple[int, ...], rounds: int) -> list[dict[str, Any]]:
-    """Adam at every size, and everything at the largest."""
+    """Measure Adam at every size, and everything at the largest."""
     found = [row("Adam", size, rounds, "Adam", {}, "Adam") for size in sizes]
     for label, algorithm in ALGORITHMS.items():
         if algorithm.ours not in ("Adam", "Lookahead"):
@@ -135,7 +135,7 @@ def rows(sizes: tuple[int, ...], rounds: int) -> list[dict[str, Any]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit status: 0, or 1 where there is no GPU."""
+    """Return the exit status: 0, or 1 if there is no GPU."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cuda_step", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="the two smallest sizes and few rounds")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write JSON there")

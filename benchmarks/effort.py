@@ -1,4 +1,4 @@
-"""How much is measured: everything, a quick look, or the least that runs all code."""
+"""How much is measured: everything, a quick run, or the least that runs all code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Effort:
     seconds: float
 
     def of(self, full: T, quick: T, tiny: T) -> T:
-        """The one of three that is meant."""
+        """Return the one of three values that is for this effort."""
         return {"full": full, "quick": quick, "tiny": tiny}[self.name]
 
 

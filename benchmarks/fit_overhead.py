@@ -21,7 +21,7 @@ TITLE = "Overhead of fit"
 
 
 def measure(effort: Effort) -> list[Table]:
-    """One row for the loop, one for `fit`."""
+    """Return a row for the loop and a row for `fit`."""
     loop, fit, end, steps = _epochs(effort.of(200, 20, 2))
     pairs = [a / b for a, b in zip(fit, loop, strict=True)]
     rows = [
@@ -50,7 +50,7 @@ def _explicit(model: Any, optimizer: Any, loader: Any) -> None:
 
 
 class _Clock(training.Callback):
-    """First of the callbacks: when the steps of an epoch have ended."""
+    """The first callback: notes when the steps of an epoch end."""
 
     ended = 0.0
 
@@ -59,7 +59,7 @@ class _Clock(training.Callback):
 
 
 class _Alternate(training.Callback):
-    """Last of the callbacks: an epoch of the explicit loop between two of `fit`."""
+    """The last callback: runs an epoch of the explicit loop between two of `fit`."""
 
     def __init__(self, clock: _Clock, bare: tuple[Any, Any, Any]) -> None:
         self.clock, self.bare, self.started = clock, bare, 0.0
@@ -80,7 +80,7 @@ class _Alternate(training.Callback):
 
 
 def _epochs(epochs: int) -> tuple[list[float], list[float], list[float], int]:
-    """Seconds per epoch of the loop, of fit and of the ends of its epochs; and the steps in an epoch."""
+    """Return seconds per epoch of the loop, of fit and of the ends of its epochs, and the steps in an epoch."""
     bare, fitted = _make(), _make()
     clock = _Clock()
     alternate = _Alternate(clock, bare)
@@ -90,6 +90,6 @@ def _epochs(epochs: int) -> tuple[list[float], list[float], list[float], int]:
     for mine, other in zip(bare[0].parameters(), fitted[0].parameters(), strict=True):
         if not (mine.data == other.data).all():
             raise RuntimeError("the two loops did not train the same model")
-    # The first epoch of each compiles kernels and fills caches.
+    # The first epoch of each one compiles kernels and fills caches.
     first = 1 if epochs > 1 else 0
     return alternate.loop[first:], alternate.fit[first:], alternate.end_of_epoch[first:], len(bare[2])

@@ -1,4 +1,4 @@
-"""Steps of Adam with gradients that were assigned, and clips over two optimizers, beside the usual ways."""
+"""Steps of Adam with assigned gradients, and clips over two optimizers, compared with the usual ways."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_NORM = 1.0
 
 
 def measure(effort: Effort) -> list[Table]:
-    """A row for each size."""
+    """Return a row for each size."""
     sizes = effort.of((300, 10_000, 100_000, 1_000_000, 4_000_000), (300, 10_000, 100_000, 1_000_000), (60,))
     notes = (
         "`p.grad = g` for each of 6 parameters, then `optimizer.step()`, beside the step alone with gradients from "
@@ -29,7 +29,7 @@ def measure(effort: Effort) -> list[Table]:
 
 
 def one_size(size: int, seconds: float) -> dict[str, Any]:
-    """The comparison at one size."""
+    """Compare at one size."""
     arrays = random_arrays(size)
     kept = [array.copy() for array in arrays.values()]
     times = interleaved(
@@ -70,7 +70,7 @@ def _clipping(arrays: dict[str, Any], count: int) -> Contender:
         (parameter * minigrad.Tensor(parameter.data.copy())).sum().backward()
 
     def call() -> None:
-        assert owners  # whose memory the parameters are in
+        assert owners  # which hold the memory of the parameters
         clipping.clip_grad_norm_(parameters, MAX_NORM)
 
     return Contender(call)

@@ -1,4 +1,4 @@
-"""Deep graphs: the time of each of many chained operations, there and back, and the memory they hold."""
+"""Deep graphs: time per operation of a long chain, forward and backward, and the memory that it holds."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ print(json.dumps(chain({depth})))
 
 
 def measure(effort: Effort) -> list[Table]:
-    """Time per operation by depth, and memory per operation."""
+    """Return time per operation by depth, and memory per operation."""
     depths = effort.of((1_000, 10_000, 100_000, 300_000), (1_000, 100_000), (10, 100))
     rounds = effort.of(5, 1, 1)
     times = [
@@ -84,7 +84,7 @@ def measure(effort: Effort) -> list[Table]:
 
 
 def _times(depth: int, rounds: int) -> dict[str, Any]:
-    """Forward and backward, ours and PyTorch's."""
+    """Time forward and backward, ours and PyTorch's."""
     found: dict[str, Any] = {}
     for name in ("minigrad", *(["PyTorch"] if peers.has("torch") else [])):
         measured = run(_TIMES.format(make=_LEAVES[name], depth=depth, rounds=rounds))

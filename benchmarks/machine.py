@@ -1,4 +1,4 @@
-"""What the figures depend on: machine, versions, threads, and how busy the machine is otherwise."""
+"""What the results depend on: machine, versions, threads, and the load from other programs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGES = ("numpy", "numba", "torch", "jax", "optax", "scikit-learn")
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores and memory."""
+    """Return processor, cores and memory."""
     found: dict[str, Any] = {"system": platform.system(), "architecture": platform.machine()}
     found["processor"] = _line("/proc/cpuinfo", "model name") or platform.processor() or "unknown"
     found["cores"], found["cores for this process"] = os.cpu_count(), cores()
@@ -30,7 +30,7 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of Python, of this package and of what it is compared with."""
+    """Return the versions of Python, of this package and of the packages compared with it."""
     found = {"python": platform.python_version(), "minigrad": _revision()}
     for package in PACKAGES:
         try:
@@ -41,7 +41,7 @@ def versions() -> dict[str, str]:
 
 
 def threads() -> dict[str, str]:
-    """How many threads each side may use. Where both numbers are tried, the faster one counts."""
+    """Return how many threads each library may use. If both numbers are tried, the faster one counts."""
     found = {"minigrad": f"up to {minigrad.get_num_threads()}"}
     controller = peers.blas()
     if controller is None:
@@ -60,14 +60,14 @@ def _one_and(count: int) -> str:
 
 
 def load() -> float | None:
-    """How many processes want a core, over the last minute: above 1 while a benchmark runs, others do too."""
+    """Return the average number of processes that want a core, over the last minute; a benchmark itself is 1."""
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
 def _revision() -> str:
-    """The commit that is measured, and whether files differ from it."""
+    """Return the commit that is measured, and whether files differ from it."""
     folder = Path(__file__).parent
-    # What this command writes itself is no difference.
+    # What this command writes does not count as a difference.
     diff = ["status", "--porcelain", "--untracked-files=no", "--", "..", ":!results", ":!../README.md"]
     try:
         commit, changed = (
@@ -80,7 +80,7 @@ def _revision() -> str:
 
 
 def _line(path: str, name: str) -> str:
-    """What a line of a file of ``name: value`` says."""
+    """Return the value of a name in a file with lines ``name: value``."""
     with contextlib.suppress(OSError):
         for line in Path(path).read_text().splitlines():
             if line.partition(":")[0].strip() == name:

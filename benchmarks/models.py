@@ -18,7 +18,7 @@ LOOKAHEAD_STEPS = 5
 
 
 def random_arrays(size: int, tensors: int = TENSORS) -> dict[str, npt.NDArray[np.float32]]:
-    """A model of ``size`` parameters, as matrices of one row; what does not divide is in the last."""
+    """Return a model of ``size`` parameters, as matrices of one row; the last one takes the remainder."""
     rng = np.random.default_rng(0)
     lengths = [size // tensors] * (tensors - 1)
     lengths.append(size - sum(lengths))
@@ -26,7 +26,7 @@ def random_arrays(size: int, tensors: int = TENSORS) -> dict[str, npt.NDArray[np
 
 
 def optimizer(name: str, arrays: Arrays, options: dict[str, Any]) -> optim.Optimizer:
-    """An optimizer over copies of the arrays, with the gradients that `backward` has put in place."""
+    """Return an optimizer over copies of the arrays, with gradients from `backward`."""
     parameters = [nn.Parameter(array.copy()) for array in arrays.values()]
     if name == "Lookahead":
         made: optim.Optimizer = optim.Lookahead(optim.Adam(parameters, **options), k=LOOKAHEAD_STEPS)
@@ -38,7 +38,7 @@ def optimizer(name: str, arrays: Arrays, options: dict[str, Any]) -> optim.Optim
 
 
 def steps(made: optim.Optimizer) -> Contender:
-    """Its steps; of Lookahead as many in one call as there are from one sync to the next."""
+    """Return the contender of its steps; for Lookahead, one call makes all steps from one sync to the next."""
     if not isinstance(made, optim.Lookahead):
         return Contender(made.step)
 

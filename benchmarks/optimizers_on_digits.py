@@ -1,24 +1,24 @@
-"""Every optimizer at its tuned learning rate on the digits: steps and seconds to 97 % of the digits held out.
+"""Every optimizer at its tuned learning rate on the digits: steps and seconds to 97 % of the held-out digits.
 
-The protocol. The problem is that of ``minigrad compare``: the digits, its split with a fifth held out, the MLP
-64-64-10, batches of 32, cross-entropy; a seed decides the initial parameters and the order of the batches, the same
-for every optimizer. Only the learning rate is tuned; every other option is what ``minigrad train`` takes (momentum 0.9
-for SGD and for the SGD inside Lookahead, else the defaults of the class), with a constant rate and no weight decay
-that the class does not have by default.
+Protocol: the problem is that of ``minigrad compare``: the digits with a fifth held out, the MLP 64-64-10, batches of
+32, cross-entropy. A seed decides the initial parameters and the order of the batches, the same for every optimizer.
+Only the learning rate is tuned. Every other option is the default of ``minigrad train`` (momentum 0.9 for SGD and for
+the SGD inside Lookahead, otherwise the defaults of the class), with a constant rate and no weight decay beyond the
+default of the class.
 
-A run ends at the target or with its budget of 60 epochs of 45 steps; accuracy on the 360 digits held out is taken
-after every 15 steps, and the first time it is 97 % or more counts. That is close to the most that this model ever
-reaches there, so runs cross it by luck as well as by speed: the steps to 96 % are told too, and how many seeds got to
-97 % at all.
+A run ends at the target or after its budget of 60 epochs of 45 steps. Accuracy on the 360 held-out digits is measured
+after every 15 steps, and the first time it is 97 % or more counts. That is close to the best that this model ever
+reaches, so runs cross it by luck as well as by speed; therefore the steps to 96 % are reported too, and how many seeds
+reached 97 % at all.
 
 Tuning: the rates are those of ``minigrad train`` times 1/8, 1/4, 1/2, 1, 2, 4 and 8, with three seeds (100 to 102)
-each. While the best rate is the least or the largest, the grid grows by a factor of 2 in that direction, at most four
-times. The best rate is that with the least mean number of steps to 97 %, where a run that does not get there counts as
-twice the budget; of equal ones, that with the least to 96 %; then the smallest.
+each. While the best rate is the smallest or the largest, the grid grows by a factor of 2 in that direction, at most
+four times. The best rate has the lowest mean number of steps to 97 %, where a run that does not reach it counts as
+twice the budget; ties go to the lowest number of steps to 96 %, then to the smallest rate.
 
 Comparison: five other seeds (0 to 4) at that rate. Seconds are those of forward, loss, backward and step, without
-loading and evaluation, with matrix products on one thread; optimizers take turns, seed by seed. Rates are tuned for
-speed on the same held-out digits on which the target is tested, so the table says how fast the target can be reached,
+loading and evaluation, with matrix products on one thread. Optimizers alternate, seed by seed. Rates are tuned for
+speed on the same held-out digits on which the target is tested, so the table shows how fast the target can be reached,
 not how well an optimizer generalizes.
 """
 
@@ -49,7 +49,7 @@ EVERY = 15
 
 @dataclass(frozen=True)
 class Protocol:
-    """How much is tried."""
+    """How many rates, seeds and epochs are tried."""
 
     optimizers: Sequence[str]
     factors: Sequence[float]
@@ -61,14 +61,14 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one run: for each target that it reached the step and the seconds, and its best accuracy."""
+    """The result of one run: step and seconds of each target that it reached, and its best accuracy."""
 
     reached: dict[float, tuple[int, float]]
     accuracy: float
 
 
 def measure(effort: Effort) -> list[Table]:
-    """A row for each optimizer, the fewest steps first; and every run."""
+    """Return a row for each optimizer, the fewest steps first, and every run."""
     everyone = tuple(catalog.OPTIMIZERS)
     protocol = effort.of(
         Protocol(everyone, FACTORS, (100, 101, 102), (0, 1, 2, 3, 4), 60, 4),
@@ -106,7 +106,7 @@ def measure(effort: Effort) -> list[Table]:
 
 
 def tune(name: str, protocol: Protocol, problem: Problem) -> tuple[float, list[dict[str, Any]]]:
-    """The best learning rate, and what was tried."""
+    """Return the best learning rate, and what was tried."""
     preset = catalog.preset(name, "digits")["lr"]
     unreached = 2 * protocol.epochs * -(-len(problem.train) // Recipe().batch_size)
     scores: dict[float, tuple[float, ...]] = {}
@@ -134,7 +134,7 @@ def tune(name: str, protocol: Protocol, problem: Problem) -> tuple[float, list[d
 
 
 def race(name: str, rate: float, seed: int, epochs: int, problem: Problem) -> Outcome:
-    """Train by the explicit loop until the target is reached or the budget used."""
+    """Train in an explicit loop until the target is reached or the budget is used up."""
     run = make_run(Recipe(optimizer=name, options={"lr": rate}, seed=seed, epochs=epochs), problem)
     model, optimizer, loss = run.model, run.optimizer, run.loss
     optimizer.prepare()
@@ -162,7 +162,7 @@ def race(name: str, rate: float, seed: int, epochs: int, problem: Problem) -> Ou
 
 
 def _columns(found: Sequence[Outcome]) -> dict[str, Any]:
-    """Steps and seconds to each target over the runs that reached it."""
+    """Return steps and seconds to each target, over the runs that reached it."""
     columns: dict[str, Any] = {}
     for target in reversed(TARGETS):
         there = [each.reached[target] for each in found if target in each.reached]
@@ -177,7 +177,7 @@ def _row(name: str, rate: float, found: Sequence[Outcome]) -> dict[str, Any]:
 
 
 def _order(row: dict[str, Any]) -> tuple[bool, float]:
-    """The fewest steps first; behind them those that less than half of the seeds took to the target."""
+    """Sort by the fewest steps; last come optimizers that reached the target with less than half of the seeds."""
     reached, seeds = map(int, row["reached 97%"].split(" of "))
     steps = row["steps to 97%"]
     return 2 * reached < seeds, 0.0 if steps is None else steps.median

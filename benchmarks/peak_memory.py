@@ -1,4 +1,4 @@
-"""The most memory that a fresh process needs: for optimizer steps per parameter, and for training an MLP."""
+"""Peak memory of a fresh process: for optimizer steps, per parameter, and for training an MLP."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .timing import Measure
 
 TITLE = "Peak memory"
 
-# The kernel resets the high-water mark of a process that asks; elsewhere the mark since the start must do.
+# Linux resets the high-water mark of a process on request; elsewhere the mark since the start has to do.
 _MARKS = """
 import json, sys
 def status(name):
@@ -119,7 +119,7 @@ def work(size, times):
 
 
 def measure(effort: Effort) -> list[Table]:
-    """A row for each library."""
+    """Return a row for each library."""
     if not _available():
         return [Table("steps", "Peak memory", [], "The system does not tell a process its own high-water mark.")]
     size, hidden = effort.of((20_000_000, 1024), (4_000_000, 512), (1_000, 8))

@@ -19,7 +19,7 @@ from .timing import Contender, Times, fastest, ratio
 
 NEEDED = {"torch": ("torch",), "jax": ("jax", "optax")}
 NAMES = {"torch": "PyTorch", "jax": "JAX with optax"}
-# "fused" first: where a constructor does not take it, it says so.
+# "fused" first: a constructor that does not support it raises.
 IMPLEMENTATIONS: dict[str, dict[str, bool]] = {
     "fused": {"fused": True},
     "foreach": {"foreach": True},
@@ -29,12 +29,12 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 def has(peer: str) -> bool:
-    """Whether everything that it needs is installed."""
+    """Whether everything that the peer needs is installed."""
     return all(importlib.util.find_spec(package) is not None for package in NEEDED[peer])
 
 
 def missing() -> list[str]:
-    """The peers that are not installed, by name."""
+    """Return the names of peers that are not installed."""
     return [NAMES[peer] for peer in NEEDED if not has(peer)]
 
 
@@ -43,7 +43,7 @@ def missing() -> list[str]:
 
 @functools.cache
 def blas() -> Any:
-    """What sets the number of threads of NumPy's matrix products, or ``None``."""
+    """Return what sets the number of threads of NumPy's matrix products, or ``None``."""
     if importlib.util.find_spec("threadpoolctl") is None:
         return None
     from threadpoolctl import ThreadpoolController
@@ -54,33 +54,33 @@ def blas() -> Any:
 
 @functools.cache
 def all_blas_threads() -> int:
-    """How many threads NumPy's matrix products use by themselves."""
+    """Return how many threads NumPy's matrix products use by default."""
     return max(library.num_threads for library in blas().lib_controllers) if blas() else 1
 
 
 def blas_threads(count: int) -> None:
     """Let NumPy's matrix products use this many threads."""
     if blas():
-        all_blas_threads()  # ask before it changes
+        all_blas_threads()  # remember the default before it changes
         for library in blas().lib_controllers:
             library.set_num_threads(count)
 
 
 @functools.cache
 def all_torch_threads() -> int:
-    """How many threads PyTorch uses by itself."""
+    """Return how many threads PyTorch uses by default."""
     import torch
 
     return torch.get_num_threads()
 
 
 def thread_counts(everything: int) -> list[int]:
-    """One, and all."""
+    """Return one, and all, as numbers of threads."""
     return sorted({1, everything})
 
 
 def on_threads(name: str, call: Callable[[], Any], units: int = 1) -> Iterator[tuple[str, Contender]]:
-    """The contender on one thread of PyTorch's and on all."""
+    """Yield the contender on one thread of PyTorch and on all."""
     import torch
 
     for count in thread_counts(all_torch_threads()):
@@ -92,7 +92,7 @@ def on_threads(name: str, call: Callable[[], Any], units: int = 1) -> Iterator[t
 
 
 def torch_optimizers(name: str, make: Callable[[], list[Any]], options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The optimizer in every implementation that it has, each over parameters of its own."""
+    """Return the optimizer in every implementation that it has, each over its own parameters."""
     import torch
 
     for label, choice in IMPLEMENTATIONS.items():
@@ -103,7 +103,7 @@ def torch_optimizers(name: str, make: Callable[[], list[Any]], options: Mapping[
 
 
 def torch_steps(name: str, arrays: Arrays, options: Mapping[str, Any], clip: float = 0.0) -> dict[str, Contender]:
-    """Whole ``optimizer.step()`` calls over copies of the arrays, after clipping by global norm to ``clip``."""
+    """Return whole ``optimizer.step()`` calls over copies of the arrays, after clipping by global norm to ``clip``."""
     import torch
 
     def make() -> list[Any]:
@@ -131,7 +131,7 @@ def torch_steps(name: str, arrays: Arrays, options: Mapping[str, Any], clip: flo
 
 @functools.cache
 def jax_modules() -> tuple[Any, Any]:
-    """``jax`` for the CPU, and ``optax``."""
+    """Return ``jax`` for the CPU, and ``optax``."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     import jax
     import optax
@@ -149,7 +149,7 @@ def optax_steps(transform: Any, arrays: Arrays) -> dict[str, Contender]:
 
 
 def optax_step(transform: Any, arrays: Arrays, *, lookahead: bool = False, units: int = 1) -> Contender:
-    """The update and its application in one jitted call, which may reuse the memory of parameters and state."""
+    """Return update and application in one jitted call, which may reuse the memory of parameters and state."""
     jax, optax = jax_modules()
     parameters: Any = {name: jax.numpy.array(array) for name, array in arrays.items()}
     gradients = {name: jax.numpy.array(array) for name, array in arrays.items()}
@@ -176,7 +176,7 @@ def optax_step(transform: Any, arrays: Arrays, *, lookahead: bool = False, units
 
 
 def best_of(times: Mapping[str, Times], who: str) -> tuple[str, str] | None:
-    """The fastest of somebody's contenders and what its setting is called; ``None`` if there is none."""
+    """Return the fastest contender of a library and the name of its setting, or ``None``."""
     theirs = {name: each for name, each in times.items() if name.startswith(who)}
     if not theirs:
         return None
@@ -185,13 +185,13 @@ def best_of(times: Mapping[str, Times], who: str) -> tuple[str, str] | None:
 
 
 def mine(times: Mapping[str, Times]) -> dict[str, Any]:
-    """The columns of our fastest setting."""
+    """Return the columns of our fastest setting."""
     best, setting = best_of(times, "minigrad") or ("minigrad", "")
     return {"minigrad (µs)": times[best].measure()} | ({"minigrad's fastest": setting} if setting else {})
 
 
 def versus(times: Mapping[str, Times], peer: str) -> dict[str, Any]:
-    """The columns of a peer's fastest setting beside our fastest; none if it did not take part."""
+    """Return the columns of a peer's fastest setting compared with ours; none if it did not take part."""
     theirs, own = best_of(times, peer), best_of(times, "minigrad")
     if theirs is None or own is None:
         return {}

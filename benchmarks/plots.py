@@ -1,4 +1,4 @@
-"""Pictures of results, drawn from the JSON files alone."""
+"""Pictures of results, drawn only from the JSON files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Painter = Callable[[Sequence["Axes"], Result], None]
 
 
 def draw(result: Result) -> bytes | None:
-    """The picture of a group as PNG; ``None`` for a group that has none, or measured nothing."""
+    """Return the picture of a group as PNG, or ``None`` if it has none or measured nothing."""
     if result["group"] not in _PAINTERS or not any(table["rows"] for table in result["tables"]):
         return None
     from matplotlib.figure import Figure
@@ -49,7 +49,7 @@ def draw(result: Result) -> bytes | None:
 
 
 def _line(ax: Axes, xs: Sequence[float], measures: Sequence[Measure], who: str, label: str = "") -> None:
-    """Medians with their quartiles."""
+    """Draw medians with their quartiles."""
     color, marker, dash = STYLES.get(who, (OTHER, "D", ":"))
     ax.errorbar(
         xs,
@@ -68,7 +68,7 @@ def _spread(measures: Sequence[Measure]) -> list[list[float]]:
 
 
 def _series(ax: Axes, rows: Sequence[dict[str, Any]], x: str, suffix: str = " (Âµs)") -> None:
-    """A line for each library that has a column."""
+    """Draw a line for each library that has a column."""
     for who in ("minigrad", "PyTorch", "optax", "JAX"):
         there = [row for row in rows if isinstance(row.get(who + suffix), Measure)]
         if there:
@@ -76,7 +76,7 @@ def _series(ax: Axes, rows: Sequence[dict[str, Any]], x: str, suffix: str = " (Â
 
 
 def _bars(ax: Axes, rows: Sequence[dict[str, Any]], label: str, columns: dict[str, str], base: float = 0.0) -> None:
-    """Horizontal bars from ``base`` on by row, one for each column, with quartiles; columns by who."""
+    """Draw horizontal bars from ``base``: for each row a bar per column, with quartiles."""
     height = 0.8 / len(columns)
     for number, (who, column) in enumerate(columns.items()):
         color = STYLES.get(who, (OTHER, "", ""))[0]
@@ -92,7 +92,7 @@ def _bars(ax: Axes, rows: Sequence[dict[str, Any]], label: str, columns: dict[st
 
 
 def _ratio_axis(ax: Axes) -> None:
-    """Ratios on a logarithmic axis, with the place where both are as fast."""
+    """Draw ratios on a logarithmic axis, with a line where both are equally fast."""
     ax.set_xscale("log")
     ax.axvline(1, color="black", linewidth=1)
     ax.xaxis.set_major_locator(_Ticks())
@@ -100,14 +100,14 @@ def _ratio_axis(ax: Axes) -> None:
     ax.xaxis.minorticks_off()
 
 
-def _Ticks() -> Any:  # noqa: N802 - a class in matplotlib's place, which is imported late
+def _Ticks() -> Any:  # noqa: N802 - named like a class, since matplotlib's class is imported late
     from matplotlib.ticker import LogLocator
 
     return LogLocator(10, subs=(1, 2, 5))
 
 
 def _legend(ax: Axes) -> None:
-    """A legend, if there is anything to name."""
+    """Draw a legend, if there is anything to name."""
     if ax.get_legend_handles_labels()[0]:
         ax.legend()
 

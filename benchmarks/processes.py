@@ -1,4 +1,4 @@
-"""Programs measured in a process of their own."""
+"""Programs that are measured in a fresh process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONGEST = 300  # seconds
 
 
 def run(program: str, **environment: str) -> dict[str, Any]:
-    """What the program prints as JSON in its last line.
+    """Run a program, and return what it prints as JSON in its last line.
 
     Raises:
         RuntimeError: with what it wrote to stderr, if it fails or takes longer than `LONGEST`.
@@ -39,5 +39,5 @@ def run(program: str, **environment: str) -> dict[str, Any]:
 
 
 def columns(runs: list[Mapping[str, Any]]) -> dict[str, list[float]]:
-    """The values of several runs by name."""
+    """Return the values of several runs by name."""
     return {name: [run[name] for run in runs] for name in runs[0]}

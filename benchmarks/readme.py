@@ -30,7 +30,7 @@ WARM = "minigrad, kernels in the cache"
 
 
 def speed(folder: Path) -> str:
-    """The text between the marks.
+    """Return the text between the marks.
 
     Raises:
         ValueError: if results are missing; the text says how to make them.
@@ -63,7 +63,7 @@ def _row(title: str, row: dict[str, Any], jax: str) -> dict[str, Any]:
 
 
 def _wrapped(text: str) -> str:
-    """Lines of at most 120 columns, broken nowhere inside a piece of code."""
+    """Wrap to lines of at most 120 columns, never inside a piece of code."""
     whole = re.sub("`[^`]*`", lambda code: code[0].replace(" ", "\0"), text)
     return textwrap.fill(whole, 120, break_long_words=False, break_on_hyphens=False).replace("\0", " ")
 
@@ -122,7 +122,7 @@ def _read(folder: Path, name: str) -> Result:
 
 
 def replaced(text: str, new: str) -> str:
-    """The README with another text between the marks.
+    """Return the README with another text between the marks.
 
     Raises:
         ValueError: if the marks are not there once each, in order.
@@ -135,16 +135,16 @@ def replaced(text: str, new: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0, or 1 if the README differs or something is missing."""
+    """Return the exit status: 0, or 1 if the README differs or something is missing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.readme", description="write the README's figures")
-    parser.add_argument("--check", action="store_true", help="only say whether they are those of the results")
+    parser.add_argument("--check", action="store_true", help="only check whether they match the results")
     chosen = parser.parse_args(arguments)
     try:
         text = README.read_text(encoding="utf-8")
         new = replaced(text, speed(RESULTS))
         if chosen.check:
             if new != text:
-                print("README.md: its figures are not those of benchmarks/results; run python -m benchmarks.readme")
+                print("README.md: its figures do not match benchmarks/results; run python -m benchmarks.readme")
             return int(new != text)
         write_atomically(README, new.encode())
     except (OSError, ValueError) as error:

@@ -17,7 +17,7 @@ from .report import Table
 from .timing import Measure
 
 TITLE = "Overhead of the recorder"
-# At the default interval, and where more is wanted to be seen.
+# The default interval, and more frequent ones.
 INTERVALS = (EVERY, 20, 1)
 SMALL, LARGE = ((64, 32, 10), 32), ((64, 256, 256, 10), 128)
 OPTIMIZERS: dict[str, Callable[[Any], optim.Optimizer]] = {
@@ -34,7 +34,7 @@ CASES = (
 
 
 def measure(effort: Effort) -> list[Table]:
-    """A row for each optimizer, model and interval."""
+    """Return a row for each optimizer, model and interval."""
     turns, cases, steps = effort.of((20, CASES, EVERY), (2, CASES[-2:-1], EVERY), (1, CASES[:1], 4))
     rows = [row for name, model, intervals in cases for row in _one_model(name, *model, intervals, turns, steps)]
     notes = (
@@ -49,7 +49,7 @@ def measure(effort: Effort) -> list[Table]:
 def _one_model(
     name: str, sizes: tuple[int, ...], batch: int, intervals: tuple[int, ...], turns: int, steps: int
 ) -> list[dict[str, Any]]:
-    peers.blas_threads(1)  # small products; several threads would measure how they meet
+    peers.blas_threads(1)  # for small products, several threads would measure their synchronization
     dataset = data.load_digits()
     seconds: dict[int | None, list[float]] = {every: [] for every in (None, *intervals)}
     with contextlib.ExitStack() as recorders:
@@ -88,11 +88,11 @@ def _endless(loader: Any) -> Any:
 
 
 def _together(runs: dict[int | None, tuple[Any, Any, Any]], steps: int) -> dict[int | None, float]:
-    """Seconds that each run takes for some steps of the explicit loop, one step of each after the other."""
+    """Return the seconds of each run for some steps of the explicit loop, one step of each run in turn."""
     seconds = dict.fromkeys(runs, 0.0)
     order, draw = list(runs.items()), random.Random(0)
     for _ in range(steps):
-        draw.shuffle(order)  # nobody always comes after the same
+        draw.shuffle(order)  # so that no run always follows the same one
         for every, (model, optimizer, batches) in order:
             start = time.perf_counter()
             x, y = next(batches)

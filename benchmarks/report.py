@@ -1,4 +1,4 @@
-"""Results as files: one JSON file for each group, and one page of Markdown tables made of them."""
+"""Results as files: one JSON file for each group, and one page of Markdown tables made from them."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Table:
         name: by which plots and the README find it; unique in its group.
         title: one line.
         rows: values by column: numbers, text, `Measure`, or nothing.
-        notes: what must be known to read it.
-        detail: whether only those who look closely want it; it is in the JSON file and not on the page.
+        notes: what a reader must know to understand it.
+        detail: whether it is too detailed for the page, and only in the JSON file.
     """
 
     name: str
@@ -45,15 +45,15 @@ class Table:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it."""
+    """Return a value as JSON has it."""
     return asdict(value) if isinstance(value, Measure) else value
 
 
 def write(result: Result, tables: Sequence[Table], folder: Path) -> Path:
-    """Write a group's file in one step: whatever happens, the results from before or the new ones are there, whole.
+    """Write a group's file atomically: whatever happens, the old or the new results are complete.
 
     Raises:
-        OSError: naming the file, such as for a full disk.
+        OSError: naming the file, for example if the disk is full.
     """
     content = result | {
         "tables": [
@@ -67,17 +67,17 @@ def write(result: Result, tables: Sequence[Table], folder: Path) -> Path:
 
 
 def read(path: str | os.PathLike[str]) -> Result:
-    """A group's results, as `write` wrote them.
+    """Read a group's results, as `write` wrote them.
 
     Raises:
-        ValueError: for a file that is not one of results; the text names it.
+        ValueError: naming the file, if it does not contain results.
     """
     try:
         content = json.loads(read_bounded(path, _LARGEST))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: is no JSON: {error}") from None
+        raise ValueError(f"{path}: is not JSON: {error}") from None
     if not isinstance(content, dict) or not content.keys() >= _KEYS:
-        raise ValueError(f"{path}: holds no results of python -m benchmarks")
+        raise ValueError(f"{path}: does not contain results of python -m benchmarks")
     for table in content["tables"]:
         table["rows"] = [
             {column: Measure(**value) if isinstance(value, dict) else value for column, value in row.items()}
@@ -87,12 +87,12 @@ def read(path: str | os.PathLike[str]) -> Result:
 
 
 def read_all(folder: Path, order: Sequence[str]) -> list[Result]:
-    """The results that a folder holds, in the order of the groups."""
+    """Read the results in a folder, in the order of the groups."""
     return [read(folder / f"{name}.json") for name in order if (folder / f"{name}.json").exists()]
 
 
 def rows_of(result: Result, name: str) -> list[dict[str, Any]]:
-    """The rows of a table by its name; none if the group did not make it."""
+    """Return the rows of a table by its name; none if the group did not make it."""
     for table in result["tables"]:
         if table["name"] == name:
             rows: list[dict[str, Any]] = table["rows"]
@@ -104,7 +104,7 @@ def rows_of(result: Result, name: str) -> list[dict[str, Any]]:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """A table; columns in order of first appearance, numbers to the right."""
+    """Write a table: columns in order of first appearance, numbers aligned to the right."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
     numeric = {column: all(not isinstance(row.get(column), str) for row in rows) for column in columns}
     lines = [
@@ -116,7 +116,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def cell(value: Any) -> str:
-    """A value for people: three digits, and of a measure the quartiles too."""
+    """Write a value with three digits; a measure with its quartiles."""
     if value is None:
         return ""
     if isinstance(value, Measure):
@@ -129,7 +129,7 @@ def cell(value: Any) -> str:
 
 
 def number(value: float) -> str:
-    """Three significant digits, without an exponent."""
+    """Write a number with three significant digits, without an exponent."""
     if value == 0 or not abs(value) < float("inf"):
         return f"{value:g}"
     rounded = float(f"{value:.3g}")
@@ -138,7 +138,7 @@ def number(value: float) -> str:
 
 
 def page(results: Sequence[Result]) -> str:
-    """All results as one page."""
+    """Write all results as one page."""
     parts = [
         "# Measurements",
         "Written by `python -m benchmarks`; do not edit. A cell is a median, with the quartiles in brackets. "
@@ -161,7 +161,7 @@ def page(results: Sequence[Result]) -> str:
 
 
 def _conditions(result: Result) -> str:
-    """Where, with what and how a group was measured, as a sentence or two."""
+    """Write where, with what and how a group was measured, in a sentence or two."""
     where = ", ".join(
         f"{value}" if name == "processor" else f"{name} {value}" for name, value in result["machine"].items()
     )

@@ -1,4 +1,4 @@
-"""The cost of a step against the number of parameters, and against the number of tensors they are in."""
+"""The cost of a step by number of parameters, and by number of tensors for the same parameters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TITLE = "Cost against size and number of tensors"
 
 
 def measure(effort: Effort) -> list[Table]:
-    """Time per parameter by size; and 100,000 parameters in ever more tensors."""
+    """Return time per parameter by size, and the time of 100,000 parameters in more and more tensors."""
     sizes = effort.of((1_000_000, 3_000_000, 10_000_000, 30_000_000, 100_000_000), (1_000_000, 10_000_000), (60, 120))
     tensors = effort.of((1, 10, 100, 1000), (1, 10, 100), (1, 3))
     total = effort.of(100_000, 100_000, 60)

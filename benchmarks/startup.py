@@ -67,7 +67,7 @@ print(json.dumps({"import": imported - start, "model and gradients": built - imp
 WARM = "minigrad, kernels in the cache"
 COLD = "minigrad, kernels to compile"
 JAX_WARM, JAX_COLD = "JAX with optax, programs in its cache", "JAX with optax, programs to compile"
-# By default JAX keeps what it has compiled for no other process, and nothing that was compiled quickly.
+# By default JAX does not cache compiled code between processes, nor anything that compiled quickly.
 JAX_CACHE = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
@@ -75,7 +75,7 @@ JAX_CACHE = {
 
 
 def measure(effort: Effort) -> list[Table]:
-    """A row for each library; processes by turns."""
+    """Return a row for each library; processes alternate."""
     times = effort.of(7, 1, 1)
     runs: dict[str, list[Mapping[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Every optimizer: beside the peers that have it, and beside what its bytes would cost at Adam's bandwidth."""
+"""Every optimizer, compared with the peers that have it and with the cost of its bytes at Adam's bandwidth."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SLOW_BYTES = 16  # of a sync: parameter and slow weight, read and written
 
 @dataclass(frozen=True)
 class Algorithm:
-    """One algorithm as each library names it; ``None`` where a library does not have it."""
+    """One algorithm as each library names it; ``None`` if a library does not have it."""
 
     ours: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -25,7 +25,7 @@ class Algorithm:
     optax: tuple[str, dict[str, Any]] | None = None
 
 
-# The options switch on what DESIGN's table of bytes counts; the values do not matter to the time.
+# The options switch on the states that the bytes are counted for; their values do not affect the time.
 ALGORITHMS = {
     "SGD": Algorithm("SGD", {"lr": 1e-3}, "SGD", ("sgd", {})),
     "SGD, momentum": Algorithm("SGD", {"lr": 1e-3, "momentum": 0.9}, "SGD", ("sgd", {"momentum": 0.9})),
@@ -52,7 +52,7 @@ ALGORITHMS = {
 
 
 def measure(effort: Effort) -> list[Table]:
-    """A table for each of two sizes, one in cache and one in memory, and the times of every setting."""
+    """Return a table for each of two sizes, one in cache and one in memory, and the times of every setting."""
     tables = []
     for size in effort.of((100_000, 30_000_000), (100_000,), (60,)):
         rows, details = [], []
@@ -73,7 +73,7 @@ def measure(effort: Effort) -> list[Table]:
 
 
 def one_algorithm(name: str, algorithm: Algorithm, size: int, seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The comparison for one algorithm, and the times of all contenders."""
+    """Compare one algorithm. Return the comparison and the times of all contenders."""
     arrays = random_arrays(size)
     made, adam = optimizer(algorithm.ours, arrays, algorithm.options), optimizer("Adam", arrays, {})
     contenders = {"minigrad": steps(made), "Adam": steps(adam)}

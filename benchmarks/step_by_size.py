@@ -17,7 +17,7 @@ ADAM_BYTES = 28  # read: parameter, gradient, two moments; written: parameter an
 
 
 def measure(effort: Effort) -> list[Table]:
-    """A row for each size, beside the fastest setting of each peer; and the times of every setting."""
+    """Return a row for each size with the fastest setting of each peer, and the times of every setting."""
     sizes = effort.of(
         (300, 2_400, 10_000, 100_000, 1_000_000, 4_000_000, 30_000_000),
         (300, 10_000, 100_000, 1_000_000),
@@ -40,7 +40,7 @@ def measure(effort: Effort) -> list[Table]:
 
 
 def one_size(size: int, seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The comparison at one size, and the times of all contenders."""
+    """Compare at one size. Return the comparison and the times of all contenders."""
     arrays = random_arrays(size)
     source, target = np.ones(size, np.float32), np.empty(size, np.float32)
     contenders = {"minigrad": steps(optimizer("Adam", arrays, {}))}

@@ -1,4 +1,4 @@
-"""The groups, and running them: each group's files are written when it has ended."""
+"""The groups, and how they run: the files of each group are written as soon as it ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from . import peers, plots, report
 from .effort import Effort
 from .machine import load, machine, threads, versions
 
-# In the order in which they run and appear on the page.
+# In the order in which they run and are on the page.
 GROUPS = (
     "step_by_size",
     "step_by_algorithm",
@@ -39,23 +39,23 @@ Say = Callable[[str], Any]
 
 
 def group(name: str) -> ModuleType:
-    """The module of a group: ``TITLE`` and ``measure(effort)``."""
+    """Return the module of a group, with ``TITLE`` and ``measure(effort)``."""
     return importlib.import_module(f".{name}", __package__)
 
 
 def run(names: Sequence[str], effort: Effort, command: str, folder: Path, say: Say = print) -> list[str]:
     """Measure the groups one after the other.
 
-    A group that fails is named, and the others still run; what was written before stays.
+    If a group fails, its name is printed and the others still run; older results stay.
 
     Returns:
         The groups that failed.
 
     Raises:
-        OSError: if results cannot be written; they have been shown then.
+        OSError: if results cannot be written; they have been printed by then.
     """
     failed = []
-    folder.mkdir(parents=True, exist_ok=True)  # before anything is measured that could not be kept
+    folder.mkdir(parents=True, exist_ok=True)  # before anything is measured, in case it cannot be written
     conditions = {"machine": machine(), "versions": versions(), "threads": threads(), "skipped": peers.missing()}
     _say_conditions(conditions, say)
     for name in names:
@@ -83,7 +83,7 @@ def redraw(folder: Path, only: Sequence[str] = GROUPS) -> list[Path]:
     """Make the page, and the pictures of these groups, from the JSON files of a folder.
 
     Raises:
-        ValueError: for a file that holds no results.
+        ValueError: if a file does not contain results.
         OSError: if something cannot be written.
     """
     written = []

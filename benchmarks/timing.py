@@ -1,4 +1,4 @@
-"""Interleaved timing: contenders run by turns, and their quartiles and paired ratios are what is reported."""
+"""Interleaved timing: contenders alternate, and their quartiles and paired ratios are reported."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# How long one contender runs before it is the next one's turn: long enough to find its own data in cache again, as it
-# does in a training loop.
+# How long one contender runs before the next one: long enough that its data is in the cache again, as in a training
+# loop.
 BURST = 2e-3
-# Between two bursts: threads of the one before, which spin for a while in case there is more to do, go to sleep.
+# Between two bursts: meanwhile the threads of the previous contender, which spin for a while, go to sleep.
 PAUSE = 1e-3
 FEWEST_BURSTS = 5
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A median with its quartiles, and how many values it comes from."""
+    """A median with its quartiles, and the number of values behind it."""
 
     median: float
     q1: float
@@ -27,7 +27,7 @@ class Measure:
 
     @classmethod
     def of(cls, values: Sequence[float], scale: float = 1.0) -> Measure:
-        """The quartiles of the values, each times ``scale``; linear between neighbors, as NumPy's default."""
+        """Return the quartiles of the values, each times ``scale``; interpolated linearly, as NumPy does by default."""
         if not values:
             raise ValueError("a measure needs at least one value")
         if len(values) == 1:
@@ -41,9 +41,9 @@ class Contender:
     """Something to be timed.
 
     Attributes:
-        call: what is timed.
-        before: called without being timed before each burst, such as to set a number of threads.
-        units: how many units of work one call does; times are per unit.
+        call: the function to time.
+        before: called before each burst without being timed, for example to set a number of threads.
+        units: the units of work in one call; times are per unit.
     """
 
     call: Callable[[], Any]
@@ -58,34 +58,34 @@ class Times:
     bursts: Sequence[Sequence[float]]
 
     def measure(self, scale: float = 1e6) -> Measure:
-        """The quartiles over all calls; by default in microseconds."""
+        """Return the quartiles over all calls, by default in microseconds."""
         return Measure.of([value for burst in self.bursts for value in burst], scale)
 
     @property
     def median(self) -> float:
-        """In seconds."""
+        """The median in seconds."""
         return self.measure(1.0).median
 
 
 def ratio(numerator: Times, denominator: Times, scale: float = 1.0) -> Measure:
-    """How many times longer the one takes: quartiles over pairs of neighboring bursts.
+    """Return how many times longer the numerator takes: quartiles over pairs of neighboring bursts.
 
-    What else the machine does falls on both bursts of a pair alike, so this is steadier than a ratio of medians.
+    Other load on the machine affects both bursts of a pair alike, so this is steadier than a ratio of medians.
     """
     pairs = zip(numerator.bursts, denominator.bursts, strict=True)
     return Measure.of([statistics.median(a) / statistics.median(b) for a, b in pairs], scale)
 
 
 def fastest(times: Mapping[str, Times]) -> str:
-    """The name of the contender with the least median."""
+    """Return the name of the contender with the lowest median."""
     return min(times, key=lambda name: times[name].median)
 
 
 def interleaved(contenders: Mapping[str, Contender], seconds: float) -> dict[str, Times]:
-    """Time the calls of each contender in bursts by turns, about ``seconds`` of each.
+    """Time the calls of each contender in alternating bursts, about ``seconds`` for each.
 
     Every contender is called twice before anything is timed, and once at the start of each of its bursts. Each round
-    begins with another one, and every second round goes backwards, so that nobody always runs behind the same one.
+    starts with a different one, and every second round goes backwards, so that none always follows the same one.
     """
     calls = {}
     for name, contender in contenders.items():

@@ -18,7 +18,7 @@ from .report import Table
 from .timing import Contender, interleaved
 
 TITLE = "Eager training step"
-# Sizes of the layers, and rows in a batch.
+# Sizes of the layers, and rows of a batch.
 MODELS = (
     ((2, 16, 16, 1), 32),
     ((64, 32, 10), 32),
@@ -30,7 +30,7 @@ MODELS = (
 
 
 def measure(effort: Effort) -> list[Table]:
-    """A row for each model, beside the fastest setting of each peer; and the times of every setting."""
+    """Return a row for each model with the fastest setting of each peer, and the times of every setting."""
     models = effort.of(MODELS, (MODELS[0], MODELS[1], MODELS[3], MODELS[5]), (((2, 3, 1), 4), ((4, 3, 2), 4)))
     rows, details = [], []
     for sizes, batch in models:
@@ -52,7 +52,7 @@ def measure(effort: Effort) -> list[Table]:
 
 
 def one_model(sizes: tuple[int, ...], batch: int, seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The comparison for one model, and the times of all contenders."""
+    """Compare on one model. Return the comparison and the times of all contenders."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((batch, sizes[0]), dtype=np.float32)
     y = rng.integers(0, sizes[-1], batch) if sizes[-1] > 1 else rng.standard_normal((batch, 1), dtype=np.float32)
@@ -85,7 +85,7 @@ def _on_blas_threads(name: str, call: Callable[[], Any]) -> dict[str, Contender]
 
 
 def ours(sizes: tuple[int, ...], x: Any, y: Any) -> Callable[[], Any]:
-    """The loop of the README."""
+    """The training loop of the README."""
     minigrad.manual_seed(0)
     model = nn.MLP(sizes)
     optimizer = optim.Adam(model.parameters())
@@ -101,7 +101,7 @@ def ours(sizes: tuple[int, ...], x: Any, y: Any) -> Callable[[], Any]:
 
 
 def in_torch(sizes: tuple[int, ...], x: Any, y: Any) -> dict[str, Contender]:
-    """The same in PyTorch, eagerly, with every implementation of Adam."""
+    """The same in PyTorch, eagerly, for each implementation of Adam."""
     import torch
 
     def make() -> tuple[Any, list[Any]]:
@@ -163,7 +163,7 @@ def in_jax(sizes: tuple[int, ...], x: Any, y: Any) -> Contender:
 
 
 def bare(sizes: tuple[int, ...], x: Any, y: Any) -> Callable[[], Any]:
-    """Forward, loss and backward as NumPy calls and nothing else."""
+    """Forward, loss and backward as NumPy calls only."""
     rng = np.random.default_rng(0)
     weights = [
         rng.standard_normal((n, m), dtype=np.float32) / np.float32(m) ** 0.5 for m, n in itertools.pairwise(sizes)

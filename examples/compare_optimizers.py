@@ -1,9 +1,9 @@
-"""Optimizers on two functions of two variables, each at the best of the learning rates that it was offered.
+"""Optimizers on two functions of two variables, each at its best learning rate.
 
 A path drawn at somebody's favorite rate says more about the rate than about the optimizer. Here every optimizer is
-offered the same rates, from 0.0001 to 3.2, and is shown at the one that ends lowest. Nothing is clipped. A run that
-ever climbs higher than it began counts as lost: otherwise a rate so large that the first step jumps far away, and
-happens to be led back, would win.
+tried at the same rates, from 0.0001 to 3.2, and is shown at the one that ends lowest. Nothing is clipped. A run that
+ever climbs above its first value counts as failed; otherwise the winner could be a rate so large that the first step
+jumps far away and happens to find its way back.
 """
 
 import argparse
@@ -40,11 +40,11 @@ FUNCTIONS = {"Straight valley": (valley, (-2.0, 0.7), (0, 0)), "Rosenbrock": (ro
 
 
 def descend(function, start, make, lr):
-    """The points visited, and the function's values there."""
+    """Return the points visited, and the function's values there."""
     point = nn.Parameter(np.array(start))  # float64, like the array
     optimizer = make([point], lr)
     points, values = [], []
-    with np.errstate(all="ignore"):  # a rate that is too large overflows, and is judged by that
+    with np.errstate(all="ignore"):  # too large a rate overflows, which judge() takes into account
         for _ in range(STEPS):
             optimizer.zero_grad()
             value = function(point[0], point[1])
@@ -58,7 +58,7 @@ def descend(function, start, make, lr):
 
 
 def judge(values):
-    """Where a run ended, or infinity if it has climbed, or overflowed."""
+    """Return the last value of a run, or infinity if it climbed above the first or overflowed."""
     return values[-1] if (values <= values[0]).all() else math.inf
 
 
@@ -93,7 +93,7 @@ def draw(results, path):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Compare optimizers, each at its best learning rate.")
-    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where the picture goes")
+    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where to write the picture")
     folder = parser.parse_args().output
     results = {
         (title, name): {lr: descend(function, start, make, lr) for lr in RATES}
@@ -101,10 +101,10 @@ if __name__ == "__main__":
         for name, (make, _, _) in OPTIMIZERS.items()
     }
     for title, (function, start, _) in FUNCTIONS.items():
-        print(f"{title:20}{'best rate':>10}{'value there':>13}   rates that come within 1 % of the start's value")
+        print(f"{title:20}{'best rate':>10}{'value there':>13}   rates that end below 1 % of the first value")
         for name in OPTIMIZERS:
             ends = {lr: judge(values) for lr, (_, values) in results[title, name].items()}
             best, good = min(ends, key=ends.get), sum(value < 0.01 * function(*start) for value in ends.values())
             print(f"  {name:18}{best:10.2g}{ends[best]:13.1e}   {good} of {len(RATES)}")
     draw(results, folder / "compare_optimizers.png")
-    print(f"{folder / 'compare_optimizers.png'}: left the paths, right what every rate led to.")
+    print(f"{folder / 'compare_optimizers.png'}: the paths on the left, the result of every rate on the right.")

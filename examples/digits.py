@@ -1,7 +1,7 @@
-"""Digits from scratch: every line of training written out, with no layer, no optimizer and no loop that is hidden.
+"""Digits from scratch: every line of training is written out, without layers, optimizers or hidden loops.
 
 A network of 64-64-10 units is four arrays. Its layers are two matrix products, its loss is the mean of -log p of the
-right digits, and its optimizer is one subtraction. Everything the package does for you elsewhere is in `train`.
+right digits, and its optimizer is one subtraction. Everything that the package does for you elsewhere is in `train`.
 """
 
 import argparse
@@ -79,7 +79,7 @@ def draw(weights, errors, held_out, path):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train a network on digits, with every line written out.")
-    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where the picture goes")
+    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where to write the picture")
     folder = parser.parse_args().output
     train_set, held_out = data.stratified_split(data.load_digits(), fraction=0.2, seed=0)
     weights, errors = train(train_set, held_out)
@@ -88,4 +88,4 @@ if __name__ == "__main__":
             f"epoch {epoch:2}: {errors[epoch - 1, 0]:5.2f} % wrong in training, {errors[epoch - 1, 1]:.2f} % held out"
         )
     draw(weights, errors, held_out, folder / "digits.png")
-    print(f"{folder / 'digits.png'}: the errors of every epoch, and the digits that are still wrong.")
+    print(f"{folder / 'digits.png'}: the errors in every epoch, and the digits that it still gets wrong.")

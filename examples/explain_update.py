@@ -1,7 +1,7 @@
 """One weight's update, term by term: where did the last change come from, and what would the next one be?
 
-An optimizer that is watched keeps what each step overwrites, and runs its rules once more as plain Python for the
-weight that you ask about. The terms add up to the change that the compiled kernel has stored, to the last bit.
+A watched optimizer keeps the values that each step overwrites, and runs its rules again as plain Python for the weight
+that you ask about. The terms add up to the change that the compiled kernel has made, to the last bit.
 """
 
 import argparse
@@ -19,7 +19,7 @@ PARTS = {"gradient": "#0072B2", "earlier steps": "#D55E00", "decay": "#009E73"}
 
 
 def train():
-    """The explanation of every step, and the optimizer as it stands before one more."""
+    """Return the explanation of every step, and the optimizer just before the next one."""
     minigrad.manual_seed(0)
     model = nn.MLP([64, 16, 10])
     clip = clipping.by_global_norm(MAX_NORM)
@@ -58,15 +58,13 @@ def draw(explanations, path):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Explain the updates of one weight, term by term.")
-    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where the picture goes")
+    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where to write the picture")
     path = parser.parse_args().output / "explain_update.png"
     explanations, optimizer = train()
     print(explanations[-1], end="\n\n")
     coming = optimizer.explain(NAME, INDEX, coming=True)
-    print(f"The step after this one would change it by {coming.change:.3g}; nothing has been changed to find that out.")
+    print(f"The next step would change it by {coming.change:.3g}; computing this has changed nothing.")
     exact = sum(each.exact for each in explanations)
-    print(
-        f"In {exact} of {len(explanations)} steps the terms, in plain Python, gave what the kernel stored, bit by bit."
-    )
+    print(f"In {exact} of {len(explanations)} steps, plain Python gave the value that the kernel stored, bit for bit.")
     draw(explanations, path)
     print(f"Drawn to {path}")

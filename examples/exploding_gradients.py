@@ -2,10 +2,10 @@
 
 The adding task (Hochreiter and Schmidhuber, 1997): of a sequence of random numbers two are marked, and the answer is
 their sum. The network starts as a copy of its own state (Le, Jaitly and Hinton, "A simple way to initialize recurrent
-networks of rectified linear units", 2015), so what it writes down stays there. Its gradient over a sequence is a
-product of as many factors as there are steps; after the first larger update that product is huge, one step along it
-throws the weights so far away that no unit is ever active again, and the network answers the mean for the rest of its
-life. Shortening the whole gradient keeps its direction, and the network learns to add.
+networks of rectified linear units", 2015), so it keeps what it has written there. Its gradient over a sequence is a
+product with one factor per step. After the first larger update that product is huge: one step along it moves the
+weights so far away that no unit is ever active again, and from then on the network answers the mean. Scaling the
+gradient down keeps its direction, and the network learns to add.
 """
 
 import argparse
@@ -35,7 +35,7 @@ class Adder(nn.Module):
 
 
 def batch(rng, size=32):
-    """Sequences (LENGTH, size, 2) of numbers and marks, one mark in each half; the sums of the marked numbers."""
+    """Return sequences (LENGTH, size, 2) of numbers and marks, a mark in each half, and the sums of marked numbers."""
     numbers, marks = rng.random((LENGTH, size), np.float32), np.zeros((LENGTH, size), np.float32)
     for half in (0, LENGTH // 2):
         marks[half + rng.integers(LENGTH // 2, size=size), np.arange(size)] = 1
@@ -43,7 +43,7 @@ def batch(rng, size=32):
 
 
 def train(max_norm, steps=2000, seed=0):
-    """Loss and gradient norm of every step. An infinite max_norm never clips, and still reports the norm."""
+    """Return loss and gradient norm of every step. An infinite max_norm never clips, but still reports the norm."""
     minigrad.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = Adder()
@@ -76,7 +76,7 @@ def draw(runs, path):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train a recurrent network with and without clipping.")
-    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where the picture goes")
+    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where to write the picture")
     path = parser.parse_args().output / "exploding_gradients.png"
     runs = {"not clipped": train(math.inf), "clipped to norm 0.25": train(0.25)}
     print(f"{'':22}{'largest norm':>14}{'largest loss':>14}{'loss at the end':>17}")

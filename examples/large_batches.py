@@ -1,9 +1,9 @@
-"""Large batches leave few steps, and one learning rate for every layer wastes them; LARS and LAMB give each its own.
+"""Large batches leave few steps, and a single learning rate wastes them; LARS and LAMB give each layer its own.
 
-In a deep network the gradient of one layer is a far larger share of the layer's weights than that of another, so the
-rate that suits the one hardly moves the other. With small batches there are enough steps to wait for the slow layers.
-With large ones there are not: LARS (You, Gitman and Ginsburg, 2017) and LAMB (You et al., 2020) therefore make the
-step of each tensor as large as a fixed share of the tensor itself. Adam, which LAMB is built on, is shown beside them.
+In a deep network the gradient can be a far larger share of the weights in one layer than in another, so a rate that
+suits the first hardly moves the second. With small batches there are enough steps to wait for the slow layers. With
+large batches there are not, so LARS (You, Gitman and Ginsburg, 2017) and LAMB (You et al., 2020) make the step of each
+tensor a fixed share of the tensor itself. Adam, on which LAMB is built, is shown for comparison.
 """
 
 import argparse
@@ -31,7 +31,7 @@ OPTIMIZERS = {
 
 
 def train(train_set, make, lr, batch_size, epochs=EPOCHS, seed=0):
-    """The trained network, and how far its first step moved each weight matrix, as a share of the matrix."""
+    """Return the trained network, and how far its first step moved each weight matrix, as a share of the matrix."""
     minigrad.manual_seed(seed)
     model = nn.MLP([64, *[64] * 6, 10])
     optimizer = make(model.parameters(), lr)
@@ -44,7 +44,7 @@ def train(train_set, make, lr, batch_size, epochs=EPOCHS, seed=0):
     scheduler = schedulers.Scheduler(optimizer, schedule)
     weights = [p for p in model.parameters() if p.ndim == 2]
     before, moved = [w.data.copy() for w in weights], None
-    with np.errstate(all="ignore"):  # a rate that is too large overflows, and that run is over
+    with np.errstate(all="ignore"):  # too large a rate overflows, which ends the run
         for _ in range(epochs):
             for x, y in loader:
                 optimizer.zero_grad()
@@ -83,12 +83,12 @@ def draw(sweeps, moved, reference, path):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train with large batches by SGD, LARS, Adam and LAMB.")
-    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where the picture goes")
+    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where to write the picture")
     folder = parser.parse_args().output
     train_set, held_out = data.stratified_split(data.load_digits(), fraction=0.2, seed=0)
     sgd = OPTIMIZERS["SGD"][0]
     reference = max(accuracy(train(train_set, sgd, lr, SMALL)[0], held_out) for lr in (0.03, 0.1))
-    print(f"{EPOCHS} epochs of batches of {SMALL}: SGD {reference:.1f} % of the digits held out")
+    print(f"{EPOCHS} epochs of batches of {SMALL}: SGD gets {reference:.1f} % of the held-out digits right")
     print(f"{EPOCHS} epochs of batches of {LARGE}, a tenth of the steps, each at the best of six rates:")
     sweeps, moved = {}, {}
     for name, (make, rates, _, _) in OPTIMIZERS.items():
@@ -100,6 +100,6 @@ if __name__ == "__main__":
         print(
             f"  {name:5} {sweeps[name][best]:5.1f} % at rate {best:<5} spread of the layers' first steps: {spread:.3g}"
         )
-    print("The spread: how many times further the first step moved one layer than another, each beside its weights.")
+    print("The spread: the largest first step of a layer over the smallest, both as shares of the layer's weights.")
     draw(sweeps, moved, reference, folder / "large_batches.png")
     print(f"Drawn to {folder / 'large_batches.png'}")

@@ -1,7 +1,7 @@
 """Two half moons and a small network: what each of its layers does to the plane, as the boundary that it draws.
 
-The first program of micrograd, with the same loss: the hinge loss, which is content with a point as soon as it lies on
-its own side by a margin of 1 (Cortes and Vapnik, "Support-vector networks", 1995).
+The first program of micrograd, with the same loss: the hinge loss, which is 0 for a point that is on the right side by
+a margin of at least 1 (Cortes and Vapnik, "Support-vector networks", 1995).
 """
 
 import argparse
@@ -17,12 +17,12 @@ BLUE, ORANGE = "#0072B2", "#D55E00"
 
 
 def train(moons, hidden, steps=300, seed=1):
-    """A network of two hidden layers, trained on all points at once; its losses."""
+    """Train a network with two hidden layers on all points at once. Return it and its losses."""
     minigrad.manual_seed(seed)
     model = nn.MLP([2, hidden, hidden, 1], activation="relu")
     optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     x = minigrad.tensor(moons.features)
-    side = minigrad.tensor(2 * moons.labels[:, None] - 1, dtype=np.float32)  # -1 or +1, where the labels say 0 or 1
+    side = minigrad.tensor(2 * moons.labels[:, None] - 1, dtype=np.float32)  # -1 or +1 for the labels 0 and 1
     losses = []
     for _ in range(steps):
         optimizer.zero_grad()
@@ -34,7 +34,7 @@ def train(moons, hidden, steps=300, seed=1):
 
 
 def scores(model, points):
-    """The network's answers, above 0 for one moon and below 0 for the other."""
+    """Return the network's answers, above 0 for one moon and below 0 for the other."""
     with minigrad.no_grad():
         return model(minigrad.tensor(points)).numpy()[:, 0]
 
@@ -60,7 +60,7 @@ def draw(models, moons, path):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Separate two half moons with networks of three sizes.")
-    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where the picture goes")
+    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where to write the picture")
     folder = parser.parse_args().output
     moons, models = data.moons(samples=300, noise=0.15), {}
     for hidden in (2, 4, 16):

@@ -1,7 +1,7 @@
 """The same network in PyTorch and here: the same weights, batches and optimizer give the same numbers.
 
-The training loop is one function for both: what is called otherwise is passed in. What is left between the two is
-rounding, because the sums inside a matrix product are added in another order; in float64 it is a billion times less.
+The training loop is one function for both; whatever has another name is passed in. The only difference is rounding,
+because a matrix product adds its terms in a different order. In float64 it is a billion times smaller.
 """
 
 import argparse
@@ -23,12 +23,12 @@ STEPS = 200
 
 
 def make_model(nn):
-    """The same text for ``minigrad.nn`` and ``torch.nn``."""
+    """The same code for ``minigrad.nn`` and ``torch.nn``."""
     return nn.Sequential(nn.Linear(64, 32), nn.Tanh(), nn.LayerNorm(32), nn.Linear(32, 10))
 
 
 def train(model, optim, schedulers, cross_entropy, batches):
-    """The same text for both packages. Yields the loss of every step, and the parameters after it."""
+    """The same code for both packages. Yields the loss of every step, and the parameters after it."""
     optimizer = optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.1)
     scheduler = schedulers.CosineAnnealingLR(optimizer, T_max=STEPS)
     for x, y in batches:
@@ -41,7 +41,7 @@ def train(model, optim, schedulers, cross_entropy, batches):
 
 
 def compare(dtype):
-    """The largest differences until each step, of the loss and of any parameter; and the last loss of both."""
+    """Return the largest differences up to each step, of the loss and of any parameter, and the last loss of both."""
     minigrad.manual_seed(0)
     digits = data.load_digits()
     rows = np.random.default_rng(0).integers(len(digits), size=(STEPS, 32))
@@ -83,11 +83,11 @@ def draw(runs, path):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train the same network in PyTorch and in minigrad.")
-    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where the picture goes")
+    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where to write the picture")
     folder = parser.parse_args().output
     runs = {dtype: compare(dtype) for dtype in ("float32", "float64")}
     for dtype, (differences, loss, other_loss) in runs.items():
         print(f"{dtype}: after {STEPS} steps the loss is {loss:.15g} here and {other_loss:.15g} in PyTorch;")
-        print(f"         no parameter was ever further apart than {differences[-1, 1]:.2g}")
+        print(f"         no parameter ever differed by more than {differences[-1, 1]:.2g}")
     draw(runs, folder / "same_as_pytorch.png")
     print(f"Drawn to {folder / 'same_as_pytorch.png'}")

@@ -1,8 +1,8 @@
-"""What is wrong with this training? A recorder and three pictures tell.
+"""What is wrong with this training? A recorder and three pictures show it.
 
-The network trains, and its loss falls, but three things were done to it: the first layer starts with weights far too
-small, some units of the second layer with a bias from which they never wake, and the gradient is clipped at every step.
-Take them out one by one (`FAULTS`), and see the findings go.
+The network trains, and its loss falls, but it has three faults: the weights of the first layer start far too small,
+some units of the second layer start with a bias so low that they are never active, and the gradient is clipped at every
+step. Remove the faults one by one (`FAULTS`), and watch the findings disappear.
 """
 
 import argparse
@@ -17,7 +17,7 @@ STEPS = 400
 
 
 def build(faults):
-    """A network with these faults, and its optimizer."""
+    """Return a network with these faults, and its optimizer."""
     minigrad.manual_seed(0)
     model = nn.MLP([64, 48, 48, 48, 10])
     if "small weights" in faults:
@@ -29,7 +29,7 @@ def build(faults):
 
 
 def train(model, optimizer):
-    """A recording of the first steps, a record at every 10th."""
+    """Train, with a record of every 10th step. Return the recorder."""
     digits = data.load_digits()
     loader = data.DataLoader(digits, batch_size=32, shuffle=True, seed=0)
     with study.Recorder(model, optimizer, every=10, probe=digits.features[:256]) as recorder:
@@ -44,14 +44,14 @@ def train(model, optimizer):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Record a training and say what is wrong with it.")
-    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where the pictures go")
+    parser = argparse.ArgumentParser(description="Record a training and print what is wrong with it.")
+    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where to write the pictures")
     folder = parser.parse_args().output
     model, optimizer = build(FAULTS)
     recorder = train(model, optimizer)
     for finding in study.findings(recorder.recording):
         print(f"- {finding}")
-    print(f"\n{recorder.cost_in_words()}; by default a recorder looks every {EVERY} steps")
+    print(f"\n{recorder.cost_in_words()}; by default it records every {EVERY} steps")
     study.plots.update_ratios(recorder.recording, path=folder / "update_ratios.png")
     study.plots.activation_health(recorder.recording, path=folder / "activation_health.png")
     study.plots.clip_ledger(recorder.recording, path=folder / "clip_ledger.png")

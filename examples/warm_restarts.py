@@ -1,8 +1,8 @@
-"""Warm restarts: a cosine that begins again, so that the network is at its best many times in one run.
+"""Warm restarts: a cosine that starts over, so that the network is at its best several times in one run.
 
-A large rate explores, a small one settles. One cosine settles once, at an end that must be known beforehand. With warm
-restarts (Loshchilov and Hutter, "SGDR", 2017) the rate falls in cycles, each twice as long as the one before: a run
-can be stopped at the end of any of them.
+A large rate explores, a small one settles. A single cosine settles once, at an end that must be known in advance. With
+warm restarts (Loshchilov and Hutter, "SGDR", 2017) the rate falls in cycles, each twice as long as the previous one,
+and a run can be stopped at the end of any cycle.
 """
 
 import argparse
@@ -24,7 +24,7 @@ SCHEDULES = {
 
 
 def train(moons, schedule, seed=0):
-    """The rate and the loss on all points, at every epoch. Small batches and a large rate: a noisy descent."""
+    """Return rate and loss on all points for every epoch. Small batches and a large rate make the descent noisy."""
     minigrad.manual_seed(seed)
     model = nn.MLP([2, 32, 32, 2], activation="tanh")
     optimizer = optim.SGD(model.parameters(), lr=0.2, momentum=0.9)
@@ -61,7 +61,7 @@ def draw(runs, path):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train with a constant rate, a cosine, and warm restarts.")
-    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where the picture goes")
+    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where to write the picture")
     folder = parser.parse_args().output
     moons = data.moons(samples=300, noise=0.25)
     runs = {name: train(moons, schedule) for name, (schedule, _, _) in SCHEDULES.items()}
@@ -69,6 +69,6 @@ if __name__ == "__main__":
     for name, (_, losses) in runs.items():
         print(f"  {name:16}" + "".join(f"{losses[end - 1]:10.4f}" for end in CYCLE_ENDS))
     rise = np.max([runs["warm restarts"][1][end] / runs["warm restarts"][1][end - 1] for end in CYCLE_ENDS[:-1]])
-    print(f"The epoch after a restart made the loss up to {rise:.0f} times as large as it was before.")
+    print(f"The first epoch after a restart raised the loss by a factor of up to {rise:.0f}.")
     draw(runs, folder / "warm_restarts.png")
     print(f"Drawn to {folder / 'warm_restarts.png'}")

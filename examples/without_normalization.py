@@ -1,8 +1,8 @@
 """A deep network without normalization tolerates only small learning rates; adaptive clipping lets it use larger ones.
 
 Normalization keeps the activations in range whatever a step has done to the weights. Without it, one step that is large
-beside the weights of a unit spoils that unit, and in a deep network all that come after it. Adaptive gradient clipping
-(Brock, De, Smith and Simonyan, 2021) bounds the gradient of each unit by a share of the norm of the unit's own weights.
+compared with the weights of a unit ruins that unit and, in a deep network, every unit after it. Adaptive gradient
+clipping (Brock, De, Smith and Simonyan, 2021) limits the gradient of each unit to a share of the norm of its weights.
 """
 
 import argparse
@@ -28,7 +28,7 @@ KINDS = {  # the layer before each block, and the clip
 
 
 class Block(nn.Module):
-    """x + W₂ relu(W₁ norm(x)): what every block adds comes on top of what the blocks before have added."""
+    """x + W₂ relu(W₁ norm(x)): each block adds to the sum of the blocks before it."""
 
     def __init__(self, norm):
         self.norm = norm()
@@ -50,12 +50,12 @@ class ResidualNet(nn.Module):
 
 
 def train(train_set, norm, clip, lr, epochs=6, seed=0):
-    """The trained network, and the share of units that the clip shortened in each step."""
+    """Return the trained network, and the share of units whose gradient the clip shortened in each step."""
     minigrad.manual_seed(seed)
     model = ResidualNet(norm)
     optimizer = optim.SGD(model.parameters(), lr=lr, momentum=0.9, clip=clip)
     clipped = []
-    with np.errstate(all="ignore"):  # a rate that is too large overflows, and that run is over
+    with np.errstate(all="ignore"):  # too large a rate overflows, which ends the run
         for _ in range(epochs):
             for x, y in data.DataLoader(train_set, batch_size=64, shuffle=True, seed=seed):
                 optimizer.zero_grad()
@@ -92,7 +92,7 @@ def draw(sweeps, clipped, path):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Train a deep network without normalization.")
-    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where the picture goes")
+    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where to write the picture")
     folder = parser.parse_args().output
     train_set, held_out = data.stratified_split(data.load_digits(), fraction=0.2, seed=0)
     sweeps, clipped = {}, {}

@@ -1,8 +1,8 @@
-"""A new layer in one class: waves whose frequencies are learned, beside a network of ReLUs of the same size.
+"""A new layer in one class: waves whose frequencies are learned, compared with a ReLU network of the same size.
 
-A parameter set as an attribute is all it takes: the optimizer, the state dict and the summary find it. This layer
-answers with sines and cosines of its inputs, so that the network after it can draw a wiggly line, which a network of
-straight pieces learns slowly (Tancik et al., "Fourier features let networks learn high frequency functions", 2020).
+Setting a parameter as an attribute is all it takes: the optimizer, the state dict and the summary find it. This layer
+returns sines and cosines of its inputs, so that the network after it can draw a wiggly line, which a ReLU network
+learns slowly (Tancik et al., "Fourier features let networks learn high frequency functions", 2020).
 """
 
 import argparse
@@ -18,7 +18,7 @@ NOISE = 0.05  # the standard deviation added to every point
 
 
 class Waves(nn.Module):
-    """sin(x Wᵀ) and cos(x Wᵀ): ``(*, in_features)`` becomes ``(*, 2 * waves)``; W begins as N(0, scale²)."""
+    """sin(x Wᵀ) and cos(x Wᵀ): ``(*, in_features)`` becomes ``(*, 2 * waves)``; W starts as N(0, scale²)."""
 
     def __init__(self, in_features, waves, scale=8.0):
         self.weight = nn.Parameter(np.empty((waves, in_features), np.float32))
@@ -63,8 +63,8 @@ def wiggles(x):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Add a layer with parameters of its own, and train it.")
-    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where the picture goes")
+    parser = argparse.ArgumentParser(description="Add a layer with its own parameters, and train it.")
+    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where to write the picture")
     folder = parser.parse_args().output
     minigrad.manual_seed(0)
     rng = np.random.default_rng(0)
@@ -79,7 +79,7 @@ if __name__ == "__main__":
     for name, values in losses.items():
         size = sum(p.size for p in models[name].parameters())
         print(
-            f"{name}, {size} parameters: error {values[0]:.3f} -> {values[-1]:.4f}; the noise alone is {NOISE**2:.4f}"
+            f"{name}, {size} parameters: error {values[0]:.3f} -> {values[-1]:.4f}; that of the noise is {NOISE**2:.4f}"
         )
     draw(models, losses, points, folder / "your_own_layer.png")
     print(f"Drawn to {folder / 'your_own_layer.png'}")

@@ -1,7 +1,7 @@
-"""A new operation in one table entry: its value, and its gradient written in operations that have gradients themselves.
+"""A new operation in one table entry: its value, and its gradient in terms of operations that have gradients too.
 
-Squareplus (Barron, "Squareplus: a softplus-like algebraic rectifier", 2021) is a ReLU with its corner rounded off, made
-of a square root alone. One rule gives gradients of every order, because the rule is itself differentiable.
+Squareplus (Barron, "Squareplus: a softplus-like algebraic rectifier", 2021) is a ReLU with a rounded corner that needs
+only a square root. One rule gives gradients of every order, because the rule is itself differentiable.
 """
 
 import argparse
@@ -21,13 +21,13 @@ squareplus = primitive(
     to_float=True,
     doc="(x + √(x² + b)) / 2.",
 )
-forgetful = primitive(  # the same with a mistake: the rule forgets the square root
+forgetful = primitive(  # the same with a mistake: the rule omits the square root
     "forgetful", squareplus.forward, "x", (lambda g, x, *, b: g * (1 + x / (x * x + b)) / 2,), to_float=True
 )
 
 
 def derivatives(op, x):
-    """The values of op, of its first and of its second derivative."""
+    """Return the values of op and of its first and second derivatives."""
     y = op(x)
     (first,) = minigrad.grad(y.sum(), x, create_graph=True)
     (second,) = minigrad.grad(first.sum(), x)
@@ -54,7 +54,7 @@ def draw(path):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Add an operation, and check its gradients.")
-    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where the picture goes")
+    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where to write the picture")
     folder = parser.parse_args().output
     x = minigrad.tensor(np.random.default_rng(0).normal(size=(3, 2)), requires_grad=True)
     minigrad.check_gradients(squareplus, x)

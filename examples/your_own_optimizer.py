@@ -1,7 +1,7 @@
 """A new optimizer in one file: its rule, its options, its chain. Kernels, groups and state dict come with it.
 
-This one adds the slow part of the gradient, an average over many steps, to the gradient itself before anything else
-sees it (Lee et al., "Grokfast: accelerated grokking by amplifying slow gradients", 2024).
+This one adds the slow part of the gradient, an average over many steps, to the gradient itself before any other rule
+uses it (Lee et al., "Grokfast: accelerated grokking by amplifying slow gradients", 2024).
 """
 
 import argparse
@@ -31,7 +31,7 @@ class SlowSGD(optim.Optimizer):
 
 
 def train(train_set, make, epochs=10):
-    """The mean loss of every epoch."""
+    """Return the optimizer and the mean loss of every epoch."""
     minigrad.manual_seed(0)
     model = nn.MLP([64, 64, 10])
     optimizer, losses = make(model.parameters()), []
@@ -48,15 +48,15 @@ def train(train_set, make, epochs=10):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Train with an optimizer of one's own, and print its plan.")
-    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where the picture goes")
+    parser = argparse.ArgumentParser(description="Train with your own optimizer, and print its plan.")
+    parser.add_argument("--output", type=Path, default=Path(), metavar="FOLDER", help="where to write the picture")
     path = parser.parse_args().output / "your_own_optimizer.png"
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     makers = {
         "SGD, rate 0.1": (lambda p: optim.SGD(p, lr=0.1), "#000000", "o:"),
         "SlowSGD, rate 0.1": (SlowSGD, "#D55E00", "^-"),
-        "SGD, rate 0.3": (lambda p: optim.SGD(p, lr=0.3), "#0072B2", "s--"),  # as long a step, without the average
+        "SGD, rate 0.3": (lambda p: optim.SGD(p, lr=0.3), "#0072B2", "s--"),  # as large a step, without the average
     }
     for name, (make, color, style) in makers.items():
         optimizer, losses = train(data.load_digits(), make)
