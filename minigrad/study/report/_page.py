@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ...text import plural
 from ..explanations.explanation import Explanation
 from ..findings import Finding
-from . import _layers, _sections
+from . import _layers, _panels, _sections
 from ._findings import all_findings, counts, findings_section, panel_of
 from ._pictures import HEIGHT, LAYERS, WIDTH, drawable
 from ._run_data import RunData
@@ -62,7 +62,7 @@ def _values(
             "state": _layers.state(recording, drawn),
             "clips": _layers.clips(recording, drawn),
             "trust": _layers.trust(recording, drawn),
-            "layers": _layers.panels(recording, {panel_of(recording, each.layer) for each in found}),
+            "layers": _panels.panels(recording, {panel_of(recording, each.layer) for each in found}),
         }
     return {place: values for place, values in sections.items() if values is not None}
 

@@ -101,8 +101,8 @@ class Table(NamedTuple):
 
     @classmethod
     def of(cls, columns: Mapping[str, Iterable[str]], words: int = 1, links: Sequence[str | None] = ()) -> Table:
-        """Make a table of columns, without those that are empty."""
+        """Make a table of columns, without those after the first that are empty."""
         cells = {heading: list(column) for heading, column in columns.items()}
-        kept = [heading for heading, column in cells.items() if any(column)]
+        kept = [heading for i, (heading, column) in enumerate(cells.items()) if i == 0 or any(column)]
         rows = list(zip(*(cells[heading] for heading in kept), strict=True))
         return cls(kept, rows, sum(heading in kept for heading in list(cells)[:words]), links)
