@@ -1,4 +1,4 @@
-"""A headless Chromium, spoken to over its debugging pipe: what a page looks like, loads and complains about."""
+"""A headless Chromium, controlled over its debugging pipe: how a page looks, what it loads, which errors it logs."""
 
 import json
 import os
@@ -18,12 +18,12 @@ SECONDS = 60
 
 
 def find():
-    """The path of a Chromium, or ``None``."""
+    """Return the path of a Chromium, or ``None``."""
     return next((path for path in map(shutil.which, NAMES) if path), None)
 
 
 class Browser:
-    """One tab. A context manager; whatever it leaves is deleted with its profile."""
+    """One tab. A context manager, which deletes the profile of the browser at its end."""
 
     def __init__(self, path):
         self._profile = tempfile.mkdtemp(prefix="minigrad-browser-")
@@ -32,7 +32,7 @@ class Browser:
         sandbox = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
 
         def as_3_and_4():
-            # Both first out of the way, lest one of them is 3 or 4 already.
+            # First move both out of the way, in case one of them is 3 or 4 already.
             reading, writing = os.dup(to_browser), os.dup(from_browser)
             os.dup2(reading, 3)
             os.dup2(writing, 4)
@@ -66,7 +66,7 @@ class Browser:
         shutil.rmtree(self._profile, ignore_errors=True)
 
     def call(self, method, **parameters):
-        """A command of the DevTools protocol and its result."""
+        """Send a command of the DevTools protocol, and return its result."""
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters}
         if self._session:
@@ -109,17 +109,17 @@ class Browser:
         self.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def evaluate(self, expression):
-        """The value of a JavaScript expression in the page."""
+        """Return the value of a JavaScript expression in the page."""
         found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
     def complaints(self):
-        """What the page or the browser had to say: errors, refused loads, console."""
+        """Return what was logged: errors, refused loads, messages on the console."""
         named = ("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Network.loadingFailed")
         return [event["params"] for event in self.events if event["method"] in named]
 
     def requests(self):
-        """The addresses that were asked for, but those of data within the page."""
+        """Return the requested addresses, without those of data within the page."""
         asked = (e["params"]["request"]["url"] for e in self.events if e["method"] == "Network.requestWillBeSent")
         return [url for url in asked if not url.startswith("data:")]

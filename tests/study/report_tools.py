@@ -1,4 +1,4 @@
-"""What tests of reports share: runs made by the command, hostile ones, and a reader of pages."""
+"""Shared by the tests of reports: runs trained by the command, hostile runs, and a reader of pages."""
 
 import json
 import re
@@ -25,13 +25,13 @@ VOID = {"meta", "img", "br", "hr"}
 
 
 def train(folder, name, *words):
-    """A run of the command, in a folder."""
+    """Train a run by the command, in a folder."""
     assert cli.main(["train", *SMALL, *words, "--output", str(folder), "--name", name]) == 0
     return folder / f"{name}-1"
 
 
 def hostile(run, folder):
-    """A copy of a recorded run whose names and options are all hostile, as an edited file may have them."""
+    """Copy a recorded run, and make all of its names and options hostile, as in an edited file."""
     run = shutil.copytree(run, folder)
     config = json.loads((run / "config.json").read_text())
     for part in ("arguments", "versions", "data"):
@@ -69,7 +69,7 @@ def _name(text, names):
 
 
 class Page(HTMLParser):
-    """A page read again: its elements, its words, and whether every element that begins also ends.
+    """A parsed page: its elements and words. Parsing checks that every element is closed.
 
     Attributes:
         elements: tag and attributes of each element, in order.
@@ -114,5 +114,5 @@ class Page(HTMLParser):
                 self.sections[name] = self.sections.get(name, "") + text + ("" if tags[-1] in ("a", "code") else " ")
 
     def all(self, tag):
-        """The attributes of every element of a kind."""
+        """Return the attributes of every element with this tag."""
         return [attributes for name, attributes in self.elements if name == tag]

@@ -1,4 +1,4 @@
-"""Reports in a real browser: they render whole, load nothing, fit a phone, and show hostile text as text."""
+"""Reports in a real browser: they render completely, load nothing, fit a phone, and show hostile text as text."""
 
 import browser
 import pytest
@@ -6,7 +6,7 @@ from report_tools import EVIL
 
 pytestmark = pytest.mark.skipif(browser.find() is None, reason="no Chromium is installed")
 
-# What sticks out to the right of the page, though nothing around it scrolls.
+# Elements that stick out to the right of the page, and are not inside anything that scrolls.
 WIDER = """
 [...document.body.querySelectorAll('*')].filter(each =>
     !each.closest('.scroll') && each.getBoundingClientRect().right > document.documentElement.clientWidth + 1

@@ -1,4 +1,4 @@
-"""The model in a report: its graph, of a run or of a recorder, and why there is none."""
+"""The model in a report: its graph, for a run or a recorder, or the reason why there is none."""
 
 import base64
 import json
