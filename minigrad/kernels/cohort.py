@@ -44,7 +44,6 @@ class Cohort:
         entries: the parameters.
         row: its row of scalars, a view of the layout's table.
         bound: the functions of the step, each with the options that it takes.
-        unset: the scalars that no option gives, until the first step has shown that a function does.
     """
 
     def __init__(self, first: Member) -> None:
@@ -55,10 +54,7 @@ class Cohort:
         # For each function that carries numbers, what it returned for the last steps, by the number of the step.
         self._past: dict[StepFunction, dict[int, Mapping[str, float]]] = {}
         self._first, self._carry = dict(first.carried), set[str]()
-        # The scalars that neither an option nor, as far as is known, a function gives: functions say it by running.
-        self.unset: list[str] = []
-        self._computed: frozenset[str] = frozenset()
-        self._given: Mapping[str, Any] = {}
+        self._computed: frozenset[str] = frozenset()  # the scalars that functions have given
 
     def bind(self, plan: Plan, options: Mapping[str, float], given: Mapping[str, Any]) -> None:
         """Take over options, and write the scalars that do not depend on the step.
@@ -71,7 +67,7 @@ class Cohort:
         Raises:
             TypeError: if a rule, or the function that computes its scalars, needs an option that is missing.
         """
-        known, self._given = {**options, **self.overrides}, given
+        known = {**options, **self.overrides}
         self.bound = []
         for function, names, carry in plan.functions:
             for name in names:
@@ -82,19 +78,18 @@ class Cohort:
         for name, column in plan.columns.items():
             if name in known:
                 self.row[column] = known[name]
-        self.unset = [name for name in plan.columns if name not in known and name not in self._computed]
-        if self.unset and not self.bound:
-            self.check_set(plan)
+        unset = [name for name in plan.columns if name not in known and name not in self._computed]
+        if unset:
+            self._check_set(plan, unset, given)
 
-    def check_set(self, plan: Plan) -> None:
+    def _check_set(self, plan: Plan, unset: Iterable[str], given: Mapping[str, Any]) -> None:
         """Raise TypeError if a rule reads a scalar that neither an option nor a function of the step gives."""
-        step = self.age + 1
-        self._computed = frozenset(name for function, given in self.bound for name in function(step, *given))
-        for name in self.unset:
+        step = self.age + 1  # what a function gives, it shows only by running
+        self._computed = frozenset(name for function, arguments in self.bound for name in function(step, *arguments))
+        for name in unset:
             if name not in self._computed:
                 users = [rule.name for rule in plan.rules if name in rule.hypers] or ["a norm"]
-                raise TypeError(_missing_number(f"rule {users[0]!r}", name, self._given))
-        self.unset = []
+                raise TypeError(_missing_number(f"rule {users[0]!r}", name, given))
 
     def _carrying(self, function: StepFunction, names: Sequence[str]) -> StepFunction:
         """The function of the step, given what it returned under these names for the step before.

@@ -112,19 +112,13 @@ class Layout:
             cohort.bind(self.plan, options[cohort.group], groups[cohort.group] if groups is not None else {})
 
     def refresh_scalars(self) -> None:
-        """Write what depends on the step that the cohorts are about to take.
-
-        Raises:
-            TypeError: if a rule needs a scalar that neither an option nor a function gives.
-        """
+        """Write what depends on the step that the cohorts are about to take."""
         columns = self.plan.columns
         for cohort in self.cohorts:
             for function, arguments in cohort.bound:
                 for name, value in function(cohort.age + 1, *arguments).items():
                     if name in columns:
                         cohort.row[columns[name]] = value
-            if cohort.unset:
-                cohort.check_set(self.plan)
 
     # --- one step ----------------------------------------------------------------------------------------------------
 
