@@ -7,6 +7,7 @@ replaced by 0 before anything is computed from them.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -232,11 +233,17 @@ def _class_axis(x: Any) -> int:
     return 1 if len(x.shape) > 1 else 0
 
 
+@functools.lru_cache(maxsize=8)
+def _rows(library: Any, n: int) -> Any:
+    """The numbers of n examples; kept, as each loss and its gradient would make them again."""
+    return library.arange(n)
+
+
 def _pick(labels: Any) -> tuple[Any, ...]:
     """The key of the score at each label: classes are on axis 1, or on axis 0 of a single example."""
     library = namespace(labels)
     if labels.ndim == 1:  # the most frequent case, at half the time
-        return library.arange(len(labels)), labels
+        return _rows(library, len(labels)), labels
     grid = library.ogrid[tuple(slice(n) for n in labels.shape)]
     return (*grid[:1], labels, *grid[1:])
 

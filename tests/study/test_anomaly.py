@@ -457,7 +457,7 @@ def test_a_layer_of_the_package_is_named_with_its_own_line_rather_than_the_call_
     model[2].weight.data[...] = 1e38
     error = fit(model)
     assert (error.layer, error.anomaly.op) == ("2", "linear")
-    assert "linear.py:" in str(error)
+    assert "layers.py:" in str(error)
 
 
 def test_an_infinite_weight_is_found_behind_the_loss_that_shows_it():
