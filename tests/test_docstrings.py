@@ -129,7 +129,8 @@ def docstrings(module):
             yield f"{module.__name__}.{name}.{member}", getattr(inner, "__doc__", None)
 
 
-FORMULAS = {"minigrad.schedulers.plateau.ReduceLROnPlateau"}
+# Blocks that are formulas or pseudocode.
+FORMULAS = {"minigrad.autograd.graph", "minigrad.schedulers.plateau.ReduceLROnPlateau"}
 
 
 def blocks():
