@@ -149,7 +149,7 @@ def test_update_ratios_of_several_optimizers_have_a_band_each(adam, deep):
 
 
 def test_labels_keep_their_distance_and_their_order():
-    from minigrad.study.plots.room import apart
+    from minigrad.study.plots._labels import apart
 
     for places in ([0.5] * 12, [0.0, 0.0, 0.01, 0.9, 0.91, 1.0], [0.1, 0.12, 0.5, 0.52], list(np.linspace(0, 1, 12))):
         heights = apart(places, 0.058)
@@ -341,7 +341,7 @@ def test_no_median_of_the_state_leaves_the_axis_and_bands_that_do_are_marked():
     for ax, middle in zip(figure.axes, (0.1, 1e4), strict=True):
         assert min(ax.get_ylim()) < middle < max(ax.get_ylim()) < 1e5
         (mark,) = (line for line in ax.lines if line.get_marker() == "^")
-        assert mark.get_label().startswith("goes on above")
+        assert mark.get_label().startswith("continues above")
 
 
 @pytest.mark.parametrize("layers", [2, 6, 12])

@@ -14,7 +14,7 @@ from plot_tools import PLOTS, clipped, covers, lamb, recorded, words
 
 from minigrad import optim, study
 from minigrad.study import plots
-from minigrad.study.plots.room import shortened
+from minigrad.study.plots.style import shortened
 
 
 @pytest.fixture(scope="module")

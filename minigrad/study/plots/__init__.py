@@ -1,4 +1,4 @@
-"""Plots: a picture for each question, from a recording or its file.
+"""Plots: a picture for each question about a training, from a recording or its file.
 
 ::
 
@@ -9,12 +9,10 @@ Every function returns its figure. With ``ax=`` it draws there, with ``path=`` i
 suffix. None needs a display, shows a window, or touches pyplot and its backend.
 """
 
-from .activations import activation_health
-from .clips import clip_ledger
-from .curves import losses, metrics
-from .layers import gradient_flow, trust_ratios, update_ratios
-from .schedule import schedule
-from .state import optimizer_state
+from ._activations import activation_health
+from ._curves import losses, metrics, schedule
+from ._layers import gradient_flow, trust_ratios, update_ratios
+from ._optimizer import clip_ledger, optimizer_state
 
 __all__ = [
     "activation_health",

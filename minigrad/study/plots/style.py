@@ -1,8 +1,9 @@
-"""What all pictures share: a figure without a display, colors that everyone can tell apart, axes with units."""
+"""The style of all plots: figures without a display, colors that everyone can distinguish, fonts, axes."""
 
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -13,13 +14,10 @@ import numpy.typing as npt
 
 from ...files import write_atomically
 from ..records.recording import Recording, Source, opened
-from .room import Room, font, inches, is_wide, plain, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-__all__ = ["COLORS", "DASHES", "WARNING", "Source"]
 
 Series = npt.NDArray[np.float64]
 
@@ -35,12 +33,12 @@ WARNING, QUIET = "#D55E00", "#666666"
 def canvas(
     ax: Axes | None, width: float = 7.5, height: float = 4.0, path: str | os.PathLike[str] | None = None
 ) -> tuple[Figure, Axes]:
-    """The axes to draw in and their figure, a new one where none are given.
+    """The axes to draw in and their figure; a new figure if no axes are given.
 
-    A figure of its own needs no display, and leaves pyplot's state and backend alone.
+    A new figure needs no display, and leaves pyplot's state and backend alone.
 
     Raises:
-        TypeError: for what is no axes or no path.
+        TypeError: for something that is not axes or not a path.
         ValueError: for a path without a name, or of a format that is not written.
     """
     from matplotlib.axes import Axes
@@ -56,12 +54,12 @@ def canvas(
         raise TypeError(f"ax must be matplotlib's Axes, not {type(ax).__name__}{several}")
     figure: Any = ax.get_figure()
     if figure is None:
-        raise ValueError("ax belongs to no figure any more")
+        raise ValueError("ax does not belong to a figure any more")
     return figure.figure, ax  # of a SubFigure, the figure that it is in
 
 
 def picture_format(path: str | os.PathLike[str]) -> str:
-    """The format that a picture is written in: the suffix of its path."""
+    """The format of a picture, from the suffix of its path."""
     from matplotlib.backend_bases import FigureCanvasBase
 
     if not isinstance(path, str | os.PathLike):
@@ -76,7 +74,7 @@ def picture_format(path: str | os.PathLike[str]) -> str:
 
 
 def finish(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
-    """Write the figure where a path is given, whole or not at all, in the format of its suffix; the figure."""
+    """Write the figure if a path is given, whole or not at all, in the format of its suffix; return the figure."""
     if path is not None:
         picture = BytesIO()
         figure.savefig(picture, format=picture_format(path), dpi=150)
@@ -88,11 +86,11 @@ def finish(figure: Figure, path: str | os.PathLike[str] | None) -> Figure:
 
 
 def several(plot: str, source: Source | Mapping[str, Source]) -> dict[str, Recording]:
-    """Recordings by name; one alone has the name of its optimizer.
+    """Recordings by name; a single one gets the name of its optimizer.
 
     Raises:
-        TypeError: for what is none.
-        ValueError: if there is none, or one has no records.
+        TypeError: for something that is not a recording.
+        ValueError: if there are no recordings, or one has no records.
     """
     given = source if isinstance(source, Mapping) else {"": source}
     if not given:
@@ -116,6 +114,49 @@ def single(plot: str, source: Source) -> Recording:
     return next(iter(several(plot, source).values()))
 
 
+# --- letters and sizes ------------------------------------------------------------------------------------------------
+
+FONT = 8.5
+_LARGE = (4.2, 2.6)  # inches of axes with space for letters of that size, and for a legend to the right
+LETTER = 0.53  # the width of a usual letter, over its size
+
+
+def inches(ax: Axes) -> tuple[float, float]:
+    """The width and height that the figure gives to the axes."""
+    figure: Any = ax.get_figure()
+    place, dpi = ax.get_position(original=True), figure.figure.dpi
+    return place.width * figure.bbox.width / dpi, place.height * figure.bbox.height / dpi
+
+
+def font(ax: Axes) -> float:
+    """The font size in points, smaller in small axes such as those of a grid."""
+    return max(6.5, FONT * min(1.0, *(have / need for have, need in zip(inches(ax), _LARGE, strict=True))) ** 0.4)
+
+
+def is_wide(ax: Axes) -> bool:
+    """Whether a legend at the right leaves enough for the data."""
+    return inches(ax)[0] >= _LARGE[0]
+
+
+def plain(text: object) -> str:
+    """The text with ``$`` escaped: between two of them, Matplotlib would read a formula."""
+    return str(text).replace("$", r"\$")
+
+
+def wrapped(text: str, length: float, size: float) -> str:
+    """The text in lines of at most ``length`` inches, for letters of ``size`` points."""
+    return textwrap.fill(
+        text, max(int(length * 72 / (LETTER * size)), 8), break_on_hyphens=False, break_long_words=False
+    )
+
+
+def shortened(names: Sequence[str], letters: int) -> list[str]:
+    """Names without their middle if they are longer; in full if they would otherwise look alike."""
+    head = letters // 3
+    short = [n if len(n) <= letters else f"{n[:head]}…{n[head + 1 - letters :]}" for n in names]
+    return short if len(set(short)) == len(set(names)) else list(names)
+
+
 # --- axes ------------------------------------------------------------------------------------------------------------
 
 
@@ -129,28 +170,13 @@ def by_depth(count: int) -> list[Any]:
 
 
 def look(number: int) -> dict[str, Any]:
-    """Color and dashes of one of several lines, no two alike among the first 28."""
+    """Color and dashes of one of several lines; the first 28 all differ."""
     return {"color": COLORS[number % len(COLORS)], "linestyle": DASHES[number % len(DASHES)]}
 
 
 def dot(points: int) -> dict[str, Any]:
-    """A marker where there are few points, which a line alone would hide."""
+    """A marker if there are few points, which a line would hide."""
     return {"marker": "o" if points <= 3 else "", "markersize": 3.5}
-
-
-def tidy(ax: Axes, title: str, x: str, y: str) -> None:
-    """Title, labels with units, a quiet grid, and a frame that does not shout. A title that is there stays."""
-    size, (width, height) = font(ax), inches(ax)
-    if not any(ax.get_title(loc=side) for side in ("left", "center", "right")):
-        ax.set_title(plain(wrapped(title, width, size + 1)), fontsize=size + 1)
-    ax.set_xlabel(plain(wrapped(x, width, size)), fontsize=size)
-    ax.set_ylabel(plain(wrapped(y, height, size)), fontsize=size)
-    ax.tick_params(labelsize=size, which="both")
-    ax.grid(alpha=0.25, linewidth=0.6)
-    ax.set_axisbelow(True)
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
-    Room.of(ax)
 
 
 def limit(ax: Axes, which: str, low: float, high: float) -> None:
@@ -164,8 +190,8 @@ def limit(ax: Axes, which: str, low: float, high: float) -> None:
 
 
 def log_scale(ax: Axes, *values: Series | Sequence[float]) -> bool:
-    """Make the vertical axis logarithmic if there is something above 0 to show on it."""
-    from .ticks import PlainLogFormatter
+    """Make the vertical axis logarithmic if any value is above 0."""
+    from ._ticks import PlainLogFormatter
 
     together = np.concatenate([np.asarray(each, np.float64).ravel() for each in values] or [np.empty(0)])
     positive = together[np.isfinite(together) & (together > 0)]
@@ -173,7 +199,7 @@ def log_scale(ax: Axes, *values: Series | Sequence[float]) -> bool:
         return False
     ax.set_yscale("log")
     low, high = positive.min(), positive.max()
-    if high < 3 * low:  # less than half a decade has hardly a tick: widen it
+    if high < 3 * low:  # less than half a decade would have hardly any ticks
         low, high = low / 2, high * 2
     limit(ax, "y", low / 1.5, min(high, 1e300) * 1.5)
     ax.yaxis.set_major_formatter(PlainLogFormatter())
@@ -182,7 +208,7 @@ def log_scale(ax: Axes, *values: Series | Sequence[float]) -> bool:
 
 
 def steps_axis(ax: Axes, steps: npt.NDArray[Any]) -> None:
-    """Whole steps on the horizontal axis, and a little room beside a single one."""
+    """Whole steps on the horizontal axis, with some space around a single step."""
     from matplotlib.ticker import MaxNLocator
 
     ax.xaxis.set_major_locator(MaxNLocator(nbins=8 if is_wide(ax) else 5, integer=True))

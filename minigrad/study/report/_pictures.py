@@ -84,7 +84,8 @@ def _svg(figure: Figure) -> bytes:
 
 def learning_rate(steps: npt.NDArray[np.int64], rates: npt.NDArray[np.float64]) -> Figure:
     """Draw the learning rate of each step."""
-    from ..plots.style import COLORS, canvas, finish, steps_axis, tidy
+    from ..plots._labels import tidy
+    from ..plots.style import COLORS, canvas, finish, steps_axis
 
     figure, ax = canvas(None, 7.5, 2.8)
     changes = np.unique([0, len(rates) - 1, *np.flatnonzero(np.diff(rates)), *np.flatnonzero(np.diff(rates)) + 1])

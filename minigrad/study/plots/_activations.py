@@ -1,4 +1,4 @@
-"""Activation health: what every layer gives out, and how many of its units take no part."""
+"""Activation health: the outputs of every layer, and how many of its units are dead or saturated."""
 
 from __future__ import annotations
 
@@ -8,10 +8,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..findings.finding import MANY
-from ..records.recording import Recording
-from .room import LETTER, Room, font, inches, is_wide, plain, shortened
-from .style import COLORS, QUIET, WARNING, Source, canvas, finish, limit, single, tidy
-from .words import legend, note
+from ..records.recording import Recording, Source
+from ._labels import Room, legend, note, tidy
+from .style import (
+    COLORS,
+    LETTER,
+    QUIET,
+    WARNING,
+    canvas,
+    finish,
+    font,
+    inches,
+    is_wide,
+    limit,
+    plain,
+    shortened,
+    single,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,12 +34,12 @@ if TYPE_CHECKING:
 def activation_health(
     recording: Source, *, ax: Axes | None = None, path: str | os.PathLike[str] | None = None
 ) -> Figure:
-    """What do the layers give out, and which units are dead or saturated? A histogram for each output, first on top.
+    """What do the layers return, and which units are dead or saturated? A histogram for each output, the first on top.
 
-    Each row is the output of one module on the probe at the last record, over that at the first in gray; a row's own
-    largest bar has its full height. The bar is the mean and a standard deviation to both sides. At the right stand
-    dead and saturated units, and values that are NaN or infinite. The axis ends where one far value would make all
-    else small; an arrow says which part of a row's values lies beyond, and how far.
+    Each row is the output of one module on the probe at the last record, over the first record in gray; the largest bar
+    of each row has the full height. The black bar is the mean and a standard deviation to both sides. On the right are
+    the counts of dead and saturated units, and of NaN and infinite values. The axis leaves out far values that would
+    make all else small; an arrow then shows which part of the values is beyond the axis, and how far.
 
     Args:
         recording: a recording or its file.
@@ -88,7 +101,7 @@ def _title(r: Recording, name: str) -> str:
 
 
 def _range(outputs: list[dict[str, Any]]) -> tuple[float, float]:
-    """From the lowest to the highest value, but no farther than six standard deviations of the layer in the middle."""
+    """From the lowest to the highest value, but at most six standard deviations of the median layer."""
     known = [o for o in outputs if "std" in o and np.isfinite(o["std"])]
     if not known:
         return -1.0, 1.0
@@ -106,7 +119,7 @@ def _ridge(ax: Axes, output: dict[str, Any], base: float, color: str, alpha: flo
     edges = np.linspace(output["low"], output["high"], counts.size + 1)
     heights = base + 0.78 * counts / counts.max()
     low, high = sorted(ax.get_xlim())
-    if edges[1] - edges[0] > high - low:  # a bar would say nothing but that it is wider than the axis
+    if edges[1] - edges[0] > high - low:  # a bar would only show that it is wider than the axis
         ax.fill([], [], color=color, alpha=alpha, linewidth=0, label=label)
         return
     if output["high"] == output["low"]:
@@ -116,7 +129,7 @@ def _ridge(ax: Axes, output: dict[str, Any], base: float, color: str, alpha: flo
 
 
 def _outside(ax: Axes, output: dict[str, Any], base: float, low: float, high: float, size: float) -> list[str]:
-    """Arrows at the ends of the axis where the histogram goes beyond, and in words how much of it does, and how far."""
+    """Arrows at the ends of the axis if the histogram extends beyond, and as text how much of it, and how far."""
     counts = np.array(output.get("counts", []), np.float64)
     if not counts.size or not counts.sum() > 0 or "low" not in output:
         return []
@@ -135,7 +148,7 @@ def _outside(ax: Axes, output: dict[str, Any], base: float, low: float, high: fl
 
 
 def _lost(output: dict[str, Any]) -> int:
-    """How many values are not finite."""
+    """The count of values that are not finite."""
     return int(output.get("nan", 0)) + int(output.get("inf", 0))
 
 
@@ -155,7 +168,7 @@ def _spread(ax: Axes, output: dict[str, Any], base: float, label: str) -> None:
 
 
 def _health(output: dict[str, Any]) -> tuple[str, bool]:
-    """Dead and saturated units in words, and whether they are many."""
+    """The counts of dead and saturated units as text, and whether they are many."""
     units, words, bad = output.get("units", 0), [], False
     for what in ("dead", "saturated"):
         if what in output and "low" in output:

@@ -1,4 +1,4 @@
-"""Pictures with a line or a place for each layer: updates beside weights, gradients, trust ratios."""
+"""Plots with a line or a point for each layer: update-to-weight ratios, gradients, trust ratios."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..records.quantities import USUAL_RATIO
-from ..records.recording import Recording
+from ..records.quantities import USUAL_RATIO, quantity
+from ..records.recording import Recording, Source
+from ._labels import label_ends, layer_ticks, legend, mark_lost, note, tidy
 from .style import (
     COLORS,
     QUIET,
     WARNING,
-    Source,
     by_depth,
     canvas,
     dot,
@@ -24,9 +24,7 @@ from .style import (
     several,
     single,
     steps_axis,
-    tidy,
 )
-from .words import label_ends, layer_ticks, legend, mark_lost, note
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -39,13 +37,13 @@ Path = str | os.PathLike[str]
 def update_ratios(
     recording: Source | Mapping[str, Source], *, ax: Axes | None = None, path: Path | None = None
 ) -> Figure:
-    """How large is a step beside the weights that it changes? About 1e-3 is usual; a shaded band marks it.
+    """How large is a step, compared to the weights that it changes? About 1e-3 is usual; a shaded band marks it.
 
     Args:
         recording: a recording or its file: a line for each layer. Several by name, such as one per optimizer: for each
-            its layers' middle as a line, in a band from the smallest to the largest. A cross marks where a
-            line ceases to be finite, a triangle a change of 0, which has no place on a logarithmic axis.
-        ax: the axes to draw in, instead of a figure of their own.
+            the median of its layers as a line, in a band from the smallest to the largest. A cross marks where a
+            line stops being finite, a triangle a change of 0, which a logarithmic axis cannot show.
+        ax: the axes to draw in, instead of a new figure.
         path: the file to write, in the format of its suffix.
     """
     found = several("update_ratios", recording)
@@ -59,7 +57,7 @@ def update_ratios(
         color=COLORS[2],
         alpha=0.13,
         linewidth=0,
-        label="usual: about 0.001",
+        label=f"usual: about {USUAL_RATIO:g}",
     )
     ax.axhline(USUAL_RATIO, color=COLORS[2], linewidth=0.9, linestyle=":")
     steps_axis(ax, np.unique(np.concatenate([r.steps for r in found.values()])))
@@ -79,7 +77,8 @@ def update_ratios(
             lines.append((name, r.steps, middle, style["color"]))
             marked.append((r.steps, np.where(np.isfinite(tables[name]).all(axis=0), np.nan_to_num(middle), np.nan)))
     what = f"each layer, {next(iter(found))}" if len(found) == 1 else "median layer, smallest to largest"
-    tidy(ax, f"Update-to-weight ratio: {what}", "step", "‖change‖ / ‖weights‖ per step")
+    entry = quantity("layer", "update_ratio")
+    tidy(ax, f"{entry.heading}: {what}", "step", entry.axis)
     if not lines:
         note(ax, "no layers were recorded")
         return finish(figure, path)
@@ -90,7 +89,7 @@ def update_ratios(
 
 
 def _mark_unmoved(ax: Axes, found: Mapping[str, Recording], tables: Mapping[str, np.ndarray]) -> Sequence[Artist]:
-    """A change of 0 has no place on a logarithmic axis: a triangle at its lower end."""
+    """A logarithmic axis cannot show a change of 0: a triangle at its lower end."""
     places = [r.steps[(tables[name] == 0).any(axis=0)] for name, r in found.items()]
     steps = np.unique(np.concatenate(places))
     if not steps.size:
@@ -111,8 +110,8 @@ def gradient_flow(recording: Source, *, ax: Axes | None = None, path: Path | Non
     """How large is the gradient from the first layer to the last? Even is good; a slope vanishes or explodes.
 
     The norm over the root of the number of weights, so that layers of all sizes compare: at the first record, at the
-    last, and the middle with the range between them. A triangle at the lower end marks a gradient of 0, in the middle
-    of the records or at the last, and a cross a last one that is not finite.
+    last, and the median with a range around it. A triangle at the lower end marks a gradient of 0, in the median of
+    the records or at the last, and a cross a last one that is not finite.
 
     Args:
         recording: a recording or its file.
@@ -120,7 +119,8 @@ def gradient_flow(recording: Source, *, ax: Axes | None = None, path: Path | Non
     """
     r = single("gradient_flow", recording)
     figure, ax = canvas(ax, path=path)
-    tidy(ax, f"Gradient by layer, {r.optimizer}", "layer, from input to output", "‖gradient‖ / √weights")
+    entry = quantity("layer", "gradient_norm")
+    tidy(ax, f"{entry.heading}, {r.optimizer}", "layer, from input to output", entry.axis)
     if not r.layers:
         note(ax, "no layers were recorded")
         return finish(figure, path)
@@ -169,7 +169,8 @@ def trust_ratios(recording: Source, *, ax: Axes | None = None, path: Path | None
     r = single("trust_ratios", recording)
     figure, ax = canvas(ax, path=path)
     ratios = r.trust_ratios()
-    tidy(ax, f"Trust ratio of each tensor, {r.optimizer}", "step", "trust ratio")
+    entry = quantity("layer", "trust")
+    tidy(ax, f"{entry.heading}, {r.optimizer}", "step", entry.axis)
     if not ratios:
         note(ax, f"{r.optimizer} has no trust ratios")
         return finish(figure, path)
@@ -197,7 +198,7 @@ def trust_ratios(recording: Source, *, ax: Axes | None = None, path: Path | None
 
 
 def _trust(r: Recording, name: str, what: str, otherwise: float) -> np.ndarray:
-    """What the records say of one tensor's ratio; ``otherwise`` where it had none."""
+    """One value of a tensor's trust ratio in each record; ``otherwise`` if it had none."""
     tables = ([layer.get("trust", {}) for layer in record["layers"].values()] for record in r.records)
     return np.array(
         [next((table[name].get(what, otherwise) for table in each if name in table), otherwise) for each in tables]

@@ -1,17 +1,20 @@
-"""Curves of the loss and the metrics, of one run or of several beside each other."""
+"""Curves of losses, metrics and schedules, of one run or of several."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...schedulers import ReduceLROnPlateau, Scheduler
 from ...training.logs import METRICS, read_metrics
 from ...training.progress import Row
-from .style import COLORS, Source, canvas, dot, finish, log_scale, look, picture_format, several, steps_axis, tidy
-from .words import label_ends, legend, mark_lost, note
+from ..records.quantities import quantity
+from ..records.recording import Source
+from ._labels import label_ends, legend, mark_lost, note, tidy
+from .style import COLORS, canvas, dot, finish, log_scale, look, picture_format, several, steps_axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
 Path = str | os.PathLike[str]
 Rows = Sequence[Row] | Path
-# How many times the smallest loss the largest is, for an axis by factors.
+# From this ratio of the largest loss to the smallest on, the axis is logarithmic.
 FAR = 3
 
 
@@ -32,7 +35,8 @@ def losses(recording: Source | Mapping[str, Source], *, ax: Axes | None = None, 
     """
     found = several("losses", recording)
     figure, ax = canvas(ax, path=path)
-    tidy(ax, "Training loss", "step", "mean loss since the record before")
+    entry = quantity("record", "mean_loss")
+    tidy(ax, entry.heading, "step", entry.axis)
     lines = {}
     for name, r in found.items():
         noted = np.array(["mean_loss" in record for record in r.records])
@@ -59,7 +63,7 @@ def metrics(
     ax: Axes | None = None,
     path: Path | None = None,
 ) -> Figure:
-    """How do loss and metrics go, epoch by epoch, on the training data (dashed) and on the data held out?
+    """How do loss and metrics change by epoch, on the training data (dashed) and on the held-out data?
 
     Args:
         runs: the rows of a run, ``run.progress.history``, or its folder or ``metrics.csv``, or several by name, of
@@ -68,7 +72,7 @@ def metrics(
         ax, path: as in `update_ratios`.
 
     Raises:
-        TypeError: for what are no rows.
+        TypeError: for something that is not rows.
         FileNotFoundError, ValueError: if a file is not there, or damaged.
         ValueError: if there are no rows, or none with such a metric.
     """
@@ -99,7 +103,7 @@ def metrics(
 
 
 def _loss_scale(ax: Axes, *values: np.ndarray) -> None:
-    """A logarithmic axis for losses that fall far; those that do not would look flat on it."""
+    """A logarithmic axis for losses that fall far; others would look flat on it."""
     together = np.concatenate([each[np.isfinite(each)] for each in values] or [np.empty(0)])
     if together.size and together.min() > 0 and together.max() > FAR * together.min():
         log_scale(ax, together)
@@ -154,3 +158,52 @@ def _panel(ax: Axes, runs: Mapping[str, Sequence[Row]], kind: str) -> None:
     steps_axis(ax, np.array([1, longest]))
     mark_lost(ax, lines, "epoch")
     tidy(ax, kind if len(runs) == 1 else f"held-out {kind}", "epoch", kind)
+
+
+def schedule(
+    scheduler: Any,
+    steps: Any,
+    option: str = "lr",
+    *,
+    ax: Axes | None = None,
+    path: str | os.PathLike[str] | None = None,
+) -> Figure:
+    """How will the learning rate change? Neither the scheduler nor the optimizer does.
+
+    Args:
+        scheduler: any of `minigrad.schedulers`, or several by name to compare them.
+        steps: how many, or for `ReduceLROnPlateau` the metrics that are supposed.
+        option: which hyper-parameter.
+        ax, path: as in `update_ratios`.
+
+    Raises:
+        TypeError: for something that is not a scheduler.
+        ValueError: for an option that the scheduler does not set, or no scheduler.
+    """
+    given = scheduler if isinstance(scheduler, Mapping) else {type(scheduler).__name__: scheduler}
+    if not given:
+        raise ValueError("schedule: there is nothing to draw: no schedulers")
+    lines: list[tuple[str, int, Any]] = []
+    for name, each in given.items():
+        if not isinstance(each, Scheduler | ReduceLROnPlateau):
+            kind = each.__name__ if isinstance(each, type) else type(each).__name__
+            raise TypeError(f"schedule: needs a scheduler of an optimizer, or several by name, not {kind}")
+        curves = each.preview(steps)
+        if option not in curves:
+            raise ValueError(f"schedule: {name} does not set {option!r}, but {', '.join(curves)}")
+        groups = curves[option]
+        for place, values in enumerate(groups):
+            label = str(name) if len(groups) == 1 else f"{name}, param group {place}"
+            lines.append((label, each.last_epoch, values))
+    figure, ax = canvas(ax, path=path)
+    for number, (label, first, values) in enumerate(lines):
+        # What a step sets holds until the next one.
+        at = {"drawstyle": "steps-post", **dot(len(values))}
+        ax.plot(first + np.arange(len(values)), values, **look(number), linewidth=1.8, label=label, **at)
+    ends = [(first, first + len(values) - 1) for _, first, values in lines]
+    steps_axis(ax, np.array([min(first for first, _ in ends), max(last for _, last in ends)]))
+    title = f"Schedule of {option}" + (f", {next(iter(given))}" if len(given) == 1 else "")
+    tidy(ax, title, "scheduler step", "learning rate" if option == "lr" else option)
+    if len(lines) > 1:
+        legend(ax)
+    return finish(figure, path)
