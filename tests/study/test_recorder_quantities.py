@@ -16,6 +16,7 @@ from optim_tools import Chain, leaves, set_gradients
 
 from minigrad import Tensor, clipping, manual_seed, nn, optim, study
 from minigrad.optim import norm, rule, sqrt
+from minigrad.study.records.quantities import LAYER
 
 STEPS = 6  # beyond a synchronization of Lookahead, and into RAdam's rectified steps
 LAYERS = {"0": ("0.weight", "0.bias"), "2": ("2.weight", "2.bias")}
@@ -296,6 +297,15 @@ def test_the_slow_weights_distance_is_that_before_they_are_synchronized():
             assert recording.records[row]["layers"][layer]["slow_distance"] == pytest.approx(distance, rel=1e-9)
         assert later.counter == row + 1
     assert recording.optimizer == "Lookahead(SGD)"
+
+
+def test_the_table_of_quantities_and_the_recorded_ones_are_the_same():
+    found = {"nonfinite"}  # only where a value is not finite
+    for name in ("Lookahead", "LAMB"):
+        entry = entry_named(name)
+        recording, _ = followed(entry, entry.variants["default"].options)
+        found |= {name for record in recording.records for layer in record["layers"].values() for name in layer}
+    assert found == {each.name for each in LAYER}
 
 
 # --- clips -----------------------------------------------------------------------------------------------------------
