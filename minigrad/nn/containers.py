@@ -17,7 +17,7 @@ __all__ = ["MLP", "ModuleList", "Sequential"]
 
 
 class _Numbered(Module, MutableSequence[Any]):
-    """A list of modules under the names ``"0"``, ``"1"``, …; names that were given are kept."""
+    """A list of modules named ``"0"``, ``"1"``, …; names given by the user are kept."""
 
     def __len__(self) -> int:
         return len(self._modules)
@@ -29,7 +29,7 @@ class _Numbered(Module, MutableSequence[Any]):
         return self.extend(modules)
 
     def __getitem__(self, index: int | slice) -> Any:
-        """One module, or for a slice a container of some; the modules in it keep the names they have here."""
+        """Return one module, or for a slice a container; its parameters keep the names that they have here."""
         if not isinstance(index, slice):
             return self._modules[self._name(index)]
         part = self._empty()
@@ -74,7 +74,7 @@ class _Numbered(Module, MutableSequence[Any]):
         return self
 
     def insert(self, index: int, module: Module) -> None:
-        """Put a module in front of position ``index``; those after it are renumbered."""
+        """Insert a module before position ``index``; the ones after it are renumbered."""
         pairs = list(self._modules.items())
         pairs.insert(index, ("", module))
         self._replace("insert", pairs)
@@ -84,7 +84,7 @@ class _Numbered(Module, MutableSequence[Any]):
         self._replace("reverse", list(self._modules.items())[::-1])
 
     def _replace(self, method: str, pairs: list[tuple[str, Any]]) -> None:
-        """Hold these modules, by the names that are not numbers; the others are numbered by their places."""
+        """Hold these modules instead: those with a name that is not a number keep it, the others are numbered."""
         for _, module in pairs:
             self._check_part(f"{type(self).__name__}.{method}", module)
         wanted = {name if not name.isdecimal() and name else str(i): module for i, (name, module) in enumerate(pairs)}
@@ -132,7 +132,6 @@ class Sequential(_Numbered):
             self.extend(modules)
 
     def forward(self, x: Any) -> Any:
-        """Apply the modules in order."""
         for module in self._modules.values():
             x = module(x)
         return x

@@ -2,7 +2,7 @@
 
 A weight of shape ``(out, in, *window)`` has ``fan_in = in · |window|`` inputs per output and ``fan_out = out ·
 |window|`` outputs per input. Each function draws from `minigrad.random`'s generator, which `manual_seed` sets, or
-from the ``generator`` it is given; values are drawn in float64 and rounded to the tensor's dtype.
+from a given ``generator``; values are drawn in float64 and rounded to the tensor's dtype.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ _GAINS = {
 }
 
 
-# --- the measures that scale a distribution ------------------------------------------------------------------------
+# --- what scales a distribution ------------------------------------------------------------------------------------
 
 
 def fan_in(tensor: Tensor) -> int:
-    """The number of inputs that each output of a weight sums over; needs at least two axes."""
+    """Return the number of inputs that each output of a weight sums over; it needs at least two axes."""
     return _fans(tensor)[0]
 
 
 def fan_out(tensor: Tensor) -> int:
-    """The number of outputs that each input of a weight feeds; needs at least two axes."""
+    """Return the number of outputs that each input of a weight feeds; it needs at least two axes."""
     return _fans(tensor)[1]
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """The factor that keeps the scale of activations through ``nonlinearity``, as PyTorch recommends it.
+    """Return the factor that keeps the scale of activations through ``nonlinearity``, as PyTorch recommends.
 
     ``"linear"``, ``"identity"`` and ``"sigmoid"`` 1, ``"tanh"`` 5/3, ``"relu"`` √2, ``"leaky_relu"``
     √(2 / (1 + slope²)) with ``param`` as slope (0.01 by default), ``"selu"`` 3/4.
 
     Raises:
-        ValueError: for an unknown name, a ``param`` that the function has no use for or that is not finite.
+        ValueError: for an unknown name, or a ``param`` that is not finite or not used by the function.
     """
     if nonlinearity == "leaky_relu":
         slope = 0.01 if param is None else _finite("calculate_gain", param=param)[0]
@@ -153,7 +153,7 @@ def trunc_normal_(
 
 
 def _mass(low: float, high: float) -> float:
-    """The probability that a standard normal number falls into [low, high], also far out."""
+    """The probability that a standard normal number is in [low, high], exact also far out in the tails."""
     if low < 0 < high:
         return 0.5 * (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2)))
     near, far = sorted((abs(low), abs(high)))
@@ -174,9 +174,9 @@ def kaiming_uniform_(
 
     Args:
         tensor: a weight of at least two axes.
-        a: the negative slope of a leaky ReLU; other nonlinearities have no use for it.
-        mode: ``"fan_in"`` keeps the scale of the forward pass, ``"fan_out"`` that of the backward pass.
-        nonlinearity: what `calculate_gain` knows.
+        a: the negative slope of a leaky ReLU; other nonlinearities do not use it.
+        mode: ``"fan_in"`` keeps the scale of the forward pass, ``"fan_out"`` of the backward pass.
+        nonlinearity: a name that `calculate_gain` knows.
         generator: the source of randomness.
     """
     bound = math.sqrt(3.0) * _kaiming_std(tensor, a, mode, nonlinearity)

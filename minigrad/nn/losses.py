@@ -51,14 +51,14 @@ def cross_entropy(
 
     Args:
         x: scores of shape ``(C,)``, ``(N, C)`` or ``(N, C, …)``.
-        target: class numbers, of that shape without C; or class probabilities t, of the very same shape.
+        target: class numbers, of that shape without C; or class probabilities t, of the same shape as ``x``.
         weight: a factor per class, of shape ``(C,)``. The mean over class numbers is the weighted mean.
-        ignore_index: a class number whose examples do not count.
+        ignore_index: the class number of examples to leave out.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
-        label_smoothing: the part ε of each target that is spread over all classes: t (1−ε) + ε/C.
+        label_smoothing: the fraction ε of each target that is spread over all classes: t (1−ε) + ε/C.
 
     Raises:
-        ValueError: if the shapes do not fit, or the mean of nothing is asked for (an empty batch, all ignored).
+        ValueError: if the shapes do not fit, or there is nothing to average (an empty batch, or all labels ignored).
         IndexError: for a class number out of range.
         TypeError: for scores that are not floating.
 
@@ -99,7 +99,7 @@ def _soft_cross_entropy(x: Any, target: Any, weight: Any, reduction: str, count:
         target = target * reshape(weight, shape=(-1,) + (1,) * (len(x.shape) - 1 - axis))
     scores = log_softmax(x, axis=axis)
     impossible = equal(scores, -np.inf)
-    if impossible.any():  # such a class with probability 0 adds nothing, where 0 times infinity would be NaN
+    if impossible.any():  # a class with target 0 adds nothing, but 0 times infinity would be NaN
         scores = masked(scores, logical_not(logical_and(impossible, equal(target, 0))))
     losses = -(scores * target).sum(axis=axis)
     if reduction == "none":
@@ -165,7 +165,7 @@ def binary_cross_entropy(x: Any, target: Any, weight: Any = None, reduction: str
     """−(t · log x + (1−t) · log(1−x)) · weight for probabilities ``x``, each logarithm at least −100, as in PyTorch.
 
     Raises:
-        ValueError: for ``x`` outside [0, 1]; logits belong to `binary_cross_entropy_with_logits`.
+        ValueError: for ``x`` outside [0, 1]; use `binary_cross_entropy_with_logits` for logits.
 
     >>> nn.functional.binary_cross_entropy(minigrad.tensor([0.5]), minigrad.tensor([1.0]))
     tensor(0.6931472)
@@ -219,26 +219,26 @@ def smooth_l1_loss(x: Any, target: Any, reduction: str = "mean", beta: float = 1
 
 
 def _as_operand(name: str, value: Any) -> Any:
-    """Tensors and None as they are; lists and numbers as arrays."""
+    """Return tensors, arrays and None unchanged, and lists and numbers as arrays."""
     return value if value is None or isinstance(value, Tensor) or is_array(value) else as_array(value, op=name)
 
 
 def _as_labels(name: str, value: Any) -> Any:
-    """`_as_operand`; an empty list is one of class numbers, though NumPy makes floating numbers of it."""
+    """Like `_as_operand`, but an empty list holds class numbers, though NumPy makes it floating."""
     operand = _as_operand(name, value)
     return operand.astype(np.int64) if isinstance(value, list | tuple) and not operand.size else operand
 
 
 def _as_factor(weight: Any, x: Any) -> Any:
-    """A weight as an array of the scores' dtype, so that it cannot change that of the loss."""
+    """Return a weight as an array of the scores' dtype, so that it cannot change the dtype of the loss."""
     if weight is None or (isinstance(weight, Tensor) and weight.requires_grad):
-        return weight  # the primitive says that a weight has no gradient
+        return weight  # the primitive raises, since a weight has no gradient
     array = weight.data if isinstance(weight, Tensor) else weight
     return namespace(array if is_array(array) else x).asarray(array, x.dtype)
 
 
 def _class_weight(name: str, weight: Any, x: Any) -> Any:
-    """`_as_factor`; raises if the weight is not one number per class."""
+    """Like `_as_factor`; raise if the weight is not one number per class."""
     if weight is None:
         return None
     weight = _as_factor(weight, x)

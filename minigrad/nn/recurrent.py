@@ -24,12 +24,12 @@ from .parameter import Parameter
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
-State = tuple[Any, ...]  # tensors, or arrays of zeros to begin with
+State = tuple[Any, ...]  # tensors; at first, arrays of zeros
 Weights = tuple[Parameter, Parameter, Parameter | None, Parameter | None]
 
 
 def _dropout(layer: Any, name: str, value: Any) -> float:
-    """A probability, for outputs that another layer reads."""
+    """A probability that needs a second layer to be positive, since dropout acts between layers."""
     value = number(layer, name, value, low=0, high=1)
     if value and layer.num_layers == 1:
         raise ValueError(f"{type(layer).__name__}: dropout acts between layers, so it needs num_layers of at least 2")
@@ -37,10 +37,10 @@ def _dropout(layer: Any, name: str, value: Any) -> float:
 
 
 class _Recurrent(Module):
-    """What RNN, LSTM and GRU share: parameters, layers, directions, and the walk over time.
+    """Base of RNN, GRU and LSTM: parameters, layers, directions, and the loop over time.
 
-    A cell defines ``gates``, the number of row blocks in its weights, ``states``, how many tensors it carries from
-    step to step, and ``step``.
+    A subclass defines ``gates``, the number of blocks of rows in its weights, ``states``, the number of tensors that
+    it carries from step to step, and ``step``.
     """
 
     gates: ClassVar[int]
@@ -93,17 +93,24 @@ class _Recurrent(Module):
         return [f"_l{layer}", f"_l{layer}_reverse"][: self._directions]
 
     def reset_parameters(self) -> None:
-        """Draw all weights and biases anew from U(−k, k), k = 1/√hidden_size."""
+        """Draw all weights and biases again from U(−k, k), k = 1/√hidden_size."""
         bound = 1.0 / math.sqrt(self.hidden_size)
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)
 
     def step(self, x: Any, state: State, weights: Weights) -> State:
-        """One step of one layer: the new state, whose first tensor is the output, from the input and the old one."""
+        """Return the new state of one layer, whose first tensor is its output, from the input and the old state."""
         raise NotImplementedError
 
+    def forward(self, x: Any, h_0: Any = None) -> tuple[Tensor, Any]:
+        """Return the outputs of the last layer at every step, and the last state of every layer and direction."""
+        if h_0 is not None:
+            self._check_state("h_0", h_0, x)
+        output, (h_n,) = self._run(x, None if h_0 is None else (h_0,))
+        return output, h_n
+
     def _run(self, x: Any, initial: Sequence[Any] | None) -> tuple[Tensor, list[Tensor]]:
-        """The output and the final states; ``initial`` and those are stacked over layers and directions."""
+        """Return the output and the final states. They and ``initial`` are stacked over layers and directions."""
         self._check(x)
         batched = x.ndim == 3
         if not batched:
@@ -111,7 +118,7 @@ class _Recurrent(Module):
             initial = None if initial is None else [s[:, None, :] for s in initial]
         elif self.batch_first:
             x = transpose(x, axis0=0, axis1=1)
-        # Kept as a list of steps from layer to layer, so that nothing is stacked only to be taken apart again.
+        # A list of steps from layer to layer, since stacking them would only be undone by the next layer.
         steps: list[Any] = [x[t] for t in range(x.shape[0])]
         final: list[State] = []
         zeros = namespace(x).zeros((x.shape[1], self.hidden_size), self.weight_dtype)
@@ -134,7 +141,7 @@ class _Recurrent(Module):
         return output, finals
 
     def _scan(self, steps: list[Any], state: State, suffix: str) -> tuple[list[Any], State]:
-        """One cell over all steps, in its own direction: the outputs in the order of ``steps``, and the last state."""
+        """Run one cell over all steps in its direction; return its outputs in the order of ``steps``, and its state."""
         backwards = suffix.endswith("reverse")
         weights: Weights = (
             getattr(self, "weight_ih" + suffix),
@@ -179,7 +186,6 @@ class _Recurrent(Module):
             raise ValueError(f"{self._describe()}: {name} has shape {state.shape}; input {x.shape} needs {needed}")
 
     def extra_repr(self) -> str:
-        """The settings that differ from their defaults."""
         text = f"{self.input_size}, {self.hidden_size}"
         defaults = {"num_layers": 1, "batch_first": False, "dropout": 0.0, "bidirectional": False}
         text += "".join(f", {k}={getattr(self, k)}" for k, v in defaults.items() if getattr(self, k) != v)
@@ -198,9 +204,9 @@ class RNN(_Recurrent):
     Args:
         input_size: the size of an input vector.
         hidden_size: the size of a state vector.
-        num_layers: how many cells are stacked, each reading the outputs of the one before.
+        num_layers: the number of stacked cells, each of which reads the outputs of the previous one.
         nonlinearity: ``"tanh"`` or ``"relu"``.
-        bias: whether b_ih and b_hh are added.
+        bias: whether to add b_ih and b_hh.
         batch_first: whether the batch is the first axis of input and output.
         dropout: the probability of zeroing an output on its way to the next layer, in training.
         bidirectional: whether a second cell reads the sequence backwards; the outputs are concatenated.
@@ -237,21 +243,12 @@ class RNN(_Recurrent):
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, dtype, device)
 
     def step(self, x: Any, state: State, weights: Weights) -> State:
-        """hₜ from xₜ and hₜ₋₁."""
         w_ih, w_hh, b_ih, b_hh = weights
         (h,) = state
         total = linear(x, w_ih, b_ih) + linear(h, w_hh, b_hh)
         return (F.tanh(total) if self.nonlinearity == "tanh" else F.relu(total),)
 
-    def forward(self, x: Any, h_0: Any = None) -> tuple[Tensor, Tensor]:
-        """The outputs of the last layer at every step, and the last state of every layer and direction."""
-        if h_0 is not None:
-            self._check_state("h_0", h_0, x)
-        output, (h_n,) = self._run(x, None if h_0 is None else (h_0,))
-        return output, h_n
-
     def extra_repr(self) -> str:
-        """The settings that differ from their defaults."""
         return super().extra_repr() + ("" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity!r}")
 
 
@@ -273,7 +270,6 @@ class GRU(_Recurrent):
     gates = 3
 
     def step(self, x: Any, state: State, weights: Weights) -> State:
-        """hₜ from xₜ and hₜ₋₁."""
         w_ih, w_hh, b_ih, b_hh = weights
         (h,) = state
         size = self.hidden_size
@@ -282,13 +278,6 @@ class GRU(_Recurrent):
         r, z = both[:, :size], both[:, size:]
         n = F.tanh(from_x[:, 2 * size :] + r * from_h[:, 2 * size :])
         return (n + z * (h - n),)
-
-    def forward(self, x: Any, h_0: Any = None) -> tuple[Tensor, Tensor]:
-        """The outputs of the last layer at every step, and the last state of every layer and direction."""
-        if h_0 is not None:
-            self._check_state("h_0", h_0, x)
-        output, (h_n,) = self._run(x, None if h_0 is None else (h_0,))
-        return output, h_n
 
 
 class LSTM(_Recurrent):
@@ -310,7 +299,6 @@ class LSTM(_Recurrent):
     states = 2
 
     def step(self, x: Any, state: State, weights: Weights) -> State:
-        """hₜ and cₜ from xₜ, hₜ₋₁ and cₜ₋₁."""
         w_ih, w_hh, b_ih, b_hh = weights
         h, c = state
         size = self.hidden_size
@@ -320,7 +308,7 @@ class LSTM(_Recurrent):
         return F.sigmoid(total[:, 3 * size :]) * F.tanh(c), c
 
     def forward(self, x: Any, initial: Any = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """The outputs of the last layer at every step, and the last (h, c); ``initial`` is a pair (h_0, c_0)."""
+        """Return the outputs of the last layer at every step, and the last (h, c); ``initial`` is a pair (h_0, c_0)."""
         if initial is not None:
             if not isinstance(initial, tuple | list) or len(initial) != 2:
                 raise TypeError(f"{self._describe()}: the initial state must be a pair (h_0, c_0)")

@@ -1,4 +1,4 @@
-"""The table of a model: its layers, the shapes they give, their parameters and the spread of their weights."""
+"""The table of a model: its layers, their output shapes, parameters and the spread of their weights."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Row:
     Attributes:
         name: its path in the model, such as ``"2"`` or ``"encoder.0"``; empty for the model itself.
         kind: the name of its class.
-        output_shapes: the shapes of what it returned for the example; empty if there was none.
-        parameters: how many numbers it learns, without those that an earlier layer shares with it.
+        output_shapes: the shapes of its outputs for the example; empty without an example.
+        parameters: the number of values it learns, without those of an earlier layer that it shares.
         std: the standard deviation of its weights (without biases and gains), ``None`` if it has none.
     """
 
@@ -55,7 +55,7 @@ class Summary:
 
     Attributes:
         rows: one `Row` per layer, in order.
-        parameters: how many numbers the model has to learn, shared ones counted once.
+        parameters: the number of values the model learns, shared ones counted once.
         trainable: how many of them require a gradient.
     """
 
@@ -70,7 +70,7 @@ class Summary:
 
     @property
     def footer(self) -> str:
-        """The totals in words."""
+        """The totals as text."""
         frozen = self.parameters - self.trainable
         return f"{self.parameters:,} parameters" + (f", {frozen:,} of them frozen" if frozen else "")
 

@@ -72,14 +72,16 @@ def _relu6(x: Any) -> Any:
     return np.minimum(np.maximum(x, 0), 6)
 
 
-relu = primitive("relu", _relu, "x", (lambda g, out: masked(g, out != 0),), analytic=False, doc="max(x, 0).")
+relu = primitive(
+    "relu", _relu, "x", (lambda g, out: masked(g, out != 0),), analytic=False, doc="max(x, 0); the gradient at 0 is 0."
+)
 relu6 = primitive(
     "relu6",
     _relu6,
     "x",
     (lambda g, out: masked(g, (out != 0) & (out != 6)),),
     analytic=False,
-    doc="min(max(x, 0), 6).",
+    doc="min(max(x, 0), 6); the gradient at 0 and 6 is 0, as in PyTorch.",
 )
 
 
@@ -114,7 +116,7 @@ elu = primitive(
     (_elu_rule,),
     to_float=True,
     analytic=False,
-    doc="x where positive, else alpha * (exp(x) - 1).",
+    doc="x where positive, else alpha * (exp(x) - 1) (Clevert et al. 2015, arXiv:1511.07289).",
 )
 
 
@@ -127,7 +129,7 @@ def _silu_rule(g: Any, x: Any) -> Any:
     return g * s * (1 + x * (1 - s))
 
 
-silu = primitive("silu", _silu, "x", (_silu_rule,), to_float=True, doc="x * sigmoid(x).")
+silu = primitive("silu", _silu, "x", (_silu_rule,), to_float=True, doc="x * sigmoid(x), also called swish.")
 
 # log(erfc(z) * exp(z * z) / t) is a polynomial of u = 2 t - 1 with t = 2 / (2 + z), to 4e-16 for all z >= 0:
 # a Chebyshev interpolation in 60 digits, converted to powers of u.
