@@ -9,7 +9,7 @@ each place, and frees every node that it has passed. In essence::
         g = gradients.pop(node)
         for rule, edge in zip(node.rules, node.edges):
             gradients[edge] = gradients.get(edge, 0) + rule(g, *node.saved)
-    return gradients  # what is left arrived at the leaves
+    # What is left in gradients arrived at the leaves.
 
 The rest is about gradients that are not needed, hooks, observers, values that were changed in place, sums in place
 where nobody else holds the array, and errors. The walk knows arrays and primitives, not tensors: the caller says how a
