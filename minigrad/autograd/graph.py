@@ -4,12 +4,12 @@ The forward pass makes a `Node` for each application of a primitive to something
 visits the nodes from the last one recorded to the first, runs the gradient rules, adds up the gradients that arrive at
 each place, and frees every node that it has passed. In essence::
 
-    gradients = {output: seed}
-    for node in reversed(collect([output])):  # an input of a node was recorded before the node
-        g = gradients.pop(node)
+    gradients ← {output: seed}
+    for node in reversed(collect([output])):       (an input of a node was recorded before the node)
+        g ← gradients.pop(node)
         for rule, edge in zip(node.rules, node.edges):
-            gradients[edge] = gradients.get(edge, 0) + rule(g, *node.saved)
-    # What is left in gradients arrived at the leaves.
+            gradients[edge] ← gradients.get(edge, 0) + rule(g, node.saved)
+    the gradients that are left arrived at the leaves
 
 The rest is about gradients that are not needed, hooks, observers, values that were changed in place, sums in place
 where nobody else holds the array, and errors. The walk knows arrays and primitives, not tensors: the caller says how a
