@@ -32,9 +32,10 @@ from typing import Any
 import numpy as np
 
 from minigrad import training
-from minigrad.training import catalog
-from minigrad.training.recipe import Problem, Recipe, make_run
-from minigrad.training.recipe import problem as load_problem
+from minigrad.cli import catalog
+from minigrad.cli.options import complete
+from minigrad.cli.recipe import Problem, make_run
+from minigrad.cli.recipe import problem as load_problem
 
 from . import peers
 from .effort import Effort
@@ -76,7 +77,7 @@ def measure(effort: Effort) -> list[Table]:
         Protocol(("SGD", "Adam"), (1.0,), (100,), (0,), 1, 0),
     )
     peers.blas_threads(1)
-    problem = load_problem(Recipe())
+    problem = load_problem(complete({}))
     rates, grid = {}, []
     for name in protocol.optimizers:
         rates[name], tried = tune(name, protocol, problem)
@@ -108,7 +109,7 @@ def measure(effort: Effort) -> list[Table]:
 def tune(name: str, protocol: Protocol, problem: Problem) -> tuple[float, list[dict[str, Any]]]:
     """Return the best learning rate, and what was tried."""
     preset = catalog.preset(name, "digits")["lr"]
-    unreached = 2 * protocol.epochs * -(-len(problem.train) // Recipe().batch_size)
+    unreached = 2 * protocol.epochs * -(-len(problem.train) // complete({})["batch_size"])
     scores: dict[float, tuple[float, ...]] = {}
     tried = []
 
@@ -135,7 +136,7 @@ def tune(name: str, protocol: Protocol, problem: Problem) -> tuple[float, list[d
 
 def race(name: str, rate: float, seed: int, epochs: int, problem: Problem) -> Outcome:
     """Train in an explicit loop until the target is reached or the budget is used up."""
-    run = make_run(Recipe(optimizer=name, options={"lr": rate}, seed=seed, epochs=epochs), problem)
+    run = make_run(complete({"optimizer": name, "lr": rate, "seed": seed, "epochs": epochs}), problem)
     model, optimizer, loss = run.model, run.optimizer, run.loss
     optimizer.prepare()
     clock, spent, step, best = time.perf_counter, 0.0, 0, 0.0

@@ -241,6 +241,18 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     return f"unknown {kind} {name!r}; {remedy}"
 
 
+def spelled(kind: str, name: str, known: Iterable[str]) -> str:
+    """The known name that equals ``name`` but for the case of its letters; ValueError if there is none.
+
+    >>> spelled("optimizer", "adamw", ["Adam", "AdamW"])
+    'AdamW'
+    """
+    names = {each.lower(): each for each in known}
+    if name.lower() not in names:
+        raise ValueError(unknown(kind, name, names.values()))
+    return names[name.lower()]
+
+
 def refuse_unknown(name: str, given: Iterable[str], known: Sequence[str]) -> None:
     """Raise TypeError for the first of the ``given`` argument names that is not among the ``known`` ones of ``name``.
 

@@ -20,20 +20,19 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-# What is being written has a random name: a process number is the same again in the next container. Earlier versions
-# used that number.
+# A temporary file has a random name, because process numbers repeat in the next container. Earlier versions used these.
 _TEMPORARY = re.compile(r"\.(.+)\.(?:[0-9a-f]{16}|\d+)\.tmp", re.DOTALL)
 _LONG_AGO = 3600.0  # seconds after which a temporary file is stale where the system has no locks
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> Path:
-    """Put a file in place in one step: a temporary file beside it, flushed to the disk, then renamed.
+    """Write a file in one step: a temporary file next to it, flushed to the disk, then renamed.
 
-    Whenever the process ends, or the power fails, the path holds the file from before or the whole new one. A
-    temporary file that a killed process has left is deleted by the next one that writes the same path.
+    Even if the process is killed or the power fails, the path holds either the file from before or the whole new one.
+    A temporary file of a killed process is deleted by the next one that writes the same path.
 
     Raises:
-        OSError: naming the path; nothing is left behind then, and the file from before stays.
+        OSError: naming the path; the file from before stays, and no temporary file.
     """
     path = Path(path)
     clear_stale(path.parent, path.name)
@@ -51,10 +50,10 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> Path:
 
 
 def link_atomically(source: Path, path: Path) -> None:
-    """Give a file that never changes a second name in one step; a copy where the file system has no links.
+    """Give a file that never changes a second name in one step; copy it if the file system has no links.
 
     Raises:
-        OSError: naming the path, which is as before.
+        OSError: naming the path, which is unchanged.
     """
     temporary = _temporary_name(path)
     try:
@@ -77,7 +76,7 @@ def link_atomically(source: Path, path: Path) -> None:
 
 @contextlib.contextmanager
 def temporary_for(path: Path, *, folder: bool = False) -> Iterator[Path]:
-    """An empty file or folder beside a path, to be renamed to it; what is still there at the end is deleted.
+    """A new empty file or folder next to a path, to be renamed to it; if it was not, it is deleted at the end.
 
     It is locked, so that `clear_stale` of another process leaves it alone.
     """
@@ -105,9 +104,9 @@ def clear_stale(folder: Path, name: str | None = None, holding: Collection[str] 
     """Delete the temporary files in a folder whose writer was killed. Those of a living process are locked, and stay.
 
     Args:
-        folder: where to look; one that cannot be read is left as it is.
+        folder: the folder; one that cannot be read is left unchanged.
         name: delete only those of this file.
-        holding: delete temporary folders instead of files, those with nothing in them but these names.
+        holding: delete temporary folders instead of files, if they hold nothing but these names.
     """
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
@@ -180,7 +179,7 @@ def lock(handle: int) -> bool | None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush the names in a folder, where the system can: a rename is one of them."""
+    """Flush the names in a folder, if the system can, so that a renamed file survives a power failure."""
     if os.name != "posix":
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -194,18 +193,18 @@ def sync_folder(folder: Path) -> None:
 
 
 def named(error: OSError, path: str | os.PathLike[str]) -> OSError:
-    """The same error, saying which file could not be written, and which folder is missing."""
+    """Return the same error, which names the file that could not be written, and the folder if it is missing."""
     folder = Path(path).parent
     missing = f"; there is no folder {folder}" if error.errno == errno.ENOENT and not folder.exists() else ""
     return type(error)(error.errno, f"cannot write: {error.strerror or error}{missing}", str(path))
 
 
 def read_bounded(path: str | os.PathLike[str], limit: int) -> bytes:
-    """The bytes of a regular file of at most ``limit`` bytes.
+    """Read a regular file of at most ``limit`` bytes.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no regular file, or larger; nothing has been read then.
+        ValueError: if it is not a regular file, or larger; it is not read.
     """
     path = Path(path)
     if not path.exists():

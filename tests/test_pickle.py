@@ -19,6 +19,8 @@ import training_cases
 
 import minigrad
 from minigrad import Tensor, clipping, data, nn, ops, optim, rules, schedulers, study, tensor, training
+from minigrad.cli.options import complete
+from minigrad.cli.recipe import make_run, problem
 from minigrad.ops import primitive
 
 PROTOCOLS = range(2, pickle.HIGHEST_PROTOCOL + 1)
@@ -645,8 +647,8 @@ def test_a_run_goes_on_from_a_copy_made_at_any_step(step, again, tmp_path):
 
 @pytest.mark.parametrize("loss", [None, "cross_entropy:label_smoothing=0.1"])
 def test_a_run_of_the_command_can_be_pickled(loss):
-    recipe = training.recipe.Recipe("blobs:samples=40", "mlp:8", loss, batch_size=10, epochs=1)
-    run = training.recipe.make_run(recipe, training.recipe.problem(recipe))
+    arguments = complete({"data": "blobs:samples=40", "model": "mlp:8", "loss": loss, "batch_size": 10, "epochs": 1})
+    run = make_run(arguments, problem(arguments))
     again = pickle.loads(pickle.dumps(run))
     assert training.train(again, 2).progress == training.train(run, 2).progress
     assert bits(again.model) == bits(run.model)

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from minigrad import cli
+from minigrad.cli import parser
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 ROOT = Path(__file__).parents[1]
@@ -35,7 +35,7 @@ def test_its_commands_are_read_by_the_command():
     for _, line in commands():
         words = line.partition("#")[0].split()
         if words[0] == "minigrad":
-            assert cli._parse(words[1:])["command"] in cli._parsers()[1]
+            assert parser.parse(words[1:])["command"] in parser.COMMANDS
 
 
 def test_nothing_is_installed_by_a_name_that_is_another_project_on_the_index():

@@ -1,4 +1,4 @@
-"""``minigrad compare``: several optimizers, or runs that are there, on one problem."""
+"""``minigrad compare``: several optimizers, or existing runs, on one problem."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,23 +16,26 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import training
+from ..checks import spelled, unknown
 from ..devices.arrays import to_host
 from ..files import write_atomically
 from ..study import plots
 from ..text import metric_text, metric_title, table
-from ..training import Run, catalog
+from ..training import Run
 from ..training._run_directory import CONFIG, RunDirectory
-from ..training.calls import parse_call, spelled
 from ..training.checkpoint import size_limit
 from ..training.evaluation import best_of
 from ..training.progress import Row
+from . import catalog
+from .calls import parse_call
 from .display import console
-from .errors import CommandError, words
+from .ending import FAILED, CommandError, status_of, words
 from .options import Arguments, complete
-from .signals import status_of
-from .train import carry_on, check_data, describe_optimizer, new_directory, prepare, writing
+from .parser import arguments_of_run, as_words, with_file
+from .prepare import check_data, describe_optimizer, new_directory, prepare, writing
+from .train import carry_on
 
-# What two runs must have in common to be compared: they begin alike and see the same batches.
+# What runs must have in common to be compared: the initial parameters and the batches follow from these.
 _SHARED = ("data", "model", "loss", "dtype", "seed", "batch_size", "accumulate", "epochs")
 
 
@@ -49,57 +52,62 @@ class Entry:
     initial: str
 
 
-def compare(names: Sequence[str], given: Arguments, spell: Callable[[Arguments], list[str]]) -> int:
-    """Train with each optimizer, or read each run, and show a table and a picture.
-
-    Args:
-        names: optimizers, with values or without, and folders of runs.
-        given: the options of the command line.
-        spell: writes such options as words of a command line.
-    """
+def compare(given: Arguments) -> int:
+    """Train with each optimizer, or read each run, and show a table and a picture."""
+    names, given = given["names"], with_file({name: value for name, value in given.items() if name != "names"})
     arguments = complete(given)
     out = console(arguments["quiet"])
     labels = {name: Path(name).name if _is_run(name) else name for name in names}
     if len(labels) != len(names):
-        raise CommandError("minigrad compare: the same name is there twice")
-    if len(set(labels.values())) != len(names):  # runs of one name in two folders
+        raise CommandError("minigrad compare: two of the names are the same")
+    if len(set(labels.values())) != len(names):  # runs of the same name in two folders
         labels = {name: name for name in names}
     fresh = {name: _arguments_for(name, given) for name in names if not _is_run(name)}
     olds = {name: _config(name) for name in names if _is_run(name)}
     _check_shared([(name, config["arguments"]) for name, config in olds.items()], list(fresh.values()))
-    # What is there is read before anything is written or trained.
+    # Existing runs are read before anything is written or trained.
     entries = {name: _read(name, config, labels[name], out) for name, config in olds.items()}
     _check_initial(entries)
     folder = None if arguments["no_output"] else _folder(arguments)
-    paths = {name: name for name in names}  # what to compare instead, to go on after an interrupt
+    paths = {name: name for name in names}  # what to compare after an interruption: a run in place of its optimizer
     try:
         for name, chosen in fresh.items():
-            run, recipe, asked = prepare(chosen, out, "minigrad compare")
-            entries[name] = Entry(
-                labels[name], describe_optimizer(run), [], run.monitor, run.direction, None, _digest(run)
-            )
+            run, asked = prepare(chosen, out, "minigrad compare")
+            entries[name] = _entry(labels[name], run)
             _check_initial(entries)
             directory = None
             if folder is not None:
                 settings = {**chosen, "output": str(folder), "name": chosen["optimizer"].lower()}
-                directory = new_directory(run, recipe, asked, settings)
+                directory = new_directory(run, asked, settings)
                 paths[name] = str(directory.path)
             out.print(f"training {entries[name].optimizer}", markup=False, soft_wrap=True)
             with writing(directory, "minigrad compare"):
-                entries[name].seconds = carry_on(run, recipe.epochs, directory, chosen, out, show=False)
+                entries[name].seconds = carry_on(run, directory, chosen, out, show=False)
             entries[name].history = run.progress.history
     except KeyboardInterrupt as error:
-        again = f"go on with: minigrad compare {shlex.join([*paths.values(), *spell(given)])}"
-        raise CommandError(f"interrupted; {again}", status_of(error)) from None
+        raise CommandError(f"interrupted; continue with: {_again(paths, given)}", status_of(error)) from None
     except CommandError as error:
         if error.status < 128 or folder is None:
             raise CommandError(f"{error} (with {name})", error.status) from None
-        again = f"minigrad compare {shlex.join([*paths.values(), *spell(given)])}"
-        raise CommandError(f"{error}; then: {again}", error.status) from None
+        raise CommandError(f"{error}; then: {_again(paths, given)}", error.status) from None
     _show([entries[name] for name in names], out)
     if folder is not None:
         _write([entries[name] for name in names], folder, out)
     return 0
+
+
+def _again(paths: dict[str, str], given: Arguments) -> str:
+    """The command that continues this comparison."""
+    options = as_words({name: value for name, value in given.items() if name != "optimizer"})
+    return f"minigrad compare {shlex.join([*paths.values(), *options])}"
+
+
+def _entry(label: str, run: Run, history: Sequence[Row] = ()) -> Entry:
+    """The line of a run; its first parameters are those that it has now."""
+    digest = hashlib.sha256()
+    for parameter in run.model.parameters():
+        digest.update(to_host(parameter.data).tobytes())
+    return Entry(label, describe_optimizer(run), list(history), run.monitor, run.direction, None, digest.hexdigest())
 
 
 def _is_run(name: str) -> bool:
@@ -112,28 +120,16 @@ def _arguments_for(name: str, given: Arguments) -> Arguments:
         call = parse_call(name)
         optimizer = spelled("optimizer", call.name, catalog.OPTIMIZERS)
         known = catalog.optimizer_arguments(optimizer)
-        own = training_values(optimizer, call.kwargs, known)
+        for option in call.kwargs:
+            if option not in known:
+                raise ValueError(f"{optimizer}: {unknown('option', option, known)}")
         if call.args:
             raise ValueError(f"{optimizer}: write its values by name, as in {optimizer}:lr=0.01")
     except ValueError as error:
         raise CommandError(f"minigrad compare: {words(error)}") from None
-    # A hyper-parameter for all goes to those optimizers that have it.
-    shared = {k: v for k, v in given.items() if k in known or k not in _all_hyper_parameters()}
-    return complete({**shared, **own, "optimizer": optimizer})
-
-
-def training_values(optimizer: str, values: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
-    """The values, if the optimizer has options of these names."""
-    from ..checks import unknown
-
-    for name in values:
-        if name not in known:
-            raise ValueError(f"{optimizer}: {unknown('option', name, known)}")
-    return values
-
-
-def _all_hyper_parameters() -> set[str]:
-    return {name for optimizer in catalog.OPTIMIZERS for name in catalog.optimizer_arguments(optimizer)}
+    # A hyper-parameter on the command line applies to the optimizers that have it.
+    shared = {k: v for k, v in given.items() if k in known or k not in catalog.hyper_parameters()}
+    return complete({**shared, **call.kwargs, "optimizer": optimizer})
 
 
 def _config(name: str) -> dict[str, Any]:
@@ -175,12 +171,9 @@ def _folder(arguments: Arguments) -> Path:
 
 
 def _read(name: str, config: dict[str, Any], label: str, out: Console) -> Entry:
-    """The history of a run from its last checkpoint, whatever callbacks it had."""
+    """Return the line of an existing run, with the history in its last checkpoint, whatever callbacks it had."""
     directory = RunDirectory(name)
-    from . import checked_arguments
-
-    arguments = checked_arguments(config["arguments"], f"{directory.path / CONFIG}")
-    run, _, asked = prepare(arguments, out, "minigrad compare")
+    run, asked = prepare(arguments_of_run(directory, config, {}), out, "minigrad compare")
     check_data(config, asked, f"minigrad compare: {name}")
     try:
         state = training.read_checkpoint(directory.last_checkpoint(), size_limit(run.model))
@@ -188,20 +181,13 @@ def _read(name: str, config: dict[str, Any], label: str, out: Console) -> Entry:
     except (ValueError, OSError) as error:
         raise CommandError(f"minigrad compare: {words(error)}") from None
     if not history:
-        raise CommandError(f"minigrad compare: {name}: has finished no epoch yet; continue it with minigrad resume")
-    return Entry(label, describe_optimizer(run), history, run.monitor, run.direction, None, _digest(run))
+        raise CommandError(f"minigrad compare: {name}: has not finished an epoch yet; continue it with minigrad resume")
+    return _entry(label, run, history)
 
 
 def _check_initial(entries: dict[str, Entry]) -> None:
     if len({entry.initial for entry in entries.values()}) > 1:
-        raise CommandError("minigrad compare: the runs do not begin with the same parameters")
-
-
-def _digest(run: Run) -> str:
-    digest = hashlib.sha256()
-    for parameter in run.model.parameters():
-        digest.update(to_host(parameter.data).tobytes())
-    return digest.hexdigest()
+        raise CommandError("minigrad compare: the runs do not have the same initial parameters")
 
 
 def _rows(entries: list[Entry]) -> list[list[str]]:
@@ -238,6 +224,6 @@ def _write(entries: list[Entry], folder: Path, out: Console) -> None:
         write_atomically(folder / "comparison.csv", text.getvalue().encode())
         plots.metrics({entry.label: entry.history for entry in entries}, path=folder / "comparison.png")
     except OSError as error:
-        raise CommandError(f"minigrad compare: {words(error)}", 1) from None
+        raise CommandError(f"minigrad compare: {words(error)}", FAILED) from None
     runs = [path.name + "/" for path in sorted(folder.iterdir()) if path.is_dir()]
     out.print(f"wrote {folder}: {', '.join(['comparison.csv', 'comparison.png', *runs])}", markup=False, soft_wrap=True)

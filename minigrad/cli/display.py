@@ -1,4 +1,4 @@
-"""What a training shows: rows for epochs, and on a terminal one line of progress below them."""
+"""What training prints: a row for each epoch, and on a terminal a progress line below the rows."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from ..text import metric_text, metric_title
 from ..training import Callback, Run
 
-_REDRAW = 0.1  # seconds between two looks of the line
+_REDRAW = 0.1  # seconds between two updates of the line
 
 _TITLES = {"train_accuracy": "train acc", "held_out_accuracy": "held-out acc"}
 
 
 def console(quiet: bool) -> Console:
-    """Where a command prints to."""
+    """Return the console that a command prints to."""
     return Console(highlight=False, quiet=quiet)
 
 
@@ -51,7 +51,7 @@ class Display(Callback):
         self._draw(run)
 
     def after_step(self, run: Run) -> None:
-        """Redraw the line, if it is time."""
+        """Redraw the line if enough time has passed."""
         if self._progress is not None and time.perf_counter() - self._drawn > _REDRAW:
             self._draw(run)
 
@@ -74,13 +74,13 @@ class Display(Callback):
             self._draw(run)
 
     def close(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
 
     def _columns(self, run: Run, row: dict[str, float]) -> list[tuple[str, str]]:
-        """Titles and texts."""
+        """The titles of the columns, and the texts of a row."""
         names = ["train_loss", *([] if run.metrics else ["held_out_loss"])]
         columns = [(metric_title(name), f"{row.get(name, 0):.4f}") for name in names]
         for part in ("train", "held_out"):
@@ -91,7 +91,7 @@ class Display(Callback):
 
 
 def best_of(run: Run) -> str:
-    """The best and the last value of the monitored metric, in words."""
+    """Return the best and the last value of the monitored metric as text."""
     progress, name = run.progress, run.monitor
     if progress.best is None or not progress.history:
         return ""

@@ -8,42 +8,45 @@ from ..training import Run
 from ..training._run_directory import RunDirectory
 from ..training.checkpoint import size_limit
 from .display import console
-from .errors import CommandError, words
+from .ending import CommandError, words
 from .options import Arguments
-from .train import check_data, prepare
+from .parser import arguments_of_run
+from .prepare import check_data, prepare
+
+COMMAND = "minigrad evaluate"
 
 
-def evaluate(path: str, arguments: Arguments, checkpoint: str | None) -> int:
-    """Print loss and metrics of the weights in a run directory, of its best checkpoint, or of another one."""
-    out = console(arguments["quiet"])
-    command = "minigrad evaluate"
+def evaluate(given: Arguments) -> int:
+    """Print the loss and the metrics of the weights of a run, of its best checkpoint, or of any other one."""
+    path, checkpoint = given.pop("run"), given.pop("checkpoint", None)
+    out = console(given.get("quiet", False))
     try:
         directory = RunDirectory.open(path)
         config = directory.config()
     except (ValueError, OSError) as error:
-        raise CommandError(f"{command}: {words(error)}") from None
-    run, _, asked = prepare(arguments, out, command)
-    check_data(config, asked, command)
+        raise CommandError(f"{COMMAND}: {words(error)}") from None
+    run, asked = prepare(arguments_of_run(directory, config, given), out, COMMAND)
+    check_data(config, asked, COMMAND)
     try:
         if checkpoint is not None:
             source = directory.best if checkpoint == "best" else checkpoint
-            load_parameters(str(source), run)
+            _load_parameters(str(source), run)
         elif directory.weights.exists() and directory.ending() is not None:
             source = directory.weights
             training.load_weights(source, run.model)
         else:  # a run that is not finished
             source = directory.last_checkpoint()
-            load_parameters(str(source), run)
+            _load_parameters(str(source), run)
     except (ValueError, OSError) as error:
-        raise CommandError(f"{command}: {words(error)}") from None
+        raise CommandError(f"{COMMAND}: {words(error)}") from None
     out.print(f"{source} on {len(asked.held_out)} held-out rows of {asked.train.name}", markup=False, soft_wrap=True)
     for name, value in run.evaluation().items():
         out.print(f"{metric_title(name)}: {metric_text(name, value, '{:.6g}'.format)}")
     return 0
 
 
-def load_parameters(path: str, run: Run) -> None:
-    """The parameters and buffers of a checkpoint alone.
+def _load_parameters(path: str, run: Run) -> None:
+    """Load only the parameters and buffers of a checkpoint.
 
     Raises:
         CheckpointError: naming the file.

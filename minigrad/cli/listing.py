@@ -1,8 +1,13 @@
-"""``minigrad list`` and ``minigrad devices``: what there is, read from the signatures of the classes themselves."""
+"""``minigrad list`` and ``minigrad devices``: the known names with their arguments, the runs in a folder, the devices.
+
+Arguments and defaults are read from the signatures of the classes and functions themselves.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,26 +16,30 @@ from ..data import DATASETS
 from ..devices.cuda import INSTALL, CudaStatus, cuda_status, update_problem
 from ..kernels.threads import get_num_threads
 from ..nn.containers import ACTIVATIONS, NORMS
-from ..training import catalog
-from ..training.calls import arguments_of, describe
-from .errors import CommandError
-from .options import RUN_DEFAULTS
+from ..study.report._run_data import RunData
+from ..text import metric_text, metric_title, table
+from ..training._run_directory import CONFIG, WITHOUT, RunDirectory
+from ..training.evaluation import best_of
+from ..training.logs import METRICS, read_metrics
+from . import catalog
+from .calls import arguments_of, describe
+from .ending import CommandError, words
+from .options import OPTIONS, Arguments
 
 SECTIONS = ("datasets", "models", "losses", "optimizers", "schedules", "clips")
 
 
-def show_list(sections: list[str]) -> int:
+def show_list(given: Arguments) -> int:
     """Print the names in some sections, or in all, with their arguments and defaults; or the runs in a folder."""
+    sections = given["sections"]
     for name in sections:
         if name not in SECTIONS and os.path.isdir(name):
             if len(sections) > 1:
                 raise CommandError(f"minigrad list: {name} is a folder of runs; list it by itself")
-            from .runs import show_runs
-
-            return show_runs(Path(name))
+            return _show_runs(Path(name))
         if name not in SECTIONS:
-            there_is_none = os.sep in name or name == RUN_DEFAULTS["output"]
-            problem = f"{name}: no such folder" if there_is_none else unknown("section", name, SECTIONS)
+            no_folder = os.sep in name or name == OPTIONS["output"].default
+            problem = f"{name}: no such folder" if no_folder else unknown("section", name, SECTIONS)
             raise CommandError(f"minigrad list: {problem}")
     for number, name in enumerate(sections or SECTIONS):
         if number:
@@ -60,8 +69,8 @@ def _lines(section: str) -> list[str]:
             if name == "Lookahead":
                 lines.append(f"{describe(name, catalog.lookahead_arguments())} around any of them, with --lookahead")
                 continue
-            begins = _told(settings)
-            if (numbers := _told(catalog.FOR_NUMBERS.get(name, settings))) != begins:
+            begins = _settings(settings)
+            if (numbers := _settings(catalog.FOR_NUMBERS.get(name, settings))) != begins:
                 begins += f", and with numbers as labels with {numbers}"
             lines.append(f"{describe(name, catalog.optimizer_arguments(name))}; minigrad train begins with {begins}")
         return lines
@@ -70,12 +79,81 @@ def _lines(section: str) -> list[str]:
     return [describe(name, arguments_of(kind)) for name, kind in catalog.CLIPS.items()]
 
 
-def _told(settings: dict[str, float]) -> str:
+def _settings(settings: dict[str, float]) -> str:
     return ", ".join(f"{key}={value:g}" for key, value in settings.items())
 
 
-def show_devices() -> int:
-    """Print what this machine computes on."""
+# --- the runs in a folder --------------------------------------------------------------------------------------------
+
+HEADINGS = ("run", "optimizer", "epochs", "best", "how it ended")
+
+
+def _show_runs(folder: Path) -> int:
+    """Print a line for each run in a folder and in the folders of comparisons in it."""
+    try:
+        found = list(_runs(folder))
+    except OSError as error:
+        raise CommandError(f"minigrad list: {words(error)}") from None
+    if not found:
+        raise CommandError(f"minigrad list: {folder}: has no run; minigrad train --output {folder} makes one")
+    rows = [HEADINGS, *(_row(path, folder) for path in found)]
+    for line in table(rows):
+        print(line)
+    return 0
+
+
+def _runs(folder: Path) -> Iterator[Path]:
+    if (folder / CONFIG).exists():
+        yield folder
+        return
+    for path in sorted(folder.iterdir(), key=_order):
+        if not path.is_dir() or path.name.startswith("."):
+            continue
+        inner = [path] if (path / CONFIG).exists() else sorted(path.iterdir(), key=_order)
+        yield from (each for each in inner if (each / CONFIG).exists() and not each.name.startswith("."))
+
+
+def _order(path: Path) -> list[tuple[int, str]]:
+    """Sort run 10 after run 9."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path.name)]
+
+
+def _row(path: Path, folder: Path) -> tuple[str, ...]:
+    name = path.name if path == folder else path.relative_to(folder).as_posix()
+    try:
+        directory = RunDirectory.open(path)
+        config, rows = directory.config(), tuple(read_metrics(path / METRICS))
+        source = RunData(name, config, rows, has_weights=directory.weights.exists(), ending=directory.ending())
+    except (ValueError, OSError) as error:
+        return _printable(name, "", "", "", words(error))
+    optimizer = str(source.arguments.get("optimizer", ""))
+    around = "Lookahead " if "lookahead" in source.arguments else ""
+    epochs = f"{len(rows)}/{source.epochs}" if source.epochs else str(len(rows))
+    ended = source.state or WITHOUT
+    if source.ending is not None and ended != "finished":
+        ended = str(source.ending)
+    return _printable(name, around + optimizer, epochs, _best(source), ended)
+
+
+def _best(source: RunData) -> str:
+    name = source.monitor
+    if name is None:
+        return ""
+    values = [row[name] for row in source.rows]
+    _, best = best_of(source.direction, values) or (0, values[0])
+    return f"{metric_title(name)} {metric_text(name, best)}"
+
+
+def _printable(*cells: str) -> tuple[str, ...]:
+    """Return cells of one line each, without control codes for the terminal, whatever the files contain."""
+    return tuple("".join(c if c.isprintable() else "?" for c in " ".join(cell.split()))[:300] for cell in cells)
+
+
+# --- devices ---------------------------------------------------------------------------------------------------------
+
+
+def show_devices(given: Arguments) -> int:
+    """Print the devices of this machine."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     print(f"cpu: {affinity} cores for this process, {get_num_threads()} threads for update kernels")
     print(f"numba {version('numba')}, numpy {version('numpy')}")

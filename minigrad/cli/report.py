@@ -14,28 +14,23 @@ from ..study import Explanation
 from ..study.report import check_target, write
 from ..study.report._findings import counts
 from ..study.report._run_data import read_run
-from ..training._run_directory import CONFIG, REPORT
+from ..training._run_directory import REPORT
 from .display import console
-from .errors import FAILED, CommandError, words
-from .explain import weight
+from .ending import FAILED, CommandError, words
+from .explain import Rerun, weight
 from .options import Arguments
-from .rerun import Rerun
 
 COMMAND = "minigrad report"
-WEIGHTS = 16  # explained at most, lest they bury the rest
+WEIGHTS = 16  # the most that are explained, so that they do not bury the rest of the page
 _CHOSEN = (
-    "Chosen here: the weight that moved most in the parameter that changed most beside its size, and one of the first "
-    "layer that moved as far as most there do. minigrad report --param NAME[I,J] --step N shows others."
+    "Chosen here: the weight that moved most in the parameter that changed most relative to its size, and a typical "
+    "weight of the first layer. minigrad report --param NAME[I,J] --step N shows others."
 )
 
 
-def report(path: str, given: Arguments) -> int:
-    """Write the page, with the update of a few weights explained.
-
-    Args:
-        path: the run directory.
-        given: the options of the command line, ``output``, ``param``, ``step``, ``explain``, ``threads`` and ``quiet``.
-    """
+def report(given: Arguments) -> int:
+    """Write the page, with the update of a few weights explained."""
+    path = given["run"]
     out = console(given.get("quiet", False))
     target = Path(given.get("output") or Path(path, REPORT))
     try:
@@ -46,15 +41,14 @@ def report(path: str, given: Arguments) -> int:
     explanations: list[Explanation] = []
     problems: list[str] = []
     chosen: list[str] = []
-    if given.get("explain", True):
+    if not given.get("no_explain", False):
         asked, step = given.get("param", []), given.get("step")
         if len(asked) > WEIGHTS:
             raise CommandError(f"{COMMAND}: --param may be given up to {WEIGHTS} times, not {len(asked)}")
         try:
-            arguments = _arguments(source.config["arguments"], path, given)
-            explanations, problems = _explained(path, arguments, asked, step, out)
+            explanations, problems = _explained(path, given, asked, step, out)
         except CommandError as error:
-            if asked or step is not None:  # what was asked for is not left out in silence
+            if asked or step is not None:  # what was asked for is not silently left out
                 raise
             problems = [f"No update could be explained: {str(error).removeprefix(COMMAND + ': ')}."]
         chosen = [_CHOSEN] if explanations and not asked else []
@@ -71,19 +65,11 @@ def report(path: str, given: Arguments) -> int:
     return 0
 
 
-def _arguments(saved: dict[str, Any], path: str, given: Arguments) -> Arguments:
-    """Those of the run, with the threads of this command line."""
-    from . import checked_arguments
-
-    arguments = checked_arguments(saved, str(Path(path, CONFIG)))
-    return {**arguments, **{name: given[name] for name in ("threads",) if name in given}}
-
-
 def _explained(
-    path: str, arguments: Arguments, asked: Sequence[str], step: int | None, out: Console
+    path: str, given: Arguments, asked: Sequence[str], step: int | None, out: Console
 ) -> tuple[list[Explanation], list[str]]:
-    """The weights that were asked for, or a few that say something, at one step of the run trained again."""
-    again = Rerun(path, arguments, out, COMMAND)
+    """Explain the weights that were asked for, or two that are chosen, at one step of the run trained again."""
+    again = Rerun(path, {name: given[name] for name in ("threads",) if name in given}, out, COMMAND)
     optimizer = again.run.optimizer
     chosen = [weight(optimizer, text, COMMAND) for text in asked]
     again.to(step, [name for name, _ in chosen] or None)
@@ -92,14 +78,14 @@ def _explained(
         chosen = _telling(record)
     if again.reproduced is False:
         notes.append(
-            f"These are not quite the updates that the run made: trained again here, {again.verdict}; another version "
-            "of NumPy, or another processor, can be the cause."
+            f"These are not exactly the updates that the run made: trained again here, {again.verdict}; another "
+            "version of NumPy, or another processor, can be the cause."
         )
     return [optimizer.explain(name, index) for name, index in chosen], notes
 
 
 def _telling(record: Record) -> list[tuple[str, tuple[int, ...]]]:
-    """The weight that moved most, where the change is largest beside the weights; a typical one of the first layer."""
+    """Choose the weight that moved most in the parameter that changed most, and a typical one of the first layer."""
     moved = {}
     for name, before in record.before.items():
         after = (record.left or record.after).get(name)
@@ -119,7 +105,7 @@ def _telling(record: Record) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def _middle(values: Any) -> int:
-    """The place of the median of those that are not 0, or of all."""
+    """The index of the median of the values that are not 0, or of all."""
     order = np.argsort(values, axis=None, kind="stable")
     some = int((values > 0).sum()) or values.size
     return int(order[values.size - some + (some - 1) // 2])

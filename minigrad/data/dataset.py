@@ -207,7 +207,7 @@ def _axis_words(ndim: int) -> list[str]:
     return ["row", "column"][:ndim] if ndim <= 2 else ["row", *(f"axis {axis} index" for axis in range(1, ndim))]
 
 
-# --- holding out ----
+# --- holding out -----------------------------------------------------------------------------------------------------
 
 
 def stratified_split(dataset: Dataset, fraction: float = 0.2, seed: int = 0) -> tuple[Dataset, Dataset]:

@@ -1,4 +1,4 @@
-"""Training: the loop with what people add to it, checkpoints, and run directories.
+"""Training: the loop with metrics, schedules and callbacks, checkpoints, and run directories.
 
 >>> train, held_out = data.stratified_split(data.moons(), 0.2, seed=0)
 >>> loader = data.DataLoader(train, batch_size=32, shuffle=True, seed=0)

@@ -1,7 +1,7 @@
-"""Matrix products on one thread, so that the number of cores does not show in the result.
+"""Runs matrix products on one thread, so that results do not depend on the number of cores.
 
-The library behind NumPy's matrix product divides the work by its number of threads, and sums in another order for
-another number. NumPy has no switch for it; the library has one, under a name that depends on how it was built.
+The BLAS library of NumPy divides a matrix product among its threads, and the order of its sums depends on their number.
+NumPy cannot set this number; the library can, by a function whose name depends on how it was built.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ _NAMES = tuple(
 
 
 class _Switch(NamedTuple):
-    """How a library is told its number of threads, and tells it."""
+    """The functions of a library that set and return its number of threads."""
 
-    tell: Callable[[int], None]
-    ask: Callable[[], int]
+    set: Callable[[int], None]
+    get: Callable[[], int]
 
 
-# Blocks that are entered, in whatever thread: the first notes how many threads there were, which the last brings back.
+# How many blocks are entered, in all threads. The first stores the number of BLAS threads, and the last restores it.
 _lock = threading.Lock()
 _entered = _before = 0
 
 
 def use_one_blas_thread() -> bool:
-    """Let NumPy's matrix products run on one thread; whether the library could be told."""
+    """Run NumPy's matrix products on one thread; return whether the library has such a switch."""
     switch = _switch()
     if switch is not None:
-        switch.tell(1)
+        switch.set(1)
     return switch is not None
 
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """A block in which they run on one thread, if the library can be told.
+    """A block in which matrix products run on one thread, if the library has such a switch.
 
-    Threads that meet at the end of every product wait for whatever else the cores are doing, for milliseconds where
-    the product takes microseconds.
+    Threads wait for each other at the end of every product. If the cores are busy, they wait for milliseconds where the
+    product takes microseconds.
     """
     global _entered, _before
     switch = _switch()
@@ -58,8 +58,8 @@ def one_blas_thread() -> Iterator[None]:
         return
     with _lock:
         if not _entered:
-            _before = switch.ask()
-            switch.tell(1)
+            _before = switch.get()
+            switch.set(1)
         _entered += 1
     try:
         yield
@@ -67,22 +67,22 @@ def one_blas_thread() -> Iterator[None]:
         with _lock:
             _entered -= 1
             if not _entered:
-                switch.tell(_before)
+                switch.set(_before)
 
 
 @functools.cache
 def _switch() -> _Switch | None:
     for library in _libraries():
-        for teller, asker in _NAMES:
-            tell, ask = getattr(library, teller, None), getattr(library, asker, None)
-            if tell is not None and ask is not None:
-                tell.argtypes, tell.restype, ask.argtypes, ask.restype = [ctypes.c_int], None, [], ctypes.c_int
-                return _Switch(tell, ask)
+        for setter, getter in _NAMES:
+            set_, get = getattr(library, setter, None), getattr(library, getter, None)
+            if set_ is not None and get is not None:
+                set_.argtypes, set_.restype, get.argtypes, get.restype = [ctypes.c_int], None, [], ctypes.c_int
+                return _Switch(set_, get)
     return None
 
 
 def _libraries() -> Iterator[ctypes.CDLL]:
-    """The libraries that may be the one: beside NumPy, or loaded by it from the system."""
+    """Yield the libraries that NumPy may use: those installed with it, or those it loaded from the system."""
     package = Path(np.__file__).parent
     folders = (package.parent / "numpy.libs", package / ".dylibs")
     paths = [str(path) for folder in folders if folder.is_dir() for path in sorted(folder.glob("*openblas*"))]

@@ -1,4 +1,4 @@
-"""Run directories: what a training run leaves behind, ``runs/NAME-1/``, ``runs/NAME-2/`` and so on."""
+"""Run directories: the files of a training run, in ``runs/NAME-1/``, ``runs/NAME-2/`` and so on."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _CONFIG = Format("minigrad run", "the configuration of a run")
 _ENDING = Format("minigrad end", "the end of a run")
 CONFIG, WEIGHTS, CURVES, CHECKPOINTS = "config.json", "model.safetensors", "curves.png", "checkpoints"
 RECORD, REPORT, END = "record.jsonl", "report.html", "end.json"  # the first two are written by study
-_NAMED = 8  # runs in a folder that are named where one was wanted
+_NAMED = 8  # the most runs in a folder that an error names
 
 
 def plain_name(text: str) -> str:
-    """The text as a run can be named: with dashes for what stands in no name."""
+    """Return the text as the name of a run, with dashes for the characters that a name cannot have."""
     return re.sub(r"[^\w.+-]+", "-", text).strip(".+-")[:80] or "run"
 
 
-# --- how a run ended ---
+# --- how a run ended -------------------------------------------------------------------------------------------------
 
-# After its last epoch; by a callback; by a signal, such as Ctrl-C; by numbers that are not finite or a loss far too
-# large; by another error, such as a full disk.
+# In this order: after the last epoch; by a callback; by a signal, such as Ctrl-C; because numbers were not finite or
+# the loss was far too large; by another error, such as a full disk.
 STATES = ("finished", "stopped", "interrupted", "diverged", "failed")
 WITHOUT = "ended without a word: killed, or still running"
-_LONGEST_ENDING = 1 << 16  # bytes of the file, and of the reason in it a quarter
+_LONGEST_ENDING = 1 << 16  # bytes of the file; the reason may have a quarter of them
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Ending:
     Attributes:
         state: one of `STATES`.
         epoch, step: how many of them were complete.
-        reason: why, in words; empty where there is nothing to say.
-        error: the class of the error, empty if it was none.
+        reason: why, as text; may be empty.
+        error: the class of the error; empty if there was none.
     """
 
     state: str
@@ -58,7 +58,7 @@ class Ending:
         return f"{self.state} after step {self.step}" + (f": {self.reason}" if self.reason else "")
 
     def write(self, folder: str | os.PathLike[str]) -> Path:
-        """Write it in a run directory, in one step.
+        """Write it to a run directory, atomically.
 
         Raises:
             OSError: naming the file.
@@ -67,10 +67,10 @@ class Ending:
 
 
 def read_ending(folder: str | os.PathLike[str]) -> Ending | None:
-    """How the run in a folder ended, ``None`` where it does not say.
+    """Read how the run in a folder ended; ``None`` if there is no such file: the run is in progress, or was killed.
 
     Raises:
-        ValueError: naming the file, if it is damaged, foreign, or of a newer version.
+        ValueError: naming the file, if it is damaged, of another format, or of a newer version.
     """
     path = Path(folder, END)
     if not path.exists():
@@ -86,16 +86,16 @@ def read_ending(folder: str | os.PathLike[str]) -> Ending | None:
     return Ending(**{name: values[name] for name in Ending.__dataclass_fields__})
 
 
-# --- the folder ---
+# --- the folder ------------------------------------------------------------------------------------------------------
 
 
 class RunDirectory:
     """The folder of one run.
 
-    ``config.json`` holds everything that repeats it, ``metrics.csv`` a line per epoch, ``steps.jsonl`` a line per
-    step, ``record.jsonl`` what a `minigrad.study.Recorder` saw, ``model.safetensors`` the weights under PyTorch's
-    names, ``checkpoints/`` what the run can go on from, ``curves.png`` a picture, ``end.json`` how the run ended, and
-    ``report.html`` the page that ``minigrad report`` has made of all this.
+    ``config.json`` holds everything needed to repeat the run, ``metrics.csv`` a line per epoch, ``steps.jsonl`` a line
+    per step, ``record.jsonl`` what a `minigrad.study.Recorder` wrote, ``model.safetensors`` the weights under PyTorch's
+    names, ``checkpoints/`` the states from which the run can resume, ``curves.png`` a picture of the metrics,
+    ``end.json`` how the run ended, and ``report.html`` the page of ``minigrad report``.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -105,14 +105,14 @@ class RunDirectory:
     def create(
         cls, output: str | os.PathLike[str], name: str, config: dict[str, Any], fill: Callable[[Path], None]
     ) -> RunDirectory:
-        """A new folder with the next free number; ``fill`` writes the first checkpoint into it.
+        """Make a new folder with the next free number; ``fill`` writes the first checkpoint into it.
 
         It is made under another name and renamed when it is complete, so that a run directory always has a
-        configuration and a checkpoint, whenever the process is killed.
+        configuration and a checkpoint, even if the process is killed.
 
         Raises:
             OSError: naming the folder, if it cannot be written.
-            ValueError: if the name is no name of a folder.
+            ValueError: if the name cannot be that of a folder.
         """
         if not re.fullmatch(r"[\w][\w.+-]{0,99}", name):
             raise ValueError(f"a run is named with letters, digits, dots and dashes, not {name!r:.120}")
@@ -136,10 +136,10 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> RunDirectory:
-        """A folder that is there.
+        """Open an existing folder.
 
         Raises:
-            FileNotFoundError: if it is not, or is no run directory.
+            FileNotFoundError: if there is no such folder, or it is not a run directory.
         """
         if Path(path).is_file():
             folder = Path(path).parent
@@ -151,12 +151,12 @@ class RunDirectory:
             inside = sorted(each.parent.name for each in Path(path).glob(f"*/{CONFIG}"))
             more = ", ..." * (len(inside) > _NAMED)
             found = f"; the runs in it are {', '.join(inside[:_NAMED])}{more}" if inside else ""
-            raise FileNotFoundError(f"{path}: is no run directory, it has no {CONFIG}{found}")
+            raise FileNotFoundError(f"{path}: is not a run directory: it has no {CONFIG}{found}")
         return cls(path)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """A block in which no other command may write the run, where the system has locks.
+        """A block in which no other command may write the run, if the system has locks.
 
         Raises:
             ValueError: if another process is writing it.
@@ -174,14 +174,14 @@ class RunDirectory:
             os.close(handle)
 
     def write_config(self, config: dict[str, Any]) -> None:
-        """Write ``config.json`` in one step."""
+        """Write ``config.json`` atomically."""
         _CONFIG.write(self.path / CONFIG, config)
 
     def config(self) -> dict[str, Any]:
-        """What ``config.json`` holds.
+        """Read ``config.json``.
 
         Raises:
-            ValueError: naming the file, if it is damaged, foreign, or of a newer version.
+            ValueError: naming the file, if it is damaged, of another format, or of a newer version.
         """
         path = self.path / CONFIG
         config = _CONFIG.read(path, 1 << 22)
@@ -191,10 +191,10 @@ class RunDirectory:
         return config
 
     def ending(self) -> Ending | None:
-        """How the run ended; ``None`` where it was killed, is still running, or is older than this file.
+        """Return how the run ended; ``None`` if it was killed, is still running, or is older than this file.
 
         Raises:
-            ValueError: naming the file, if it is damaged, foreign, or of a newer version.
+            ValueError: naming the file, if it is damaged, of another format, or of a newer version.
         """
         return read_ending(self.path)
 
@@ -210,7 +210,7 @@ class RunDirectory:
 
     @property
     def record(self) -> Path:
-        """The file of the recorder, where the run has one."""
+        """The file of the recorder, if the run has one."""
         return self.path / RECORD
 
     @property
@@ -220,7 +220,7 @@ class RunDirectory:
 
     @property
     def report(self) -> Path:
-        """The page about the run, where one was made."""
+        """The page about the run, if one was made."""
         return self.path / REPORT
 
     @property
@@ -228,23 +228,23 @@ class RunDirectory:
         """The checkpoint of the best epoch."""
         return self.checkpoints / BEST
 
-    def to_go_on_from(self) -> list[Path]:
-        """The checkpoints, the last one last; before them the best one, which may be as new as they are."""
+    def restorable(self) -> list[Path]:
+        """Return the checkpoints from which the run can resume, the last one last; the best one comes first."""
         return [*([self.best] if self.best.exists() else []), *checkpoints(self.checkpoints)]
 
     def last_checkpoint(self) -> Path:
-        """The checkpoint to go on from: the last one, or the best one where no other is left.
+        """Return the checkpoint to resume from: the last one, or the best one if there is no other.
 
         Raises:
             FileNotFoundError: if there is none.
         """
-        found = self.to_go_on_from()
+        found = self.restorable()
         if not found:
             raise FileNotFoundError(f"{self.checkpoints}: has no checkpoint")
         return found[-1]
 
     def surplus(self, checkpoint: Path) -> int | None:
-        """How many bytes the logs hold beyond a checkpoint; ``None`` if it is damaged, or they are shorter."""
+        """Return how many bytes the logs hold beyond a checkpoint; ``None`` if it is damaged, or they are shorter."""
         try:
             lengths: dict[str, int] = {}
             for each in read_checkpoint(checkpoint)["callbacks"]:
@@ -257,7 +257,7 @@ class RunDirectory:
         return None if min(more, default=0) < 0 else sum(more)
 
     def files(self) -> list[str]:
-        """The names of what is there, in the order in which one reads them."""
+        """Return the names of the existing files, in the order in which one reads them."""
         known = (CONFIG, METRICS, STEPS, RECORD, WEIGHTS, CURVES, END, REPORT)
         names = [name for name in known if (self.path / name).exists()]
         kept = checkpoints(self.checkpoints) + ([self.best] if self.best.exists() else [])
@@ -265,7 +265,7 @@ class RunDirectory:
 
 
 def _publish(temporary: Path, output: Path, name: str) -> Path:
-    """Give the folder its name, with the first number that is free."""
+    """Rename the folder, with the first free number."""
     number = 1
     while True:
         path = output / f"{name}-{number}"
@@ -281,10 +281,10 @@ def _publish(temporary: Path, output: Path, name: str) -> Path:
 
 
 def versions() -> dict[str, str]:
-    """The versions of what computes."""
+    """Return the versions of everything that affects the numbers."""
     from importlib.metadata import PackageNotFoundError, version
 
-    from .. import __version__  # which an installed copy of another version may not be
+    from .. import __version__  # another version of minigrad may be installed
 
     found = {"python": platform.python_version(), "platform": platform.platform(), "minigrad": __version__}
     for package in ("numpy", "numba", "safetensors"):

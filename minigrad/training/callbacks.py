@@ -1,4 +1,4 @@
-"""Callbacks: what a training loop calls at named moments, and the smallest of them."""
+"""Callbacks: objects that the training loop calls at fixed moments, and some small ones."""
 
 from __future__ import annotations
 
@@ -13,51 +13,51 @@ if TYPE_CHECKING:
 
 
 class Callback:
-    """Base of what `minigrad.training.fit` calls. Override the moments you need; each gets the `Run`.
+    """The base class of what `minigrad.training.fit` calls. Override the moments you need; each gets the `Run`.
 
-    ``run.stop("reason")`` ends training after the step or epoch that is under way.
+    ``run.stop("reason")`` ends training after the current step or epoch.
     """
 
     def begin(self, run: Run) -> None:
-        """Before the first step, also when a run goes on from a checkpoint."""
+        """Before the first step, also if the run resumes from a checkpoint."""
 
     def after_step(self, run: Run) -> None:
         """After each optimizer step."""
 
     def after_epoch(self, run: Run) -> None:
-        """After each epoch, with its row of metrics last in ``run.progress.history``."""
+        """After each epoch, whose row of metrics is the last one of ``run.progress.history``."""
 
     def end(self, run: Run) -> None:
-        """When training is complete or was stopped; not when it failed."""
+        """When training is complete or was stopped, but not when it failed."""
 
     def failed(self, run: Run, error: BaseException) -> None:
-        """When an error ends training, before `close`; a step under way may be half done."""
+        """When an error ends training, before `close`; the current step may be half done."""
 
     def close(self) -> None:
-        """When training ends in whatever way, to give back files and the like."""
+        """When training ends in any way, to close files and the like."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run must know, in values that JSON can hold.
+        """Return what a resumed run needs, in values that JSON can hold.
 
-        Where a class overrides it, it becomes part of checkpoints, and `load_state_dict` gets it back.
+        The state of a class that overrides this is part of checkpoints, and `load_state_dict` gets it back.
         """
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` returned; ValueError, before anything has changed, if it cannot be that."""
+        """Restore what `state_dict` returned; raise ValueError, before anything changes, if it is something else."""
 
 
 class EarlyStopping(Callback):
     """Stop when the monitored metric has not improved for ``patience`` epochs.
 
-    It looks at the progress alone, so that a resumed run stops where the uninterrupted one would have.
+    It reads only the progress of the run, so a resumed run stops where the uninterrupted run would have stopped.
     """
 
     def __init__(self, patience: int) -> None:
         self.patience = whole(self, "patience", patience)
 
     def begin(self, run: Run) -> None:
-        """Stop at once if the run had come to that."""
+        """Stop at once if the run has reached this point before."""
         self.after_epoch(run)
 
     def after_epoch(self, run: Run) -> None:

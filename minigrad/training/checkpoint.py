@@ -1,8 +1,8 @@
-"""Checkpoints: everything that a run needs to go on bit for bit, in one file.
+"""Checkpoints: everything that a run needs to resume bit for bit, in one file.
 
-A checkpoint is a tensor file (`minigrad.training.tensorfile`): the arrays of the model and of the optimizer, and as
-JSON the rest of the optimizer's state, the schedulers', the random generator's, the loader's position, the progress
-and the callbacks'. Nothing in it is code, and reading one runs none.
+A checkpoint is a tensor file (`minigrad.training.tensorfile`). It holds the arrays of the model and of the optimizer,
+and as JSON the rest of the optimizer's state, the state of the schedulers, the random generator and the callbacks, the
+position of the loader, and the progress. It contains no code, and reading it runs none.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class _Stateful(Protocol):
 
 
 def _check(call: str, path: Any, thing: Any, fits: bool, needed: str) -> None:
-    """Refuse a wrong path or object; where the two are exchanged, as `torch.save` takes them, say so."""
+    """Refuse a wrong path or object; the error says if the two are exchanged, as `torch.save` takes them."""
     name = needed.rpartition(" ")[2].lower()
     if isinstance(thing, str | os.PathLike) and not isinstance(path, str | os.PathLike):
         raise TypeError(f"{call}: the path comes first: {call}({os.fspath(thing)!r}, {name})")
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"{call}: needs a path, not a {type(path).__name__}: {call}(path, {name})")
     if not fits:
-        hint = "; save_weights and load_weights are for a model alone" if isinstance(thing, Module) else ""
+        hint = "; save_weights and load_weights take a model" if isinstance(thing, Module) else ""
         raise TypeError(f"{call}: needs {needed}, not a {type(thing).__name__}{hint}")
 
 
@@ -51,8 +51,8 @@ def save_checkpoint(path: str | os.PathLike[str], run: _Stateful) -> Path:
     """Write the state of a run atomically.
 
     Raises:
-        OSError: naming the file; the one from before is still there.
-        FloatingPointError: if a parameter is NaN or infinite: a checkpoint is something to go on from.
+        OSError: naming the file; the file from before stays.
+        FloatingPointError: if a parameter is NaN or infinite, because a run cannot resume from that.
         TypeError: if ``path`` is not a path or ``run`` not a run.
     """
     _check("save_checkpoint", path, run, hasattr(run, "state_dict") and not isinstance(run, Module), "a Run")
@@ -65,11 +65,11 @@ def save_checkpoint(path: str | os.PathLike[str], run: _Stateful) -> Path:
 
 
 def read_checkpoint(path: str | os.PathLike[str], max_bytes: int = 1 << 33) -> dict[str, Any]:
-    """The state in a checkpoint, as nested dictionaries; only what any program could check has been checked.
+    """Read the state in a checkpoint as nested dictionaries. Whether it fits a run is checked by `load_checkpoint`.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        CheckpointError: if it is damaged, no checkpoint, or of a newer version.
+        CheckpointError: if it is damaged, not a checkpoint, or of a newer version.
     """
     try:
         arrays, document = read_tensors(path, max_bytes)
@@ -86,11 +86,11 @@ def read_checkpoint(path: str | os.PathLike[str], max_bytes: int = 1 << 33) -> d
 
 
 def load_checkpoint(path: str | os.PathLike[str], run: Run) -> None:
-    """Let a run go on from a checkpoint.
+    """Restore the state of a run from a checkpoint.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        CheckpointError: if it is damaged, or of another model, optimizer, schedule or loader; then nothing changed.
+        CheckpointError: if it is damaged, or of another model, optimizer, schedule or loader; the run is unchanged.
         TypeError: if ``path`` is not a path or ``run`` not a run.
     """
     _check("load_checkpoint", path, run, isinstance(run, Run), "a Run")
@@ -102,19 +102,19 @@ def load_checkpoint(path: str | os.PathLike[str], run: Run) -> None:
 
 
 def size_limit(model: Module) -> int:
-    """More bytes than a checkpoint of a run with this model can need: no optimizer keeps 15 numbers per parameter."""
+    """Return more bytes than a checkpoint of this model can need: no optimizer keeps 15 numbers per parameter."""
     held = sum(value.data.nbytes for value in model._named_state().values())
     return 16 * held + (1 << 26)
 
 
-# --- weights alone ---------------------------------------------------------------------------------------------------
+# --- weights ---------------------------------------------------------------------------------------------------------
 
 
 def save_weights(path: str | os.PathLike[str], model: Module) -> Path:
     """Write parameters and buffers under PyTorch's names; ``safetensors.torch.load_file`` reads them there.
 
     Raises:
-        OSError: naming the file; the one from before is still there.
+        OSError: naming the file; the file from before stays.
         TypeError: if ``path`` is not a path or ``model`` not a model.
     """
     _check("save_weights", path, model, isinstance(model, Module), "a model")
@@ -127,7 +127,7 @@ def load_weights(path: str | os.PathLike[str], model: Module) -> None:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        TensorFileError: if it is damaged, or another model's; the model is unchanged then.
+        TensorFileError: if it is damaged, or of another model; the model is unchanged.
         TypeError: if ``path`` is not a path or ``model`` not a model.
     """
     _check("load_weights", path, model, isinstance(model, Module), "a model")
@@ -144,23 +144,23 @@ BEST = "best.safetensors"
 
 
 def checkpoint_path(folder: str | os.PathLike[str], step: int) -> Path:
-    """Where the checkpoint after ``step`` steps lies."""
+    """Return the path of the checkpoint after ``step`` steps."""
     return Path(folder) / f"step-{step:09d}.safetensors"
 
 
 def checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
-    """The checkpoints in a folder by their steps, the last one last; without the best one."""
+    """Return the checkpoints in a folder in the order of their steps, without the best one."""
     found = [path for path in Path(folder).glob("step-*.safetensors") if path.stem[5:].isdecimal()]
     return sorted(found, key=lambda path: int(path.stem[5:]))
 
 
 class Checkpoints(Callback):
-    """Save the run at its beginning, after every epoch and when it is stopped; keep the last few, and the best.
+    """Saves the run at its beginning, after every epoch and when it is stopped, and keeps the last few and the best.
 
     Args:
-        folder: where; it is made if necessary.
-        every: save after every so many steps as well.
-        keep: how many of the last ones to keep, at least 1. The best stays in ``best.safetensors``.
+        folder: the folder, which is made if necessary.
+        every: save every N steps as well.
+        keep: how many of the last ones to keep, at least 1. The best one is kept as ``best.safetensors``.
     """
 
     def __init__(self, folder: str | os.PathLike[str], every: int | None = None, keep: int = 2) -> None:
@@ -169,12 +169,12 @@ class Checkpoints(Callback):
         self._saved = (-1, -1)
 
     def begin(self, run: Run) -> None:
-        """Make the folder, clear away what a killed process left half-written, and save if there is none yet."""
+        """Make the folder, delete what a killed process left half-written, and save if there is no checkpoint yet."""
         self.folder.mkdir(parents=True, exist_ok=True)
         clear_stale(self.folder)
         if not checkpoints(self.folder):
             self.save(run)
-        # A process that was killed between the checkpoint of its best epoch and the second name for it.
+        # The process may have been killed between saving its best epoch and giving the file its second name.
         path, progress = checkpoint_path(self.folder, run.progress.step), run.progress
         if progress.best_epoch == progress.epoch and progress.batch == 0 and path.exists():
             self._keep_best(path)
@@ -196,7 +196,7 @@ class Checkpoints(Callback):
             self.save(run)
 
     def save(self, run: Run) -> Path:
-        """Save now, and delete the checkpoints that are too many."""
+        """Save now, and delete all but the last `keep` checkpoints."""
         path = save_checkpoint(checkpoint_path(self.folder, run.progress.step), run)
         for old in checkpoints(self.folder)[: -self.keep]:
             if old != path:
@@ -205,5 +205,5 @@ class Checkpoints(Callback):
         return path
 
     def _keep_best(self, path: Path) -> None:
-        """A second name for the file; it never changes, as every save makes a new one."""
+        """Give the file a second name. It never changes, because every save makes a new file."""
         link_atomically(path, self.folder / BEST)

@@ -84,10 +84,10 @@ def _check(what: str, direction: Any) -> str:
 
 
 def directions_of(metrics: Mapping[str, Any], evaluate: Any = None) -> dict[str, str | None]:
-    """Whether more or less is better, by the name of each metric without its part; None where it is not declared.
+    """Return whether more or less is better for each metric, without its part; None if it is not declared.
 
-    The loss is minimized. Other names have the direction of their function in ``metrics``, or that which ``evaluate``
-    declares, if it is a function.
+    The loss is minimized. Other names have the direction of their function in ``metrics``, or the one that the function
+    ``evaluate`` declares.
 
     Raises:
         ValueError: for a direction that is not one, or a metric named ``loss``.
@@ -101,7 +101,7 @@ def directions_of(metrics: Mapping[str, Any], evaluate: Any = None) -> dict[str,
 
 
 def without_part(name: str) -> str:
-    """The name of a metric without the part of the data that it was taken on: ``loss`` for ``held_out_loss``."""
+    """Return the name of a metric without the part of the data: ``loss`` for ``held_out_loss``."""
     return next((name.removeprefix(f"{part}_") for part in PARTS if name.startswith(f"{part}_")), name)
 
 
@@ -113,7 +113,7 @@ def is_better(direction: str, value: float, best: float | None) -> bool:
 
 
 def best_of(direction: str, values: Iterable[float]) -> tuple[int, float] | None:
-    """The place of the first of the best values, and the value; None if all are NaN."""
+    """Return the index of the first of the best values, and the value; None if all are NaN."""
     best: tuple[int, float] | None = None
     for place, value in enumerate(values):
         if is_better(direction, value, None if best is None else best[1]):
@@ -121,12 +121,12 @@ def best_of(direction: str, values: Iterable[float]) -> tuple[int, float] | None
     return best
 
 
-# --- evaluating ----
+# --- evaluating ------------------------------------------------------------------------------------------------------
 
 
 @metric("max")
 def correct(output: Array, labels: Array) -> int:
-    """How many rows have their largest output at their label: the metric ``accuracy`` of a classifier.
+    """Count the rows whose largest output is at their label: the metric ``accuracy`` of a classifier.
 
     >>> training.correct(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))
     1
@@ -135,7 +135,7 @@ def correct(output: Array, labels: Array) -> int:
 
 
 def check_instance(what: str, value: Any) -> None:
-    """Refuse a class where one of its instances is needed; a loss may be any function, but not a class."""
+    """Raise TypeError for a class in place of an instance; a loss may be any function, but not a class."""
     if isinstance(value, type):
         raise TypeError(f"{what} must be an instance: {value.__name__}(...), not the class {value.__name__}")
 
@@ -170,13 +170,13 @@ def check_measured(owner: str, model: Any, loss: Any, metrics: Any) -> None:
 
 
 def kind_of(value: Any) -> str:
-    """The kind of a value in words, such as "a tuple"."""
+    """Return the type of a value with its article, such as "a tuple"."""
     kind = type(value).__name__
     return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
 
 
 def as_number(what: str, value: Any) -> float:
-    """The value of a metric as a Python number, for a number or an array or tensor of one.
+    """Return the value of a metric, a number or an array or tensor of one number, as a Python number.
 
     Raises:
         TypeError: for anything else; it names the metric.
@@ -192,17 +192,17 @@ def as_number(what: str, value: Any) -> float:
 
 
 def adds_up(loss: Any) -> bool:
-    """Whether a loss is the sum over the rows, by its ``reduction``, and not their mean."""
+    """Whether the ``reduction`` of a loss says that it is the sum over the rows and not their mean."""
     if isinstance(loss, functools.partial):
         return loss.keywords["reduction"] == "sum" if "reduction" in loss.keywords else adds_up(loss.func)
     return bool(getattr(loss, "reduction", "mean") == "sum")
 
 
 def divisor(loss: Any, labels: Array) -> float:
-    """By what the mean of a loss over a batch divides.
+    """Return the divisor of the mean of a loss over a batch.
 
-    It is the number of rows, but for cross entropy and `nll_loss` with class numbers, also as modules and partial
-    functions, the sum of the class weights of the labels that are not ignored.
+    It is the number of rows. For cross entropy and `nll_loss` with class numbers, also as modules and partial
+    functions, it is the sum of the class weights of the labels that are not ignored.
     """
     settings: dict[str, Any] = {}
     while isinstance(loss, functools.partial):
@@ -224,15 +224,15 @@ def divisor(loss: Any, labels: Array) -> float:
 def evaluate(
     model: Module, dataset: Dataset, loss: Loss, metrics: Mapping[str, Metric] | None = None, batch_size: int = 1024
 ) -> dict[str, float]:
-    """The mean loss and the mean metrics over the rows of a dataset, in evaluation mode.
+    """Compute the mean loss and the mean metrics over the rows of a dataset, in evaluation mode.
 
-    The loss is that of one batch of all rows: with class weights a weighted mean, and without the labels that are
-    ignored.
+    The loss equals that of one batch of all rows: it is a weighted mean if there are class weights, and ignored labels
+    do not count.
 
     Args:
         model: any module. Its modes, its buffers and the state of `minigrad.random` are afterwards as before.
-        dataset: what to evaluate on.
-        loss: the mean loss of outputs and labels, or their sum where its ``reduction`` is ``"sum"``.
+        dataset: the rows.
+        loss: the mean loss of outputs and labels, or the sum if its ``reduction`` is ``"sum"``.
         metrics: for each name a function from output and labels to a sum over the rows.
         batch_size: rows at a time, on the device of the model. The order of the rows is that of the dataset.
 

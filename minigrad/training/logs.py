@@ -1,7 +1,7 @@
 """The logs of a run: ``steps.jsonl`` with a line per step, ``metrics.csv`` with a line per epoch.
 
-They hold no times, so that the same run always writes the same bytes. A checkpoint holds their lengths, and a resumed
-run cuts them back to that: what a killed process wrote after its last checkpoint is written again.
+They contain no times, so the same run always writes the same bytes. A checkpoint holds their lengths, and a resumed run
+truncates them to these lengths, so it writes again what a killed process wrote after its last checkpoint.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from .progress import Row
 from .run import Run
 
 STEPS, METRICS = "steps.jsonl", "metrics.csv"
-_LINES = 256  # steps that are written together
-_LIMIT = 1 << 30  # bytes of a log that are read
+_LINES = 256  # the number of steps that are written together
+_LIMIT = 1 << 30  # the largest log that is read, in bytes
 
 
 class ShortFileError(ValueError):
-    """A file has lost what it held when a checkpoint was made; the text names it."""
+    """A file is shorter than when a checkpoint was made; the text names it."""
 
 
 class AppendedFile:
-    """A file that only grows, and can be cut back to a length that it had.
+    """A file that only grows, and can be truncated to an earlier length.
 
-    One process at a time may write it, where the system can tell.
+    One process at a time may write it, if the system has locks.
 
     Raises:
-        OSError: naming the file, when it cannot be written.
+        OSError: naming the file, if it cannot be written.
         ValueError: if another process is writing it; `ShortFileError` if it is shorter than it was.
     """
 
@@ -47,14 +47,14 @@ class AppendedFile:
             raise ValueError(f"{path}: another process is writing this run")
 
     def write(self, lines: str) -> None:
-        """Add lines; they reach the disk by and by."""
+        """Append lines, which reach the disk eventually."""
         try:
             self._file.write(lines.encode())
         except OSError as error:
             raise named(error, self.path) from error
 
     def synced(self) -> int:
-        """Bring everything to the disk; the length."""
+        """Write everything to the disk, and return the length."""
         try:
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -69,7 +69,7 @@ class AppendedFile:
             raise ShortFileError(f"{self.path}: holds {held:,} bytes, but held {length:,} when the checkpoint was made")
 
     def cut(self, length: int) -> None:
-        """Drop what lies behind ``length`` bytes."""
+        """Truncate the file to ``length`` bytes."""
         try:
             self._file.flush()
             self.check(length)
@@ -79,11 +79,11 @@ class AppendedFile:
             raise named(error, self.path) from error
 
     def _size(self) -> int:
-        """How long the file itself is: the position of a file that is appended to stays where it was after a cut."""
+        """The length of the file itself, since the position of an appended file does not move when it is truncated."""
         return os.fstat(self._file.fileno()).st_size
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what remains, and close the file."""
         try:
             self._file.close()
         except OSError as error:
@@ -103,10 +103,10 @@ class RunLog(Callback):
         self._noted: list[tuple[int, int, float | None, float]] = []
 
     def open(self) -> None:
-        """Open the files, which keeps every other process from writing this run until `close`.
+        """Open and lock the files, so that no other process writes this run until `close`.
 
         Raises:
-            OSError: naming the file, when it cannot be written.
+            OSError: naming the file, if it cannot be written.
             ValueError: if another process is writing it.
         """
         try:
@@ -118,14 +118,14 @@ class RunLog(Callback):
                 self._files[name] = AppendedFile(self.folder / name)
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy opens the files itself when its run begins, where they are now."""
+        """A copy opens the files itself when its run begins, at their present lengths."""
         self.state_dict()
         return {**vars(self), "_files": {}}
 
     def begin(self, run: Run) -> None:
-        """Open the files, and cut them back to where the run stands."""
+        """Open the files, and truncate them to the position of the run."""
         self.open()
-        for act in (AppendedFile.check, AppendedFile.cut):  # none is cut before all are found whole
+        for act in (AppendedFile.check, AppendedFile.cut):  # no file is truncated before all are checked
             for name, length in self._lengths.items():
                 act(self._files[name], length)
         self._group = run.optimizer.param_groups[0]
@@ -138,7 +138,7 @@ class RunLog(Callback):
             self._write_steps()
 
     def _write_steps(self) -> None:
-        """The lines of many steps at once: between two steps, everything they need is out of the caches."""
+        """Write the lines of many steps at once: after a step, the caches do not hold what this needs."""
         if not self._noted:
             return
         lines = [
@@ -149,7 +149,7 @@ class RunLog(Callback):
         self._noted.clear()
 
     def after_epoch(self, run: Run) -> None:
-        """A line with the epoch, the step and the metrics; the first one has their names above it."""
+        """Write a line with the epoch, the step and the metrics, and before the first line their names."""
         self._write_steps()
         progress = run.progress
         row = {"epoch": progress.epoch, "step": progress.step, **progress.history[-1]}
@@ -165,14 +165,14 @@ class RunLog(Callback):
             file.close()
 
     def state_dict(self) -> dict[str, Any]:
-        """The lengths of the files, after all of it has come to the disk."""
+        """Return the lengths of the files, after everything has been written to the disk."""
         if self._files:
             self._write_steps()
             self._lengths = {name: file.synced() for name, file in self._files.items()}
         return {"lengths": dict(self._lengths)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """The lengths to go on from."""
+        """Take the lengths to which `begin` truncates the files."""
         lengths = state["lengths"]
         if set(lengths) != set(self._lengths) or not all(type(v) is int and 0 <= v < 1 << 60 for v in lengths.values()):
             raise ValueError(f"RunLog: needs the lengths of {STEPS} and {METRICS}")
@@ -189,7 +189,7 @@ class Step(NamedTuple):
 
 
 def read_steps(path: str | os.PathLike[str]) -> list[Step]:
-    """The steps of a run, none where there is no file. A last line that a killed process cut off is left out.
+    """Read the steps of a run; none if there is no file. An incomplete last line of a killed process is skipped.
 
     Raises:
         ValueError: naming the line that is damaged.
@@ -203,14 +203,14 @@ def read_steps(path: str | os.PathLike[str]) -> list[Step]:
                 raise ValueError
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             raise ValueError(
-                f"{path}, line {number}: is damaged: no step with its loss and rate, {text!r:.60}"
+                f"{path}, line {number}: is damaged: not a step with its loss and rate, {text!r:.60}"
             ) from None
         found.append(step)
     return found
 
 
 def read_metrics(path: str | os.PathLike[str]) -> list[Row]:
-    """The rows of ``metrics.csv`` with ``epoch`` and ``step``, none where there is no file.
+    """Read the rows of ``metrics.csv``, with ``epoch`` and ``step``; none if there is no file.
 
     Raises:
         ValueError: naming the line that is damaged.
@@ -232,10 +232,10 @@ def read_metrics(path: str | os.PathLike[str]) -> list[Row]:
 
 
 def _complete_lines(path: str | os.PathLike[str]) -> list[str]:
-    """The lines that end; behind the last line break stands nothing, or what is still being written."""
+    """The complete lines; after the last line break there is nothing, or a line that is still being written."""
     if not Path(path).exists():
         return []
     try:
         return read_bounded(path, _LIMIT).decode().split("\n")[:-1]
     except UnicodeDecodeError:
-        raise ValueError(f"{path}: is no text") from None
+        raise ValueError(f"{path}: is not text") from None

@@ -1,4 +1,4 @@
-"""fit and train: the explicit training loop, with what people add to it."""
+"""The training loop: `fit`, and `train` for a run that already exists."""
 
 from __future__ import annotations
 
@@ -40,31 +40,33 @@ def fit(
 ) -> Run:
     """Train until ``epochs`` epochs are complete, or a callback stops the run.
 
-    It is the loop of the README, and after each epoch the metrics, the scheduler and the callbacks, in this order.
+    This is the loop of the README, followed by the metrics, the scheduler and the callbacks after each epoch, in this
+    order.
 
     Args:
-        model: is in training mode afterwards.
-        optimizer: of the model's parameters.
-        loader: gives the batches. A run that goes on in the middle of an epoch goes on with the next batch.
-        epochs: how many epochs there are in all, 0 or more, those before a checkpoint included.
+        model: the model, which is in training mode afterwards.
+        optimizer: an optimizer of the model's parameters.
+        loader: the batches. A run that resumes in the middle of an epoch resumes with the next batch.
+        epochs: the number of epochs in total, 0 or more, including those before a checkpoint.
         loss: from output and labels to the mean loss over the rows, or to their sum if its ``reduction`` is ``"sum"``,
-            as in ``functools.partial(nn.functional.cross_entropy, reduction="sum")``. What is reported is the mean.
-        metrics: more to report, each from output and labels to a sum over the rows: ``{"accuracy": correct}``.
-        evaluate: held-out data, on which loss and metrics are taken after every epoch, or a function of the model
+            as in ``functools.partial(nn.functional.cross_entropy, reduction="sum")``. The reported value is the mean.
+        metrics: more values to report, each a function from output and labels to a sum over the rows, such as
+            ``{"accuracy": correct}``.
+        evaluate: held-out data, on which loss and metrics are computed after every epoch, or a function of the model
             that returns numbers by name.
-        scheduler: one or more, fresh; ReduceLROnPlateau is given the monitored metric after every epoch, and takes its
-            mode from it, if it was made without one.
-        scheduler_every: ``"epoch"`` or ``"step"``: when the other schedulers step.
-        accumulate: how many batches make one optimizer step, which is that of one batch of all their rows. They are
-            loaded before the first of them is used, because the mean loss may depend on how many labels count.
-        callbacks: see `Callback`, called in this order; loggers stand before `Checkpoints`.
+        scheduler: one or more new schedulers. ReduceLROnPlateau gets the monitored metric after every epoch, and takes
+            its mode from it if it was made without one.
+        scheduler_every: when other schedulers step, ``"epoch"`` or ``"step"``.
+        accumulate: how many batches make one optimizer step, which equals that of one batch of all their rows. They
+            are loaded before the first of them is used, because the mean loss may depend on how many labels count.
+        callbacks: instances of `Callback`, called in this order. Put loggers before `Checkpoints`.
         monitor: the metric that decides which epoch was best, such as ``held_out_loss``. A loss is minimized; of any
             other, the function declares whether more or less is better, by `metric`. By default
             ``held_out_accuracy`` if that is declared, or else ``held_out_loss``; or the same with ``train``, if
-            nothing is held out. For a function given as ``evaluate`` that declares its numbers, the first of them. For
-            one that neither declares them nor returns such a number, that of ``train``; then EarlyStopping and
+            nothing is held out. If ``evaluate`` is a function that declares its numbers, the first of them. If it
+            neither declares them nor returns such a number, that of ``train``; then EarlyStopping and
             ReduceLROnPlateau raise ValueError after the first epoch, unless ``monitor`` is given.
-        resume: a checkpoint to go on from, of a run made with the same arguments.
+        resume: a checkpoint to resume from, of a run with the same arguments.
 
     Returns:
         The run, whose ``progress.history`` has a row of metrics per epoch.
@@ -73,7 +75,7 @@ def fit(
         ValueError: for an unknown monitor, one that does not declare what is better, a plateau with the other mode, a
             scheduler of another optimizer, or an optimizer of another model.
         NonFiniteLossError: if the loss becomes NaN or infinite, before that step has changed a parameter.
-        CheckpointError: if ``resume`` does not fit; then nothing has changed.
+        CheckpointError: if ``resume`` does not fit; nothing has changed.
 
     >>> model = nn.MLP([2, 8, 2])
     >>> optimizer = optim.Adam(model.parameters(), lr=0.01)
@@ -102,12 +104,12 @@ def fit(
 
 
 def train(run: Run, epochs: int) -> Run:
-    """The loop of `fit`, for a run that was made or loaded before.
+    """Run the loop of `fit` for a run that was made or loaded before.
 
-    An exception leaves the run as the step under way has left it; what it raises is the first error.
+    After an exception, the run is as the current step has left it; the first error is raised.
     """
     epochs = whole("train", "epochs", epochs, least=0)
-    # What overflows shows as a loss that is not finite.
+    # NumPy need not warn about overflow, because it leads to a loss that is not finite.
     with np.errstate(over="ignore", invalid="ignore"):
         try:
             run.begin()
@@ -127,7 +129,7 @@ def train(run: Run, epochs: int) -> Run:
 
 
 def _train_epoch(run: Run) -> bool:
-    """Use the batches that are left of this epoch; whether it was completed."""
+    """Train on the remaining batches of this epoch; return whether it was completed."""
     model, optimizer, loss, progress = run.model, run.optimizer, run.loss, run.progress
     accumulate, batches, sums = run.accumulate, len(run.loader), adds_up(loss)
     schedulers = _plain_schedulers(run) if run.scheduler_every == "step" else []
@@ -139,8 +141,8 @@ def _train_epoch(run: Run) -> bool:
         if len(group) < accumulate and progress.batch + len(group) < batches:
             continue
         optimizer.zero_grad()
-        # By what the mean over all batches of the step divides, and that over each: they may differ in their rows, and
-        # in how many of them count.
+        # The divisor of the mean over each batch, and over all batches of the step: batches may differ in their number
+        # of rows, and in how many of them count.
         sizes = [divisor(loss, labels.data) for _, labels in group] if len(group) > 1 and not sums else [1] * len(group)
         whole = 1 if sums else sum(sizes)
         losses = 0.0

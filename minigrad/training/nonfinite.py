@@ -1,4 +1,4 @@
-"""Where a loss that is not finite came from."""
+"""Finds where a loss that is not finite came from."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class NonFiniteLossError(FloatingPointError):
-    """The loss became NaN or infinite; the text says at which step, and which layer and operation first.
+    """The loss became NaN or infinite; the text names the step, and the first layer and operation with such a value.
 
     Attributes:
         loss: NaN or an infinity.
         step: the step that was not taken, counted from 1.
         layer: the name of the layer, empty for the model itself, or ``None`` if only the loss is not finite.
         anomaly: the operation, the line of code that called it and the ranges of what went in, as
-            `minigrad.study.detect_anomaly` finds them; ``None`` if the features are to blame.
+            `minigrad.study.detect_anomaly` finds them; ``None`` if the features are not finite.
     """
 
     def __init__(self, text: str, loss: float, step: int, layer: str | None, anomaly: Anomaly | None = None) -> None:
@@ -39,34 +39,32 @@ class NonFiniteLossError(FloatingPointError):
 def explain_nonfinite(
     model: Module, loss: Loss, features: Any, labels: Any, value: float, *, step: int, epoch: int
 ) -> NonFiniteLossError:
-    """The error for a loss that is not finite: the batch runs once more, and each operation is looked at.
+    """Return the error for a loss that is not finite: the batch runs again, and each operation is checked.
 
-    Buffers and random numbers are as before afterwards.
+    Buffers and random numbers are restored.
     """
     layer, anomaly = None, None
     if not _finite(features):
         cause = "the features of the batch are not finite"
     else:
         layer, anomaly = _first_nonfinite(model, loss, features, labels)
-        told = "" if anomaly is None else anomaly.summary + (f" ({anomaly.source.title})" if anomaly.source else "")
+        found = "" if anomaly is None else anomaly.summary + (f" ({anomaly.source.title})" if anomaly.source else "")
         if anomaly is None:
-            cause = (
-                "it is finite when the batch runs once more, so it hangs on random numbers, such as those of dropout"
-            )
+            cause = "it is finite when the batch runs again, so it depends on random numbers, such as those of dropout"
         elif layer is None:
-            cause = f"every layer is finite, so the loss function is where it happened: {told}"
+            cause = f"every layer is finite, so the loss function is where it happened: {found}"
         else:
             title = f"layer {layer!r} ({anomaly.layer_class})" if layer else f"{anomaly.layer_class}"
             bad = [name for name in anomaly.nonfinite if "'" in name]  # the parameters
             why = f", whose {' and '.join(bad)} had become so" if bad else ""
-            cause = f"{title} was the first with values that are not finite{why}: {told}"
+            cause = f"{title} was the first with values that are not finite{why}: {found}"
     text = f"the loss is {value} at step {step} (epoch {epoch}); {cause}"
     return NonFiniteLossError(text, value, step, layer, anomaly)
 
 
 def _first_nonfinite(model: Module, loss: Loss, features: Any, labels: Any) -> tuple[str | None, Anomaly | None]:
-    """The operation that gave the first value that is not finite, and the layer unless it was in the loss."""
-    # Only here: the tools of study stand above training, and some of them use it.
+    """The first operation with a value that is not finite, and its layer unless it was in the loss."""
+    # Imported only here, because study is built on training.
     from ..study.anomalies.anomaly import AnomalyError
     from ..study.anomalies.detection import Tracer
 

@@ -1,4 +1,4 @@
-"""Progress: how far a run has come, in numbers that JSON can hold."""
+"""Progress: how far a run is, in numbers that JSON can hold."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Row = dict[str, float]
 
 @dataclass
 class Progress:
-    """How far a run has come.
+    """How far a run is.
 
     Attributes:
-        epoch: how many epochs are complete.
-        batch: how many batches of the next epoch have been used.
-        step: how many optimizer steps there were.
+        epoch: the number of complete epochs.
+        batch: the number of batches used in the next epoch.
+        step: the number of optimizer steps.
         loss: the loss of the last step.
-        first_loss: that of the first one.
-        rows: how many rows of data this epoch has used, with ``loss_sum`` and ``sums``, the sums over them of the loss
-            and of the metrics.
-        loss_count: by what the mean loss divides its sum: the rows, or the class weights of those that count.
+        first_loss: the loss of the first step.
+        rows: the number of rows used in this epoch, with ``loss_sum`` and ``sums``, the sums over them of the loss and
+            of the metrics.
+        loss_count: the divisor of the mean loss: the rows, or the class weights of those that count.
         history: a row of metrics per epoch.
         best: the best value of the monitored metric so far, in epoch ``best_epoch``.
     """
@@ -44,13 +44,13 @@ class Progress:
     best_epoch: int | None = None
 
     def begin_epoch(self) -> None:
-        """Start the sums anew."""
+        """Reset the sums."""
         self.batch = self.rows = 0
         self.loss_sum = self.loss_count = 0.0
         self.sums = {}
 
     def means(self) -> Row:
-        """The means over the rows of this epoch so far."""
+        """Return the means over the rows of this epoch so far."""
         rows = max(self.rows, 1)
         return {
             "train_loss": self.loss_sum / self.loss_count if self.loss_count else math.nan,
@@ -63,19 +63,19 @@ class Progress:
             self.best, self.best_epoch = value, self.epoch
 
     def state_dict(self) -> dict[str, Any]:
-        """Every attribute, copied."""
+        """Return a copy of every attribute."""
         state = {each.name: getattr(self, each.name) for each in fields(self)}
         return {**state, "sums": dict(self.sums), "history": [dict(row) for row in self.history]}
 
     @classmethod
     def from_state(cls, state: Any) -> Progress:
-        """The reverse.
+        """Return the progress with this state.
 
         Raises:
-            ValueError: for missing or unknown names, or values that are none of a progress.
+            ValueError: for missing or unknown names, or impossible values.
         """
         names = [each.name for each in fields(cls)]
-        if isinstance(state, Mapping) and "rows" in state:  # saved when the mean loss divided by the rows alone
+        if isinstance(state, Mapping) and "rows" in state:  # saved when the mean loss always divided by the rows
             state = {"loss_count": state["rows"], **state}
         if not isinstance(state, Mapping) or set(state) != set(names):
             raise ValueError(f"progress: needs exactly {', '.join(names)}")

@@ -1,4 +1,4 @@
-"""Run: everything that takes part in a training, and its state as a whole."""
+"""Run: everything that takes part in training, and its state as a whole."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from .progress import Progress, Row
 
 AnyScheduler = Scheduler | ReduceLROnPlateau
 Evaluate = Callable[[Module], Mapping[str, float]]
-_ACTING = (EarlyStopping, ReduceLROnPlateau)  # on the monitored metric, where others only report it
+_ACTING = (EarlyStopping, ReduceLROnPlateau)  # on the monitored metric, which other callbacks only report
 
-_BATCHES = 16  # batches that are counted together; few enough to stay in the cache
+_BATCHES = 16  # the number of batches that are measured together; few enough to stay in the cache
 
 
 def _checked(name: str, values: Iterable[Any], kind: Any, hint: str) -> list[Any]:
-    """Callbacks or schedulers as a list; TypeError for what is not one."""
+    """Return callbacks or schedulers as a list; raise TypeError for anything else."""
     if not isinstance(values, Iterable):
         raise TypeError(f"fit: {name} must be a list, not a {type(values).__name__}")
     found = list(values)
@@ -48,7 +48,7 @@ def _checked(name: str, values: Iterable[Any], kind: Any, hint: str) -> list[Any
 
 
 def _check_parts(optimizer: Any, loader: Any, evaluate: Any) -> None:
-    """Raise TypeError for an optimizer, a loader or what to evaluate on of another kind."""
+    """Raise TypeError unless these are an optimizer, a loader, and a dataset or function to evaluate."""
     for name, value in {"optimizer": optimizer, "loader": loader, "evaluate": evaluate}.items():
         check_instance(f"fit: {name}", value)
     if not isinstance(optimizer, Optimizer):
@@ -84,16 +84,16 @@ def _check_optimizer(run: Run) -> None:
 
 
 class Run:
-    """A training that is under way; `minigrad.training.fit` makes one and returns it.
+    """A training in progress; `minigrad.training.fit` makes one and returns it.
 
     Attributes:
         model, optimizer, loader, loss, metrics, schedulers, callbacks: as given.
         scheduler_every: ``"epoch"`` or ``"step"``.
-        accumulate: how many batches there are to an optimizer step.
+        accumulate: the number of batches per optimizer step.
         monitor: the name of the metric that decides which epoch was best.
         direction: ``"min"`` if less of it is better, or ``"max"``.
-        progress: how far it has come, with ``history``, a row of metrics per epoch.
-        stopping: why it stops, empty while it goes on.
+        progress: how far it is, with ``history``, a row of metrics per epoch.
+        stopping: why it stops; empty while it continues.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Run:
         self.progress = Progress()
         self.stopping = ""
         self._unmeasured: list[tuple[float, Any, Any]] = []
-        self._random: dict[str, Any] | None = None  # of a copy, where the random numbers were
+        self._random: dict[str, Any] | None = None  # of a copy: the state of the generator when it was made
         self._directions = directions_of(self.metrics, evaluate)
         self._monitor = None if monitor is None else self._checked_monitor(monitor)
         for each in self.schedulers:
@@ -138,7 +138,7 @@ class Run:
         return {**vars(self), "_random": self._random or random.get_state()}
 
     def begin(self) -> None:
-        """Let a copy draw the random numbers that the original would have drawn next, and tell the callbacks."""
+        """Let a copy draw the random numbers that the original would have drawn next, and call the callbacks."""
         if self._random is not None:
             random.set_state(self._random)
             self._random = None
@@ -146,7 +146,7 @@ class Run:
             callback.begin(self)
 
     def _checked_monitor(self, name: str) -> str:
-        """The name of a metric that can be monitored."""
+        """Return the name, if it is of a metric that can be monitored."""
         known = [f"train_{each}" for each in ("loss", *self.metrics)]
         if self._evaluate is not None:
             known += [f"held_out_{each}" for each in self._directions]
@@ -167,7 +167,7 @@ class Run:
 
     @property
     def monitor(self) -> str:
-        """The metric that decides which epoch is best; by default a held-out one, and an accuracy before a loss."""
+        """The metric that decides which epoch is best, by default on held-out data, and an accuracy before a loss."""
         if self._monitor is not None:
             return self._monitor
         part, declared = "train" if self._evaluate is None else "held_out", getattr(self._evaluate, "directions", {})
@@ -186,7 +186,7 @@ class Run:
         return direction
 
     def monitored(self, row: Row) -> float:
-        """The monitored metric of an epoch.
+        """Return the monitored metric of an epoch.
 
         Raises:
             ValueError: if ``evaluate`` is a function that did not return it, or that neither declares what it returns
@@ -206,11 +206,11 @@ class Run:
         return row[self.monitor]
 
     def stop(self, reason: str) -> None:
-        """End training after the step or epoch that is under way."""
+        """End training after the current step or epoch."""
         self.stopping = self.stopping or reason
 
     def evaluation(self) -> Row:
-        """The metrics on held-out data, under names that begin with ``held_out_``."""
+        """Return the metrics on held-out data, with names that begin with ``held_out_``."""
         if self._evaluate is None:
             return {}
         if isinstance(self._evaluate, Dataset):
@@ -226,7 +226,7 @@ class Run:
         }
 
     def measure(self, loss: float, output: Any, labels: Any) -> None:
-        """Count a batch in the means of the epoch, though not at once: many together cost half as much."""
+        """Add a batch to the means of the epoch. This is delayed, because many batches together cost half as much."""
         self._unmeasured.append((loss, output.data, labels.data))
         if len(self._unmeasured) >= _BATCHES:
             self.settle()
@@ -247,7 +247,7 @@ class Run:
     # --- state -------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a resumed run needs; a copy."""
+        """Return a copy of everything that a resumed run needs."""
         self.settle()
         return {
             "model": {name: value.data for name, value in self.model.state_dict().items()},
@@ -260,14 +260,14 @@ class Run:
         }
 
     def _stateful(self) -> list[Callback]:
-        """The callbacks that keep a state; others, such as a display, may differ when a run goes on."""
+        """The callbacks with a state; others, such as a display, may differ when a run resumes."""
         return [each for each in self.callbacks if type(each).state_dict is not Callback.state_dict]
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state.
+        """Resume from a saved state.
 
         Raises:
-            ValueError, TypeError, KeyError: if it does not fit this run; then nothing has changed.
+            ValueError, TypeError, KeyError: if it does not fit this run, which is unchanged.
         """
         own = self.state_dict()
         same_keys("the state of a run", state, own)

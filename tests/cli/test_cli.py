@@ -14,9 +14,11 @@ from cli_tools import run
 
 import minigrad
 from minigrad import cli, data, optim
-from minigrad.cli.options import complete, hyper_parameters
-from minigrad.training import architecture
-from minigrad.training.calls import show
+from minigrad.cli.calls import show
+from minigrad.cli.catalog import hyper_parameters
+from minigrad.cli.options import complete
+from minigrad.cli.parser import parsers
+from minigrad.cli.recipe import DEFAULT_MODEL
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -134,9 +136,9 @@ def test_a_folder_of_idx_files_trains_on_one_part_and_tests_on_the_other(capsys,
         (("train", "--lr", "nan"), "argument --lr: must be a positive number, not 'nan'"),
         (("train", "--lr", "fast"), "argument --lr: must be a positive number, not 'fast'"),
         (("train", "--lr"), "argument --lr: expected one argument"),
-        (("train", "--epochs", "0"), "argument --epochs: must be a whole number of at least 1, not '0'"),
-        (("train", "--batch-size", "2.5"), "argument --batch-size: must be a whole number of at least 1, not '2.5'"),
-        (("train", "--seed", "-1"), "argument --seed: must be a whole number of at least 0, not '-1'"),
+        (("train", "--epochs", "0"), "argument --epochs: must be a whole number of 1 or more, not '0'"),
+        (("train", "--batch-size", "2.5"), "argument --batch-size: must be a whole number of 1 or more, not '2.5'"),
+        (("train", "--seed", "-1"), "argument --seed: must be a whole number of 0 or more, not '-1'"),
         (("train", "--model", "64"), "argument --model: must be sizes joined by dashes"),
         (("train", "--model", "64-0-10"), "argument --model: must be sizes joined by dashes"),
         (("train", "--model", "60-10"), "digits has 64 features and 10 outputs, so the sizes must start with 64"),
@@ -162,7 +164,7 @@ def test_a_folder_of_idx_files_trains_on_one_part_and_tests_on_the_other(capsys,
         (("train", "--name", "../x"), "a run is named with letters"),
         (("train", "--config", "no.toml"), "no.toml: cannot be read: no such file"),
         (("resume", "nowhere"), "minigrad resume: nowhere: no such folder"),
-        (("resume", "."), "is no run directory"),
+        (("resume", "."), "is not a run directory"),
         (("resume",), "the following arguments are required: RUN"),
         (("evaluate", "nowhere"), "minigrad evaluate: nowhere: no such folder"),
         (("compare", "Adm"), "minigrad compare: unknown optimizer 'Adm'; did you mean 'Adam'?"),
@@ -200,7 +202,7 @@ def test_an_interrupt_before_training_ends_with_status_130_and_without_a_traceba
 def test_the_command_alone_lists_the_commands(capsys, words):
     status, out, err = run(capsys, *words)
     assert (status, err) == (0, "")
-    for command in cli._parsers()[1]:
+    for command in parsers()[1]:
         assert re.search(rf"^    {command} +\w", out, re.MULTILINE)
 
 
@@ -226,10 +228,10 @@ IN_WORDS = {
 @pytest.mark.parametrize("command", ["train", "compare"])
 def test_the_defaults_that_help_states_are_those_of_a_run(command):
     """Every option that states one; those without a default state none."""
-    used = {**complete({}), "model": architecture.DEFAULT}
+    used = {**complete({}), "model": DEFAULT_MODEL}
     words = IN_WORDS | ({"name": "compare"} if command == "compare" else {})
     stated = {}
-    for action in cli._parsers()[1][command]._actions:
+    for action in parsers()[1][command]._actions:
         if found := re.search(r"\(default: (.*?)\)$|\(default: ([\w:.]+)\)", action.help or ""):
             stated[action.dest] = found[1] or found[2]
     for name, text in stated.items():
@@ -244,7 +246,7 @@ def test_the_defaults_that_help_states_are_those_of_a_run(command):
         "no_output",
         "checkpoint_every",
     }
-    options = {a.dest for a in cli._parsers()[1][command]._actions if a.option_strings} - {"help", "quiet"} - silent
+    options = {a.dest for a in parsers()[1][command]._actions if a.option_strings} - {"help", "quiet"} - silent
     assert options - set(hyper_parameters()) | {"lr"} == set(stated)
 
 
@@ -258,7 +260,7 @@ def test_the_number_of_threads_by_default_is_as_help_says():
 
 @pytest.mark.parametrize("labels", ["digits", "cubic"])
 def test_the_hyper_parameters_that_help_states_are_those_that_are_used(labels):
-    actions = {action.dest: action.help for action in cli._parsers()[1]["train"]._actions}
+    actions = {action.dest: action.help for action in parsers()[1]["train"]._actions}
     for name, optimizers in hyper_parameters().items():
         if name == "lr":
             continue
@@ -274,19 +276,19 @@ def test_the_hyper_parameters_that_help_states_are_those_that_are_used(labels):
 
 @pytest.mark.parametrize("command", ["resume", "evaluate", "explain", "report"])
 def test_commands_on_a_run_state_that_its_own_options_are_the_default(command):
-    actions = {action.dest: action.help for action in cli._parsers()[1][command]._actions}
+    actions = {action.dest: action.help for action in parsers()[1][command]._actions}
     own = {"epochs", "device", "threads"} & set(actions)
     assert own
     assert all(actions[name].endswith("(default: as in the run)") for name in own)
 
 
 def test_resuming_uses_the_epochs_and_threads_of_the_run(capsys, monkeypatch):
-    from minigrad.cli import train
+    from minigrad.cli import prepare
 
     assert run(capsys, "train", "--data", "moons", "--epochs", "3", "--threads", "1", "--no-output")[0] == 0
     assert run(capsys, "train", "--data", "moons", "--epochs", "3", "--threads", "1")[0] == 0
     seen = []
-    monkeypatch.setattr(train, "set_num_threads", seen.append)
+    monkeypatch.setattr(prepare, "set_num_threads", seen.append)
     assert "complete after 3 epochs" in run(capsys, "resume", "runs/moons-sgd-1")[1]
     assert seen == [1]
 
@@ -352,7 +354,7 @@ def test_ctrl_c_in_the_middle_of_training_is_clean():
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert re.fullmatch(r"interrupted after step \d+; go on with: minigrad resume runs/digits-sgd-1\n", err)
+    assert re.fullmatch(r"interrupted after step \d+; continue with: minigrad resume runs/digits-sgd-1\n", err)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="closes a pipe")

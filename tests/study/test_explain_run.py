@@ -10,7 +10,8 @@ import pytest
 from minigrad import cli, training
 from minigrad.cli.display import console
 from minigrad.cli.options import complete
-from minigrad.cli.train import prepare
+from minigrad.cli.parser import parse
+from minigrad.cli.prepare import prepare
 
 RECIPE = ["--data", "blobs:samples=120", "--model", "mlp:6,dropout=0.2", "--batch-size", "24", "--optimizer", "AdamW"]
 RECIPE += [
@@ -54,8 +55,8 @@ def files(folder):
 
 def live(step, name, index):
     """The explanation of that step in a training that is watched from the beginning."""
-    arguments = complete(cli._parse(["train", *RECIPE, "--quiet"]))
-    run, recipe, _ = prepare(arguments, console(True))
+    arguments = complete(parse(["train", *RECIPE, "--quiet"]))
+    run, _ = prepare(arguments, console(True))
     found = []
 
     class Explain(training.Callback):
@@ -65,7 +66,7 @@ def live(step, name, index):
 
     run.callbacks = [Explain()]
     run.optimizer.watch()
-    training.train(run, recipe.epochs)
+    training.train(run, arguments["epochs"])
     return found[0]
 
 
@@ -123,7 +124,7 @@ def test_without_a_parameter_it_lists_them(capsys, run_folder):
         (("--param", "0.weight[a,b]"), "--param needs a weight such as 0.weight[3,7]"),
         (("--param", "0.weight[0,0"), "--param needs a weight"),
         (("--param", "0.bias[0]", "--step", "21"), "took 20 steps, so there is no step 21"),
-        (("--step", "0"), "must be a whole number of at least 1"),
+        (("--step", "0"), "must be a whole number of 1 or more"),
         (("--parm", "0.bias[0]"), "unknown argument '--parm'; did you mean '--param'?"),
     ],
 )
@@ -141,7 +142,7 @@ def test_a_folder_that_is_no_run_and_one_without_steps_are_refused(capsys, run_f
     (run_folder / "steps.jsonl").unlink()
     status, out, _ = explain(capsys, run_folder, "--param", "0.bias[0]")
     assert status == 0, "end.json still says how many steps there were"
-    assert "trained again from the beginning; steps.jsonl has no line of it to compare with" in out
+    assert "trained again from the beginning; steps.jsonl has no line of this step to compare with" in out
     (run_folder / "end.json").unlink()
     status, _, err = explain(capsys, run_folder, "--param", "0.bias[0]")
     assert status == 2
@@ -167,7 +168,7 @@ def test_a_loss_that_is_not_reproduced_is_said_and_ends_with_status_1(capsys, ru
     log.write_text("\n".join([*lines[:-1], json.dumps({**row, "loss": row["loss"] * (1 + 1e-7)})]) + "\n")
     status, out, err = explain(capsys, run_folder, "--param", "0.bias[0]")
     assert status == 1
-    assert "and not" in out.splitlines()[0]
+    assert ", not " in out.splitlines()[0]
     assert "this is not the update that the run made" in err
     assert explain(capsys, run_folder, "--param", "0.bias[0]", "--step", STEPS - 1)[0] == 0
 
@@ -177,7 +178,7 @@ def test_a_step_whose_line_was_lost_is_explained_and_said_to_be_unverified(capsy
     log.write_text(log.read_text()[:-30])
     status, out, _ = explain(capsys, run_folder, "--param", "0.bias[0]")
     assert status == 0
-    assert "steps.jsonl has no line of it to compare with" in out
+    assert "steps.jsonl has no line of this step to compare with" in out
 
 
 def damage(path):
@@ -197,7 +198,7 @@ def test_a_damaged_checkpoint_is_named_and_an_older_one_used(capsys, run_folder)
         status, after, err = explain(capsys, run_folder, *asked)
         assert status == 0
         assert path.name in err.splitlines()[-1]
-        assert "begun before it" in err
+        assert "training began earlier" in err
         assert f"trained again from {begun};" in after
         assert after.partition("\n\n")[2] == before.partition("\n\n")[2]
         assert files(run_folder) == held

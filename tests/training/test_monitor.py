@@ -8,8 +8,9 @@ from test_training import parts
 
 from minigrad import schedulers, training
 from minigrad.cli import main
+from minigrad.cli.options import complete
+from minigrad.cli.recipe import make_run, problem
 from minigrad.training.evaluation import best_of, is_better
-from minigrad.training.recipe import Recipe, make_run, problem
 
 
 def given(values):
@@ -65,9 +66,9 @@ def test_the_name_of_a_metric_does_not_matter(made, name, direction):
 
 
 def test_a_plateau_without_a_mode_is_not_misled_by_a_rising_accuracy():
-    recipe = Recipe(options={"lr": 0.05, "momentum": 0.9}, schedule="ReduceLROnPlateau:patience=1", epochs=12)
-    run = make_run(recipe, problem(recipe))
-    training.train(run, recipe.epochs)
+    arguments = complete({"lr": 0.05, "schedule": "ReduceLROnPlateau:patience=1", "epochs": 12})
+    run = make_run(arguments, problem(arguments))
+    training.train(run, arguments["epochs"])
     assert run.schedulers[0].mode == "max"
     assert run.progress.best > 0.95
 
@@ -264,8 +265,8 @@ def test_the_command_refuses_a_plateau_with_the_other_mode_and_takes_the_right_o
 
 
 def test_the_command_warms_up_under_a_plateau():
-    recipe = Recipe(schedule="ReduceLROnPlateau:patience=0,factor=0.5", warmup=3, epochs=5, options={"lr": 0.2})
-    run = make_run(recipe, problem(recipe))
+    arguments = complete({"schedule": "ReduceLROnPlateau:patience=0,factor=0.5", "warmup": 3, "epochs": 5})
+    run = make_run(arguments, problem(arguments))
     rates = []
     run.callbacks.append(training.OnEpoch(lambda run: rates.append(run.optimizer.param_groups[0]["lr"])))
     training.train(run, 5)

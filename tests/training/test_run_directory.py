@@ -95,11 +95,11 @@ def test_a_recorded_run_says_what_it_cost_in_the_words_of_the_command_and_what_t
     out = train(capsys, "--record", "1", "--output", "my runs")
     assert re.search(r"; --record \d+ would bring it below 5%\n", out)
     assert "every=" not in out
-    assert out.splitlines()[-1] == "as a page: minigrad report 'my runs/moons-sgd-1'"
+    assert out.splitlines()[-1] == "for an HTML page: minigrad report 'my runs/moons-sgd-1'"
     assert run(capsys, "report", "my runs/moons-sgd-1", "--no-explain")[0] == 0
     assert "report.html" in RunDirectory("my runs/moons-sgd-1").files()
     out = run(capsys, "resume", "my runs/moons-sgd-1", "--epochs", "4")[1]
-    assert out.splitlines()[-1].startswith("report.html is from before; anew: minigrad report ")
+    assert out.splitlines()[-1].startswith("report.html is older than this; to update it: minigrad report ")
     assert "report.html" not in out.splitlines()[-2]  # which this command has not written
 
 
@@ -122,10 +122,10 @@ def test_a_run_stopped_by_ctrl_c_resumes_as_it_says_and_ends_with_the_same_bytes
     assert process.returncode == 130
     ending = RunDirectory("runs/moons-adam-1").ending()
     assert (ending.state, ending.reason, f"after step {ending.step};" in err) == ("interrupted", "by Ctrl-C", True)
-    said = re.fullmatch(r"interrupted after step \d+; go on with: minigrad (resume) (\S+)\n", err)
+    said = re.fullmatch(r"interrupted after step \d+; continue with: minigrad (resume) (\S+)\n", err)
     status, out, _ = run(capsys, *said.groups())
     assert status == 0
-    assert "going on with epoch" in out
+    assert "continuing with epoch" in out
     train(capsys, *options)
     assert files("runs/moons-adam-1") == files("runs/moons-adam-2")
 
@@ -271,7 +271,7 @@ def test_compare_tells_runs_of_one_name_in_two_folders_apart(capsys):
     assert run(capsys, "compare", "a/moons-sgd-1", "b/moons-sgd-1")[0] == 0
     rows = list(csv.DictReader(Path("runs/compare-1/comparison.csv").read_text().splitlines()))
     assert [row["name"] for row in rows] == ["a/moons-sgd-1", "b/moons-sgd-1"]
-    assert "the same name is there twice" in run(capsys, "compare", "a/moons-sgd-1", "a/moons-sgd-1")[2]
+    assert "two of the names are the same" in run(capsys, "compare", "a/moons-sgd-1", "a/moons-sgd-1")[2]
 
 
 def test_evaluate_reads_no_weights_from_before_a_run_went_on(capsys):
@@ -299,7 +299,7 @@ def test_compare_refuses_a_run_that_has_finished_no_epoch_and_one_whose_data_cha
     shutil.copytree("runs/stopped-1/checkpoints", fresh.checkpoints, dirs_exist_ok=True)
     status, _, err = run(capsys, "compare", "runs/moons-sgd-1", "runs/moons-adam-1")
     assert status == 2
-    assert "runs/moons-sgd-1: has finished no epoch yet" in err
+    assert "runs/moons-sgd-1: has not finished an epoch yet" in err
 
 
 # --- options from files ----------------------------------------------------------------------------------------------
@@ -324,14 +324,14 @@ def test_options_come_from_a_file_and_the_command_line_wins(capsys, name, text):
     ("name", "text", "message"),
     [
         ("o.toml", "epocs = 3", "o.toml: unknown option 'epocs'; did you mean 'epochs'?"),
-        ("o.toml", "epochs = 0", "o.toml: epochs: must be a whole number of at least 1, not '0'"),
+        ("o.toml", "epochs = 0", "o.toml: epochs: must be a whole number of 1 or more, not '0'"),
         ("o.toml", "epochs = ", "o.toml: cannot be read"),
         ("o.toml", "quiet = 3", "o.toml: quiet must be true or false"),
         ("o.toml", "[epochs]\nx = 1", "o.toml: epochs must be a number, a word"),
         ("o.json", "{", "o.json: cannot be read"),
         ("o.json", "[]", "o.json: must hold a table of options"),
         ("o.json", '{"config": "o.json"}', "o.json: unknown option 'config'"),
-        ("o.json", "[" * 100_000, "o.json: is nested too deeply"),
+        ("o.json", "[" * 100_000, "nested too deeply"),
     ],
 )
 def test_a_wrong_file_of_options_is_named_with_what_is_wrong(capsys, name, text, message):

@@ -36,7 +36,7 @@ def test_a_run_whose_loss_is_not_finite_says_where_it_became_so(capsys):
     assert ending.reason in err
     status, out, _ = run(capsys, "resume", "runs/moons-sgd-1")
     assert status == 1
-    assert f"runs/moons-sgd-1: {ending}; the same steps come to the same" in out
+    assert f"runs/moons-sgd-1: {ending}; the same steps lead to the same end" in out
 
 
 def test_an_error_that_is_no_message_is_in_the_run_directory_too(capsys, monkeypatch):

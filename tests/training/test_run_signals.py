@@ -84,7 +84,7 @@ def test_a_signal_ends_a_run_after_its_step_with_a_checkpoint_an_end_and_the_usu
     status, _, err = run(capsys, "train", *SMALL, "--name", "cut")
     assert status == 128 + number
     by = "" if number == signal.SIGINT else f" {REASONS[number]}"
-    assert err == f"interrupted{by} after step 7; go on with: minigrad resume runs/cut-1\n"
+    assert err == f"interrupted{by} after step 7; continue with: minigrad resume runs/cut-1\n"
     directory = RunDirectory("runs/cut-1")
     assert directory.last_checkpoint().name == "step-000000007.safetensors"
     ending = directory.ending()
@@ -104,7 +104,7 @@ def test_a_second_signal_ends_it_at_once_and_the_run_goes_on_from_its_checkpoint
     in_step(7, lambda: send(signal.SIGTERM, second, apart=0.15))
     status, _, err = run(capsys, "train", *SMALL, "--name", "cut")
     assert status == 128 + second
-    assert re.fullmatch(r"interrupted( by SIG\w+)?; go on with: minigrad resume runs/cut-1\n", err)
+    assert re.fullmatch(r"interrupted( by SIG\w+)?; continue with: minigrad resume runs/cut-1\n", err)
     directory = RunDirectory("runs/cut-1")
     assert directory.last_checkpoint().name == "step-000000000.safetensors"
     assert (directory.ending().state, directory.ending().reason) == ("interrupted", REASONS[second])
@@ -181,7 +181,9 @@ def test_a_comparison_says_how_to_go_on_with_all_of_it(capsys, in_step):
         patch.setattr(training, "train", second)
         status, _, err = run(capsys, "compare", *words, "--name", "my compare")
     assert status == 143
-    said = re.fullmatch(r"interrupted by SIGTERM after step 7; go on with: minigrad (.*); then: minigrad (.*)\n", err)
+    said = re.fullmatch(
+        r"interrupted by SIGTERM after step 7; continue with: minigrad (.*); then: minigrad (.*)\n", err
+    )
     resume, again = (shlex.split(each) for each in said.groups())
     assert resume == ["resume", "runs/my compare-1/adam-1"]
     assert run(capsys, *resume)[0] == 0
@@ -214,7 +216,9 @@ def test_sigterm_ends_a_process_with_its_status():
     process.terminate()
     _, err = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert re.fullmatch(r"interrupted by SIGTERM after step \d+; go on with: minigrad resume runs/moons-sgd-1\n", err)
+    assert re.fullmatch(
+        r"interrupted by SIGTERM after step \d+; continue with: minigrad resume runs/moons-sgd-1\n", err
+    )
 
 
 def test_the_first_process_of_a_container_ends_by_sigterm():

@@ -16,14 +16,13 @@ import numpy.typing as npt
 
 from ... import optim
 from ...autograd.tensor import Tensor
+from ...checks import spelled
 from ...clipping import Clip, clip
 from ...kernels.plan import Element, Plan
 from ...optim import Lookahead, Optimizer, apply_update
 from ...optim.chain import PlanText
 from ...rules import Norm, Rule, norm
 from ...rules.elements import VALUES
-from ...training.calls import spelled
-from ...training.catalog import OPTIMIZERS
 from ._notation import formula, legend, norm_line
 
 
@@ -114,7 +113,9 @@ def explain(what: Any, *, dtype: npt.DTypeLike = np.float32) -> Algorithm:
 
 def _named(name: str) -> type[Optimizer] | Rule:
     """An optimizer, by its name on the command line, or a rule of an optimizer or a clip."""
-    optimizers = {each: getattr(optim, each) for each in OPTIMIZERS}
+    public = {each: getattr(optim, each) for each in optim.__all__}
+    optimizers = {each: kind for each, kind in public.items() if isinstance(kind, type) and issubclass(kind, Optimizer)}
+    del optimizers["Optimizer"]
     modules = [sys.modules[kind.__module__] for kind in optimizers.values()] + [clip]
     rules = {each.name: each for module in modules for each in vars(module).values() if isinstance(each, Rule)}
     kind, known = ("rule", rules) if "_" in name else ("optimizer", optimizers)  # rules are verbs with their objects

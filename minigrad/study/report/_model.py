@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, NamedTuple
 
 from ... import random
 from ...autograd.tensor import Tensor
 from ...nn._restoring import restoring
 from ...training._run_directory import RunDirectory
-from ...training.architecture import make_model
 from ...training.checkpoint import load_weights, read_checkpoint, size_limit
-from ...training.recipe import Recipe, problem
 from ..graphs.drawing import Drawing, draw_graph
 from ..records.recorder import Recorder
 from ._text import number
@@ -34,18 +31,21 @@ def draw_trained(directory: RunDirectory, config: Mapping[str, Any]) -> DrawnMod
     Raises:
         ValueError, OSError: if the model cannot be rebuilt, or the data has changed since.
     """
-    arguments = config["arguments"]
-    names = {each.name for each in fields(Recipe)} & {"data", "model", "loss", "dtype"}
-    recipe = Recipe(**{name: arguments[name] for name in names if name in arguments})
-    asked = problem(recipe)
+    # Only here: a run directory is described by the options of the command line, which itself makes reports.
+    from ...cli.options import complete
+    from ...cli.recipe import make_model, problem
+
+    saved = config["arguments"]
+    arguments = complete({name: saved[name] for name in ("data", "model", "loss", "dtype") if name in saved})
+    asked = problem(arguments)
     if config["data"] != asked.fingerprint():
         raise ValueError("the data has changed since the run")
     before = random.get_state()  # initial weights are drawn, and replaced below
     try:
-        model = make_model(recipe.model, asked.inputs, asked.outputs, asked.train.name)
+        model = make_model(arguments.get("model"), asked.inputs, asked.outputs, asked.train.name)
     finally:
         random.set_state(before)
-    if recipe.dtype == "float64":
+    if arguments["dtype"] == "float64":
         model.double()
     if directory.weights.exists() and directory.ending() is not None:
         load_weights(directory.weights, model)

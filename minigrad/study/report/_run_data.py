@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ...text import plural
-from ...training import catalog
 from ...training._run_directory import WITHOUT, Ending, RunDirectory
-from ...training.evaluation import directions_of, without_part
+from ...training.evaluation import correct, directions_of, without_part
 from ...training.logs import METRICS, STEPS, Step, read_metrics, read_steps
 from ...training.progress import Row
 from ..records.recorder import Recorder
@@ -93,7 +92,7 @@ class RunData:
     @property
     def direction(self) -> str:
         """Whether less (``"min"``) or more (``"max"``) of that metric is better."""
-        return directions_of(catalog.METRICS)[without_part(self.monitor or "train_loss")] or "min"
+        return directions_of({"accuracy": correct})[without_part(self.monitor or "train_loss")] or "min"
 
     # --- how far it came ---------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What a run can be made of, by name: datasets, losses, optimizers, schedules, clips."""
+"""The names that the command line knows: losses, metrics, optimizers with their settings, schedules and clips."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from .. import clipping, data, optim, schedulers
 from ..nn import functional
 from ..optim import Optimizer
 from ..schedulers import ReduceLROnPlateau, Schedule, Scheduler
+from ..training.evaluation import Metric, correct
 from .calls import arguments_of
-from .evaluation import Metric, correct
 
-# Per optimizer the settings with which the digits reach 96.5 % held out; the rest are the class's defaults. LARS's eps
-# lets the steps end: without it they are as long with the small gradients at the end as with the large ones before.
+# The settings with which each optimizer reaches 96.5 % on held-out digits; the other options have the defaults of the
+# class. LARS needs its eps so that its steps shrink with the gradient: without it, they stay equally long to the end.
 # Lookahead is around SGD.
 OPTIMIZERS: dict[str, dict[str, float]] = {
     "SGD": {"lr": 0.2, "momentum": 0.9},
@@ -32,7 +32,7 @@ OPTIMIZERS: dict[str, dict[str, float]] = {
     "LARS": {"lr": 0.2, "trust_coefficient": 0.05, "eps": 0.5},
     "Lookahead": {"lr": 0.2, "momentum": 0.9},
 }
-# The same where labels are numbers: a squared error has steeper slopes than a cross-entropy.
+# The settings if labels are numbers, where they differ: a squared error has steeper slopes than a cross-entropy.
 FOR_NUMBERS: dict[str, dict[str, float]] = {
     "SGD": {"lr": 0.02, "momentum": 0.9},
     "LARS": {"lr": 0.5},
@@ -43,57 +43,66 @@ LOSSES: dict[str, Callable[..., Any]] = {
     name: getattr(functional, name) for name in ("cross_entropy", "mse_loss", "l1_loss", "huber_loss", "smooth_l1_loss")
 }
 
-# What is measured where labels are classes, besides the loss.
+# What is measured in addition to the loss if labels are classes.
 METRICS: dict[str, Metric] = {"accuracy": correct}
 
 CLIPS: dict[str, Callable[..., clipping.Clip]] = {
     name: getattr(clipping, name) for name in ("by_global_norm", "by_norm", "by_value", "adaptive")
 }
 
-# Those that need other schedulers, or a function, cannot be written on a command line.
+# Schedules that need other schedulers or a function cannot be written on a command line.
 _NOT_AS_TEXT = {"LambdaLR", "MultiplicativeLR", "SequentialLR", "ChainedScheduler", "Scheduler", "Schedule"}
 _NOT_AS_TEXT |= {"Lambda", "Multiplicative", "Function", "Join", "Hold", "Product", "Scale", "Shift"}
 
 
 def schedules() -> dict[str, type[Scheduler] | type[ReduceLROnPlateau] | type[Schedule]]:
-    """Schedulers with PyTorch's names, and schedules by their own."""
+    """Return the schedulers with PyTorch's names, and the schedules."""
     found = {name: getattr(schedulers, name) for name in schedulers.__all__ if name not in _NOT_AS_TEXT}
     return {name: value for name, value in found.items() if isinstance(value, type)}
 
 
 def optimizer_arguments(name: str) -> dict[str, inspect.Parameter]:
-    """The hyper-parameters of an optimizer, from the signature of its class; for Lookahead, those of SGD inside."""
+    """Return the options of an optimizer from the signature of its class; for Lookahead, those of the SGD inside."""
     kind = optim.SGD if name == "Lookahead" else getattr(optim, name)
     return arguments_of(kind, ("params", "clip"))
 
 
+def hyper_parameters() -> dict[str, dict[str, Any]]:
+    """Every hyper-parameter of every optimizer: by its name the default of each optimizer that has it."""
+    found: dict[str, dict[str, Any]] = {}
+    for optimizer in OPTIMIZERS:
+        for name, parameter in optimizer_arguments(optimizer).items():
+            found.setdefault(name, {})[optimizer] = parameter.default
+    return found
+
+
 def preset(optimizer: str, dataset: str) -> dict[str, float]:
-    """The settings of an optimizer that suit a dataset, from the tables."""
+    """Return the settings of an optimizer for a dataset."""
     table = FOR_NUMBERS if dataset.lower() in data.CURVES else {}
     return table.get(optimizer, OPTIMIZERS[optimizer])
 
 
 def lookahead_arguments() -> dict[str, inspect.Parameter]:
-    """What can be set of Lookahead itself."""
+    """Return the arguments of Lookahead itself."""
     return arguments_of(optim.Lookahead, ("optimizer",))
 
 
 def schedule_arguments(name: str) -> dict[str, inspect.Parameter]:
-    """What can be set of a schedule; functions cannot."""
+    """Return the arguments of a schedule, without functions."""
     return arguments_of(schedules()[name], ("optimizer", "last_epoch", "scale_fn"))
 
 
 def data_arguments(name: str) -> dict[str, inspect.Parameter]:
-    """What can be set of a dataset."""
+    """Return the arguments of a dataset."""
     return arguments_of(data.DATASETS[name], ("name", "kind"))
 
 
 def loss_arguments(name: str) -> dict[str, inspect.Parameter]:
-    """What can be set of a loss; the training needs the mean."""
+    """Return the arguments of a loss, without the reduction: training needs the mean."""
     return arguments_of(LOSSES[name], ("x", "target", "weight", "reduction"))
 
 
 def make_optimizer(name: str, parameters: Any, options: dict[str, Any], clip: list[clipping.Clip]) -> Optimizer:
-    """An optimizer by its name, which for Lookahead is that of SGD."""
+    """Make an optimizer by its name; for Lookahead, the SGD inside."""
     kind = optim.SGD if name == "Lookahead" else getattr(optim, name)
     return kind(parameters, clip=clip or None, **options)

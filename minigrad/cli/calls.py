@@ -14,7 +14,7 @@ _WORDS = {"true": True, "false": False, "none": None, "inf": float("inf")}
 
 
 class Call(NamedTuple):
-    """A name, the values behind it by place, and those by name."""
+    """A name, its positional values, and its values by name."""
 
     name: str
     args: tuple[Any, ...]
@@ -22,10 +22,10 @@ class Call(NamedTuple):
 
 
 def parse_call(text: str) -> Call:
-    """Read a call. Only numbers, words, and lists and tuples of them are values; nothing is run.
+    """Read a call. Values are numbers, words, and lists and tuples of them; no code is run.
 
     Raises:
-        ValueError: if it is no such text.
+        ValueError: if the text is not a call.
     """
     name, arguments = text.strip(), ""
     found = re.fullmatch(r"([\w.-]+)\s*(?::(.*)|\((.*)\))", name, re.DOTALL)
@@ -40,15 +40,15 @@ def parse_call(text: str) -> Call:
         if len(kwargs) != len(call.keywords) or not re.fullmatch(r"[\w.-]+", name):
             raise ValueError
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise ValueError(f"must be a name, maybe with values as in NAME:value,name=value, not {text!r:.200}") from None
+        raise ValueError(f"must be a name, or one with values as in NAME:value,name=value, not {text!r:.200}") from None
     return Call(name, args, kwargs)
 
 
 def parse_value(text: str) -> Any:
-    """A number, true, false, none, a word, or several with commas between them as a tuple.
+    """Read a number, true, false, none or a word, or several of them with commas as a tuple.
 
     Raises:
-        ValueError: if it is none of these.
+        ValueError: if the text is not a value.
     """
     try:
         return _literal(ast.parse(text.strip(), mode="eval").body)
@@ -70,29 +70,17 @@ def _literal(node: ast.expr) -> Any:
     raise ValueError
 
 
-def spelled(kind: str, name: str, known: Iterable[str]) -> str:
-    """The known name that differs from ``name`` in capitals at most.
-
-    Raises:
-        ValueError: if there is none; it suggests the nearest.
-    """
-    names = {each.lower(): each for each in known}
-    if name.lower() not in names:
-        raise ValueError(unknown(kind, name, names.values()))
-    return names[name.lower()]
-
-
 def arguments_of(function: Callable[..., Any], leave_out: Iterable[str] = ()) -> dict[str, inspect.Parameter]:
-    """The arguments of a function or class by name."""
+    """Return the arguments of a function or class by name."""
     skipped = {"self", *leave_out}
     return {name: p for name, p in inspect.signature(function).parameters.items() if name not in skipped}
 
 
 def check_arguments(owner: str, call: Call, known: dict[str, inspect.Parameter]) -> dict[str, Any]:
-    """The values of a call by name.
+    """Return the values of a call by the names of the arguments.
 
     Raises:
-        ValueError: for a name that the arguments do not have, or too many values.
+        ValueError: for an unknown or repeated name, or too many values.
     """
     names = list(known)
     if len(call.args) > len(names):
@@ -108,11 +96,11 @@ def check_arguments(owner: str, call: Call, known: dict[str, inspect.Parameter])
 
 
 def describe(name: str, known: dict[str, inspect.Parameter]) -> str:
-    """A name with its arguments and their defaults, as in code."""
+    """Return a name with its arguments and their defaults, as in code."""
     parts = [p.name if p.default is p.empty else f"{p.name}={show(p.default)}" for p in known.values()]
     return f"{name}({', '.join(parts)})"
 
 
 def show(value: Any) -> str:
-    """A default as in code; a function by its name."""
+    """Return a default as in code, and a function by its name."""
     return getattr(value, "__name__", "") or repr(value)

@@ -1,0 +1,252 @@
+"""The commands of the command line, and how words and files become the arguments of a run."""
+
+from __future__ import annotations
+
+import argparse
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..checks import unknown
+from ..files import parse_json, read_bounded
+from ..training._run_directory import CONFIG, RunDirectory
+from .ending import CommandError, words
+from .options import GROUPS, OPTIONS, Arguments, Option, complete, whole
+
+_SUMMARY = "A deep-learning framework small enough to read."
+_MORE = "minigrad train trains a small network on handwritten digits; minigrad help COMMAND shows its options."
+_LIMIT = 1 << 22  # bytes of a file of options
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises `CommandError` instead of ending the process."""
+
+    def error(self, message: str) -> Any:
+        """Raise the error."""
+        raise CommandError(f"{self.prog}: {message}")
+
+
+# --- commands --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command.
+
+    Attributes:
+        help: its line in the list of commands.
+        description: the text of its own help.
+        positional: the name and the settings of its positional argument, if it has one.
+        options: the options that only this command has.
+        of_run: the options of ``minigrad train`` that replace those of an existing run.
+        training: whether it has all options of ``minigrad train``.
+    """
+
+    help: str
+    description: str
+    positional: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    options: Sequence[Option] = ()
+    of_run: Sequence[str] = ()
+    training: bool = False
+
+
+_RUN = {"run": {"metavar": "RUN", "help": "a run directory, such as runs/digits-sgd-1"}}
+_NAMES = {"metavar": "NAME", "nargs": "+", "help": "an optimizer, such as Adam or Adam:lr=0.01, or a run directory"}
+_SECTIONS = {"metavar": "SECTION", "nargs": "*", "help": "such as optimizers (default: all), or a folder such as runs"}
+
+COMMANDS = {
+    "train": Command(
+        "train a model and test it on held-out data",
+        "Train a multi-layer perceptron on four fifths of a dataset, and test it on the other fifth after every epoch. "
+        "Without options: 64-64-10 on the digits. Values with brackets, commas or parentheses may need quotes.",
+        training=True,
+    ),
+    "resume": Command(
+        "continue an interrupted run",
+        "Continue a run from its last checkpoint. The finished run is bit for bit the same as if it had not been "
+        "interrupted.",
+        _RUN,
+        of_run=("epochs", "device", "threads", "quiet"),
+    ),
+    "evaluate": Command(
+        "test the weights of a run on its held-out data",
+        "Print the loss and the metrics of the final weights of a run, or of a checkpoint, on the held-out data.",
+        _RUN,
+        [Option("checkpoint", "FILE", "evaluate this checkpoint; best is the checkpoint of the best epoch")],
+        of_run=("device", "threads", "quiet"),
+    ),
+    "explain": Command(
+        "every term of the update that a run made to one weight",
+        "Train a run again in memory up to one step, bit for bit, and print every term of the update that this step "
+        "made to one weight, with the lines of the rules. No file is written. Without --param, list the parameters.",
+        _RUN,
+        [
+            Option("step", "N", "the step, counted from 1", whole(1), stated="the last one"),
+            Option("param", "NAME[I,J]", "the weight, such as '0.weight[3,7]'"),
+            Option("json", "", "print it as JSON"),
+        ],
+        of_run=("threads", "quiet"),
+    ),
+    "report": Command(
+        "a run as one HTML page",
+        "Write one HTML page about a run, which needs no network and no other file: findings, curves, what happened in "
+        "every layer if the run was recorded (minigrad train --record), and the update of a few weights explained.",
+        _RUN,
+        [
+            Option("output", "FILE", "the page to write", stated="report.html in RUN"),
+            Option("param", "NAME[I,J]", "explain this weight, such as '0.weight[3,7]'; may be given more than once",
+                stated="two telling ones", repeated=True),
+            Option("step", "N", "explain this step", whole(1), stated="the last one"),
+            Option("no_explain", "", "explain no update; explaining trains the run again from its last checkpoint"),
+        ],
+        of_run=("threads", "quiet"),
+    ),
+    "compare": Command(
+        "several optimizers or runs on one problem",
+        "Train with each optimizer from the same initial parameters on the same batches, or read existing runs, and "
+        "show a table and a picture. The options are those of minigrad train, and apply to all optimizers.",
+        {"names": _NAMES},
+        training=True,
+    ),
+    "list": Command(
+        "datasets, models, losses, optimizers, schedules and clips, or the runs in a folder",
+        "Print the known names with their arguments and defaults, or the runs in a folder and how each of them ended.",
+        {"sections": _SECTIONS},
+    ),
+    "devices": Command("the devices of this machine", "Print the devices."),
+    "help": Command("this text, or the options of a command, as in minigrad help train", "Print a command's help."),
+}  # fmt: skip
+
+
+def parsers() -> tuple[Parser, dict[str, Parser]]:
+    """Return the parser of the whole command line, and the parser of each command."""
+    parser = Parser(prog="minigrad", description=_SUMMARY, epilog=_MORE, allow_abbrev=False)
+    parser.add_argument("-V", "--version", action="version", version=f"minigrad {__version__}")
+    chooser = parser.add_subparsers(dest="command", required=True, metavar="command")
+    found: dict[str, Parser] = {}
+    for name, command in COMMANDS.items():
+        found[name] = chooser.add_parser(name, allow_abbrev=False, help=command.help, description=command.description)
+        for positional, settings in command.positional.items():
+            found[name].add_argument(positional, **settings)
+        for option in command.options:
+            option.add_to(found[name])
+        for each in command.of_run:
+            OPTIONS[each].add_to(found[name], "as in the run")
+        for title, options in GROUPS.items() if command.training else ():
+            group = found[name].add_argument_group(title)
+            for option in options:
+                if name != "compare" or option.name != "optimizer":
+                    option.add_to(group, "compare" if (name, option.name) == ("compare", "name") else "")
+    return parser, found
+
+
+def parse(words: Sequence[str]) -> Arguments:
+    """Return the command and the options that were given, and no others.
+
+    Raises:
+        CommandError: for anything wrong, with the nearest name for an unknown one.
+    """
+    parser, commands = parsers()
+    if words and not words[0].startswith("-") and words[0] not in commands:
+        raise CommandError(f"minigrad: {unknown('command', words[0], commands)}")
+    if words and words[0].startswith("--") and words[0] not in (own := _flags(parser)):
+        raise CommandError(f"minigrad: {unknown('argument', words[0], own)}")
+    chosen, rest = parser.parse_known_args(words)
+    if rest:
+        known = _flags(commands[chosen.command])
+        raise CommandError(f"minigrad {chosen.command}: {unknown('argument', rest[0].split('=')[0], known)}")
+    given = dict(vars(chosen))
+    if given.get("no_output") and "record" in given:
+        raise CommandError(f"minigrad {chosen.command}: --record writes a file and --no-output none; omit one of them")
+    return given
+
+
+def _flags(parser: Parser) -> list[str]:
+    return [flag for action in parser._actions for flag in action.option_strings if flag.startswith("--")]
+
+
+# --- options in files ------------------------------------------------------------------------------------------------
+
+
+def with_file(given: Arguments) -> Arguments:
+    """Return the options of the file that ``--config`` names, if any, with those of the command line over them.
+
+    Raises:
+        CommandError: naming the file.
+    """
+    file = given.get("config")
+    if file is None:
+        return given
+    return {**_parsed(_read(file), file), **{name: value for name, value in given.items() if name != "config"}}
+
+
+def arguments_of_run(directory: RunDirectory, config: Mapping[str, Any], given: Mapping[str, Any]) -> Arguments:
+    """Return the arguments in the configuration of a run, with the options of this command line over them.
+
+    Saved arguments are read and checked as those of ``minigrad train`` are.
+
+    Raises:
+        CommandError: naming the file.
+    """
+    saved = complete(_parsed(config["arguments"], str(directory.path / CONFIG)))
+    return {**saved, "quiet": False, **given}
+
+
+def _read(path: str) -> dict[str, Any]:
+    """Read the options in a TOML or JSON file, or the arguments in the ``config.json`` of a run."""
+    try:
+        data = read_bounded(path, _LIMIT)
+        found = tomllib.loads(data.decode()) if Path(path).suffix.lower() == ".toml" else parse_json(path, data)
+    except RecursionError:
+        raise CommandError(f"{path}: cannot be read: it is nested too deeply") from None
+    except (ValueError, OSError) as error:
+        raise CommandError(f"{path}: cannot be read: {words(error).removeprefix(f'{path}: ')}") from None
+    if isinstance(found, dict) and found.get("format") == "minigrad run":
+        found = found.get("arguments")
+    if not isinstance(found, dict):
+        raise CommandError(f"{path}: must hold a table of options")
+    return found
+
+
+def _parsed(options: Mapping[str, Any], file: str) -> Arguments:
+    try:
+        parsed = parse(["train", *as_words(options)])
+    except CommandError as error:
+        text = str(error).removeprefix("minigrad train: ").removeprefix("argument --")
+        raise CommandError(f"{file}: {text}") from None
+    del parsed["command"]
+    return parsed
+
+
+def as_words(options: Mapping[str, Any]) -> list[str]:
+    """Return options as words of a command line, so that a file is checked exactly as a command line is.
+
+    Raises:
+        CommandError: for an unknown name, or a value that no option has.
+    """
+    found: list[str] = []
+    for name, value in options.items():
+        option = OPTIONS.get(name.replace("-", "_"))
+        if option is None or option.name == "config":
+            raise CommandError(unknown("option", name, OPTIONS))
+        if option.metavar:
+            values = value if option.repeated and isinstance(value, list) else [value]
+            found += [f"{option.flag}={_text(name, each)}" for each in values]
+        elif not isinstance(value, bool):
+            raise CommandError(f"{name} must be true or false, not {value!r:.80}")
+        elif value or option.negated:
+            found.append(option.flag if value else f"--no-{option.flag.removeprefix('--')}")
+    return found
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, list | tuple) and value and all(isinstance(v, int | float | str) for v in value):
+        return ",".join(map(str, value))
+    if value is None:
+        return "none"
+    if isinstance(value, bool | int | float | str):
+        return str(value)
+    raise CommandError(f"{name} must be a number, a word, true or false, or a list of them, not {value!r:.80}")
