@@ -134,7 +134,8 @@ class Optimizer(Declared):
             refuse_unknown(cls.__name__, kwargs, known)
         self = super().__new__(cls)
         # Those that set options, in the order in which they were made; here, since in a copy they may come first.
-        vars(self)["_schedulers"] = []
+        # Not through vars(self): an instance whose dictionary was asked for has slower attributes.
+        object.__setattr__(self, "_schedulers", [])
         return self
 
     def __init__(
