@@ -159,7 +159,7 @@ def whole(owner: Any, name: str, value: Any, least: int | None = 1) -> int:
     """
     if isinstance(value, Integral) and is_number(value) and (least is None or int(value) >= least):
         return int(value)
-    kind = ValueError if is_number(value) else TypeError
+    kind = ValueError if isinstance(value, Integral) and is_number(value) else TypeError
     limit = "" if least is None else f" of {least} or more"
     raise kind(f"{owner_name(owner)}: {name} must be a whole number{limit}, not {shown(value)}")
 

@@ -553,8 +553,8 @@ def test_a_wrong_state_or_seed_changes_nothing() -> None:
     for wrong in ({}, {"bit_generator": "MT19937"}, None):
         with pytest.raises(ValueError, match="set_state: not a state of PCG64"):
             random.set_state(wrong)
-    for seed in (-1, 1.5):
-        with pytest.raises(ValueError, match=f"manual_seed: the seed must be a whole number of 0 or more, not {seed}"):
+    for seed, error in ((-1, ValueError), (1.5, TypeError)):
+        with pytest.raises(error, match=f"manual_seed: the seed must be a whole number of 0 or more, not {seed}"):
             random.manual_seed(seed)
     assert random.get_state() == before
 

@@ -136,7 +136,6 @@ def test_a_curve_without_noise_is_its_formula(name, formula):
     ("arguments", "message"),
     [
         ({"samples": 0}, "samples must be a whole number of 2 or more, not 0"),
-        ({"samples": 2.5}, "samples must be a whole number"),
         ({"noise": -1}, "noise must be a finite number of 0 or more"),
         ({"noise": float("nan")}, "noise must be a finite number of 0 or more"),
     ],
@@ -144,6 +143,11 @@ def test_a_curve_without_noise_is_its_formula(name, formula):
 def test_a_generator_refuses_impossible_arguments_by_name(arguments, message):
     with pytest.raises(ValueError, match=f"moons: {message}"):
         data.moons(**arguments)
+
+
+def test_a_generator_refuses_a_number_of_samples_that_is_not_whole():
+    with pytest.raises(TypeError, match="moons: samples must be a whole number"):
+        data.moons(samples=2.5)
 
 
 def test_circles_refuse_an_inner_circle_that_is_not_inside():

@@ -254,7 +254,7 @@ def test_an_error_in_a_thread_arrives_where_the_step_was_called(any_size_threade
 @pytest.mark.parametrize("number", [0, -1, 1.5, "2", None])
 def test_a_number_of_threads_that_is_none_is_refused(number):
     before = minigrad.get_num_threads()
-    with pytest.raises(ValueError, match="whole number of 1 or more"):
+    with pytest.raises(ValueError if isinstance(number, int) else TypeError, match="whole number of 1 or more"):
         minigrad.set_num_threads(number)
     assert minigrad.get_num_threads() == before
 

@@ -292,7 +292,7 @@ WRONG = {
     "sizes are positive": (lambda: nn.Linear(-3, 2), ValueError, "Linear: in_features must be .* 1 or more, not -3"),
     "sizes are whole": (
         lambda: nn.Linear(3, 2.0),
-        ValueError,
+        TypeError,
         r"Linear: out_features must be a whole number.*not 2\.0",
     ),
     "misspelled arguments": (lambda: nn.Linear(3, 2, bais=False), TypeError, "bais"),
