@@ -81,7 +81,7 @@ class Place:
 
     @functools.cached_property
     def source(self) -> SourceLine | None:
-        """The user's line; if minigrad ran by itself, as in `training.fit`, that of a layer."""
+        """The user's line, or a line of a layer if no user code ran, as in `training.fit`."""
         return None if self.code is None else source_line(self.code, self.instruction)
 
 
@@ -162,7 +162,7 @@ def _arguments(frame: FrameType, module: Module) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=1024)
 def _part(file: str) -> str:
-    """Who the code in a file belongs to: ``"user"``, ``"layer"``, the training ``"loop"``, or ``"inside"`` an op."""
+    """Classify the code in a file: ``"user"``, ``"layer"``, the training ``"loop"``, or ``"inside"`` an op."""
     if not os.path.abspath(file).startswith(PACKAGE):
         return "user"
     folder = os.path.abspath(file).removeprefix(PACKAGE).split(os.sep)[0]

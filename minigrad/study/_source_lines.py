@@ -1,4 +1,4 @@
-"""Lines of code: what an operation's call site looks like, and how it is shown."""
+"""Source lines of the call sites of operations, and how they are shown."""
 
 from __future__ import annotations
 

@@ -8,5 +8,5 @@ WIDEST = 118
 
 
 def width() -> int:
-    """The columns of the terminal, or of a page where there is none, and no more than a line that can be read."""
+    """The columns of the terminal, or of a page without one, but at most `WIDEST` for readable lines."""
     return min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)

@@ -117,7 +117,7 @@ def test_infinity_minus_infinity_is_named_with_where_the_infinity_came_from():
     assert error.anomaly.origin.op == "multiply"
     assert error.anomaly.origin.source.line == line_of(run, "a * 2")
     assert "from infinite a and b" in str(error)
-    assert "the infinity is older: multiply" in str(error)
+    assert "the infinity comes from an earlier operation: multiply" in str(error)
 
 
 def test_an_operation_under_no_grad_is_looked_at_too():

@@ -125,7 +125,7 @@ class Anomaly:
             values = ", ".join(f"{name} = {number(value)}" for name, value in self.at_index.items())
             lines.append(f"{place}, {'where ' * bool(self.index)}{values}" if values else place)
         if self.origin is not None:
-            lines += _wrapped(f"the infinity is older: {self.origin.told}")
+            lines += _wrapped(f"the infinity comes from an earlier operation: {self.origin.told}")
         if not self.nonfinite and (self.phase, self.op) in _REMEDIES:
             dtype = self.output.dtype
             limit = math.log(np.finfo(dtype).max)

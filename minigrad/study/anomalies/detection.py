@@ -28,8 +28,8 @@ class Tracer(observers.Observer):
     def __init__(self, infinities: bool = True) -> None:
         self.infinities = infinities
         self._finder = Finder()
-        self._node: Node | None = None  # whose rule is running: that of a recorded walk computes with tensors itself
-        self._walks = 0  # under way; what is computed between their rules is computed by hooks
+        self._node: Node | None = None  # whose rule is running; in a recorded walk, it uses tensors
+        self._walks = 0  # in progress; computations between their rules are made by hooks
 
     def _decides(self) -> bool:
         """Whether this is the innermost of nested tracers, which decides."""
@@ -239,7 +239,7 @@ class detect_anomaly(Block):  # noqa: N801 - named as in PyTorch
         observers.enter(_BlockTracer(self, self._infinities))
 
     def __exit__(self, *error: object) -> None:
-        # Every call of a decorated function enters again, so the last entered of its own tracers leaves.
+        # Each call of a decorated function enters one tracer, so leave the one that this block entered last.
         own = [each for each in observers.watching() if isinstance(each, _BlockTracer) and each.block is self]
         if own:
             observers.leave(own[-1])

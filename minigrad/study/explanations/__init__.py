@@ -1,4 +1,4 @@
-"""Explanations: every term of what one step did to one weight, and algorithms shown whole."""
+"""Explanations: every term of what one step did to one weight, and complete listings of algorithms."""
 
 from .algorithm import Algorithm, explain
 from .explanation import Check, Explanation, Term

@@ -1,4 +1,4 @@
-"""Notation: the statements of a rule as a paper writes them, and what the names in rules mean."""
+"""Notation: the statements of a rule as a paper writes them, and the meanings of the names in rules."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ MEANINGS = {
     "along_gradient": "1 where Nesterov's gradient comes before the buffer",
     "adapted": "0 where the parameter is left out of the adaptation",
     "ahead": "how much of the buffer Nesterov's momentum adds",
-    "clipped": "0 where the clip leaves the parameter alone",
+    "clipped": "0 where the clip excludes the parameter",
     "debias1": "bias correction 1 / (1 - beta1^t)",
     "debias2": "bias correction 1 / (1 - beta2^t)",
     "decayed_lr": "lr / (1 + (t - 1) lr_decay)",
@@ -85,7 +85,7 @@ def norm_line(norm: Norm) -> str:
 
 
 def legend(rules: list[Rule]) -> str:
-    """Which letters stand for which names."""
+    """The letter that stands for each name."""
     used: dict[str, str] = {}
     for rule in rules:
         names = (*rule.inputs, *rule.hypers, *(a.target for a in rule.body))

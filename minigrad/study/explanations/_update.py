@@ -67,7 +67,7 @@ def place_of(optimizer: Optimizer, name: str, index: int | Sequence[int]) -> tup
             raise TypeError
         numbers = tuple(map(operator.index, given))
     except TypeError:
-        raise TypeError(f"explain: an index is made of whole numbers, not {index!r}") from None
+        raise TypeError(f"explain: an index consists of whole numbers, not {index!r}") from None
     if len(numbers) != len(shape):
         needed = f"{len(shape)} numbers" if len(shape) != 1 else "one number"
         raise IndexError(f"explain: {name!r} has shape {shape}, so its index has {needed}, not {len(numbers)}")
@@ -145,7 +145,7 @@ class _Update:
 
     def _notes(self, outcome: str) -> list[str]:
         record, since = self.record, self.optimizer.steps - self.record.step
-        notes = ["the coming step, with the gradients as they are now"] if self.coming else []
+        notes = ["the next step, with the current gradients"] if self.coming else []
         if since > 0:
             taken = "1 more step has" if since == 1 else f"{since} more steps have"
             notes.append(f"{taken} been taken since, unwatched")

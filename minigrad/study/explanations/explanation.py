@@ -34,12 +34,12 @@ class Term:
     """One number of an update.
 
     Attributes:
-        kind: ``"value"`` (what the step started from), ``"norm"``, ``"option"``, ``"scalar"`` (computed from the step)
+        kind: ``"value"`` (an input of the step), ``"norm"``, ``"option"``, ``"scalar"`` (computed from the step)
             or ``"assignment"``.
         name: its name in the rules.
         value: the number; exact also for float32.
         before: for an assignment to the parameter, the update or a state, its value before the rule.
-        rule: the rule that it belongs to; empty for what the step started from, and for norms.
+        rule: the rule that it belongs to; empty for inputs of the step and for norms.
         source: the statement of the rule.
         line: the number of its line in the file.
         note: its meaning, or its origin.
@@ -167,7 +167,7 @@ class Explanation:
                 yield term.rule, list(self.terms[first : i + 1])
 
     def shown(self, value: float, exact: bool = True) -> str:
-        """A number as it is printed: one of the parameter's dtype in the fewest digits that identify it."""
+        """Format a number; exact: with the fewest digits that identify it in the parameter's dtype."""
         return str(np.dtype(self.dtype).type(value)) if exact else f"{value:.10g}"
 
     def _value(self, term: Term) -> str:

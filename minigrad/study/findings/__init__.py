@@ -1,7 +1,7 @@
-"""Findings: what is wrong with a training, in plain sentences, each with the numbers behind it.
+"""Findings: what is wrong with a training, in plain sentences, each with its evidence.
 
-There is a finding only if the numbers are far from those of trainings that go well; a healthy run has none. The text of
-a finding is in the function that makes it, next to its limits.
+A finding is reported only if the numbers are far from the usual ones; a healthy run has none. The text of a finding is
+in the function that makes it, next to its limits.
 """
 
 from __future__ import annotations

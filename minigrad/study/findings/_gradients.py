@@ -54,7 +54,7 @@ def _usual_ratio(recording: Recording) -> float:
 
 
 def gradients(recording: Recording) -> Iterator[Finding]:
-    """Layers without a gradient, or with one that is far smaller or larger than those of the other layers."""
+    """Layers without a gradient, or with a far smaller or larger one than the other layers."""
     norms = {layer: recording.layer(layer, "gradient_norm") for layer in recording.layers}
     without = [layer for layer, norm in norms.items() if np.isnan(norm).all()]
     learning = recording.values("loss") != 0  # what is fitted exactly has no gradient
@@ -76,8 +76,8 @@ def gradients(recording: Recording) -> Iterator[Finding]:
         yield Finding("warning" if frozen is False else "note", "no gradient", layer, sentence)
     for layer, zero in zeros.items():
         sentence = (
-            f"layer {layer}: its gradient was 0 at {zero} of {len(recording)} records: what it computes does not reach "
-            "the loss; look for dead units after it"
+            f"layer {layer}: its gradient was 0 at {zero} of {len(recording)} records: its output does not reach the "
+            "loss; look for dead units after it"
         )
         yield Finding("error", "vanishing", layer, sentence, {"zero": zero, "records": len(recording)})
     sizes = {

@@ -66,7 +66,7 @@ def not_finite(recording: Recording) -> Iterator[Finding]:
 
 
 def finite(recording: Recording) -> Recording:
-    """The records without such values; what the other records show is a consequence of them."""
+    """The records without such values; the other records show only consequences of them."""
     records = (record for record in recording.records if next(_places(recording, record), None) is None)
     return Recording(recording.header, records)
 

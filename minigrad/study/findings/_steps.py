@@ -81,7 +81,7 @@ def ratios(recording: Recording) -> Iterator[Finding]:
 
 
 def _early(recording: Recording, layer: str) -> float:
-    """The largest ratio of the first steps if it was too large, since then nothing may move afterwards; otherwise 0."""
+    """The largest ratio of the first steps if it was too large, since it may prevent all later movement; else 0."""
     first, *ratios = recording.layer(layer, "update_ratio")[: FEW_RECORDS + 1].tolist()
     large = [ratio for ratio in ratios if TOO_LARGE_ANYWAY < ratio < math.inf]
     return max(large, default=first if 1 < first < math.inf else 0.0)
@@ -140,8 +140,8 @@ def decay(recording: Recording) -> Iterator[Finding]:
             size = recording.layer(layer, "parameter_norm")
             if size[-1] < SHRUNK * size[0]:
                 sentence = (
-                    f"layer {layer}: its weights have shrunk to {size[-1] / size[0]:.2g} of what they were, with a "
-                    "loss that does not fall: decay outweighs what is learned; lower weight_decay"
+                    f"layer {layer}: its weights have shrunk to {size[-1] / size[0]:.2g} of their size, while the "
+                    "loss does not fall: decay outweighs learning; lower weight_decay"
                 )
                 evidence = {"first_norm": float(size[0]), "last_norm": float(size[-1])}
                 yield Finding("warning", "decay", layer, sentence, evidence)

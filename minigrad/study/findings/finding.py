@@ -15,7 +15,7 @@ __all__ = ["Finding"]
 
 SEVERITIES = ("error", "warning", "note")
 
-# Nothing is said of shares and trends in fewer steps or records.
+# Shares and trends in fewer steps or records are not reported.
 FEW_STEPS, FEW_RECORDS = 10, 5
 # The shares of a layer's units that are many, and most.
 MANY, MOST = 0.5, 0.9
@@ -31,8 +31,8 @@ class Finding:
         severity: ``"error"`` (training cannot go well), ``"warning"`` (it probably does not) or ``"note"``.
         kind: its name, such as ``"dead units"``.
         layer: the layer, or ``None`` if it is about the whole training.
-        sentence: what is wrong and what to do.
-        evidence: the numbers behind it, by name.
+        sentence: the problem and its remedy.
+        evidence: the numbers that support it, by name.
     """
 
     severity: str

@@ -32,7 +32,7 @@ class Box:
         value, gradient: of its output, if they are known.
         parts: the parameters of a layer, with their names, values and gradients.
         inputs: the boxes that lead to it, once for each edge.
-        operations: the number of operations that it stands for.
+        operations: the number of operations that it represents.
         source: the line that called it.
         drawn: whether its output is one of the tensors to draw.
     """
@@ -61,7 +61,7 @@ class Picture:
     Attributes:
         boxes: the boxes.
         left_out: the number of operations that are not drawn.
-        remarks: what is not shown, and what to do about it.
+        remarks: what is not shown, and how to show it.
     """
 
     boxes: tuple[Box, ...]
@@ -119,7 +119,7 @@ class _Builder:
         return left_out
 
     def _add(self, nodes: Sequence[Node], call: LayerCall | None, remark: str) -> None:
-        """Add the box of a unit, and those of the leaves that lead to it."""
+        """Add the box of a unit, and the boxes of its leaf inputs."""
         outputs = [node for node in nodes if id(node) in self._drawn or id(node) in self._leaving]
         first = outputs[0]
         if call is None:
@@ -197,7 +197,7 @@ class _Builder:
         self._edges.append((key, box))
 
     def ordered(self, left_out: int) -> tuple[Box, ...]:
-        """The boxes from the first to the last, connected; one more stands for the operations that are left out."""
+        """The connected boxes from first to last, with one more for the omitted operations."""
         rest = Box("left out", f"{left_out:,} more operations", "left out here", operations=left_out)
         for key, box in self._edges:
             source = self._box_of.get(key, rest)

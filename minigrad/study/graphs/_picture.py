@@ -19,7 +19,7 @@ GAP_X, GAP_Y = 22.0, 38.0
 _LANE = 10.0  # the width that an edge takes where it passes a row
 _SWEEPS = 12
 
-# Fill and line of each kind of box: tints of Okabe and Ito's colors, which color-blind readers can tell apart.
+# Fill and line of each kind of box: tints of Okabe and Ito's colors, which color-blind readers can distinguish.
 COLORS = {
     "input": ("#e3f1fb", "#0072b2"),
     "parameter": ("#fdf0dc", "#b36b00"),
@@ -103,7 +103,7 @@ def _ranks(count: int, edges: Sequence[tuple[int, int]]) -> list[int]:
 
 
 def _depth_first(above: list[list[int]], sinks: Sequence[int]) -> list[int]:
-    """All items, each next to what it is used with: a good order to begin with."""
+    """All items, each next to the items that it is used with: a good initial order."""
     found: dict[int, None] = {}
     for sink in sinks:
         stack = [sink]
@@ -302,7 +302,7 @@ def _outline(kind: str, x: float, y: float, width: float, height: float) -> str:
 
 def _box(box: Box, corner: Point, size: tuple[float, float]) -> str:
     (x, y), (width, height) = corner, size
-    # A browser shows the title of an element at the pointer: what is not in the box, or only in short.
+    # A browser shows the title of an element at the pointer: the details that the box omits or shortens.
     details = [box.title, box.note, box.source]
     for name, value, gradient in ranges(box):
         details += [figures(name or "value", value), figures(f"grad of {name}" if name else "grad", gradient)]

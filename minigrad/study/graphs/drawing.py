@@ -31,7 +31,7 @@ class Drawing(Picture):
     Attributes:
         boxes: the boxes, inputs before the boxes that they lead to.
         left_out: the number of operations that were left out.
-        remarks: what is not shown, and what to do about it.
+        remarks: what is not shown, and how to show it.
         svg: the picture, a complete file.
         text: the same as a table, a row for each box; ``str`` makes it as narrow as the terminal.
     """

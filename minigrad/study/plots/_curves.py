@@ -110,12 +110,12 @@ def _loss_scale(ax: Axes, *values: np.ndarray) -> None:
 
 
 def _rows(run: str, rows: Rows) -> Sequence[Row]:
-    """The rows that are given, or those of a ``metrics.csv`` without what only counts."""
+    """The given rows, or the rows of a ``metrics.csv`` without its counters."""
     of = f"metrics, {run!r}" if run else "metrics"
     if isinstance(rows, str | os.PathLike):
         rows = os.path.join(rows, METRICS) if os.path.isdir(rows) else rows
         if not os.path.exists(rows):
-            raise FileNotFoundError(f"{rows}: there is no such file; give the metrics.csv of a run, or its rows")
+            raise FileNotFoundError(f"{rows}: no such file; give the metrics.csv of a run, or its rows")
         return [{k: value for k, value in row.items() if k not in ("epoch", "step")} for row in read_metrics(rows)]
     if not isinstance(rows, Sequence):
         raise TypeError(

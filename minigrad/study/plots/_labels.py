@@ -30,7 +30,7 @@ class Room:
 
     def __init__(self, ax: Axes) -> None:
         found = ax.get_axes_locator()
-        # Axes within axes have a locator, too, and keep it; that of an earlier plot in these axes is replaced.
+        # Axes within axes have a locator, too, and keep it; an earlier plot's locator in these axes is replaced.
         self.outer: Any = found.outer if isinstance(found, Room) else found
         self.get_subplotspec = ax.get_subplotspec  # tight layouts ask the locator for it
         self.names: list[tuple[Annotation, float, float]] = []
@@ -237,7 +237,7 @@ def legend(ax: Axes, shown: Sequence[Artist] | None = None, below: bool = False)
     """A legend to the right of the axes, where it covers nothing, or below them if they are small.
 
     Args:
-        shown: what it explains; by default everything that has a label.
+        shown: the artists that it explains; by default all that have a label.
         below: put it below in any case.
     """
     handles: Sequence[Any] = ax.get_legend_handles_labels()[0] if shown is None else shown
@@ -267,7 +267,7 @@ def _columns(labels: Sequence[str], width: float) -> int:
 
 
 def note(ax: Axes, text: str) -> None:
-    """Say in the middle of the axes why they are empty."""
+    """Write in the middle of the axes why they are empty."""
     ax.tick_params(left=False, labelleft=False, bottom=False, labelbottom=False, which="both")
     ax.grid(visible=False)
     shown = plain(wrapped(text, 0.9 * inches(ax)[0], font(ax) + 1))

@@ -115,7 +115,7 @@ def optimizer_state(
 
 
 def _nothing(r: Recording, quantity: str) -> str:
-    """Why there is no value of the quantity."""
+    """Explain why the quantity has no value."""
     return "no value was finite" if r.header.get(quantity) else f"{r.optimizer} does not keep both moments"
 
 
@@ -162,7 +162,7 @@ def _bands(ax: Axes, r: Recording, layer: str, quantity: str, limits: Series) ->
 def clip_ledger(
     recording: Source, clip: int = 0, *, ax: Axes | None = None, path: str | os.PathLike[str] | None = None
 ) -> Figure:
-    """How much does clipping take away, and how often? The norm before and after, what is cut between them shaded.
+    """How much does clipping take away, and how often? The norm before and after, with the difference shaded.
 
     The strip at the bottom is the share of the steps since the record before in which the clip acted: dark is all.
     Of a clip with many ranges, the one that was clipped hardest is shown.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Series = npt.NDArray[np.float64]
 
-# Okabe and Ito's colors, which color-blind readers can tell apart; the dashes help in print.
+# Okabe and Ito's colors, which color-blind readers can distinguish; the dashes help in print.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", "-.", ":")
 WARNING, QUIET = "#D55E00", "#666666"
@@ -35,7 +35,7 @@ def canvas(
 ) -> tuple[Figure, Axes]:
     """The axes to draw in and their figure; a new figure if no axes are given.
 
-    A new figure needs no display, and leaves pyplot's state and backend alone.
+    A new figure needs no display, and does not touch pyplot's state and backend.
 
     Raises:
         TypeError: for something that is not axes or not a path.
@@ -129,7 +129,7 @@ def inches(ax: Axes) -> tuple[float, float]:
 
 
 def font(ax: Axes) -> float:
-    """The font size in points, smaller in small axes such as those of a grid."""
+    """The font size in points, smaller in small axes such as the cells of a grid."""
     return max(6.5, FONT * min(1.0, *(have / need for have, need in zip(inches(ax), _LARGE, strict=True))) ** 0.4)
 
 

@@ -1,7 +1,7 @@
-"""What a model does on a fixed batch: the spread of every layer's output, dead and saturated units.
+"""Activations of a model on a fixed batch: the spread of every layer's output, dead and saturated units.
 
-The probe changes nothing: buffers, modes and random numbers are afterwards as before, and hooks are there only while
-it runs.
+The probe changes nothing: it restores buffers, modes and random numbers, and its hooks are attached only while it
+runs.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def observe(model: Module, probe: tuple[Any, ...]) -> dict[str, Output]:
             if tensor is None or tensor.dtype.kind != "f":
                 return
             node = tensor._node
-            # With several matrices, as in a recurrent layer, the output is no product whose scale one of them sets.
+            # With several matrices, as in a recurrent layer, the output is not a product whose scale one of them sets.
             matrices = [p for p in module._parameters.values() if p.ndim > 1]
             arriving = _first(args) if len(matrices) == 1 else None
             op = ""
@@ -194,7 +194,7 @@ def observe(model: Module, probe: tuple[Any, ...]) -> dict[str, Output]:
 
 
 def _functions(last: Node, places: dict[Node, str]) -> Iterator[tuple[int, str, Output]]:
-    """The activations in the graph that no module stands for; those of one name and width, as in a loop, are one."""
+    """The activations in the graph that are not modules; equal names and widths, as in a loop, are joined."""
     found: dict[tuple[str, int], list[tuple[int, str, Array]]] = {}
     for node in collect([last]):
         op = node.primitive.name
@@ -212,7 +212,7 @@ def _functions(last: Node, places: dict[Node, str]) -> Iterator[tuple[int, str, 
 
 
 def _first(value: Any) -> Tensor | None:
-    """The tensor, or the first one in what a module takes or returns."""
+    """The tensor, or the first one among a module's arguments or results."""
     if isinstance(value, Tensor):
         return value
     if isinstance(value, tuple | list):
@@ -230,13 +230,13 @@ def _variance(values: Array) -> float:
 def _histogram(values: Array, low: float, high: float) -> list[int]:
     if not high > low:
         return [values.size] + [0] * (BINS - 1)
-    # Of halves, and as a share: the range of a run that explodes is beyond the largest number, that of one that dies
-    # below what has an inverse.
+    # Computed from halves and as a share: in an exploding run, the range exceeds the largest number; in a dying run, it
+    # is too small to have an inverse.
     halves, start, end = values / 2, values.dtype.type(low / 2), values.dtype.type(high / 2)
     if not end > start:  # the smallest number has no half
         halves, start, end = values, values.dtype.type(low), values.dtype.type(high)
     counts = np.bincount(((halves - start) / (end - start) * BINS).astype(np.intp), minlength=BINS + 1).tolist()
-    counts[BINS - 1] += counts.pop()  # the highest value stands at the end of the last bin
+    counts[BINS - 1] += counts.pop()  # the highest value belongs to the last bin
     return counts
 
 
@@ -244,7 +244,7 @@ def as_probe(batch: Any) -> tuple[Any, ...] | None:
     """The arguments that the model is given for a fixed batch, copied, so that later changes of the data do not show.
 
     Raises:
-        TypeError: for something that is no array or tensor, nor a tuple of them.
+        TypeError: for anything but an array, a tensor or a tuple of them.
     """
     if batch is None or batch is False:
         return None
@@ -258,7 +258,7 @@ def as_probe(batch: Any) -> tuple[Any, ...] | None:
 
 
 def even_rows(batch: Any, count: int) -> Any:
-    """At most ``count`` rows, evenly spread; what has no rows is itself."""
+    """At most ``count`` evenly spaced rows; a value without rows is returned unchanged."""
     if not isinstance(batch, Tensor | np.ndarray) or not batch.ndim or len(batch) <= count:
         return batch
     array = to_host(batch.data) if isinstance(batch, Tensor) else batch

@@ -86,7 +86,7 @@ class Cost:
             self._began = None
 
     def _total(self) -> tuple[float, float]:
-        """The seconds of recording, with those of counting in other steps estimated, and of everything else."""
+        """The seconds of recording, including an estimate for counting in other steps, and of everything else."""
         running = 0.0 if self._began is None else time.perf_counter() - self._began
         spent = self.spent + (self.counting * self.steps / self.records if self.records else 0.0)
         return spent, max(self.elapsed + running - spent, 1e-9)

@@ -92,7 +92,7 @@ def _acted(clip: Clip, layout: Layout, norms: npt.NDArray[Any], scalars: npt.NDA
 
 @dataclass
 class Acted:
-    """What a clip did in a step, and how often since recording began: what the quantities of a clip are measured on."""
+    """The effect of a clip in a step, and its count since recording began: the source of a clip's quantities."""
 
     clip: Clip
     report: ClipReport

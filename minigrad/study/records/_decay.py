@@ -1,7 +1,7 @@
-"""What came from the gradient and what from decay, told apart by reading the rules once more, on arrays.
+"""Split a change into the gradient's part and decay, by evaluating the rules again, on arrays.
 
-With every norm as it was, the change of an element of value 0 is the gradient's part, whatever the rules are, and the
-rest is decay.
+With the norms unchanged, the change of an element of value 0 is the gradient's part under any rules, and the rest is
+decay.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _is_inert(rule: Rule, *scalars: float) -> bool:
 
 @functools.cache
 def _only_moves(rule: Rule) -> bool:
-    """Whether the parameter stands in the rule once, as ``param = param - ...`` or ``param + ...``."""
+    """Whether the parameter occurs in the rule once, as ``param = param - ...`` or ``param + ...``."""
     uses = sum(isinstance(n, ast.Name) and n.id == "param" for a in rule.body for n in ast.walk(a.value))
     moved = any(
         isinstance(a.value, ast.BinOp)
@@ -63,7 +63,7 @@ def split_change(rules: Sequence[Rule], values: Mapping[str, Any]) -> tuple[Arra
     holds of earlier decay is part of the moment, and moves the parameter as the gradients in it do.
     """
     param = np.asarray(values["param"], np.float64)
-    # The element as it is and one of value 0, side by side.
+    # Each element, next to one of value 0.
     both = np.stack([param, np.zeros_like(param)])
     moved = np.broadcast_to(run_on_arrays(rules, {**values, "param": both})["param"], both.shape)
     from_gradient = moved[1]

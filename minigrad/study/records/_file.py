@@ -147,7 +147,7 @@ class RecordFile:
     """The file that a recorder appends its records to; without a path, nothing is written.
 
     Attributes:
-        path: as it was given; ``None`` also after it could not be written.
+        path: the given path; ``None`` also after a failed write.
         length: how many bytes of it are safely on the disk.
         resumes: whether what follows that length may be dropped; otherwise the file must be new.
         strict: whether a file that cannot be written any more, as on a full disk, is an error; otherwise it is a
@@ -180,7 +180,7 @@ class RecordFile:
         Raises:
             FileExistsError: if it holds something that must not be replaced.
             OSError: naming the file, if it cannot be written.
-            ValueError: if what it holds is damaged, or shorter than it was; it stays as it is.
+            ValueError: if its content is damaged or was shortened; the file is not changed.
         """
         path = self.path
         if path is None:
@@ -189,7 +189,7 @@ class RecordFile:
             raise FileExistsError(
                 f"{path}: exists already, and a new recording does not replace it; delete it, or choose another path"
             )
-        # Read before anything is cut off, so that a damaged file stays as it is.
+        # Read before anything is cut off, so that a damaged file is not changed.
         held = read(path, self.length) if self.length else ({}, [])
         file = AppendedFile(path)
         try:
@@ -201,7 +201,7 @@ class RecordFile:
         return held
 
     def add(self, header: Record, record: Record) -> None:
-        """Write a record eventually; what is added to it before the next one is written too."""
+        """Write a record eventually, with anything added to it before the next one."""
         if self._file is None:
             return
         if len(self._unwritten) >= _LINES:
@@ -240,7 +240,7 @@ class RecordFile:
         """Stop writing: training is worth more than its recording."""
         file, self._file = self._file, None
         if file is not None:
-            with contextlib.suppress(OSError):  # the same error again, from what was not written yet
+            with contextlib.suppress(OSError):  # the same error again, from unwritten data
                 file.close()
         if self.strict:
             raise error

@@ -82,7 +82,7 @@ def table(known: Mapping[str, Kind], *, needed: Iterable[str] = (), other: Kind 
 
 
 def numbers(value: Any, path: tuple[str, ...]) -> None:
-    """Numbers, however deeply nested: what a newer recorder may have added."""
+    """Numbers at any depth, which a newer recorder may have added."""
     if isinstance(value, dict):
         table_of(numbers)(value, path)
     elif isinstance(value, list):

@@ -1,9 +1,9 @@
-"""What an optimizer's state means, known from the names of its slots and scalars.
+"""The meaning of an optimizer's state, from the names of its slots and scalars.
 
-Any optimizer that names its state as the field does is understood, one's own too: ``exp_avg`` is a first moment,
+Any optimizer with the usual names is understood, also a user's: ``exp_avg`` is a first moment,
 ``exp_avg_sq``, ``exp_avg_var``, ``square_avg`` or ``sum`` a second one, ``exp_inf`` a largest gradient. The scalars
-``debias1``, ``debias2``, ``eps``, ``eps_inside``, ``eps_outside``, ``rectified`` and ``rectification`` say how they are
-used.
+``debias1``, ``debias2``, ``eps``, ``eps_inside``, ``eps_outside``, ``rectified`` and ``rectification`` define how they
+are used.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SECOND_MOMENTS = ("exp_avg_sq", "exp_avg_var", "square_avg", "sum")
 
 
 def second_moment(state: Mapping[str, Array], scalars: Scalars) -> Array | None:
-    """v, in float64: the mean square of the gradients, or what stands for it; before any correction."""
+    """v, in float64: the mean square of the gradients, or its substitute; before any correction."""
     if scalars.get("amsgrad") and "max_exp_avg_sq" in state:
         return state["max_exp_avg_sq"].astype(np.float64)
     slot = next((name for name in SECOND_MOMENTS if name in state), None)
@@ -34,7 +34,7 @@ def second_moment(state: Mapping[str, Array], scalars: Scalars) -> Array | None:
 
 
 def divisor(state: Mapping[str, Array], scalars: Scalars) -> Array | None:
-    """√v̂ + ε as the rule has it: what the direction of each element is divided by; ``None`` where nothing is."""
+    """√v̂ + ε as in the rule, the divisor of each element's direction; ``None`` if the rule does not divide."""
     if "exp_inf" in state:
         return state["exp_inf"].astype(np.float64)
     second = second_moment(state, scalars)
@@ -51,7 +51,7 @@ def effective_rate(state: Mapping[str, Array], before: Mapping[str, Array], scal
 
     Args:
         state: by slot, after the step.
-        before: the same before it: Adadelta multiplies by the root of what it held then.
+        before: the same before the step: Adadelta multiplies by the root of its earlier state.
         scalars: as the step used them.
     """
     below = divisor(state, scalars)
@@ -93,7 +93,7 @@ def _debias(scalars: Scalars, which: str, step: int) -> float:
 
 
 def describe(slots: Container[str], scalars: Container[str]) -> dict[str, str]:
-    """In words, what the recorded ``effective_rate`` and ``signal`` are for state with these slots."""
+    """Describe as text the recorded ``effective_rate`` and ``signal`` for state with these slots."""
     rate = "decayed_lr" if "decayed_lr" in scalars else "lr"
     second = next((name for name in SECOND_MOMENTS if name in slots), None)
     if "exp_inf" in slots:

@@ -110,8 +110,8 @@ class Step:
 
     Args:
         optimizer: the optimizer.
-        before: what the arrays held before it.
-        layers: the stretches of each layer that is read.
+        before: copies of the arrays from before it.
+        layers: the stretches of each layer to read.
         fast: copies of the parameters after its own update, if slow weights have moved them since.
     """
 
@@ -163,7 +163,7 @@ class Step:
         return found
 
     def _together(self) -> list[list[Stretch]]:
-        """Neighbors in a buffer that share every scalar, at most `TOGETHER` elements unless one alone has more."""
+        """Neighbors in a buffer that share every scalar, at most `TOGETHER` elements unless a single one has more."""
         groups: list[list[Stretch]] = []
         for piece in (piece for pieces in self._layers.values() for piece in pieces if piece.cohort is not None):
             own = groups[-1] if groups else []
@@ -209,12 +209,12 @@ class Step:
 
 
 class Layer:
-    """One layer's part of a step, or of the step that was not taken: what the quantities of a layer are measured on.
+    """One layer's part of a step, taken or not: the source of a layer's quantities.
 
     Attributes:
         parameters: before the step.
         gradients: before any clip; empty if it has none.
-        nonfinite: the counts of NaN and of infinities in what was measured so far, by name; only those that have any.
+        nonfinite: the counts of NaN and of infinities in the values measured so far, by name; only nonzero ones.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The quantities that a recording holds, an entry for each: what it is, how it is measured, written and drawn.
+"""The quantities that a recording holds, an entry for each: its meaning, and how it is measured, written and drawn.
 
 The recorder measures what is listed here, the reader of files checks it, `Recording` knows the names from here, and
 findings, plots and the report take their titles, units and usual values from here. So a new quantity is one entry of a
@@ -34,10 +34,10 @@ class Quantity:
     Attributes:
         name: its key in a record.
         title: its short name, where several quantities are shown together.
-        meaning: what exactly it is.
-        kind: what its value is in a file.
-        measure: computes it from a `Layer`, an `Output` or a clip's `Acted`; ``None`` means that there is nothing to
-            record. Without it, the recorder sets the value itself.
+        meaning: its definition.
+        kind: the kind of its value in a file.
+        measure: computes it from a `Layer`, an `Output` or a clip's `Acted`; ``None`` if there is nothing to record.
+            Without it, the recorder sets the value itself.
         within: for a table, the names that it may have; empty if they depend on the model or the optimizer.
         at_rest: whether it is measured before a step that is not taken, too.
         needed: whether a file without it is damaged; new quantities are not, since older files do not have them.
@@ -58,7 +58,7 @@ class Quantity:
 
 
 def measured(quantities: Iterable[Quantity], source: Any) -> dict[str, Any]:
-    """Those of the quantities that a layer, an output or a clip has, by name."""
+    """The values of the quantities that a layer, an output or a clip has, by name."""
     values = ((each.name, each.measure(source)) for each in quantities if each.measure is not None)
     return {name: value for name, value in values if value is not None}
 
@@ -85,7 +85,7 @@ def _scalars(layer: Layer) -> dict[str, float] | None:
     return None if known is None else {name: known[name] for name in SCALARS if name in known}
 
 
-# The numbers of a step that are recorded if the optimizer uses them; study/updates/glossary.py says what they are.
+# The numbers of a step that are recorded if the optimizer uses them; for their meaning see explanations/_notation.py.
 SCALARS = ("lr", "debias1", "debias2", "rho", "rectified", "rectification")
 
 LAYER = (

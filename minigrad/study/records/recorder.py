@@ -63,8 +63,8 @@ class Recorder(Callback):
         probe: a fixed batch that the model is run on at each record: an array, a tensor or a tuple of them, with a
             row per example. By default rows of the training data under `fit`, else the first batch that the model
             sees. ``False`` records no activations.
-        path: a file to write to as well, line by line; a run that resumes from a checkpoint continues it. A file that
-            holds something else stays as it is, with a ``FileExistsError`` when recording begins. If the file cannot
+        path: a file to write to as well, line by line; a run that resumes from a checkpoint continues it. A file with
+            other content is not changed: recording begins with a ``FileExistsError``. If the file cannot
             be written any more, as on a full disk, recording continues in memory, with a warning; under `fit` it is
             an error, after which the run can be resumed from its checkpoint.
         max_records: how many records are kept in memory. When there are more, the interval doubles and the records
@@ -204,7 +204,7 @@ class Recorder(Callback):
         self._in_run = self._file.strict = False
 
     def state_dict(self) -> dict[str, Any]:
-        """The length of the file, and what is counted towards the next record."""
+        """The length of the file, and the counts for the next record."""
         self._file.sync()
         self._clips.settle()
         counts = {"counted": list(self._clips.steps), "acted": list(self._clips.acted)}
@@ -394,11 +394,11 @@ _observed = functools.partial(RemovableHandle, copied=False)
 def _header(
     optimizer: Optimizer, layers: Container[str] | None, every: int, probe_rows: int, kinds: Mapping[str, str]
 ) -> Record:
-    """The header of a recording: what is true of all its records.
+    """The header of a recording: the facts shared by all its records.
 
     Args:
-        optimizer: as it was given to the recorder, and prepared.
-        layers: those that are recorded, by default all.
+        optimizer: the recorder's optimizer, prepared.
+        layers: the layers to record, by default all.
         every: the interval between records.
         probe_rows: how many rows the probe has.
         kinds: by the name of an activation, the module's class or the op.

@@ -1,4 +1,4 @@
-"""Recording: what a recorder has measured, in memory and as a file of JSON lines.
+"""Recording: the measurements of a recorder, in memory and as a file of JSON lines.
 
 A recording has a header and records, which are dictionaries. The header holds ``format``, ``version``, ``optimizer``
 (its name), ``effective_rate`` and ``signal`` (how they are computed for it), ``layers`` (by name ``parameters``, the
@@ -34,7 +34,7 @@ class Recording:
     """The records of a training, a dictionary each; see the text at the top of this file.
 
     Attributes:
-        header: what is true of all records.
+        header: the facts shared by all records.
         records: in the order of their steps.
     """
 

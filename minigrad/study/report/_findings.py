@@ -1,4 +1,4 @@
-"""The findings of a report: those of the recording, and how the run ended and whether it overfits, from its logs."""
+"""The findings of a report: from the recording, and from the logs how the run ended and whether it overfits."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ..records.recording import Recording
 from ._run_data import RunData, tensors_of
 from ._text import brief, number, sentence
 
-# A run overfits if its held-out loss ends at least so many times above its lowest, so many epochs later. If the lowest
-# came in the first half of the epochs, a smaller rise is enough.
+# A run overfits if its held-out loss ends above its lowest by at least the factor OVERFITTING, at least FEW_EPOCHS
+# epochs later. If the lowest came in the first half of the epochs, the smaller factor OVERFITTING_LONG is enough.
 OVERFITTING, OVERFITTING_LONG, FEW_EPOCHS = 1.25, 1.1, 3
 REMEDY = "lower the learning rate, start with a warm-up, or clip the gradient"
 # The section that shows what a finding of each kind is about. Kinds that are not here are about layers.
@@ -50,7 +50,7 @@ SECTION_OF = {
 
 
 def all_findings(data: RunData) -> list[Finding]:
-    """Return everything that stands out in a run, the worst first. How it ended comes first of its severity."""
+    """Return all findings of a run, the worst first; within a severity, how the run ended comes first."""
     found = [*_how_it_ended(data), *(findings(data.recording) if data.recording else []), *_overfitting(data)]
     reason = data.ending.reason if data.ending is not None else ""
     if reason:  # the recording may report it too
@@ -67,7 +67,7 @@ def counts(found: Sequence[Finding]) -> str:
 
 
 def findings_section(data: RunData, found: Sequence[Finding], places: Collection[str]) -> dict[str, Any]:
-    """Every finding with its evidence, and links to those of ``places`` that show what it is about."""
+    """Every finding with its evidence, and links to the sections in ``places`` that show its subject."""
     items = []
     for each in found:
         panel = None if data.recording is None else panel_of(data.recording, each.layer)

@@ -1,4 +1,4 @@
-"""The sections about layers, clips and trust ratios: what they show, as values for the template."""
+"""The sections about layers, clips and trust ratios, as values for the template."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _ends(series: dict[str, Series]) -> Values:
 
 
 def updates(recording: Recording, drawn: Recording) -> Values:
-    """Update-to-weight ratios, and what the changes consist of."""
+    """Update-to-weight ratios, and the parts of the changes."""
     ratios = {layer: recording.layer(layer, "update_ratio") for layer in recording.layers}
     layers = recording.layers[:ROWS]
     columns = {

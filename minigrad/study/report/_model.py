@@ -26,7 +26,7 @@ class DrawnModel(NamedTuple):
 
 
 def draw_trained(directory: RunDirectory, config: Mapping[str, Any]) -> DrawnModel:
-    """Draw a run's model with its last weights, on the first held-out rows. Random numbers stay as they are.
+    """Draw a run's model with its last weights, on the first held-out rows. Random state is not changed.
 
     Raises:
         ValueError, OSError: if the model cannot be rebuilt, or the data has changed since.
@@ -60,7 +60,7 @@ def draw_trained(directory: RunDirectory, config: Mapping[str, Any]) -> DrawnMod
 
 
 def draw_recorded(recorder: Recorder) -> DrawnModel:
-    """Draw the model of a recorder as it is now, on the probe.
+    """Draw the current model of a recorder, on the probe.
 
     Raises:
         ValueError: if there is no probe.

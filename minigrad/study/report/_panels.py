@@ -83,7 +83,7 @@ def _names_in(recording: Recording, layer: str, group: str) -> list[str]:
 
 
 def _outputs_after(recording: Recording, layer: str) -> list[str]:
-    """The layer's own output and those of the activations after it, up to the next layer."""
+    """The outputs of the layer and of the activations after it, up to the next layer."""
     names = recording.activations
     if layer not in names:
         return []

@@ -1,4 +1,4 @@
-"""The pictures of a page: figures embedded as data, the same bytes for the same figure, and sparks beside numbers."""
+"""The pictures of a page: figures embedded as data, with the same bytes for the same figure, and sparklines."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# A picture of more bytes than this as SVG is embedded as pixels, since a screen has only so many. SVG is not even
-# tried if there are more panels than this.
+# A picture with more bytes as SVG than LARGEST_SVG is embedded as pixels, since a screen shows no more. With more
+# panels than MOST_PANELS, SVG is not even tried.
 LARGEST_SVG, MOST_PANELS = 130_000, 8
 _DPI, _COLORS = 130, 128  # of pictures in pixels
 RECORDS = 200  # drawn at most: a picture is hardly wider

@@ -85,7 +85,7 @@ class RunData:
 
     @property
     def monitor(self) -> str | None:
-        """The metric that says how good the run is: the first of these that it has."""
+        """The metric that measures the quality of the run: the first of these that it has."""
         known = self.rows[-1] if self.rows else {}
         return next((name for name in ("held_out_accuracy", "held_out_loss", "train_loss") if name in known), None)
 
@@ -98,7 +98,7 @@ class RunData:
 
     @property
     def has_diverged(self) -> bool:
-        """Whether training was given up because the loss was far above that of the first step."""
+        """Whether training was given up because the loss was far above the first step's."""
         if self.has_weights or not self.steps or not self.rows:
             return False
         first, last = self.steps[0].loss, self.rows[-1].get("train_loss", math.nan)

@@ -1,4 +1,4 @@
-"""The sections about the run as a whole: what they show, as values for the template."""
+"""The sections about the run as a whole, as values for the template."""
 
 from __future__ import annotations
 
