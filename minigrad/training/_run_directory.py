@@ -45,7 +45,7 @@ class Ending:
         state: one of `STATES`.
         epoch, step: how many of them were complete.
         reason: why, as text; may be empty.
-        error: the class of the error; empty if there was none.
+        error: the class of the error; empty without one.
     """
 
     state: str
@@ -112,7 +112,7 @@ class RunDirectory:
 
         Raises:
             OSError: naming the folder, if it cannot be written.
-            ValueError: if the name cannot be that of a folder.
+            ValueError: if the name is not a valid folder name.
         """
         if not re.fullmatch(r"[\w][\w.+-]{0,99}", name):
             raise ValueError(f"a run is named with letters, digits, dots and dashes, not {name!r:.120}")
@@ -236,7 +236,7 @@ class RunDirectory:
         """Return the checkpoint to resume from: the last one, or the best one if there is no other.
 
         Raises:
-            FileNotFoundError: if there is none.
+            FileNotFoundError: if the run has no checkpoint.
         """
         found = self.restorable()
         if not found:

@@ -72,7 +72,7 @@ class DivergedError(FloatingPointError):
 
 
 class StopIfDiverged(Callback):
-    """Raise `DivergedError` when the mean loss of an epoch is more than ``factor`` times that of the first step."""
+    """Raise `DivergedError` when the mean loss of an epoch exceeds ``factor`` times the loss of the first step."""
 
     def __init__(self, factor: float = 10.0) -> None:
         self.factor = number(self, "factor", factor, above=1)

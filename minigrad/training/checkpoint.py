@@ -36,7 +36,7 @@ class _Stateful(Protocol):
 
 
 def _check(call: str, path: Any, thing: Any, fits: bool, needed: str) -> None:
-    """Refuse a wrong path or object; the error says if the two are exchanged, as `torch.save` takes them."""
+    """Refuse a wrong path or object; the error points out if they are swapped, in `torch.save`'s order."""
     name = needed.rpartition(" ")[2].lower()
     if isinstance(thing, str | os.PathLike) and not isinstance(path, str | os.PathLike):
         raise TypeError(f"{call}: the path comes first: {call}({os.fspath(thing)!r}, {name})")
@@ -169,7 +169,7 @@ class Checkpoints(Callback):
         self._saved = (-1, -1)
 
     def begin(self, run: Run) -> None:
-        """Make the folder, delete what a killed process left half-written, and save if there is no checkpoint yet."""
+        """Make the folder, delete partial files of killed processes, and save unless a checkpoint exists."""
         self.folder.mkdir(parents=True, exist_ok=True)
         clear_stale(self.folder)
         if not checkpoints(self.folder):

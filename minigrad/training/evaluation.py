@@ -192,7 +192,7 @@ def as_number(what: str, value: Any) -> float:
 
 
 def adds_up(loss: Any) -> bool:
-    """Whether the ``reduction`` of a loss says that it is the sum over the rows and not their mean."""
+    """Whether a loss is the sum over the rows, by its ``reduction``, rather than their mean."""
     if isinstance(loss, functools.partial):
         return loss.keywords["reduction"] == "sum" if "reduction" in loss.keywords else adds_up(loss.func)
     return bool(getattr(loss, "reduction", "mean") == "sum")
@@ -226,15 +226,15 @@ def evaluate(
 ) -> dict[str, float]:
     """Compute the mean loss and the mean metrics over the rows of a dataset, in evaluation mode.
 
-    The loss equals that of one batch of all rows: it is a weighted mean if there are class weights, and ignored labels
-    do not count.
+    The loss equals the loss of one batch of all rows: with class weights it is a weighted mean, and ignored labels do
+    not count.
 
     Args:
-        model: any module. Its modes, its buffers and the state of `minigrad.random` are afterwards as before.
+        model: any module. Its modes, its buffers and the state of `minigrad.random` are restored.
         dataset: the rows.
         loss: the mean loss of outputs and labels, or the sum if its ``reduction`` is ``"sum"``.
         metrics: for each name a function from output and labels to a sum over the rows.
-        batch_size: rows at a time, on the device of the model. The order of the rows is that of the dataset.
+        batch_size: rows at a time, on the device of the model. The rows keep the dataset's order.
 
     >>> model, digits = nn.MLP([64, 10]), data.load_digits()
     >>> result = training.evaluate(model, digits, nn.functional.cross_entropy, {"accuracy": training.correct})

@@ -189,7 +189,7 @@ class Step(NamedTuple):
 
 
 def read_steps(path: str | os.PathLike[str]) -> list[Step]:
-    """Read the steps of a run; none if there is no file. An incomplete last line of a killed process is skipped.
+    """Read the steps of a run; none without a file. An incomplete last line of a killed process is skipped.
 
     Raises:
         ValueError: naming the line that is damaged.

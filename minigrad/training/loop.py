@@ -44,7 +44,7 @@ def fit(
     order.
 
     Args:
-        model: the model, which is in training mode afterwards.
+        model: the model; it is left in training mode.
         optimizer: an optimizer of the model's parameters.
         loader: the batches. A run that resumes in the middle of an epoch resumes with the next batch.
         epochs: the number of epochs in total, 0 or more, including those before a checkpoint.
@@ -57,14 +57,14 @@ def fit(
         scheduler: one or more new schedulers. ReduceLROnPlateau gets the monitored metric after every epoch, and takes
             its mode from it if it was made without one.
         scheduler_every: when other schedulers step, ``"epoch"`` or ``"step"``.
-        accumulate: how many batches make one optimizer step, which equals that of one batch of all their rows. They
-            are loaded before the first of them is used, because the mean loss may depend on how many labels count.
+        accumulate: how many batches make one optimizer step, which equals a step on one batch of all their rows. They
+            are loaded before the first one is used, because the mean loss may depend on how many labels count.
         callbacks: instances of `Callback`, called in this order. Put loggers before `Checkpoints`.
-        monitor: the metric that decides which epoch was best, such as ``held_out_loss``. A loss is minimized; of any
-            other, the function declares whether more or less is better, by `metric`. By default
+        monitor: the metric that decides which epoch was best, such as ``held_out_loss``. A loss is minimized; for any
+            other, the function declares by `metric` whether more or less is better. By default
             ``held_out_accuracy`` if that is declared, or else ``held_out_loss``; or the same with ``train``, if
-            nothing is held out. If ``evaluate`` is a function that declares its numbers, the first of them. If it
-            neither declares them nor returns such a number, that of ``train``; then EarlyStopping and
+            nothing is held out. If ``evaluate`` is a function that declares its numbers, the first one. If it
+            neither declares them nor returns such a number, the ``train`` metric; then EarlyStopping and
             ReduceLROnPlateau raise ValueError after the first epoch, unless ``monitor`` is given.
         resume: a checkpoint to resume from, of a run with the same arguments.
 

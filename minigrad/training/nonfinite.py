@@ -50,9 +50,9 @@ def explain_nonfinite(
         layer, anomaly = _first_nonfinite(model, loss, features, labels)
         found = "" if anomaly is None else anomaly.summary + (f" ({anomaly.source.title})" if anomaly.source else "")
         if anomaly is None:
-            cause = "it is finite when the batch runs again, so it depends on random numbers, such as those of dropout"
+            cause = "it is finite when the batch runs again, so it depends on random numbers, as with dropout"
         elif layer is None:
-            cause = f"every layer is finite, so the loss function is where it happened: {found}"
+            cause = f"every layer is finite, so it comes from the loss function: {found}"
         else:
             title = f"layer {layer!r} ({anomaly.layer_class})" if layer else f"{anomaly.layer_class}"
             bad = [name for name in anomaly.nonfinite if "'" in name]  # the parameters
