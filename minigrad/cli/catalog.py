@@ -62,7 +62,7 @@ def schedules() -> dict[str, type[Scheduler] | type[ReduceLROnPlateau] | type[Sc
 
 
 def optimizer_arguments(name: str) -> dict[str, inspect.Parameter]:
-    """Return the options of an optimizer from the signature of its class; for Lookahead, those of the SGD inside."""
+    """Return the options of an optimizer from the signature of its class; for Lookahead, of the inner SGD."""
     kind = optim.SGD if name == "Lookahead" else getattr(optim, name)
     return arguments_of(kind, ("params", "clip"))
 

@@ -1,6 +1,6 @@
-"""How a command ends: with an error, by a signal, and what a run directory records about the end of its run.
+"""The end of a command, by an error or a signal, and the record of it in a run directory.
 
-The signals are Ctrl-C, SIGTERM from a service or container manager, and SIGHUP from a terminal that is closed.
+The signals are Ctrl-C, SIGTERM from a service or container manager, and SIGHUP from a closed terminal.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class EndNote(Callback):
     """A context around training that writes ``end.json``, also if training ends with an error.
 
     When training begins, it deletes the old file and writes ``config``, if given. It is the last callback, so that a
-    run that cannot begin stays as it was.
+    run that cannot begin is not changed.
     """
 
     def __init__(self, run: Run, directory: RunDirectory, stop: Stop, config: dict[str, Any] | None = None) -> None:

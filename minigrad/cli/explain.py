@@ -102,7 +102,7 @@ class Rerun:
 
     Args:
         path: the run directory.
-        given: options that replace those of the run.
+        given: options that override the run's.
         out: where to print that kernels are compiled.
         command: the command, with which errors begin.
 
@@ -110,7 +110,7 @@ class Rerun:
         run: the run, at its beginning until `to` is called; after that, its optimizer has watched the step.
         step: the last step that was trained.
         logged: the loss of this step in the log of the run, if it is there.
-        watch: what the optimizer has watched.
+        watch: the optimizer's record of the watched step.
         skipped: why checkpoints closer to the step could not be used, a line each.
     """
 

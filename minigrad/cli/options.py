@@ -30,9 +30,9 @@ class Option:
     Attributes:
         name: its name in files and in `Arguments`; on the command line ``batch_size`` is ``--batch-size``.
         metavar: the name of its value in help; empty for a flag.
-        help: what it means, without the default.
+        help: its meaning, without the default.
         read: returns the value of a text, or raises ValueError.
-        default: the value if it is not given; ``None`` if there is none.
+        default: the value if it is not given, or ``None``.
         stated: the default as help states it, if not the value itself.
         negated: whether a flag has an opposite, ``--no-amsgrad``.
         repeated: whether it may be given more than once; the value is then a list.
@@ -51,7 +51,7 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """The option as it is written on the command line."""
+        """The option's spelling on the command line."""
         return "--" + self.name.replace("_", "-")
 
     def add_to(self, parser: Any, stated: str = "") -> None:
@@ -230,9 +230,9 @@ OPTIONS = {option.name: option for group in GROUPS.values() for option in group}
 
 
 def complete(given: Mapping[str, Any]) -> Arguments:
-    """Return the arguments of a run: what was given, the settings of its optimizer, and every other default.
+    """Return the arguments of a run: the given ones, the settings of its optimizer, and all other defaults.
 
-    An option that has neither value nor default is left out.
+    An option with neither a value nor a default is omitted.
     """
     found = {**{name: option.default for name, option in OPTIONS.items()}, **given}
     # --optimizer-option takes precedence over the settings of the optimizer.

@@ -38,10 +38,10 @@ class Command:
 
     Attributes:
         help: its line in the list of commands.
-        description: the text of its own help.
+        description: the text of its help page.
         positional: the name and the settings of its positional argument, if it has one.
         options: the options that only this command has.
-        of_run: the options of ``minigrad train`` that replace those of an existing run.
+        of_run: the options of ``minigrad train`` that override an existing run's.
         training: whether it has all options of ``minigrad train``.
     """
 
@@ -98,7 +98,7 @@ COMMANDS = {
         [
             Option("output", "FILE", "the page to write", stated="report.html in RUN"),
             Option("param", "NAME[I,J]", "explain this weight, such as '0.weight[3,7]'; may be given more than once",
-                stated="two telling ones", repeated=True),
+                stated="two notable ones", repeated=True),
             Option("step", "N", "explain this step", whole(1), stated="the last one"),
             Option("no_explain", "", "explain no update; explaining trains the run again from its last checkpoint"),
         ],
@@ -107,7 +107,7 @@ COMMANDS = {
     "compare": Command(
         "several optimizers or runs on one problem",
         "Train with each optimizer from the same initial parameters on the same batches, or read existing runs, and "
-        "show a table and a picture. The options are those of minigrad train, and apply to all optimizers.",
+        "show a table and a picture. It takes the options of minigrad train, for all optimizers.",
         {"names": _NAMES},
         training=True,
     ),
@@ -172,7 +172,7 @@ def _flags(parser: Parser) -> list[str]:
 
 
 def with_file(given: Arguments) -> Arguments:
-    """Return the options of the file that ``--config`` names, if any, with those of the command line over them.
+    """Return the options of the file that ``--config`` names, if any, overridden by the command line.
 
     Raises:
         CommandError: naming the file.
@@ -184,9 +184,9 @@ def with_file(given: Arguments) -> Arguments:
 
 
 def arguments_of_run(directory: RunDirectory, config: Mapping[str, Any], given: Mapping[str, Any]) -> Arguments:
-    """Return the arguments in the configuration of a run, with the options of this command line over them.
+    """Return the arguments in the configuration of a run, overridden by this command line.
 
-    Saved arguments are read and checked as those of ``minigrad train`` are.
+    Saved arguments are read and checked like the options of ``minigrad train``.
 
     Raises:
         CommandError: naming the file.

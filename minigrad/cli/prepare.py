@@ -1,4 +1,4 @@
-"""What the commands that train share: a run made from its arguments, its callbacks, its folder, and what is printed."""
+"""Shared by the commands that train: the run made from its arguments, its callbacks, its folder and its output."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _is_compiled(optimizer: Optimizer) -> bool:
 
 
 def check_data(config: dict[str, Any], asked: Problem, command: str) -> None:
-    """Raise CommandError if the data is not that of the run with this configuration."""
+    """Raise CommandError if the data differs from the data of the run with this configuration."""
     saved, now = config["data"], asked.fingerprint()
     differing = [name for name in now if saved.get(name) != now[name]]
     if differing:

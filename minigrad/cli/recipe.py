@@ -1,4 +1,4 @@
-"""From the arguments of a run to its objects: the data with what is asked of it, the model, the optimizer, the run."""
+"""Make the objects of a run from its arguments: the problem (data and loss), the model, the optimizer, the run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DEFAULT_MODEL = "mlp:64"
 
 @dataclass
 class Problem:
-    """The data of a run and what is asked of it.
+    """The problem of a run: its data and its loss.
 
     Attributes:
         train, held_out: the two parts of the dataset.
@@ -156,7 +156,7 @@ def make_model(text: str | None, inputs: int, outputs: int, dataset: str) -> nn.
     """Make the model that a text describes, for a dataset with this number of features and of classes or targets.
 
     In ``mlp:128,relu,dropout=0.2,64`` numbers are hidden layers. The words after a number are the modules after that
-    layer: activations (by default that of the layer before, at first ReLU), ``batch``, ``layer`` or ``rms`` for a
+    layer: activations (by default the previous layer's, at first ReLU), ``batch``, ``layer`` or ``rms`` for a
     normalization, and ``dropout=p``.
 
     Raises:
@@ -208,7 +208,7 @@ def make_run(arguments: Mapping[str, Any], problem: Problem, callbacks: Iterable
 
     Raises:
         minigrad.devices.cuda.DeviceError: for a GPU that cannot be used.
-        ValueError, TypeError: for unknown names, or values outside their range; the text says which.
+        ValueError, TypeError: for unknown names, or values outside their range; the message names them.
     """
     device, schedule = arguments["device"], arguments.get("schedule")
     if device != "cpu":
@@ -278,7 +278,7 @@ def _schedule_name(schedule: str) -> str:
 def _scheduler(
     schedule: str | None, warmup: int, optimizer: Optimizer, length: int
 ) -> AnyScheduler | list[AnyScheduler] | None:
-    """Make the schedule of a run of ``length`` steps of the schedule, after its warm-up; a plateau runs beside it."""
+    """Make the schedule of a run of ``length`` steps of the schedule, after its warm-up; a plateau is separate."""
     if warmup >= length > 0 and warmup:
         raise ValueError(f"--warmup {warmup} is as long as the whole run, which has {length} steps of the schedule")
     # The warm-up does not start from 0, because a step of it may be a whole epoch.

@@ -61,7 +61,7 @@ def report(given: Arguments) -> int:
     for problem in problems:
         out.print(problem, markup=False, soft_wrap=True)
     if source.recording is None:
-        out.print("there is no recording; minigrad train --record makes one", markup=False, soft_wrap=True)
+        out.print("the run has no recording; minigrad train --record makes one", markup=False, soft_wrap=True)
     return 0
 
 
