@@ -1,1 +1,1 @@
-"""From a plan to source to a compiled kernel. Kernels know plans and arrays, not algorithms."""
+"""Kernels: plan a chain of rules, lower it to source and compile it. They know plans and arrays, not algorithms."""

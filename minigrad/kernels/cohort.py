@@ -40,7 +40,7 @@ class Cohort:
     """Members that share every scalar of a step: of one group, with the same overrides, age and carried numbers.
 
     Attributes:
-        group, age, overrides: those of the members; the age grows with each step.
+        group, age, overrides: shared by the members; the age grows with each step.
         entries: the parameters.
         row: its row of scalars, a view of the layout's table.
         bound: the functions of the step, each with the options that it takes.
@@ -51,7 +51,7 @@ class Cohort:
         self.entries: list[Entry] = []
         self.row: Array = np.empty(0)
         self.bound: list[tuple[StepFunction, tuple[float, ...]]] = []
-        # For each function that carries numbers, what it returned for the last steps, by the number of the step.
+        # For each function that carries numbers, its results for the last steps, by the number of the step.
         self._past: dict[StepFunction, dict[int, Mapping[str, float]]] = {}
         self._first, self._carry = dict(first.carried), set[str]()
         self._computed: frozenset[str] = frozenset()  # the scalars that functions have given
@@ -62,7 +62,7 @@ class Cohort:
         Args:
             plan: the plan, whose rules read the scalars.
             options: the numbers among the options of the group, by the names that rules know.
-            given: all options of the group as they were given, for error messages.
+            given: all given options of the group, for error messages.
 
         Raises:
             TypeError: if a rule, or the function that computes its scalars, needs an option that is missing.
@@ -92,9 +92,9 @@ class Cohort:
                 raise TypeError(_missing_number(f"rule {users[0]!r}", name, given))
 
     def _carrying(self, function: StepFunction, names: Sequence[str]) -> StepFunction:
-        """The function of the step, given what it returned under these names for the step before.
+        """The function of the step, called with its results under these names for the previous step.
 
-        A step that is not taken in the end leaves the age as it was, and so what the next call is given.
+        A step that is not taken leaves the age unchanged, and with it the numbers of the next call.
         """
         past = self._past.setdefault(function, {self.age: self._first})
         self._carry.update(names)

@@ -132,7 +132,7 @@ def _pass_source(plan: Plan, p: Pass, number: int, dtype: np.dtype[Any]) -> str:
 
 
 def preparation(plan: Plan, lowered: Lowered) -> list[str]:
-    """The statements before the elements of a block: its scalars and norms, and what is computed from them alone."""
+    """The statements before the elements of a block: its scalars and norms, and values computed only from them."""
     lines = [f"{lowered.code['hyper', name]} = scalars[row, {plan.columns[name]}]" for name in lowered.hypers]
     for index, norm in enumerate(plan.norms):
         if norm.name in lowered.norms:

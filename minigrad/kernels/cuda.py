@@ -157,7 +157,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _read(p: Pass) -> list[str]:
-    """The array of each value that is read for an element: first those of the rules, then further ones of the norms."""
+    """The arrays that are read for an element: first the rules' arrays, then any others of the norms."""
     arrays = [p.source(name) for name in p.lowered.reads]
     return arrays + [array for array in dict.fromkeys(p.normed) if array not in (*arrays, *p.stores)]
 

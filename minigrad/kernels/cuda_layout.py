@@ -100,7 +100,7 @@ class CudaLayout(Layout):
         plan, store = self.plan, self.store
         chunks = [block_tables(buffer, self._rows, plan, size=CHUNK) for buffer in store.buffers]
         fine, coarse = ([pair[grain] for pair in chunks] for grain in (0, 1))
-        # In the parts of norms, the chunks of one buffer follow those of the buffer before.
+        # In the parts of norms, the chunks are in the order of the buffers.
         offsets = np.cumsum([0, *(max(map(len, pair)) for pair in zip(fine, coarse, strict=True))]).tolist()
         # The last is on the GPU now. If the GPU reads the host's memory itself, it may do so when the host is steps
         # ahead; so an array that was sent is never written to, and is kept until the GPU has certainly read it.
@@ -108,7 +108,7 @@ class CudaLayout(Layout):
         self._chunks = {False: fine, True: coarse}
         self._offsets = offsets
         self._stopping = any(norm.nonfinite != "propagate" for norm in plan.norms)
-        self._fetched = True  # whether the norms on the host are those of the last step
+        self._fetched = True  # whether the norms on the host are from the last step
         self._interface = store.buffers[0].data
         self._streams: dict[int, Any] = {}
         self._on_device: dict[str, Any] = {
@@ -235,7 +235,7 @@ class CudaLayout(Layout):
 
     @property
     def numbers(self) -> Array:
-        """The elements of `norms`, followed by those of ``scalars``, in one flat array."""
+        """The elements of `norms`, then of ``scalars``, in one flat array."""
         _ = self.norms
         return self._numbers
 

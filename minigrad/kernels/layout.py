@@ -71,7 +71,7 @@ class Layout:
         return [block_tables(buffer, self._rows, self.plan) for buffer in self.store.buffers]
 
     def _make_calls(self) -> None:
-        """Make the calls that run the kernels, for the arrays of gradients as they are now."""
+        """Make the calls that run the kernels, for the current arrays of gradients."""
         plan = self.plan
         self._parts: list[_Part] = []
         for kernel, buffer, state, (blocks, coarse) in zip(
@@ -103,7 +103,7 @@ class Layout:
 
         Args:
             options: the numbers among them, by the names that rules know.
-            groups: all of them as they were given, for error messages.
+            groups: all given options, for error messages.
 
         Raises:
             TypeError: if a rule needs an option that is missing.
@@ -174,7 +174,7 @@ class Layout:
 
     @property
     def numbers(self) -> Array:
-        """The elements of `norms`, followed by those of ``scalars``, in one flat array."""
+        """The elements of `norms`, then of ``scalars``, in one flat array."""
         return self._numbers
 
     def norm_values(self, norm: Norm) -> Array:
@@ -315,5 +315,5 @@ def _over(function: Callable[..., None], names: Sequence[str], values: Mapping[s
 
 
 def _all_finite(totals: Array) -> bool:
-    # The sum is finite in the usual case, and takes half the time; that of large numbers may be infinite.
+    # The sum is usually finite, and takes half the time; the sum of large numbers may be infinite.
     return math.isfinite(np.add.reduce(totals)) or bool(np.isfinite(totals).all())

@@ -1,4 +1,4 @@
-"""Lower the statements of rules to those of a loop.
+"""Lower the statements of rules to the statements of a loop.
 
 Each expression of a rule has a binding time. If it depends only on hyper-parameters, norms and constants, it is
 *uniform*: it is computed once per block, in float64, before the loop. Otherwise it is *varying*: it is computed per
@@ -39,7 +39,7 @@ class Lowered:
         prologue: statements before the loop, in float64 unless wrapped in ``real()``.
         loop: statements for one element.
         reads: the element-wise quantities that must be loaded first.
-        writes: those that must be stored afterwards.
+        writes: the quantities that must be stored afterwards.
         code: the names in these statements, by kind (``"value"``, ``"norm"``, ``"hyper"``) and name in the rules.
     """
 

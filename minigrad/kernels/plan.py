@@ -58,9 +58,9 @@ class Plan:
         elements, rules, norms: the chain, and its parts of each kind.
         passes: the sweeps over the elements.
         state: the names of the state slots.
-        inits: what a slot starts with, where it is not 0.
+        inits: the initial values of slots that do not start at 0.
         carry: the numbers that rules carry from step to step.
-        functions: those that compute scalars from the step, with the names of their options and carried numbers.
+        functions: the functions that compute scalars from the step, with their options' and carried numbers' names.
         hypers: the scalars that kernels read, in order of first use.
         columns: the place of each of them in a row of scalars.
         scopes: the scopes of the norms.
@@ -187,5 +187,5 @@ def _wanted_later(groups: Sequence[tuple[list[Rule], list[Norm]]]) -> bool:
 
 
 def _array(name: str, stored: bool) -> str:
-    """The flat array behind a quantity: the running update is the gradient until a pass has stored it."""
+    """The flat array of a quantity: the running update is the gradient until a pass has stored it."""
     return "grad" if name == "update" and not stored else name

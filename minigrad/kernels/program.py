@@ -77,7 +77,7 @@ class Program:
         """The tables for a step of these parameters, ready to run once options are bound.
 
         Args:
-            members: the parameters that have a gradient; all others are left alone.
+            members: the parameters that have a gradient; all others are not changed.
             states: for each buffer, the flat array of each state slot; by default there is no state.
         """
         states = [{} for _ in self.store.buffers] if states is None else states

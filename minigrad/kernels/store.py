@@ -174,7 +174,7 @@ class ParameterStore:
 
 
 def _layer_of(name: str, parameter: Tensor) -> str:
-    """The layer's name. Two models in one store may use the same names; those of the second end in a mark."""
+    """The layer's name. Two models in one store may use the same names; the second one's end in a mark."""
     base, at, number = name.partition("@")
     return (getattr(parameter, "layer", "") or base.rpartition(".")[0] or base) + at + number
 

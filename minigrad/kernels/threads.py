@@ -3,8 +3,8 @@
 Threads take batches of blocks, the large ones first, until none is left, and the calling thread takes part. A thread
 that the system does not run, because another process has its core, takes no batch, and is not waited for, as it would
 be at an OpenMP barrier. A thread that loses its core in the middle of a batch has to be waited for; after that, the
-caller works alone for a while. Kernels release the interpreter lock. The result does not depend on which thread does
-which block.
+caller uses no other threads for a while. Kernels release the interpreter lock. The result does not depend on which
+thread runs which block.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..checks import whole
 # If a pass reads and writes fewer values than this, one thread is as fast as several: waking another takes as long as
 # it would save. For Adam, this is about three quarters of a million parameters.
 PARALLEL_FROM = 21 << 18
-# After waiting this long for a thread without a core, the caller works alone for a while (seconds).
+# After waiting this long for a thread without a core, the caller works without others for a while (seconds).
 _PATIENCE, _ALONE = 1e-3, 0.25
 
 _threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
