@@ -53,7 +53,7 @@ class Statements:
         varying: the names of the inputs that vary.
 
     Attributes:
-        body, varying: as they were given.
+        body, varying: the arguments.
         read: for each expression and each part of one, its function, and whether it varies.
     """
 
@@ -96,7 +96,7 @@ class Statements:
                 parts, join = [self._read(each) for each in values], _OPERATORS[type(op)]
                 return (lambda at: functools.reduce(join, [part(at) for part, _ in parts])), any(v for _, v in parts)
             case ast.IfExp(test=test, body=body, orelse=orelse):
-                # Both ways are computed, since both have a say in the precision of the result.
+                # Both branches are computed, since both determine the precision of the result.
                 holds, varies = self._read(test)
                 (yes, no), varies = self._aligned([body, orelse], varies)
                 return (lambda at: where(holds(at), yes(at), no(at))), varies
@@ -171,7 +171,7 @@ class Reading:
         return found if varies or isinstance(found, np.ndarray) else found.item()
 
     def value(self, node: ast.expr) -> Any:
-        """The value of an expression of the rule, or of a part of one, with the names as they are now."""
+        """The value of an expression of the rule, or of a part of one, with the current values of the names."""
         with _errors_ignored():
             return self._statements.read[node][0](self)
 

@@ -17,7 +17,7 @@ import numpy as np
 from ..checks import unknown
 from ._evaluate import Reading, Statements
 
-# What a rule works on in addition to its own state, and what a norm can be taken of.
+# The values that a rule works on in addition to its state, and that a norm can be taken of.
 VALUES = ("update", "param", "grad")
 # The ranges that a norm can be taken over, from the narrowest to the widest.
 SCOPES = ("unit", "tensor", "layer", "global")
@@ -31,7 +31,7 @@ class Assignment:
         target: the name that is set.
         value: the expression, with outer constants as numbers and functions under minigrad's names.
         line: its line in the file.
-        text: the statement as it was written.
+        text: its source text.
     """
 
     target: str
@@ -52,7 +52,7 @@ class Rule:
         state: the names of its state slots, one value per parameter element each.
         hypers: the keyword-only arguments.
         body: its statements.
-        outputs: the names it returns: its state, and those of ``update``, ``param`` and ``grad`` that it changes.
+        outputs: the names it returns: its state, and whichever of ``update``, ``param`` and ``grad`` it changes.
         scalars: computes step-dependent hyper-parameters, or ``None``.
         init: the value that a state slot starts with: a number, the name of an option, or ``"param"`` for the
             parameter itself; slots that are not listed start at 0.
@@ -256,7 +256,7 @@ class Norm:
         scope: the range: ``"unit"``, ``"tensor"``, ``"layer"`` or ``"global"``.
         order: 1, 2, any positive number or infinity.
         name: the name by which rules read it.
-        where: an option; parameters for which it is 0 are left out of the norm.
+        where: an option; parameters for which it is 0 are excluded from the norm.
         nonfinite: what happens if it is NaN or infinite: ``"propagate"`` computes on, ``"raise"`` and ``"skip"`` stop
             the step before anything is changed.
     """

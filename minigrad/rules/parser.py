@@ -35,7 +35,7 @@ def rule(
         scalars: a function of ``step`` (from 1, the parameter's own count) and options by name, which returns
             hyper-parameters by name. It runs once a step, in float64, outside the kernel. Its keyword-only arguments
             are numbers that it carries from step to step, and returns by name: each is kept for every parameter, like
-            the count of steps, and is ``None`` as long as it is not known.
+            the count of steps, and is ``None`` until it is known.
         init: for each state slot that does not start at 0, its first value, the option that holds it, or ``"param"``.
 
     Raises:
@@ -86,7 +86,7 @@ class _Parser:
     def rule(self) -> Rule:
         arguments = self.tree.args
         if arguments.vararg or arguments.kwarg or arguments.defaults or any(arguments.kw_defaults):
-            raise self.fail(self.tree, "arguments have no defaults, and there is no *args or **kwargs")
+            raise self.fail(self.tree, "arguments cannot have defaults, and *args and **kwargs are not allowed")
         self.inputs = tuple(a.arg for a in (*arguments.posonlyargs, *arguments.args))
         self.hypers = tuple(a.arg for a in arguments.kwonlyargs)
         self._check_arguments()
@@ -179,7 +179,7 @@ class _Parser:
         elif isinstance(statement, ast.If):
             raise self.fail(statement, "write a choice as an expression: name = a if condition else b")
         else:
-            raise self.fail(statement, f"a rule is made of assignments and a return, not {_kind(statement)}")
+            raise self.fail(statement, f"a rule consists of assignments and a return, not {_kind(statement)}")
         is_condition = self._is_condition(value)
         checked = self._condition(value) if is_condition else self._expression(value)
         self.known.add(target)

@@ -34,7 +34,7 @@ REFUSED = {
     "while": (body("while update > 0:", "    update = update - 1", "return update"), 3, "not 'while'"),
     "if": (body("if update > 0:", "    update = -update", "return update"), 3, "name = a if condition else b"),
     "unknown_call": (body("update = math.sin(update)", "return update"), 3, "math.sin() cannot be called in a rule"),
-    "print": (body("print(update)", "return update"), 3, "a rule is made of assignments and a return, not 'expr'"),
+    "print": (body("print(update)", "return update"), 3, "a rule consists of assignments and a return, not 'expr'"),
     "method": (body("update = update.sum()", "return update"), 3, "update.sum() cannot be called"),
     "lambda": (body("update = (lambda x: x)(update)", "return update"), 3, "cannot be called"),
     "keyword": (body("update = sqrt(x=update)", "return update"), 3, "sqrt() takes 1 argument here"),
@@ -88,9 +88,9 @@ REFUSED = {
         "'total' is neither update, param or grad",
     ),
     "init": (body("return update", decorator='@rule(init={"total": 1.0})'), 2, "init names 'total'"),
-    "default": (body("return update", arguments="update, *, lr=0.1"), 2, "arguments have no defaults"),
-    "star": (body("return update", arguments="update, *rest"), 2, "no *args or **kwargs"),
-    "double_star": (body("return update", arguments="update, **rest"), 2, "no *args or **kwargs"),
+    "default": (body("return update", arguments="update, *, lr=0.1"), 2, "arguments cannot have defaults"),
+    "star": (body("return update", arguments="update, *rest"), 2, "*args and **kwargs are not allowed"),
+    "double_star": (body("return update", arguments="update, **rest"), 2, "*args and **kwargs are not allowed"),
 }
 
 
