@@ -1,4 +1,4 @@
-"""Optimizers: named chains of rules with PyTorch's constructors, and what a new one is made of."""
+"""Optimizers: named chains of rules with PyTorch's constructors, and the building blocks of new ones."""
 
 from ..rules import RuleError, exp, log, maximum, minimum, norm, rule, sign, sqrt
 from ..rules.options import above, at_least, between, fixed, flag, number, one_of, option, tuple_of

@@ -20,7 +20,7 @@ class Declared:
     """The base of `Optimizer`, whose subclasses declare the arguments of their constructor as annotated fields.
 
     As in a dataclass, fields after ``_: KW_ONLY`` are keyword-only, and a class inherits fields. A class that defines
-    ``__init__``, or inherits one that was not made here, is left as it is. The fields of `Optimizer` are arguments of
+    ``__init__``, or inherits one that was not made here, is not changed. The fields of `Optimizer` are arguments of
     every subclass; type checkers ignore fields of the class that ``dataclass_transform`` decorates, so that this
     cannot be `Optimizer` itself.
 
@@ -66,7 +66,7 @@ def _own_fields(cls: type) -> Iterator[Parameter]:
 
 
 def _attribute(name: str, option: Option | None) -> Any:
-    """What stands for a field on the class: an attribute that cannot be changed, or one that says where to set it."""
+    """The descriptor of a field: a read-only attribute, or one whose error names where to set the option."""
     if option is None or not option.fixed:
         groups = f"set it in the groups: optimizer.param_groups[i][{name!r}] = ..."
         return attributes.argument(_REMEDIES.get(name, groups))

@@ -96,7 +96,7 @@ class ParamGroup(MutableMapping[str, Any]):
             self.restructured = True
 
     def checked(self, name: str, value: Any) -> Any:
-        """Check an option and return it as it is kept.
+        """Check an option and return it in its stored form.
 
         Raises:
             ValueError: for a value outside the option's range, or other parameters.

@@ -28,8 +28,8 @@ class Periodic:
     just before its first step, so that weights can be loaded until then.
 
     Attributes:
-        name: what it is called in messages; its key in a state dict is the same in small letters.
-        k: how many updates there are to one run. May be set.
+        name: its name in messages; its key in a state dict is the same in lower case.
+        k: the number of updates per run. May be set.
         options: the numbers that its rules read by name. They may be set.
         settings: what else a state dict compares.
         state: the first value of each slot that it keeps: a number or ``"param"``.

@@ -1,4 +1,4 @@
-"""Slots: the state of an optimizer, in flat arrays beside those of its parameters."""
+"""Slots: the state of an optimizer, in flat arrays like the ones of its parameters."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Slots(dict[str, list[Array]]):
 
         Args:
             slot: its name.
-            first: its first values: a number, ``"param"`` for those of the parameter, or the name of an option.
+            first: its first values: a number, ``"param"`` for the parameter's values, or the name of an option.
 
         Raises:
             TypeError: for an option that a group does not have.

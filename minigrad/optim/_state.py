@@ -126,7 +126,7 @@ def chosen_names(optimizer: Optimizer, owner: str, names: Any = None) -> list[st
 
 def export_state(optimizer: Optimizer) -> dict[str, Any]:
     """Export the optimizer's class, the state of each parameter, and the groups with their parameters' names."""
-    carrying = optimizer.prepare().plan.carry  # makes the state that the options ask for, if there was no step yet
+    carrying = optimizer.prepare().plan.carry  # makes the state that the options require, before the first step too
     for each in optimizer.periodic:
         each.begin(optimizer)
     kept = optimizer._kept((name, entry.parameter) for name, entry in optimizer.store.entries.items())
@@ -165,7 +165,7 @@ def import_state(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"{each.name}: the state dict has no {each.key!r}; it was saved by {kind} without {each.name}"
             )
-    # What rules carry is in the state dicts of some optimizers, and not in those of earlier versions.
+    # The carried numbers are in the state dicts of some optimizers, but not in earlier versions'.
     same_keys(
         "state dict",
         [key for key in saved if key != "carried"],

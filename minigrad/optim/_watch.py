@@ -1,4 +1,4 @@
-"""Watching updates: a step copies what it is about to overwrite, so that it can be explained afterwards."""
+"""Watching updates: a step copies the values that it overwrites, so that it can be explained afterwards."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Arrays = dict[str, Array]
 
 @dataclass
 class Later:
-    """A chain that runs after every k-th update, as it was after one step.
+    """The state of a chain that runs after every k-th update, after one step.
 
     Attributes:
         name, k: of the chain.
         counter: the number of updates so far, this one included; the chain has run if k divides it.
-        rules, options: what it runs, and the numbers that the rules read.
+        rules, options: its rules, and the numbers that they read.
     """
 
     name: str

@@ -67,12 +67,12 @@ class Lookahead(Optimizer):
         s ← s + α(θ - s)
         θ ← s
 
-    The slow weights s begin as the parameters are just before the first step, so weights can be loaded until then;
+    The slow weights s are copied from the parameters just before the first step, so weights can be loaded until then;
     after weights were loaded in the middle of a run, `reset_state` begins again. Steps are counted here, whatever the
-    gradients; at a synchronization a parameter without a gradient is left alone.
+    gradients; at a synchronization a parameter without a gradient is not changed.
 
     The optimizer itself gets the slow step as a second chain (`Optimizer.every`). This object is another name for it,
-    with ``k`` and ``alpha``: every other attribute and method is that of the optimizer.
+    with ``k`` and ``alpha``: every other attribute and method is the optimizer's.
 
     Args:
         optimizer: moves the fast weights.
@@ -148,7 +148,7 @@ class Lookahead(Optimizer):
 
     def __getattribute__(self, name: str) -> Any:
         own = object.__getattribute__(self, "__dict__")
-        # Before it has its optimizer, a copy that is being made may be asked for what it has itself.
+        # While a copy is being made, it has no optimizer yet, but its own attributes may be read.
         if name in _OWN or name.startswith("__") or "base" not in own:
             return object.__getattribute__(self, name)
         return getattr(own["base"], name)

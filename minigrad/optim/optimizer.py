@@ -76,7 +76,7 @@ class Optimizer(Declared):
             def chain(self):
                 return [take_sign, optim.apply_update]
 
-    The constructor of such a class takes the options as they are declared, after the parameters, and ``maximize`` and
+    The constructor of such a class takes the options in declared order, after the parameters, and ``maximize`` and
     ``clip`` by name: ``SignDescent(model.parameters(), 0.1, clip=...)``. A class may also define its own constructor,
     which calls this one with ``defaults``.
 
@@ -156,7 +156,7 @@ class Optimizer(Declared):
             declared["maximize"] = Option(declared["maximize"].value, flag())
         for one in self.clips:
             declared |= one.declared
-        # The values that each option may have, where its declaration says so.
+        # The allowed values of the options that declare a range.
         self.ranges: dict[str, Range] = {name: each.range for name, each in declared.items() if each.range is not None}
         self.defaults = {
             name: check_option(type(self).__name__, name, each.value, each.range) for name, each in declared.items()
@@ -175,13 +175,13 @@ class Optimizer(Declared):
         self.skipped = self.steps = 0
         self._regroup(named_groups(self, params))
 
-    # --- what a subclass says ------------------------------------------------------------------------------------
+    # --- what a subclass defines ---------------------------------------------------------------------------------
 
     def chain(self) -> list[Element]:
         """The rules and norms of one update, in order. Called again when an option is switched on or off."""
         if self._given_chain is None:
             name = type(self).__name__
-            raise NotImplementedError(f"{name} does not say what its chain is: define chain(), or pass chain=")
+            raise NotImplementedError(f"{name} does not define its chain: define chain(), or pass chain=")
         return list(self._given_chain)
 
     def check_options(self, options: Mapping[str, Any]) -> None:
@@ -350,7 +350,7 @@ class Optimizer(Declared):
         return layout
 
     def _regather(self) -> Layout:
-        """Copy in gradients that are elsewhere, and lay out again if other gradients are missing than before."""
+        """Copy in gradients that are elsewhere, and make a new layout if the set of missing gradients has changed."""
         if any(parameter._place is not place for parameter, place in self._bound):
             self.store.check()
             self._regroup(self._groups)  # it was converted to another dtype or device and back
@@ -440,10 +440,10 @@ class Optimizer(Declared):
             k: how many updates there are to one run.
             rules: the rules in order, or a function that chooses them by the names of the state that this optimizer
                 keeps.
-            name: what it is called in messages; in small letters, its key in the state dict.
-            state: the slots of state that are kept for it, with their first values: a number, or ``"param"`` for the
+            name: its name in messages; in lower case, its key in the state dict.
+            state: its slots of state, with their first values: a number, or ``"param"`` for the
                 parameter just before its first step.
-            settings: what a state dict must agree with to be loaded, as values that JSON can hold.
+            settings: the values that a state dict must agree with to be loaded; they must be valid in JSON.
             **options: numbers that the rules read by name.
 
         Raises:
@@ -634,14 +634,14 @@ class Optimizer(Declared):
     # --- seeing inside -------------------------------------------------------------------------------------------
 
     def watch(self, names: str | Iterable[str] | None = None) -> Watch:
-        """Keep what each step overwrites, so that `explain` can explain the last step afterwards::
+        """Keep the values that each step overwrites, so that `explain` can explain the last step afterwards::
 
             with optimizer.watch("0.weight"):
                 optimizer.step()
             print(optimizer.explain("0.weight", (3, 7)))
 
         A watched step computes the same bits; it copies the parameters, their gradients and their state before the
-        update, and what the update left.
+        update, and the results of the update.
 
         Args:
             names: of the parameters to watch; all of them by default.
@@ -666,7 +666,7 @@ class Optimizer(Declared):
                 that needs no watch.
 
         Raises:
-            RuntimeError: if no step was watched (`watch`). A note says if the watched step is not the last one.
+            RuntimeError: if no step was watched (`watch`). A note reports if the watched step is not the last one.
             ValueError: for a parameter that the optimizer does not have.
             IndexError: for an index that the parameter does not have.
         """
@@ -702,7 +702,7 @@ class Optimizer(Declared):
         """The passes of one step, the bytes that each moves, and the source of the kernels. Print the result.
 
         Args:
-            device: show the kernels of ``"cpu"`` or ``"cuda"``, which need not be available; by default those of the
+            device: show the kernels of ``"cpu"`` or ``"cuda"``, which need not be available; by default, the
                 parameters' device.
         """
         plan, device = Plan(self._elements()), device or self.store.device

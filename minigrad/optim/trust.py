@@ -36,7 +36,7 @@ def adapted_norm(of: str, scope: str, name: str | None = None) -> Norm:
 
 
 def _exclusions(optimizer: LAMB | LARS, entry: Entry) -> dict[str, float]:
-    """What the two predicates say of a parameter, as options of it."""
+    """The results of the two predicates for a parameter, as its options."""
     options = {"adapted": 0.0 if optimizer.exclude_from_adaptation(entry.name, entry.parameter) else 1.0}
     if optimizer.exclude_from_decay(entry.name, entry.parameter):
         options["weight_decay"] = 0.0
@@ -105,7 +105,7 @@ class LAMB(Optimizer):
         return [scale_by_adam, add_decayed_weights, *norms, scale_by_trust_ratio, apply_update]
 
     def parameter_options(self, group: Mapping[str, Any], entry: Entry) -> dict[str, float]:
-        """What φ is, and what the two predicates say of this parameter."""
+        """The bounds of φ, and the results of the two predicates for this parameter."""
         low, high = self.phi or (0.0, math.inf)
         return {"phi_low": low, "phi_high": high, **_exclusions(self, entry)}
 
@@ -196,5 +196,5 @@ class LARS(Optimizer):
         return [*head, momentum_without_rate, apply_update]
 
     def parameter_options(self, group: Mapping[str, Any], entry: Entry) -> dict[str, float]:
-        """What the two predicates say of this parameter."""
+        """The results of the two predicates for this parameter."""
         return _exclusions(self, entry)

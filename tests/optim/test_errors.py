@@ -249,7 +249,7 @@ def test_lookahead_obeys_or_refuses_what_is_set_later():
 
 def test_an_optimizer_without_a_chain_says_so():
     optimizer = optim.Optimizer([parameter()], {"lr": 0.1})
-    with pytest.raises(NotImplementedError, match="does not say what its chain is"):
+    with pytest.raises(NotImplementedError, match="does not define its chain"):
         optimizer.prepare()
 
 
