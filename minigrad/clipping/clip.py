@@ -72,7 +72,7 @@ class Clip:
         rule: the rule that clips.
         norms: the norms that it reads, which precede it in the chain.
         declared: its hyper-parameters, which become options of the param groups and can be scheduled.
-        exclude: which parameters it leaves alone.
+        exclude: the parameters that it does not clip.
 
     Raises:
         ValueError: for a hyper-parameter outside its range.
@@ -111,7 +111,7 @@ class Clip:
         return [*self.norms, self.rule]
 
     def overrides(self, entry: Entry) -> dict[str, float]:
-        """For a clip that excludes parameters, the option that says whether this one is clipped."""
+        """For a clip that excludes parameters, the option that decides whether this one is clipped."""
         if self.exclude is None:
             return {}
         (flag,) = (name for name in self.rule.hypers if name.startswith("clipped"))

@@ -33,7 +33,7 @@ def clip_grad_norm_(
 
     Args:
         parameters: one or more tensors; those without a gradient are skipped.
-        max_norm: the largest norm that is left as it is, above 0.
+        max_norm: the largest norm that is not clipped, above 0.
         norm_type: the order of the norm: 1, 2, any positive number, infinity.
         error_if_nonfinite: raise if the norm is NaN or infinite, before any gradient has changed. ``False``, which is
             PyTorch's default, computes as usual, which makes finite gradients 0 and infinite ones NaN.
@@ -106,7 +106,7 @@ def adaptive_clip_grad_(
 
 
 def _clip_in_place(parameters: Tensor | Iterable[Tensor], clip: Clip) -> Layout | None:
-    """Run a clip on gradients; ``None`` if there are none."""
+    """Run a clip on gradients; ``None`` without gradients."""
     if hasattr(parameters, "parameters"):
         raise TypeError("clipping: needs tensors, such as model.parameters(), not the model itself")
     given = [parameters] if isinstance(parameters, Tensor) else listed("clipping", parameters)
@@ -135,7 +135,7 @@ def _clip_in_place(parameters: Tensor | Iterable[Tensor], clip: Clip) -> Layout 
 
 
 def _layout_for(clip: Clip, parameters: list[Tensor]) -> Layout:
-    """The tables for clipping the gradients of these parameters; those of the last such call are reused."""
+    """The tables for clipping the gradients of these parameters; the last such call's are reused."""
     kind = (clip.rule, clip.norms, clip.exclude)
     layout = _kept_layout(kind, parameters)
     if layout is None:

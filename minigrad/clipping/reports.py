@@ -1,4 +1,4 @@
-"""Reports of what each clip of an optimizer did in the last step, and the error of a norm that stopped one."""
+"""Reports of the effect of each clip in an optimizer's last step, and the error of a norm that stopped a step."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class ClipReport:
 
     Attributes:
         clip: the name of its rule.
-        scope: what a range is; a clip by value reports on tensors.
+        scope: the kind of its ranges; a clip by value reports on tensors.
         ranges: the names of the ranges.
         norm_before, norm_after: the norm, of the clip's own order or 2, of the clip's input and of its output.
-        factor: what the norm was multiplied by. If param groups have different thresholds, a range that they share is
+        factor: the factor applied to the norm. If param groups have different thresholds, a range that they share is
             not multiplied by one number, and this is the ratio of the norms.
         acted: whether the clip changed anything in the range.
     """
@@ -48,7 +48,7 @@ class ClipReport:
 def reports(clips: Sequence[Clip], layout: Layout) -> list[ClipReport]:
     """Report what each clip did when ``layout`` ran last, from the norms that the kernel left and the clips' rules.
 
-    A clip by value takes no norm, so its report is computed from the gradients as they are now.
+    A clip by value takes no norm, so its report is computed from the current gradients.
     """
     factors = [_factors(clip, layout) for clip in clips]
     return [
