@@ -1,4 +1,4 @@
-"""Option: where a scheduled number is stored in a param group, and what a scheduler remembers of each group."""
+"""Option: where a scheduled number is stored in a param group, and the state that a scheduler keeps per group."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def _metric(owner: Any, name: str, value: Any) -> float:
 
 
 class ReduceLROnPlateau(OptionSetter):
-    """Multiply the learning rate by factor when the metric was no better for more than patience steps.
+    """Multiply the learning rate by factor when the metric has not improved for more than patience steps.
 
     A metric a is better than the best b so far if, by ``threshold_mode`` and ``mode``::
 

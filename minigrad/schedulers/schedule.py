@@ -1,4 +1,4 @@
-"""Schedule: a pure function from step to value; and schedules made of functions and of other schedules."""
+"""Schedule: a pure function from step to value; and schedules composed of functions and of other schedules."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def as_schedule(owner: Any, schedule: Any) -> Schedule:
     return Function(schedule)
 
 
-# --- schedules made of schedules -------------------------------------------------------------------------------------
+# --- composed schedules ----------------------------------------------------------------------------------------------
 
 
 def _one(owner: Any, name: str, value: Any) -> Schedule:
@@ -257,7 +257,7 @@ class Product(Schedule):
 
 @dataclass(frozen=True, repr=False)
 class _OfOne(Schedule):
-    """A schedule made of one other schedule s, whose values are absolute if those of s are."""
+    """A schedule that modifies one other schedule s; its values are absolute if the values of s are."""
 
     schedule: Schedule = checked(_one)
 

@@ -191,7 +191,7 @@ class Scheduler(OptionSetter):
         self._enter()
 
     def _warn_if_forgotten(self, turns: Sequence[Turn]) -> None:
-        """Warn of values set by the user, if the schedule starts from those of an earlier scheduler."""
+        """Warn of values set by the user, if the schedule starts from an earlier scheduler's values."""
         earlier = [each for each in schedulers_of(self.optimizer) if isinstance(each, Scheduler)]
         for i, (option, track, *_) in enumerate(turns):
             now, name = option.read(track.group), option.name
@@ -409,7 +409,7 @@ def schedulers_of(optimizer: Optimizer) -> list[Any]:
 
 @cache
 def _settings(kind: Any) -> frozenset[str]:
-    """The arguments of a scheduler's constructor, and what is derived from them: setting them would be ignored."""
+    """The arguments of a scheduler's constructor, and values derived from them: setting them would have no effect."""
     # A class outside the package may use other names as it likes.
     ours = next(base for base in kind.__mro__ if base.__module__.startswith(f"{__package__}."))
     arguments = inspect.signature(ours.__init__).parameters
@@ -418,11 +418,11 @@ def _settings(kind: Any) -> frozenset[str]:
 
 def draw(curves: Curves, steps: Sequence[float], path: str | PathLike[str]) -> None:
     """Draw one plot for each option, with a line for each param group, to a file."""
-    # A Figure made directly needs no display, and leaves pyplot's state and backend alone.
+    # A Figure made directly needs no display, and does not touch pyplot's state and backend.
     from matplotlib import style
     from matplotlib.figure import Figure
 
-    # Color-blind readers can tell these colors apart; the dashes help in print.
+    # Color-blind readers can distinguish these colors; the dashes help in print.
     colors = style.library["tableau-colorblind10"]["axes.prop_cycle"].by_key()["color"]
     dashes = ("-", "--", "-.", ":")
     figure = Figure(figsize=(7, 2.8 * len(curves)), layout="constrained")

@@ -332,7 +332,7 @@ def _per_group(
     return [make(*row) for row in zip(*rows, strict=True)]
 
 
-# --- schedulers made of schedulers -----------------------------------------------------------------------------------
+# --- composed schedulers ---------------------------------------------------------------------------------------------
 
 
 class SequentialLR(Scheduler):
