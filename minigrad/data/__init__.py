@@ -1,4 +1,4 @@
-"""Data: datasets that come with the package, IDX files, holding out a part, and batches."""
+"""Data: datasets included in the package, a reader of IDX files, held-out splits, and batches."""
 
 from __future__ import annotations
 

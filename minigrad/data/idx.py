@@ -2,7 +2,7 @@
 
 A file is a header and the values. The header is two zero bytes, a byte for the type of the values, a byte for the
 number of axes, and the length of each axis as a 32-bit big-endian number; the values follow in row-major order, also
-big-endian (http://yann.lecun.com/exdb/mnist/). Files may be compressed by gzip, which their first bytes tell.
+big-endian (http://yann.lecun.com/exdb/mnist/). Files may be compressed by gzip, detected from their first bytes.
 
 Headers are not trusted: a file must hold exactly what it declares, and memory is allocated only for bytes that were
 read, up to a limit that also bounds the uncompressed size of a compressed file.

@@ -34,7 +34,7 @@ class DataLoader:
         drop_last: skip the last batch if it is smaller.
         seed: decides the orders; by default drawn from minigrad's generator if rows are shuffled, so that
             `minigrad.manual_seed` decides.
-        device: the device of the batches, ``"cpu"`` or ``"cuda"``; by default that of the dataset. A batch for a GPU is
+        device: the device of the batches, ``"cpu"`` or ``"cuda"``; by default the dataset's. A batch for a GPU is
             copied from page-locked memory while the model computes on the batch before it.
 
     Raises:
