@@ -18,10 +18,10 @@ from .module import Module
 class Applied(Module):
     """Base of a layer that applies one function: ``class LeakyReLU(Applied, function=leaky_relu)``.
 
-    The function's arguments without a default, ``x`` or ``x`` and ``target``, are those of ``forward``. Its other
-    arguments are those of the constructor, with the same defaults, and attributes of the layer. The class declares
-    each of them by `minigrad.attributes.setting` with its check; one that is not declared so is a tensor, such as a
-    weight per class, and becomes a buffer. The docstring of the function comes before that of the class.
+    The function's arguments without a default, ``x`` or ``x`` and ``target``, become the arguments of ``forward``. Its
+    other arguments become the constructor's, with the same defaults, and attributes of the layer. The class declares
+    each of them by `minigrad.attributes.setting` with its check; one without such a declaration is a tensor, such as a
+    weight per class, and becomes a buffer. The function's docstring comes before the class's.
     """
 
     _arguments: ClassVar[tuple[str, ...]] = ()
@@ -32,7 +32,7 @@ class Applied(Module):
 
     def __init_subclass__(cls, function: Callable[..., Any] | None = None, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if function is None:  # the class derives from a layer, or is a base of some
+        if function is None:  # the class derives from a layer, or is itself a base
             return
         cls.__doc__ = "\n\n".join(filter(None, [inspect.getdoc(function), inspect.cleandoc(cls.__doc__ or "")]))
         parameters = inspect.signature(function).parameters.values()

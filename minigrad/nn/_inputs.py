@@ -1,4 +1,4 @@
-"""Checks of what a layer is applied to; the errors begin with the layer or the function."""
+"""Checks of the inputs of layers; the errors begin with the name of the layer or the function."""
 
 from __future__ import annotations
 

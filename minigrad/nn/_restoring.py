@@ -16,7 +16,7 @@ from .module import Module
 def restoring(model: Module) -> Iterator[None]:
     """A ``with`` block that may run ``model`` and leaves no trace.
 
-    Afterwards the model's modes and buffers, and the state of `minigrad.random`, are as before.
+    At its end, the model's modes and buffers, and the state of `minigrad.random`, are restored.
     """
     modules = list(model.modules())
     modes = [module.training for module in modules]

@@ -1,4 +1,4 @@
-"""Modules made of other modules: Sequential, ModuleList, and the MLP helper."""
+"""Modules that contain other modules: Sequential, ModuleList, and the MLP helper."""
 
 from __future__ import annotations
 

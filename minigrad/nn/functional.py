@@ -1,4 +1,4 @@
-"""The functions behind the layers, for tensors and for plain arrays, of which they return arrays.
+"""The functions that layers apply, for tensors and for plain arrays, for which they return arrays.
 
 A layer adds attributes, parameters and a mode to one of them. Losses are defined in `minigrad.nn.losses`.
 """

@@ -248,7 +248,7 @@ def _class_weight(name: str, weight: Any, x: Any) -> Any:
     return weight
 
 
-# --- layers; their docstrings are those of the functions --------------------------------------------------------------
+# --- layers; they take over the functions' docstrings -----------------------------------------------------------------
 
 
 class _Loss(Applied):

@@ -297,11 +297,11 @@ class Module:
     # --- hooks -----------------------------------------------------------------------------------------------------
 
     def register_forward_pre_hook(self, hook: PreHook) -> RemovableHandle:
-        """Call ``hook(module, args)`` before ``forward``; what it returns, unless ``None``, replaces the arguments."""
+        """Call ``hook(module, args)`` before ``forward``; a result other than ``None`` replaces the arguments."""
         return RemovableHandle(self._forward_pre_hooks, _checked("register_forward_pre_hook", hook))
 
     def register_forward_hook(self, hook: Hook) -> RemovableHandle:
-        """Call ``hook(module, args, output)`` after ``forward``; what it returns, unless ``None``, is the output."""
+        """Call ``hook(module, args, output)`` after ``forward``; a result other than ``None`` replaces the output."""
         return RemovableHandle(self._forward_hooks, _checked("register_forward_hook", hook))
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -347,7 +347,7 @@ class Module:
             The missing and the unexpected names.
 
         Raises:
-            ValueError: naming every missing, unexpected and misshapen key, and those of an unfit dtype.
+            ValueError: naming every key that is missing, unexpected, or of a wrong shape or dtype.
         """
         own = self._named_state()
         values, missing, unexpected = read_state(type(self).__name__, own, state_dict, strict)

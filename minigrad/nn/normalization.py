@@ -148,7 +148,7 @@ def _tracked(layer: Any, name: str, value: Any) -> bool:
 class BatchNorm1d(Module):
     """(x − mean) / √(var + eps) · weight + bias, per feature over the batch: Ioffe and Szegedy, arXiv 1502.03167.
 
-    Input is ``(N, C)`` or ``(N, C, L)``. In training the statistics are those of the batch (with the biased
+    Input is ``(N, C)`` or ``(N, C, L)``. In training the statistics are the batch's (with the biased
     variance), and they update the running ones: running ← (1 − momentum) · running + momentum · batch, with the
     unbiased variance. In evaluation the running ones are used.
 

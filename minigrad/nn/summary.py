@@ -32,7 +32,7 @@ class Row:
         name: its path in the model, such as ``"2"`` or ``"encoder.0"``; empty for the model itself.
         kind: the name of its class.
         output_shapes: the shapes of its outputs for the example; empty without an example.
-        parameters: the number of values it learns, without those of an earlier layer that it shares.
+        parameters: the number of values it learns, except values shared with an earlier layer.
         std: the standard deviation of its weights (without biases and gains), ``None`` if it has none.
     """
 
@@ -65,7 +65,7 @@ class Summary:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The titles; there is no output shape without an example."""
+        """The titles; the output shapes are empty without an example."""
         return ("layer", "kind", "output shape", "parameters", "weight std")
 
     @property
@@ -92,13 +92,13 @@ class Summary:
 def summary(model: Module, example: Any = None) -> Summary:
     """Summarize ``model``: a row for every module that owns parameters or contains no others.
 
-    Before training, the standard deviations are those of the initial weights.
+    Before training, the standard deviations describe the initial weights.
 
     Args:
         model: any module.
         example: an input, as a Tensor or array, or its shape as a tuple (then zeros of the model's dtype, on its
             device). With it the model runs once, in evaluation mode and without recording, to find the output shapes;
-            afterwards its modes, buffers and hooks are as before.
+            its modes, buffers and hooks are restored.
 
     Raises:
         TypeError: for an example that is neither.
