@@ -29,7 +29,7 @@ _LARGEST = {np.dtype(kind): float(np.finfo(kind).max) for kind in (np.float32, n
 
 
 def _sigmoid_and_rest(x: Any) -> tuple[Any, Any]:
-    """The output; and 1 - output without cancellation, or 0 if exp overflows, where their product is 0 too."""
+    """The output, and 1 - output without cancellation (or 0 if exp overflows: their product is 0 either way)."""
     with np.errstate(over="ignore"):
         e = np.exp(-x)
     out = 1 / (1 + e)

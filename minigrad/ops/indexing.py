@@ -132,7 +132,7 @@ def _gather(x: Any, indices: Any, *, axis: int) -> Any:
     if x.ndim != indices.ndim or any(
         n < m for i, (n, m) in enumerate(zip(x.shape, indices.shape, strict=True)) if i != axis % x.ndim
     ):
-        raise ValueError("indices must have as many axes, and be no larger on any axis but the one looked up")
+        raise ValueError("indices must have the same number of axes and, except on the one looked up, be no larger")
     if not x.shape:
         axes_of(0, axis)
         return _gather(x.reshape(1), indices.reshape(1), axis=0).reshape(())

@@ -32,7 +32,7 @@ def _matmul(a: Any, b: Any) -> Any:
             return _long_matmul(a, b)
         return np.matmul(a, b)
     except ValueError:
-        # NumPy's text is about core dimensions of a gufunc, which says nothing to our users.
+        # NumPy's message is about core dimensions of a gufunc, which does not help our users.
         raise ValueError("the sizes do not fit") from None
 
 
@@ -147,7 +147,7 @@ def _long_contract(operands: Sequence[Any], words: list[str], output: str, sizes
     whole = parts * block
     room = 4 * sum(math.prod(x.shape) for x, _ in terms)
     if parts <= 1 or parts * math.prod(sizes[label] for label in output) > room:
-        # No sum remains, or there are so many sums that they are a product of matrices.
+        # No sum remains, or there are so many sums that einsum computes them better as a product of matrices.
         return np.einsum(f"{','.join(w for _, w in terms)}->{output}", *(x for x, _ in terms), optimize=parts > 1)
     part = next(label for label in _LABELS if label not in sizes)
 
@@ -198,7 +198,7 @@ einsum_primitive: Primitive = primitive(
 def einsum(subscripts: str, *operands: Any) -> Any:
     """Sum of products over labeled axes, in Einstein's notation as in ``np.einsum``.
 
-    A label that the output lacks is summed over; one that an operand repeats takes its diagonal; ``...`` stands for
+    A label that the output lacks is summed over; one that an operand repeats takes its diagonal; ``...`` denotes
     axes that broadcast. Without ``->`` the output has the labels that occur once, in alphabetical order.
 
     >>> minigrad.einsum("ij,j->i", minigrad.tensor([[1.0, 2.0], [3.0, 4.0]]), minigrad.tensor([1.0, 10.0]))

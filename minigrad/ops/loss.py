@@ -318,7 +318,7 @@ def _spread(factors: Any, x: Any) -> Any:
 
 
 def _counted(x: Any, factors: Any) -> Any:
-    """The scores, with 0 for those of examples whose factor is 0."""
+    """The scores, with 0 for examples whose factor is 0."""
     return x if isinstance(factors, float) else masked(x, _spread(not_equal(factors, 0), x))
 
 
@@ -410,7 +410,7 @@ def smoothed_targets(
     """Smoothed class probabilities of class numbers: 1-ε at the label, and ε spread over all classes.
 
     Returns:
-        The scores, with 0 for those of ignored examples; the probabilities, 0 for them; and the divisor of the mean.
+        The scores, with 0 for ignored examples; the probabilities, 0 for them; and the divisor of the mean.
     """
     _check_batch(name, x, labels, reduction)
     _check_classes(name, x, labels, ignore_index)

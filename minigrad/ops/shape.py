@@ -173,7 +173,7 @@ def split(x: Any, sizes: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
     """Cut along ``axis`` into parts of the given sizes, or of one size (the last part may be smaller).
 
     Raises:
-        ValueError: if the sizes do not add up to that of the axis.
+        ValueError: if the sizes do not add up to the length of the axis.
     """
     if not -len(x.shape) <= axis < len(x.shape):
         raise ValueError(f"split: axis {axis} is out of range for shape {x.shape}")
