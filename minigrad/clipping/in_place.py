@@ -140,7 +140,7 @@ def _layout_for(clip: Clip, parameters: list[Tensor]) -> Layout:
     layout = _kept_layout(kind, parameters)
     if layout is None:
         store = ParameterStore(_named(parameters))
-        program = Program(Plan([*clip.elements, store_gradient]), store)
+        program = Program(Plan([*clip.elements, store_gradient], purpose=("grad",)), store)
         layout = program.lay_out([Member(entry, overrides=clip.overrides(entry)) for entry in store.entries.values()])
         if clip.exclude is None or isinstance(clip.exclude, Named):  # a function may differ in each call
             kept = [(weakref.ref(parameter), placed(parameter).memory) for parameter in parameters]

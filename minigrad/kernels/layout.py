@@ -51,7 +51,7 @@ class Layout:
         self.plan, self.store, self.cohorts = plan, store, cohorts
         present = [entry for cohort in cohorts for entry in cohort.entries]
         self.missing = {*store.entries.values()} - {*present}
-        self.versions = [entry.parameter._version for entry in present]
+        self.versions = [entry.parameter._version for entry in present] if "param" in plan.outputs else []
         # Norms and scalars are parts of one array, so that a reader can copy everything that a step used at once.
         norms = len(plan.norms), max([store.counts[norm.scope] for norm in plan.norms], default=0)
         scalars = len(cohorts), len(plan.hypers)

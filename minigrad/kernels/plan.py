@@ -54,8 +54,13 @@ class Pass:
 class Plan:
     """How a chain runs: its passes, the scalars and norms that they read, the state that they keep.
 
+    Args:
+        elements: the chain.
+        purpose: what it is there to change: some rule must return one of these.
+
     Attributes:
         elements, rules, norms: the chain, and its parts of each kind.
+        outputs: what the rules return, each name once.
         passes: the sweeps over the elements.
         state: the names of the state slots.
         inits: the initial values of slots that do not start at 0.
@@ -68,14 +73,19 @@ class Plan:
         arrays: every flat array that some pass touches.
 
     Raises:
-        ValueError: if a rule reads a norm that is not taken before it, or two rules keep state under one name.
+        ValueError: if a rule reads a norm that is not taken before it, or two rules keep state under one name,
+            or no rule returns what the chain is there to change.
     """
 
-    def __init__(self, elements: Sequence[Element]) -> None:
-        self.elements = tuple(elements)
+    def __init__(self, elements: Sequence[Element], purpose: Sequence[str] = ("param",)) -> None:
+        self.elements, self.purpose = tuple(elements), tuple(purpose)
         self.rules = tuple(e for e in elements if isinstance(e, Rule))
         self.norms = tuple(e for e in elements if isinstance(e, Norm))
         _check(self.elements)
+        self.outputs = tuple(dict.fromkeys(name for rule in self.rules for name in rule.outputs))
+        if not {*self.outputs} & {*self.purpose}:
+            remedy = "; end it with apply_update" if self.purpose == ("param",) else ""
+            raise ValueError(f"chain: no rule returns {' or '.join(self.purpose)}, so nothing would change{remedy}")
         self.state = tuple(name for rule in self.rules for name in rule.state)
         self.inits = {name: init for rule in self.rules for name, init in rule.init.items()}
         self.carry = tuple(name for rule in self.rules for name in rule.carry)
@@ -92,7 +102,7 @@ class Plan:
         self.arrays = tuple(dict.fromkeys(name for p in self.passes for name in p.arrays))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Plan, (self.elements,)
+        return Plan, (self.elements, self.purpose)
 
     def bytes_per_parameter(self, itemsize: int = 4) -> int:
         """The bytes that one step moves between memory and processor, per parameter."""
@@ -141,8 +151,6 @@ def _check(elements: Sequence[Element]) -> None:
             if name in owners:
                 raise ValueError(f"chain: the rules {owners[name]!r} and {element.name!r} both keep {name!r}")
             owners[name] = element.name
-    if not any({"param", "grad"} & {*e.outputs} for e in elements if isinstance(e, Rule)):
-        raise ValueError("chain: no rule returns param, so nothing would change; end it with apply_update")
 
 
 def _divided(elements: Sequence[Element], mixed: bool) -> list[Pass]:

@@ -59,9 +59,24 @@ class Periodic:
         """The rules, for an optimizer whose own chain keeps this state."""
         return tuple(self._rules(state) if callable(self._rules) else self._rules)
 
+    def plan(self, state: tuple[str, ...]) -> Plan:
+        """The plan of the rules. They may move parameters, or only keep state, as an average of the weights does.
+
+        Raises:
+            ValueError: for rules that would change nothing, or compute numbers from the step.
+        """
+        rules = self.rules(state)
+        for each in rules:
+            if each.scalars is not None:
+                raise ValueError(
+                    f"{self.name}: rule {each.name!r} computes numbers from the step, which a chain with a period does "
+                    "not have; count in a slot of state instead"
+                )
+        return Plan(rules, purpose=("param", *(slot for rule in rules for slot in rule.state)))
+
     def program(self, optimizer: Optimizer, state: tuple[str, ...]) -> Program:
         """The compiled chain."""
-        return Program(Plan(self.rules(state)), optimizer.store)
+        return Program(self.plan(state), optimizer.store)
 
     def is_due(self) -> bool:
         """Whether the update that was counted last is one that it follows."""

@@ -23,6 +23,8 @@ READ_ONLY = (
     "optimizer.state is read-only: reset_state() forgets it, for all parameters or some, and load_state_dict() "
     "replaces it; an array in it can be written in place"
 )
+# The keys of every state dict; "carried" is only in those of optimizers whose rules carry numbers.
+KEYS = ("optimizer", "settings", "state", "carried", "param_groups")
 
 
 @dataclass
@@ -169,7 +171,7 @@ def import_state(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
     same_keys(
         "state dict",
         [key for key in saved if key != "carried"],
-        ("optimizer", "settings", "state", "param_groups", *(each.key for each in optimizer.periodic)),
+        (*(key for key in KEYS if key != "carried"), *(each.key for each in optimizer.periodic)),
     )
     if saved["optimizer"] != kind:
         raise ValueError(f"the state dict is of {saved['optimizer']}, not of {kind}")

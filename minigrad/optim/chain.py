@@ -20,7 +20,7 @@ class PlanText:
     Attributes:
         plan: the `Plan`.
         sources: the kernel source for each dtype.
-        later: plans of chains that run after every k-th update, by k.
+        later: plans of chains that run after every k-th update, by name and k.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class PlanText:
         plan: Plan,
         dtypes: Iterable[np.dtype[Any]],
         device: str = "cpu",
-        later: Mapping[int, PlanText] | None = None,
+        later: Mapping[tuple[str, int], PlanText] | None = None,
     ) -> None:
         self.plan, self.later = plan, dict(later or {})
         self.sources = [backend(device).source(plan, dtype) for dtype in dtypes]
@@ -38,7 +38,10 @@ class PlanText:
         return self.plan.bytes_per_parameter(itemsize)
 
     def __repr__(self) -> str:
-        later = [f"after every {k} updates\n\n{plan!r}" for k, plan in self.later.items()]
+        later = [
+            f"{name}, after every {f'{k} updates' if k > 1 else 'update'}\n\n{plan!r}"
+            for (name, k), plan in self.later.items()
+        ]
         return "\n\n".join([str(self.plan), *self.sources, *later])
 
 

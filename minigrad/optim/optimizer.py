@@ -29,7 +29,7 @@ from ._declared import Declared
 from ._groups import ParamGroup, ParamGroups, arranged, named_groups
 from ._periodic import Periodic, Rules
 from ._slots import Slots
-from ._state import READ_ONLY, Kept, StateView, chosen_names, export_state, import_state
+from ._state import KEYS, READ_ONLY, Kept, StateView, chosen_names, export_state, import_state
 from ._watch import Watch
 from .chain import PlanText
 from .common import negate
@@ -436,10 +436,13 @@ class Optimizer(Declared):
     ) -> Periodic:
         """Run a second chain after every ``k``-th update, as `Lookahead` does with its slow step.
 
+        The rules may move the parameters, or only keep state, such as an average of the weights. A parameter that had
+        no gradient in that update is left alone, and so is its state.
+
         Args:
             k: how many updates there are to one run.
-            rules: the rules in order, or a function that chooses them by the names of the state that this optimizer
-                keeps.
+            rules: the rules in order, of which one returns ``param`` or state; or a function that chooses them by the
+                names of the state that this optimizer keeps.
             name: its name in messages; in lower case, its key in the state dict.
             state: its slots of state, with their first values: a number, or ``"param"`` for the
                 parameter just before its first step.
@@ -447,7 +450,24 @@ class Optimizer(Declared):
             **options: numbers that the rules read by name.
 
         Raises:
-            ValueError: for a slot of state that the optimizer keeps already.
+            ValueError: for a name that is taken in the state dict, or a slot of state that the optimizer keeps already.
+
+        An exponential moving average of the weights:
+
+        >>> @optim.rule(state=("average",))
+        ... def average_weights(param, average, *, decay):
+        ...     average = decay * average + (1 - decay) * param
+        ...     return average
+        >>> weight = nn.Parameter([1.0])
+        >>> optimizer = optim.SGD([weight], lr=0.5)
+        >>> kept = optimizer.every(1, [average_weights], name="average", state={"average": "param"}, decay=0.75)
+        >>> for _ in range(2):
+        ...     weight.grad = minigrad.ones(1)
+        ...     optimizer.step()
+        >>> weight.item(), optimizer.state[weight]["average"].item()  # the average goes from 1 to 0.875, 0.65625
+        (0.0, 0.65625)
+
+        The slow step of Lookahead, which moves the parameters:
 
         >>> from minigrad.optim.lookahead import look_ahead
         >>> weight = nn.Parameter([1.0])
@@ -466,6 +486,10 @@ class Optimizer(Declared):
             if slot in taken:
                 raise ValueError(f"{name}: {type(self).__name__} keeps a state named {slot!r} itself; rename it")
         made = Periodic(name, whole(name, "k", k), rules, wanted, options, settings or {})
+        if made.key in (*KEYS, *(each.key for each in self.periodic)):
+            raise ValueError(
+                f"{name}: the state dict of {type(self).__name__} has a key {made.key!r} already; rename it"
+            )
         for slot, first in wanted.items():
             self._state.make(slot, first)
         self.periodic = (*self.periodic, made)
@@ -707,7 +731,7 @@ class Optimizer(Declared):
         """
         plan, device = Plan(self._elements()), device or self.store.device
         dtypes = [buffer.dtype for buffer in self.store.buffers]
-        later = {each.k: PlanText(Plan(each.rules(plan.state)), dtypes, device) for each in self.periodic}
+        later = {(each.name, each.k): PlanText(each.plan(plan.state), dtypes, device) for each in self.periodic}
         return PlanText(plan, dtypes, device, later)
 
     def __repr__(self) -> str:

@@ -596,3 +596,20 @@ def test_lookahead_goes_on_in_the_same_kernels():
         set_gradients(params, arrays(step + 1))
         step_and_compare(optimizer, params)
     assert isinstance(optimizer.periodic[0]._layout, cuda_layout.CudaLayout)
+
+
+@DTYPES
+def test_a_chain_that_only_keeps_state_runs_in_kernels_of_its_own(monkeypatch, dtype):
+    @rule(state=("average",))
+    def average_weights(param, average, *, decay):
+        average = decay * average + (1 - decay) * param
+        return average
+
+    def make(params):
+        optimizer = optim.SGD(params.items(), lr=0.1)
+        optimizer.every(2, [average_weights], name="average", state={"average": "param"}, decay=0.75)
+        return optimizer
+
+    made = both(monkeypatch, make, dtype, steps=5)
+    assert_close(made, exact=True)
+    assert isinstance(made[1][0].periodic[0]._layout, cuda_layout.CudaLayout)

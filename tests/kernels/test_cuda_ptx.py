@@ -42,7 +42,7 @@ def chains():
         optimizer = entry.make(one(), **entry.variants[variant].options)
         yield f"{entry.name} {variant}", Plan(getattr(optimizer, "base", optimizer)._elements())
         if hasattr(optimizer, "base"):
-            yield "slow step", Plan(optimizer.periodic[0].rules(optimizer.prepare().plan.state))
+            yield "slow step", optimizer.periodic[0].plan(optimizer.prepare().plan.state)
     clips = {
         "global": [clipping.by_global_norm(1.0)],
         "orders": [clipping.by_norm(1.0, "tensor", order) for order in (1, 3, np.inf)],

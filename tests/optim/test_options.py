@@ -508,7 +508,7 @@ def test_a_chain_with_a_period_runs_after_every_kth_update_and_its_options_can_b
     step_by(optimizer, weight, 1.0)
     assert weight.item() == 6.0
     assert optimizer.title == "Slow around SGD"
-    assert optimizer.plan().later.keys() == {1}
+    assert optimizer.plan().later.keys() == {("Slow", 1)}
     assert optimizer.state_dict()["slow"] == {"k": 1, "share": 1.0, "counter": 3}
 
 

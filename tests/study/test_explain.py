@@ -189,7 +189,7 @@ def test_a_clip_a_schedule_and_lookahead_by_hand():
     factor = 0.1 / (5 + 1e-6)
     first = optimizer.explain("w", 1)
     assert (first["clip_norm"].value, first["max_norm"].value, first["factor"].value) == (5, 0.1, close(factor))
-    assert "Lookahead: fast step 1 of 2; the slow weights follow in 1" in first.notes
+    assert "Lookahead: update 1 of 2; its rules follow in 1" in first.notes
     assert "look_ahead" not in {term.rule for term in first.terms}
     take_step(optimizer, params, {"w": [3.0, 4.0]})
     second = optimizer.explain("w", 1)

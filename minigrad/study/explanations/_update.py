@@ -126,9 +126,9 @@ class _Update:
                     self._rule(element)
         if outcome == "updated":
             own, shares = float(self.values["param"]), self.shares["param"]
-            later = self._later()
-            checks = self._checks(record.left if later else record.after)
-            parts = self._parts(own, shares, checks[0].stored, later)
+            due = self._later()
+            checks = self._checks(record.left if due else record.after)
+            parts = self._parts(own, shares, checks[0].stored, any("param" in rule.outputs for rule in due))
         return Explanation(
             optimizer=self.optimizer.title,
             parameter=name,
@@ -161,7 +161,7 @@ class _Update:
         for each in record.later:
             done = each.counter % each.k
             if outcome == "updated" and done:
-                notes.append(f"{each.name}: fast step {done} of {each.k}; the slow weights follow in {each.k - done}")
+                notes.append(f"{each.name}: update {done} of {each.k}; its rules follow in {each.k - done}")
         return notes
 
     def _add(self, kind: str, name: str, value: Any, **more: Any) -> None:
@@ -241,15 +241,15 @@ class _Update:
 
     # --- after the chain ---------------------------------------------------------------------------------------------
 
-    def _later(self) -> bool:
-        """Run the chains with a period that are due, and return whether there is one."""
+    def _later(self) -> list[Rule]:
+        """Run the chains with a period that are due, and return their rules."""
         due = [each for each in self.record.later if each.counter % each.k == 0]
         for each in due:
             for rule in each.rules:
                 for name in rule.hypers:
                     self._add("option", name, each.options[name], rule=rule.name, note=f"{name} of {each.name}")
                 self._run(rule, {**self.values, **each.options})
-        return bool(due)
+        return [rule for each in due for rule in each.rules]
 
     def _checks(self, stored: Mapping[str, Mapping[str, Any]]) -> list[Check]:
         checks, arrays = [], stored[self.name]

@@ -405,7 +405,7 @@ def _header(
     """
     layout = optimizer._layout
     known = scalars_of(layout.cohorts[0], layout, optimizer) if layout is not None and layout.cohorts else {}
-    name = optimizer.algorithm
+    state, name = optimizer.prepare().plan.state, optimizer.algorithm
     for each in optimizer.periodic:
         name = f"{each.name}({name})"
     found: dict[str, dict[str, Any]] = {
@@ -422,9 +422,9 @@ def _header(
     values = {
         "optimizer": name,
         "maximize": optimizer.uses("maximize"),
-        **describe(optimizer.prepare().plan.state, known),
+        **describe(state, known),
         "every": every,
-        "slow_every": next((each.k for each in optimizer.periodic), 0),
+        "slow_every": next((each.k for each in optimizer.periodic if "param" in each.plan(state).outputs), 0),
         "quantiles": list(QUANTILES),
         "probe_rows": probe_rows,
         "activations": {name: {"kind": kind} for name, kind in kinds.items()},
