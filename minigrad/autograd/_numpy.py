@@ -1,4 +1,4 @@
-"""What NumPy's functions do with tensors: the ops behind ``np.exp(t)``, ``array * t`` and ``np.sum(t)``."""
+"""NumPy's functions on tensors: the ops that ``np.exp(t)``, ``array * t`` and ``np.sum(t)`` call."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def _read(primitive: Primitive, arrays: list[Any]) -> tuple[list[Any], list[str]
 def _floating(
     primitive: Primitive, args: tuple[Any, ...], values: list[Any], kinds: list[str], joined: list[int]
 ) -> Any:
-    """The floating dtype to compute in, or None for integers and bools; ``kinds`` are those of the ``joined``."""
+    """The floating dtype to compute in, or None for integers and bools; ``kinds`` has the kinds of ``joined``."""
     dtypes = {values[i].dtype for i, k in zip(joined, kinds, strict=True) if k in "fc" and isinstance(args[i], Traced)}
     if np.dtype(np.complex128) in dtypes:  # only in the complex step of check_gradients
         dtypes.discard(np.dtype(np.float64))

@@ -9,11 +9,11 @@ each place, and frees every node that it has passed. In essence::
         g ← gradients.pop(node)
         for rule, edge in zip(node.rules, node.edges):
             gradients[edge] ← gradients.get(edge, 0) + rule(g, node.saved)
-    the gradients that are left arrived at the leaves
+    the remaining gradients belong to the leaves
 
-The rest is about gradients that are not needed, hooks, observers, values that were changed in place, sums in place
-where nobody else holds the array, and errors. The walk knows arrays and primitives, not tensors: the caller says how a
-value is wrapped when the walk itself has to be recorded.
+The rest handles gradients that are not needed, hooks, observers, values that were changed in place, sums in place
+where the array is not shared, and errors. The walk knows arrays and primitives, not tensors: the caller supplies the
+wrapper of values for a walk that is itself recorded.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ class Node:
         edges: for each input the node that made it, the leaf itself, or ``None`` if no gradient is wanted.
         saved: the values that the rules need; ``None`` once the walk has passed and freed them.
         versions: the version cells of the saved values in their order: one for an input or the output, one for each
-            input of `ALL_VALUES`; then those of extras that share memory with an input or the output.
+            input of `ALL_VALUES`; then one for each of the extras that share memory with an input or the output.
         order: the tick of recording; inputs always have a smaller one.
-        shape, dtype: those of the output.
+        shape, dtype: of the output.
     """
 
     __slots__ = (
@@ -228,7 +228,7 @@ def _carry(
 ) -> dict[Edge, Any]:
     """The walk itself, over nodes that passed their check."""
     gradients: dict[Edge, Any] = {}
-    owned: dict[Edge, Any] = {}  # gradients that nobody else holds, so more may be added to them in place
+    owned: dict[Edge, Any] = {}  # unshared gradients, to which more may be added in place
     result: dict[Edge, Any] = {}
     for edge, g in seeds:
         gradients[edge] = add(gradients[edge], g) if edge in gradients else g

@@ -37,7 +37,7 @@ Tensor: TypeAlias = Any  # a name for the reader: its module imports this one
 
 
 class _Owner(np.ndarray[Any, Any]):
-    """Memory for windows. A type of its own, because NumPy collapses chains of views of one type."""
+    """Memory for windows. A separate type, because NumPy collapses chains of views of one type."""
 
 
 def _allocate(size: int, dtype: Any, device: str) -> Any:
@@ -113,7 +113,7 @@ class Memory:
         parameter._settle_grad()
 
     def renew(self) -> None:
-        """Allocate new memory for the next gradients, and leave the old to those who still refer to it."""
+        """Allocate new memory for the next gradients, and leave the old memory to its other references."""
         self._gradients = _allocate(self.data.size, self.data.dtype, devices.device_of(self.data))
         self._gradients[...] = 0
         self.grad = _plain(self._gradients)
@@ -191,7 +191,7 @@ def placed(parameter: Tensor) -> Place:
 
 
 def gather(bound: Sequence[tuple[Tensor, Place]]) -> list[int]:
-    """Copy gradients that are stored elsewhere into their places: assigned ones, and those of create_graph=True.
+    """Copy gradients that are stored elsewhere into their places: assigned ones, and results of create_graph=True.
 
     Returns:
         The numbers of the parameters that have no gradient.

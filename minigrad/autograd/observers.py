@@ -40,8 +40,8 @@ class Observer:
     def differentiated(self, node: Node, bound: BoundRule, values: Sequence[Any], total: Any) -> None:
         """The rule has run.
 
-        ``values`` are the gradient that arrived at the node, what the node saved, and the gradient that had arrived at
-        the input before, or ``None``; ``total`` is the gradient that has arrived there now.
+        ``values`` are the gradient that arrived at the node, its saved values, and the gradient that had arrived at the
+        input before, or ``None``; ``total`` is the gradient that has arrived there now.
         """
 
     def walked(self) -> None:

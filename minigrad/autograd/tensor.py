@@ -320,7 +320,7 @@ class Tensor(Traced):
         return _leaf, (type(self), self._data), self.__getstate__()
 
     def __getstate__(self) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-        """All attributes, also those of subclasses, except for the place in flat memory, which is not copied."""
+        """All attributes, including those of subclasses, except the place in flat memory, which is not copied."""
         state: Any = super().__getstate__()  # a pair, as there are slots
         attributes, slots = state
         grad = self._grad if self._grad is None or self._grad._node is None else self._grad.detach()
@@ -720,7 +720,7 @@ class Tensor(Traced):
 
     @named_arguments
     def to(self, *to: Any, device: str | None = None, dtype: npt.DTypeLike | None = None) -> Tensor:
-        """On a device, ``"cpu"`` or ``"cuda"``, as a dtype, or both; ``to(other)`` takes those of another tensor.
+        """On a device, ``"cpu"`` or ``"cuda"``, as a dtype, or both; ``to(other)`` uses another tensor's.
 
         The tensor itself if nothing changes. A copy is recorded: the gradient comes back to this device.
 
@@ -759,11 +759,11 @@ class Tensor(Traced):
         return self.astype(np.float64)
 
     def int(self) -> Tensor:
-        """As int32, cut off towards zero."""
+        """As int32, truncated toward zero."""
         return self.astype(np.int32)
 
     def long(self) -> Tensor:
-        """As int64, cut off towards zero."""
+        """As int64, truncated toward zero."""
         return self.astype(np.int64)
 
     def bool(self) -> Tensor:
