@@ -1,4 +1,4 @@
-"""Devices: the arrays of the CPU and of a GPU, what CUDA can do on this machine, and sums that are accurate on both."""
+"""Devices: arrays on the CPU and on a GPU, detection of CUDA and its errors, and sums that are accurate on both."""
 
 from .arrays import (
     DEVICE_ARRAYS,

@@ -266,7 +266,7 @@ def add_at(total: Any, positions: Any, values: Any) -> None:
     first = _cupy.concatenate([_cupy.ones(1, np.bool_), positions[1:] != positions[:-1]])
     starts = _cupy.flatnonzero(first)
     places = _cupy.arange(values.size)
-    within = places - starts[_cupy.cumsum(first) - 1]  # the number of each value among those of its position
+    within = places - starts[_cupy.cumsum(first) - 1]  # the number of each value among the values at its position
     step = 1
     while step <= int(within.max()):
         pairs = _cupy.flatnonzero((within[step:] % (2 * step)) == step)

@@ -149,8 +149,8 @@ def device_error(error: BaseException, doing: str) -> DeviceError | None:
     """The `DeviceError` for an error from CuPy or numba-cuda; ``None`` if it has another origin.
 
     Args:
-        error: what was raised.
-        doing: what failed, for the message: the name of an op, or a phrase.
+        error: the exception that was raised.
+        doing: the failed action, for the message: the name of an op, or a phrase.
     """
     if isinstance(error, DeviceError):
         return error
