@@ -23,9 +23,9 @@ def measure(effort: Effort) -> list[Table]:
     )
     notes = (
         "minigrad: the clip is part of the chain. PyTorch: `clip_grad_norm_`, then the step, which also changes the "
-        "gradients. optax: `chain(clip_by_global_norm, adam)` in one jitted call, over tensors and flattened. What the "
-        "clip adds is the reading of the gradients for their norm, summed in float64, which takes half as many "
-        "elements at once as Adam's float32."
+        "gradients. optax: `chain(clip_by_global_norm, adam)` in one jitted call, over tensors and flattened. The clip "
+        "adds one read of the gradients for their norm, summed in float64, with half as many elements per vector "
+        "instruction as Adam's float32."
     )
     return [Table("clip", "Clip by global norm, then Adam", [one_size(s, effort.seconds) for s in sizes], notes)]
 

@@ -20,10 +20,10 @@ def measure(effort: Effort) -> list[Table]:
     """Return a row for each size."""
     sizes = effort.of((300, 10_000, 100_000, 1_000_000, 4_000_000), (300, 10_000, 100_000, 1_000_000), (60,))
     notes = (
-        "`p.grad = g` for each of 6 parameters, then `optimizer.step()`, beside the step alone with gradients from "
-        "`backward`. A tensor that has its memory to itself is adopted into the optimizer's buffer; one that shares it "
-        "with an array that is kept elsewhere is copied in every step. The joint clip is one `clip_grad_norm_` over "
-        "the parameters of two optimizers, beside that over as many of one."
+        "`p.grad = g` for each of 6 parameters, then `optimizer.step()`, compared with only the step and gradients "
+        "from `backward`. A tensor that does not share its memory is adopted into the optimizer's buffer; one that "
+        "shares it with another array is copied in every step. The joint clip is one `clip_grad_norm_` over the "
+        "parameters of two optimizers, compared with one over as many parameters of a single optimizer."
     )
     return [Table("by_hand", "Assigned gradients and joint clips", [one_size(s, effort.seconds) for s in sizes], notes)]
 

@@ -1,6 +1,6 @@
 """Every optimizer at its tuned learning rate on the digits: steps and seconds to 97 % of the held-out digits.
 
-Protocol: the problem is that of ``minigrad compare``: the digits with a fifth held out, the MLP 64-64-10, batches of
+Protocol: the problem is the one of ``minigrad compare``: the digits with a fifth held out, the MLP 64-64-10, batches of
 32, cross-entropy. A seed decides the initial parameters and the order of the batches, the same for every optimizer.
 Only the learning rate is tuned. Every other option is the default of ``minigrad train`` (momentum 0.9 for SGD and for
 the SGD inside Lookahead, otherwise the defaults of the class), with a constant rate and no weight decay beyond the
@@ -11,12 +11,12 @@ after every 15 steps, and the first time it is 97 % or more counts. That is clos
 reaches, so runs cross it by luck as well as by speed; therefore the steps to 96 % are reported too, and how many seeds
 reached 97 % at all.
 
-Tuning: the rates are those of ``minigrad train`` times 1/8, 1/4, 1/2, 1, 2, 4 and 8, with three seeds (100 to 102)
+Tuning: the rates are ``minigrad train``'s defaults times 1/8, 1/4, 1/2, 1, 2, 4 and 8, with three seeds (100 to 102)
 each. While the best rate is the smallest or the largest, the grid grows by a factor of 2 in that direction, at most
 four times. The best rate has the lowest mean number of steps to 97 %, where a run that does not reach it counts as
 twice the budget; ties go to the lowest number of steps to 96 %, then to the smallest rate.
 
-Comparison: five other seeds (0 to 4) at that rate. Seconds are those of forward, loss, backward and step, without
+Comparison: five other seeds (0 to 4) at that rate. Seconds include forward, loss, backward and step, but not
 loading and evaluation, with matrix products on one thread. Optimizers alternate, seed by seed. Rates are tuned for
 speed on the same held-out digits on which the target is tested, so the table shows how fast the target can be reached,
 not how well an optimizer generalizes.

@@ -2,7 +2,7 @@
 
 PyTorch: every implementation that an optimizer has (fused, foreach, the loop over tensors), each on one thread and on
 all. JAX: the whole step in one ``jax.jit`` whose parameters and state are donated, optax over tensors and flattened.
-The fastest of them is the peer. What is not installed is left out.
+The fastest of them is the peer. Libraries that are not installed are omitted.
 """
 
 from __future__ import annotations

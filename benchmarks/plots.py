@@ -279,7 +279,7 @@ def _visible(result: Result) -> int:
     return sum(not table["detail"] for table in result["tables"])
 
 
-# By group: who paints, how many panels, and the inches of one.
+# By group: the function that paints, the number of panels, and the size of one in inches.
 _PAINTERS: dict[str, tuple[Painter, Any, tuple[float, float]]] = {
     "step_by_size": (_by_size, 2, (5.5, 4.2)),
     "step_by_algorithm": (_by_algorithm, _visible, (6.5, 7.0)),

@@ -18,7 +18,7 @@ def run(program: str, **environment: str) -> dict[str, Any]:
     """Run a program, and return what it prints as JSON in its last line.
 
     Raises:
-        RuntimeError: with what it wrote to stderr, if it fails or takes longer than `LONGEST`.
+        RuntimeError: with its output on stderr, if it fails or takes longer than `LONGEST`.
     """
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     try:

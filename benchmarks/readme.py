@@ -33,7 +33,7 @@ def speed(folder: Path) -> str:
     """Return the text between the marks.
 
     Raises:
-        ValueError: if results are missing; the text says how to make them.
+        ValueError: if results are missing; the message explains how to make them.
     """
     names = ("step_by_size", "training_step", "bandwidth", "startup", "graph_depth")
     steps, training, bandwidth, startup, depth = (_read(folder, name) for name in names)

@@ -27,11 +27,11 @@ class Table:
     """Rows of one measurement.
 
     Attributes:
-        name: by which plots and the README find it; unique in its group.
+        name: the key for plots and the README; unique in its group.
         title: one line.
-        rows: values by column: numbers, text, `Measure`, or nothing.
-        notes: what a reader must know to understand it.
-        detail: whether it is too detailed for the page, and only in the JSON file.
+        rows: values by column: numbers, text, `Measure` or ``None``.
+        notes: explanations for the reader.
+        detail: whether it is written only to the JSON file, as too detailed for the page.
     """
 
     name: str

@@ -106,6 +106,6 @@ def measure(effort: Effort) -> list[Table]:
         )
     notes = (
         "An MLP 64-32-10 with Adam, from the first import to the end of the first step; the interpreter's own start "
-        "is not counted. PyTorch's Adam is the fused one. JAX's cache is off unless it is asked for, as it is here."
+        "is not counted. PyTorch's Adam is the fused one. JAX's cache is off by default, and on only if a row says so."
     )
     return [Table("startup", "Seconds to the end of the first step, in a fresh process", rows, notes)]

@@ -61,11 +61,11 @@ def measure(effort: Effort) -> list[Table]:
             rows.append(row)
             details.append(detail)
         notes = (
-            "Against its bytes: how many times longer than the bytes of its plan would take at the bandwidth of Adam, "
-            f"timed by turns with it. In cache, the root and the division count too, which Adagrad and RMSprop share "
-            "with Adam and SGD has not; in memory, what a pass writes without having read it, as the update that LAMB "
-            "and LARS keep for their second pass, is read first all the same, and is not counted. Lookahead: the mean "
-            f"of the {LOOKAHEAD_STEPS} steps from one sync to the next."
+            "Against its bytes: the time divided by the time that its plan's bytes would take at Adam's bandwidth, "
+            "measured alternately with it. In cache, the root and the division count too, which Adagrad and RMSprop "
+            "share with Adam but SGD lacks; in memory, values that a pass writes without reading, such as the update "
+            "that LAMB and LARS keep for their second pass, are still read first by the CPU, and are not counted. "
+            f"Lookahead: the mean of the {LOOKAHEAD_STEPS} steps from one sync to the next."
         )
         tables.append(Table(f"at {size}", f"Whole steps at {size:,} parameters", rows, notes))
         tables.append(Table(f"settings at {size}", f"Every setting at {size:,} parameters, µs", details, detail=True))

@@ -18,7 +18,7 @@ FEWEST_BURSTS = 5
 
 @dataclass(frozen=True)
 class Measure:
-    """A median with its quartiles, and the number of values behind it."""
+    """A median with its quartiles, and the number of values."""
 
     median: float
     q1: float

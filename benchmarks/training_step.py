@@ -41,9 +41,9 @@ def measure(effort: Effort) -> list[Table]:
         "Float32; ReLU; cross-entropy, or for one output the squared error; Adam. minigrad and its NumPy calls with "
         "matrix products on one thread and on all, PyTorch with each implementation of Adam on one thread and on all, "
         "JAX with the whole step in one jitted call with donated buffers: the fastest setting of each. "
-        "The NumPy calls: forward, loss and backward written by hand, without the optimizer, which no step can do "
-        "without. What an eager step takes beyond them on a small model is Python's work for each operation, of which "
-        "a program that JAX has compiled has none; on a large one the matrix products decide."
+        "The unavoidable NumPy calls: forward, loss and backward written by hand, without the optimizer. On a small "
+        "model, the rest of an eager step is Python's work for each operation, which a program compiled by JAX does "
+        "not have; on a large one the matrix products dominate."
     )
     return [
         Table("models", "One training step with Adam", rows, notes),

@@ -1,6 +1,6 @@
 """Optimizers on two functions of two variables, each at its best learning rate.
 
-A path drawn at somebody's favorite rate says more about the rate than about the optimizer. Here every optimizer is
+A path at an arbitrary rate shows more about the rate than about the optimizer. Here every optimizer is
 tried at the same rates, from 0.0001 to 3.2, and is shown at the one that ends lowest. Nothing is clipped. A run that
 ever climbs above its first value counts as failed; otherwise the winner could be a rate so large that the first step
 jumps far away and happens to find its way back.

@@ -1,4 +1,4 @@
-"""Two half moons and a small network: what each of its layers does to the plane, as the boundary that it draws.
+"""Two half moons and a small network: the effect of each layer on the plane, and the decision boundary.
 
 The first program of micrograd, with the same loss: the hinge loss, which is 0 for a point that is on the right side by
 a margin of at least 1 (Cortes and Vapnik, "Support-vector networks", 1995).

@@ -78,8 +78,6 @@ if __name__ == "__main__":
     losses = {name: train(model, points) for name, model in models.items()}
     for name, values in losses.items():
         size = sum(p.size for p in models[name].parameters())
-        print(
-            f"{name}, {size} parameters: error {values[0]:.3f} -> {values[-1]:.4f}; that of the noise is {NOISE**2:.4f}"
-        )
+        print(f"{name}, {size} parameters: error {values[0]:.3f} -> {values[-1]:.4f} (of the noise: {NOISE**2:.4f})")
     draw(models, losses, points, folder / "your_own_layer.png")
     print(f"Drawn to {folder / 'your_own_layer.png'}")
