@@ -1,4 +1,4 @@
-"""The README: its commands are found by who copies them, and its marked ones are those that are run."""
+"""The README: its commands work when copied, and its marked ones are the ones that are run."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The graph and the walk: what backward() and grad() give, free, refuse and leave alone."""
+"""The graph and the walk: what backward() and grad() return, free, refuse and do not change."""
 
 from __future__ import annotations
 

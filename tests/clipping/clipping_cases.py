@@ -80,7 +80,7 @@ def snapshot(model: nn.Module) -> list[bytes]:
 
 
 def ranges(shapes: Mapping[str, tuple[int, ...]], scope: str) -> Ranges:
-    """For each range at a scope its name, and the pieces that it is made of: a tensor, or one row of it."""
+    """For each range at a scope its name, and its pieces: a tensor, or one row of it."""
     found: Ranges = {}
     for name, shape in shapes.items():
         if scope == "unit" and len(shape) >= 2 and shape[0] > 1:

@@ -114,7 +114,7 @@ def test_the_element_of_a_chain_is_the_loop_too(scope):
 
 def test_per_tensor_clipping_is_that_of_keras():
     """Keras' clipnorm is TensorFlow's clip_by_norm of each tensor: g · c / max(‖g‖, c)."""
-    grads = random_arrays(RANDOM, seed=3, scale=1e8)  # where the 1e-6 beside the norm is beyond the last digit
+    grads = random_arrays(RANDOM, seed=3, scale=1e8)  # where the 1e-6 added to the norm is beyond the last digit
     model = make_model(random_arrays(RANDOM, seed=2), grads)
     clipping.clip_grad_norm_(model.parameters(), 2e8, scope="tensor")
     factors = {name: 2e8 / max(np.linalg.norm(grad), 2e8) for name, grad in grads.items()}

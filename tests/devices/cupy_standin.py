@@ -1,18 +1,18 @@
-"""A stand-in for CuPy: arrays on a pretended GPU that behave as CuPy's do, and refuse what CuPy's refuse.
+"""A stand-in for CuPy: arrays on a simulated GPU that behave like CuPy's, with the same refusals.
 
 It is as strict as CuPy 14.2, whose files are named at each rule, so that what runs here has a fair chance on a GPU:
 
 - no implicit copy to NumPy, and no NumPy array as an operand (cupy/_core/core.pyx, ``__array__``; _kernel.pyx,
   ``_preprocess_args``);
-- NumPy's ufuncs are handed over by name, with the methods that CuPy's ufuncs have: ``reduce`` of add and multiply
-  alone (core.pyx, ``__array_ufunc__``; _kernel.pyx, ``ufunc.reduce``);
+- NumPy's ufuncs are handed over by name, with the methods that CuPy's ufuncs have: ``reduce`` only of
+  add and multiply (core.pyx, ``__array_ufunc__``; _kernel.pyx, ``ufunc.reduce``);
 - NumPy's other functions are handed over if CuPy has one of that name, with its own arguments (core.pyx,
   ``__array_function__``); here those in `FUNCTIONS`, whose arguments a test compares with CuPy's where it is installed;
-- an index that is out of range wraps around, one array of bools may index, and what is assigned to a slice is an array
-  of CuPy's or a number (cupy/_core/_routines_indexing.pyx);
+- an index that is out of range wraps around, one array of bools may index, and a value assigned to a slice is one of
+  CuPy's arrays or a number (cupy/_core/_routines_indexing.pyx);
 - reductions give arrays, also of no axes, never numbers.
 
-Copies in a stream happen when somebody waits for the stream, so reading too early, or reusing memory that is still to
+Copies in a stream happen when the stream is waited for, so reading too early, or reusing memory that is still to
 be copied from, gives wrong numbers here as it may on a GPU.
 """
 
@@ -33,7 +33,7 @@ _REDUCED = {"add": "sum", "multiply": "prod"}
 
 
 class MemoryPointer:
-    """A place in memory (cupy/cuda/memory.pyx); adding to it moves it by so many bytes."""
+    """A place in memory (cupy/cuda/memory.pyx); adding to it moves it by that number of bytes."""
 
     def __init__(self, memory: np.ndarray, offset: int = 0) -> None:
         self.memory, self.offset = memory, offset
@@ -277,7 +277,7 @@ _operators()
 
 
 def _reductions() -> None:
-    """Methods with CuPy's arguments, without those that NumPy has beside them (``where``, ``initial``)."""
+    """Methods with CuPy's arguments, without NumPy's additional ones (``where``, ``initial``)."""
     add_up = lambda self, axis=None, dtype=None, out=None, keepdims=False: None
     choose = lambda self, axis=None, out=None, keepdims=False: None
     place = lambda self, axis=None, out=None, dtype=None, keepdims=False: None

@@ -1,6 +1,6 @@
 """Run PyTorch, timm and optax on random gradients and store what their clips make of them.
 
-    python tests/golden/clipping.py     writes clipping.npz beside this file
+    python tests/golden/clipping.py     writes clipping.npz next to this file
 
 Needs torch 2.13, timm 1.0.31 (may be installed without its dependencies) and optax 0.2.8. `clipped(case, model)` also
 serves the live comparison in tests/test_clipping_oracles.py. Everything is float64.
@@ -44,7 +44,7 @@ CASES = (
     *(Case("torch", "norm", threshold, order) for threshold in (0.3, 1e4) for order in (1.0, 2.0, 3.5, inf)),
     *(Case("torch", "value", threshold) for threshold in (0.05, 0.7)),
     *(Case("timm", "unit", threshold, eps=eps) for threshold in (0.01, 0.3) for eps in (1e-3, 2.0)),
-    # optax has no 1e-6 beside the norm, so its gradients are scaled to where that is beyond the last digit.
+    # optax does not add 1e-6 to the norm, so its gradients are scaled to where that is beyond the last digit.
     *(Case("optax", by, threshold) for by in ("block_rms", "global_norm") for threshold in (1e10, 1e12, 1e15)),
 )
 
@@ -92,7 +92,7 @@ def _with_torch(case: Case, model: str) -> tuple[Arrays, float]:
 
 
 def _timm():
-    """timm's file alone: its package needs dependencies that are of no use here."""
+    """Only timm's file: its package needs dependencies that are not used here."""
     # Not find_spec: another test may have put a bare package in the place of the real one.
     folder = Path(importlib.machinery.PathFinder.find_spec("timm").submodule_search_locations[0])
     spec = importlib.util.spec_from_file_location("timm_agc", folder / "utils" / "agc.py")
@@ -127,7 +127,7 @@ def load() -> Arrays:
 
 
 def main() -> None:
-    """Store the gradients of every model, and for every run the clipped ones with the norm behind them."""
+    """Store the gradients of every model, and for every run the clipped ones and then the norm."""
     stored = {model: flat(problem(model)[1]) for model in MODELS}
     for case, model in runs():
         grads, norm = clipped(case, model)

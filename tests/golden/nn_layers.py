@@ -1,9 +1,9 @@
-"""Make nn_layers.npz: what PyTorch computes for every case of tests/nn_cases.py, in float64.
+"""Make nn_layers.npz: PyTorch's results for every case of tests/nn/nn_cases.py, in float64.
 
 Run where PyTorch is installed, from the repository's root:  python tests/golden/nn_layers.py
 
 For a case the file has ``<case>/out<i>`` for each output, ``<case>/in<i>`` for the gradient of each floating input,
-``<case>/grad/<name>`` for that of each parameter, and ``<case>/buffer/<name>`` for each buffer afterwards.
+``<case>/grad/<name>`` for the gradient of each parameter, and ``<case>/buffer/<name>`` for each buffer afterwards.
 """
 
 import sys

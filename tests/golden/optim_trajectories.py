@@ -1,17 +1,17 @@
 """Run PyTorch, timm, optax and pytorch_optimizer on tests/optim_cases.py and store every step.
 
-    python tests/golden/optim_trajectories.py     writes optim_trajectories.npz beside this file
+    python tests/golden/optim_trajectories.py     writes optim_trajectories.npz next to this file
 
 Needs torch 2.13, timm 1.0.31, optax 0.2.8 and pytorch_optimizer 4.1.0; timm may be installed without its dependencies.
 `trajectory(case, library)` also serves the live comparison in tests/test_optim_oracles.py. Everything is float64.
 
-What is not used as an oracle, because it reads the algorithm otherwise than minigrad does:
+These are not used as oracles, because they interpret the algorithm differently from minigrad:
 - timm's Lookahead: its slow weights are made at step k, so its first sync does nothing;
 - timm's and pytorch_optimizer's LARS under a schedule: the learning rate is outside the momentum (the option, not
   the default); timm's LARS where ‖g‖ = 0: ratio 1; optax's LARS with decay: it divides by ‖g + λθ‖;
 - pytorch_optimizer's LAMB: no bias correction of v, ‖θ‖ clamped at 10, eps added to ‖u‖;
 - torch's centered RMSprop under a constant gradient: NaN where rounding makes the variance negative;
-- optax's RAdam as it stands: eps added to the bias-corrected root, and rectified at rho = threshold as well.
+- optax's unmodified RAdam: eps added to the bias-corrected root, and rectified at rho = threshold as well.
 """
 
 import importlib
@@ -66,7 +66,7 @@ def options_of(case: Case, name: str) -> dict[str, Any]:
 
 @contextmanager
 def torch_in_float64() -> Iterator[Any]:
-    """torch keeps NAdam's product of momenta in the default dtype, so float64 parameters alone are not enough."""
+    """torch keeps NAdam's product of momenta in the default dtype, so float64 parameters are not enough."""
     import torch
 
     before = torch.get_default_dtype()
@@ -84,7 +84,7 @@ def run_torch(
     """Step torch-like optimizers over `blocks`: tuples of names, of which those with several are one flat tensor.
 
     An optimizer is not called at a step at which none of its parameters has a gradient, unless it is the only one:
-    timm and pytorch_optimizer count the steps of a group where torch counts those of a parameter.
+    timm and pytorch_optimizer count the steps of a group where torch counts the steps of a parameter.
     """
     with torch_in_float64() as torch:
         initial = case.parameters()
@@ -211,7 +211,7 @@ def optax_transformation(case: Case, learning_rate: Any, t: Any) -> Any:
                 optax.scale_by_adam(beta1, beta2, eps), optax.scale(lr), optax.add_decayed_weights(decay)
             )
             return optax.chain(adam, optax.scale_by_learning_rate(lambda count: learning_rate(count) / lr))
-        case "RAdam":  # eps / √(1 - beta2^t) beside the corrected root is eps beside the uncorrected one
+        case "RAdam":  # eps / √(1 - beta2^t) added to the corrected root is eps added to the uncorrected one
             shifted = o.get("eps", 1e-8) / (1 - beta2**t) ** 0.5
             return optax.chain(l2, optax.scale_by_radam(beta1, beta2, shifted, threshold=o["threshold"]), scale)
         case "Lion":

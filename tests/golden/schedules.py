@@ -4,7 +4,7 @@
 
 Needs torch 2.13. `run(case)` also serves the live comparison in tests/test_schedulers_oracles.py.
 
-What is not used as an oracle, because it reads the schedule otherwise than minigrad does:
+These are not used as oracles, because they interpret the schedule differently from minigrad:
 - CosineAnnealingWarmRestarts resumed with last_epoch, or given an epoch that is a restart: its logarithm misses some;
 - CosineAnnealingLR after T_max: minigrad stays at eta_min, and repeats here by its option;
 - a chain with a scheduler that overwrites what the others have set (Lambda, restarts, cycles), or with eta_min.

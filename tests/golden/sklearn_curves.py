@@ -1,6 +1,6 @@
 """Run scikit-learn on its gallery's comparison of learning strategies and store the loss of every epoch.
 
-    python tests/golden/sklearn_curves.py     writes sklearn_curves.npz beside this file
+    python tests/golden/sklearn_curves.py     writes sklearn_curves.npz next to this file
 
 The example is "Compare Stochastic learning strategies for MLPClassifier" of scikit-learn's gallery
 (auto_examples/neural_networks/plot_mlp_training_curves), on its datasets digits and iris. Stored are the loss curves,

@@ -1,6 +1,6 @@
 """Run PyTorch on two test functions until the value is small, and store how many steps that took.
 
-    python tests/golden/steps_to_tolerance.py     writes steps_to_tolerance.json beside this file
+    python tests/golden/steps_to_tolerance.py     writes steps_to_tolerance.json next to this file
 
 Needs torch 2.13. `steps` also serves the live comparison in tests/test_steps_to_tolerance.py, with PyTorch or minigrad
 as the library. Everything is float64.

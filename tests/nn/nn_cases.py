@@ -1,6 +1,6 @@
 """Every layer and loss once or more, described so that minigrad and PyTorch can both be asked for it.
 
-`draw` makes the inputs, parameters and upstream gradients of a case from its name alone, in float64.
+`draw` makes the inputs, parameters and upstream gradients of a case from only its name, in float64.
 """
 
 import zlib

@@ -30,7 +30,7 @@ def numbers(draw: Draw, shape: tuple[int, ...], low: float = -2.0, high: float =
 
 
 def beside(x: Any, factor: Any) -> Any:
-    """A factor that is no input of the case, on the device of one that is."""
+    """A factor that is not an input of the case, on the device of an input."""
     return None if factor is None else devices.to_device(factor, x.device)
 
 

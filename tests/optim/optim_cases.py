@@ -1,6 +1,6 @@
 """The problem and the cases on which every optimizer is compared: textbook, libraries, minigrad.
 
-A case is a name, an optimizer with constructor options in PyTorch's words, and what is special about the run. Its
+A case is a name, an optimizer with constructor options in PyTorch's terms, and the particulars of the run. Its
 gradients do not depend on the parameters, so that rounding differences stay rounding differences. The options are
 far from the defaults on purpose (eps 1e-2 and 1e-3, betas 0.7 and 0.93, weight decay 0.1): at eps = 1e-8 an eps in the
 wrong place is invisible.
@@ -29,7 +29,7 @@ SHAPES = {
 }
 ALL = tuple(SHAPES)
 FEW = ("0.weight", "0.bias", "gain.scale")  # the stored file stays small: fewer tensors where a case has one subject,
-FEWEST = ("0.bias", "gain.scale", "head.one")  # and fewest where one option of an element-wise algorithm is alone
+FEWEST = ("0.bias", "gain.scale", "head.one")  # and fewest where only one option of an element-wise algorithm is set
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -78,7 +78,7 @@ class Case:
         return params
 
     def gradients(self) -> list[dict[str, np.ndarray | None]]:
-        """With `none_gradients`, parameter i has none at steps t where (t + 2i) % 5 == 1, and nobody has one at t = 7.
+        """With `none_gradients`, parameter i has none at steps t where (t + 2i) % 5 == 1, and none has one at t = 7.
 
         With `zeros`, "0.weight" starts at zero and has a zero gradient for two steps, and "1.weight" has a zero
         gradient at steps 1, 9 and 10.
@@ -117,9 +117,9 @@ def textbook(case: Case, **changed: Any) -> np.ndarray:
 def assert_same_trajectory(
     actual: np.ndarray, expected: np.ndarray, rtol: float = 1e-12, case: Case | None = None, beside: str = "expected"
 ) -> None:
-    """Equal at every step to `rtol`, relative to each value; `case` and `beside` say in the failure what was compared.
+    """Equal at every step to `rtol`, relative to each value; `case` and `beside` name the compared values in a failure.
 
-    A parameter that crosses zero keeps the absolute rounding error of the terms it is made of, all near 1 here, so
+    A parameter that crosses zero keeps the absolute rounding error of its terms, all near 1 here, so
     below 0.01 the error is measured against 0.01.
     """
     assert actual.shape == expected.shape
@@ -269,7 +269,7 @@ def layer_wise() -> Iterator[Case]:
     yield Case("LARS", "combined", {**trust, "eps": 1e-3, "maximize": True}, lars, ALL)
     yield Case("LARS", "nothing_excluded", {**trust, **everything}, lars, ALL)
     yield Case("LARS", "scope_layer", {**trust, **everything, "scope": "layer"}, lars, ALL)
-    # timm multiplies the momentum by the learning rate, so it is no oracle for the default under a schedule; optax
+    # timm multiplies the momentum by the learning rate, so it is not an oracle for the default under a schedule; optax
     # divides by ‖g + λθ‖ where the paper divides by ‖g‖ + λ‖θ‖, so it is one only without decay.
     yield Case("LARS", "schedule", {**trust, "weight_decay": 0.0}, ("optax",), lr_factors=COSINE)
     yield Case("LARS", "schedule_outside_momentum", {**trust, "lr_in_momentum": False}, lars, lr_factors=COSINE)

@@ -2,7 +2,7 @@
 
 This is the second reading of every rule. Elements are NumPy scalars of the parameter's dtype and hyper-parameters are
 Python floats, so it computes what the compiled kernel must compute, to the last bit. Norms are taken from the compiled
-step, because the order of a sum is no property of a rule.
+step, because the order of a sum is not a property of a rule.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ Arrays = dict[str, np.ndarray]
 def plain_rules(
     rules: Sequence[Rule], arrays: Mapping[str, np.ndarray], hypers: Mapping[str, float], norms: Mapping[str, float]
 ) -> Arrays:
-    """The rules on flat arrays by name (update, param, grad, state); new arrays with what they leave behind."""
+    """The rules on flat arrays by name (update, param, grad, state); returns new arrays with the results."""
     result = {name: array.copy() for name, array in arrays.items()}
     for i in range(result["param"].size):
         element: dict[str, Any] = {name: array[i] for name, array in arrays.items()}
@@ -71,7 +71,7 @@ def step_and_compare(optimizer: Optimizer, params: Mapping[str, Tensor]) -> None
 
 
 def assert_same_numbers(actual: np.ndarray, expected: np.ndarray, what: str = "") -> None:
-    """The same bits, except that one NaN is as good as another: which one arithmetic makes, no standard says."""
+    """The same bits, except that all NaN are equal: no standard defines which one arithmetic makes."""
     nan = np.isnan(expected)
     np.testing.assert_array_equal(np.isnan(actual), nan, what)
     if actual[~nan].tobytes() != expected[~nan].tobytes():

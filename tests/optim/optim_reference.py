@@ -83,7 +83,7 @@ class LayerwiseTextbook(Textbook):
     """
 
     def update(self, work: Mapping[str, tuple[Array, dict]]) -> None:
-        old = dict(self.params)  # norms are those of the parameters before this step
+        old = dict(self.params)  # norms are taken of the parameters before this step
         decays, directions = {}, {}
         for name, (g, options) in work.items():
             decays[name] = 0.0 if options["exclude_from_decay"](name, old[name]) else options["weight_decay"]
@@ -183,7 +183,7 @@ def _lars(
 class Lookahead:
     """Zhang et al. 2019: every k steps slow += alpha·(fast - slow), fast = slow; slow weights made here, from theta_0.
 
-    The counter counts calls of `step`, whatever the gradients. At a sync a parameter without a gradient is left alone,
+    The counter counts calls of `step`, whatever the gradients. At a sync a parameter without a gradient is unchanged,
     as pytorch_optimizer does (the authors' own code syncs it too). The momentum (`momentum_buffer`, or `exp_avg` in
     the Adam family) is kept, reset to zero, or pulled back: the same interpolation with a slow momentum that starts
     at zero. Second moments and ages are never touched.

@@ -1,6 +1,6 @@
-"""Every optimizer of minigrad with what its tests need: one entry drives the whole suite.
+"""Every optimizer of minigrad with the data for its tests: one entry drives the whole suite.
 
-A variant is a set of options that gives a chain of its own: the state that it keeps, and the bytes that one step moves
+A variant is a set of options with its own chain: the state that it keeps, and the bytes that one step moves
 per float32 parameter, as PERFORMANCE lists them (and as counted from the state where it does not: each value that is
 read or written is 4 bytes). An entry also lists options that must be refused, with a word from the message.
 
@@ -31,9 +31,9 @@ class Variant:
 
 @dataclass(frozen=True)
 class Entry:
-    """One optimizer. `element_wise` ones compute each element from that element alone.
+    """One optimizer. `element_wise` ones compute each element only from that element.
 
-    `textbook` is the name of its algorithm in optim_reference.py, and `lookahead` what is around that algorithm.
+    `textbook` is the name of its algorithm in optim_reference.py, and `lookahead` the wrapper around that algorithm.
     """
 
     name: str

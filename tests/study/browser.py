@@ -120,6 +120,6 @@ class Browser:
         return [event["params"] for event in self.events if event["method"] in named]
 
     def requests(self):
-        """Return the requested addresses, without those of data within the page."""
+        """Return the requested addresses, except data within the page."""
         asked = (e["params"]["request"]["url"] for e in self.events if e["method"] == "Network.requestWillBeSent")
         return [url for url in asked if not url.startswith("data:")]

@@ -1,4 +1,4 @@
-"""Recordings to draw, and what a drawn picture says and covers."""
+"""Recordings to draw, and the texts and overlaps of a drawn picture."""
 
 import numpy as np
 from matplotlib.text import Text
@@ -45,17 +45,17 @@ PLOTS = {
 
 
 def texts(ax):
-    """What the axes say beside their data."""
+    """The texts in the axes."""
     return [text.get_text() for text in ax.texts]
 
 
 def words(ax):
-    """What the legend of the axes says."""
+    """The texts in the legend of the axes."""
     return [text.get_text() for text in ax.get_legend().get_texts()] if ax.get_legend() is not None else []
 
 
 def covers(figure):
-    """The words that lie over the data, a title over a neighbor, or anything outside the figure, once it is drawn."""
+    """The words that overlap the data, titles that overlap a neighbor, and anything outside the drawn figure."""
     figure.draw_without_rendering()  # the plain canvas of a Figure would draw nothing
     shown = [ax for ax in figure.axes if ax.axison]
     found = []

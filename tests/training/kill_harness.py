@@ -97,7 +97,7 @@ def fork(arguments, moment=None, failure=None):
         null = os.open(os.devnull, os.O_RDWR)
         for number in (0, 1, 2):
             os.dup2(null, number)
-        os.setsid()  # Ctrl-C is for the parent alone
+        os.setsid()  # only the parent gets Ctrl-C
         signal.signal(signal.SIGINT, signal.default_int_handler)
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
@@ -149,7 +149,7 @@ def check_readable(path):
 
 
 def killed_run(case, folder, kills, rng):
-    """Run a case to its end with up to so many kills on the way, and check it; how many there were."""
+    """Run a case to its end with up to ``kills`` kills on the way, and check it; return their number."""
     # Kernels and modules that the parent has loaded are there in every child.
     with mock.patch.object(os, "fsync", no_fsync):
         assert cli.main([*start(case, folder / "loaded"), "--quiet"]) == 0
@@ -178,7 +178,7 @@ def killed_run(case, folder, kills, rng):
 
 
 def failing_resume(case, folder, failures, rng):
-    """Kill a run, let resuming it fail at so many moments before the last time, and check it; the failures."""
+    """Kill a run, inject up to ``failures`` failures while it is resumed, and check it; return the failures."""
     with mock.patch.object(os, "fsync", no_fsync), at_moment(None, None) as all_moments:
         assert cli.main([*start(case, folder / "whole"), "--quiet"]) == 0
     expected = result(folder / "whole" / "run-1")

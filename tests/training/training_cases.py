@@ -53,7 +53,7 @@ def blobs():
 
 
 class Case:
-    """A run that can be made anew as often as needed; dropout and batch normalization give it random and buffer state.
+    """A run that can be made any number of times; dropout and batch normalization give it random and buffer state.
 
     ``go`` trains up to an epoch, or stops after a number of steps.
     """
@@ -76,7 +76,7 @@ class Case:
         }
 
     def go(self, epochs, stop_after=None, resume=None, callbacks=()):
-        # A saved run and the one that goes on from it have the same callbacks.
+        # A saved run and the one that resumes from it have the same callbacks.
         log = [training.RunLog(self.folder), *callbacks, StopAfter(stop_after)]
         self.run = training.fit(
             self.model,
