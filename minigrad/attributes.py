@@ -1,4 +1,4 @@
-"""Attributes that are checked when they are set: what is set later passes the checks of the constructor.
+"""Attributes that are checked whenever they are set, by the same checks as in the constructor.
 
 ::
 
@@ -94,12 +94,12 @@ def setting(check: Callable[..., Any], **limits: Any) -> Any:
 def fixed(check: Callable[..., Any] | None = None, **limits: Any) -> Any:
     """Declare an attribute that is set once, because others follow from it, such as the shapes of parameters.
 
-    The arguments are those of `setting`. Without a check, the constructor checks the value itself.
+    It takes the arguments of `setting`. Without a check, the constructor checks the value itself.
     """
     check = check or (lambda owner, name, value: value)
     return Setting(functools.partial(check, **limits) if limits else check, fixed=True)
 
 
 def argument(remedy: str) -> Any:
-    """Declare an argument of the constructor that is not an attribute; ``remedy`` says what to do instead."""
+    """Declare an argument of the constructor that is not an attribute; ``remedy`` names the alternative."""
     return Argument(remedy)

@@ -1,7 +1,7 @@
-"""Checks of arguments: the values that they may have, and what an error says about the others.
+"""Checks of arguments: the values that they may have, and the errors for all others.
 
 Each check takes the owner (a name, or the object whose class is named), the argument's name and the value. It returns
-the value as it is stored, or raises an error that names all three:
+the value in its stored form, or raises an error that names all three:
 
 >>> whole("EarlyStopping", "patience", np.int64(3))
 3
@@ -242,7 +242,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def spelled(kind: str, name: str, known: Iterable[str]) -> str:
-    """The known name that equals ``name`` but for the case of its letters; ValueError if there is none.
+    """The known name that equals ``name`` except for case; ValueError if no name does.
 
     >>> spelled("optimizer", "adamw", ["Adam", "AdamW"])
     'AdamW'
@@ -311,7 +311,7 @@ once; pass a list, such as list(model.parameters())
     """
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise TypeError(f"{owner}: needs a list of {what}, not {type(given).__name__}")
-    # Only the iterators of lists and tuples can tell whether they were used up or had no items to begin with.
+    # Only the iterators of lists and tuples distinguish being used up from having had no items.
     empty_container = type(given) in (type(iter([])), type(iter(()))) and len(given.__reduce__()) > 2
     items = list(given)
     if not items and isinstance(given, Iterator) and not empty_container:

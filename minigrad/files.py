@@ -78,7 +78,7 @@ def link_atomically(source: Path, path: Path) -> None:
 def temporary_for(path: Path, *, folder: bool = False) -> Iterator[Path]:
     """A new empty file or folder next to a path, to be renamed to it; if it was not, it is deleted at the end.
 
-    It is locked, so that `clear_stale` of another process leaves it alone.
+    It is locked, so that `clear_stale` in another process does not delete it.
     """
     handle, temporary = None, path
     while handle is None:
@@ -101,11 +101,11 @@ def temporary_for(path: Path, *, folder: bool = False) -> Iterator[Path]:
 
 
 def clear_stale(folder: Path, name: str | None = None, holding: Collection[str] = ()) -> None:
-    """Delete the temporary files in a folder whose writer was killed. Those of a living process are locked, and stay.
+    """Delete the temporary files in a folder whose writer was killed. Running processes keep theirs locked.
 
     Args:
         folder: the folder; one that cannot be read is left unchanged.
-        name: delete only those of this file.
+        name: delete only temporary files of this file.
         holding: delete temporary folders instead of files, if they hold nothing but these names.
     """
     with contextlib.suppress(OSError), os.scandir(folder) as entries:

@@ -108,14 +108,14 @@ def check_gradients(
     """Compare the gradients of ``f`` with numerical derivatives, in float64.
 
     - ``check_gradients(f, w, b)``: the gradients of ``f(w, b)``.
-    - ``check_gradients(model, x)``: those of a model, of ``x`` and of all its parameters.
-    - ``check_gradients(lambda: loss(model(x), y), model.parameters())``: those of a loss, if ``model`` and ``x`` are
-      float64.
+    - ``check_gradients(model, x)``: the gradients of ``model(x)`` for ``x`` and all parameters.
+    - ``check_gradients(lambda: loss(model(x), y), model.parameters())``: the gradients of a loss, if ``model`` and
+      ``x`` are float64.
 
     Two methods give the value to compare with. The complex step evaluates ``f`` at x + ih, with an imaginary
     h = 1e-20: for a complex differentiable function, the imaginary part divided by h is the derivative to full
     precision, because nothing is subtracted. It is used if every operation is of that kind (``exp``, ``tanh``, matrix
-    products). Otherwise (``relu``, ``abs``, ``max``), and where a complex step meets a kink, such as that of a norm at
+    products). Otherwise (``relu``, ``abs``, ``max``), and where a complex step meets a kink, such as a norm at
     0, the central difference (f(x + h) - f(x - h))/2h is used, which is right to about 1e-5.
 
     The outputs are weighted by random numbers, because errors could cancel in a plain sum. For the second order, the
@@ -125,9 +125,9 @@ def check_gradients(
         f: a function of tensors that returns a tensor or a tuple of them; of a `Module` the parameters are checked
             too. It must be deterministic and compute in float64. One that takes no arguments uses the tensors itself.
         inputs: the arguments of ``f``, one by one or as one sequence, dictionary, or iterator of (name, tensor) pairs
-            as ``model.named_parameters()`` is: tensors or arrays. Those of a float dtype are
-            checked: a tensor is itself set to float64 values and moved, and is afterwards as it was before; so are the
-            parameters and buffers of a module. Others are passed on as they are.
+            as ``model.named_parameters()`` is: tensors or arrays. Inputs of a float dtype are
+            checked: a tensor is set to float64 values, moved, and restored at the end, as are a module's parameters and
+            buffers. Other inputs are passed on unchanged.
         order: 1 for gradients, 2 for gradients of gradients also.
         rtol, atol: the largest error is ``atol`` + ``rtol`` · |value|; by default 1e-8 and 1e-10 for complex steps,
             1e-5 and 1e-7 for differences.
@@ -256,7 +256,7 @@ class _Moved:
 
 
 def _tensors(result: Any) -> Iterator[Tensor]:
-    """The tensors in what a function returned, which may be nested as those of an LSTM are."""
+    """The tensors in a function's result, which may be nested, as an LSTM's is."""
     if isinstance(result, tuple | list):
         for part in result:
             yield from _tensors(part)
@@ -286,7 +286,7 @@ def _nodes(outputs: Outputs) -> list[Node]:
 
 
 def _check_function(moved: _Moved) -> list[Node]:
-    """Raise unless the function can be checked; what it records."""
+    """Return the nodes that the function records; raise if it cannot be checked."""
     outputs = moved(moved.points)
     nodes, state = _nodes(outputs), random.get_state()
     again = moved(moved.points)
@@ -333,7 +333,7 @@ def _gradient_of(function: Function, tensors: list[Tensor], weights: Sequence[Ar
 def _differentiate(
     outputs: Outputs, tensors: list[Tensor], weights: Sequence[Array], create_graph: bool
 ) -> list[Tensor | None]:
-    """The gradients of the weighted outputs; None for what they do not depend on."""
+    """The gradients of the weighted outputs; None for tensors that they do not depend on."""
     pairs = [(y, w) for y, w in zip(outputs, weights, strict=True) if y.requires_grad]
     if not pairs:
         return [None] * len(tensors)
@@ -375,7 +375,7 @@ def _compare(
             numeric = along.complex_step() if analytic else along.central()
             ok, kink = bool(abs(exact - numeric) <= margin(method, numeric)), None
             if not ok and analytic:
-                # If both agree, the gradient is wrong; if they do not, there is no complex derivative.
+                # If both agree, the gradient is wrong; if not, the function has no complex derivative.
                 central = along.central()
                 if not abs(central - numeric) <= margin("central difference", central):
                     method, numeric = "central difference", central
@@ -454,7 +454,7 @@ class _Line:
 
         The slopes of a smooth function differ in proportion to the step; across a kink they differ by the same
         whatever the step, or not at all once the step is too small to reach it. Across a jump, as a gradient makes
-        at a kink, they grow as the step shrinks, so that they say nothing.
+        at a kink, they grow as the step shrinks, so they are not informative.
         """
         wide, narrow = self._slopes(self._step), self._slopes(self._step / 8)
         steepest = max(map(abs, wide))

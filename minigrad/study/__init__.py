@@ -1,4 +1,4 @@
-"""Study: see what training does inside.
+"""Study: explain updates, record training, find and plot problems, locate NaN and draw graphs.
 
 ::
 
