@@ -7,6 +7,7 @@ from .adaptive import Adadelta, Adagrad, RMSprop
 from .chain import Chain, chain
 from .common import add_decayed_weights, apply_update, decay_weights
 from .lookahead import Lookahead
+from .meaning import Meaning
 from .optimizer import Optimizer
 from .sgd import SGD, Lion
 from .trust import LAMB, LARS
@@ -24,6 +25,7 @@ __all__ = [
     "Chain",
     "Lion",
     "Lookahead",
+    "Meaning",
     "NAdam",
     "Optimizer",
     "RAdam",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import KW_ONLY
+from dataclasses import KW_ONLY, replace
 from typing import Any
 
 from ..kernels.plan import Element
 from ..rules import maximum, rule, sqrt
 from ..rules.options import at_least, fixed, flag, one_of, option
 from .common import add_decayed_weights, apply_update, debias, decay_either_way, decay_weights, fractions
+from .meaning import Meaning
 from .optimizer import Optimizer
 
 __all__ = ["AdaBelief", "Adam", "AdamW", "Adamax", "NAdam", "RAdam"]
@@ -37,6 +38,16 @@ def scale_by_amsgrad(update, exp_avg, exp_avg_sq, max_exp_avg_sq, *, beta1, beta
     second = max_exp_avg_sq if amsgrad > 0 else exp_avg_sq
     update = debias1 * exp_avg / (sqrt(debias2 * second) + eps)
     return update, exp_avg, exp_avg_sq, max_exp_avg_sq
+
+
+# The second moment that `scale_by_amsgrad` divides by.
+LARGEST = "(max_exp_avg_sq if amsgrad else exp_avg_sq)"
+
+
+def adam_meaning(second: str) -> Meaning:
+    """The meaning of these moments, with the slot of the second one, or a formula that chooses it."""
+    root = f"sqrt(debias2 * {second})"
+    return Meaning(rate=f"lr / ({root} + eps)", mean="debias1 * exp_avg", root=root)
 
 
 class Adam(Optimizer):
@@ -80,6 +91,9 @@ class Adam(Optimizer):
         """Decay of either kind, the moments, the step."""
         decay = [decay_either_way] if self.uses("weight_decay") else []
         return [*decay, scale_by_amsgrad if self.uses("amsgrad") else scale_by_adam, apply_update]
+
+    def meaning(self) -> Meaning:
+        return adam_meaning(LARGEST if self.uses("amsgrad") else "exp_avg_sq")
 
 
 # --- AdamW -------------------------------------------------------------------------------------------------------
@@ -137,6 +151,9 @@ class AdamW(Optimizer):
         decay = decay_weights if self.decay_coupling == "lr" else decay_weights_by_schedule
         moments = scale_by_amsgrad if self.uses("amsgrad") else scale_by_adam
         return [*([decay] if self.uses("weight_decay") else []), moments, apply_update]
+
+    def meaning(self) -> Meaning:
+        return adam_meaning(LARGEST if self.uses("amsgrad") else "exp_avg_sq")
 
     # Where decay follows the schedule, every group needs to know its full rate.
 
@@ -226,6 +243,9 @@ class NAdam(Optimizer):
         """Decay of either kind, the Nesterov moments, the step."""
         return [*([decay_either_way] if self.uses("weight_decay") else []), scale_by_nadam, apply_update]
 
+    def meaning(self) -> Meaning:
+        return replace(adam_meaning("exp_avg_sq"), mean="1 / (1 - beta1**step) * exp_avg")
+
 
 # --- RAdam -------------------------------------------------------------------------------------------------------
 
@@ -293,6 +313,13 @@ class RAdam(Optimizer):
         """Decay of either kind, the rectified moments, the step."""
         return [*([decay_either_way] if self.uses("weight_decay") else []), scale_by_radam, apply_update]
 
+    def meaning(self) -> Meaning:
+        return Meaning(
+            rate="lr * rectification / (sqrt(exp_avg_sq) + eps) if rectified else lr",
+            mean="debias1 * exp_avg",
+            root="sqrt(1 / (1 - beta2**step) * exp_avg_sq)",
+        )
+
 
 # --- Adamax ------------------------------------------------------------------------------------------------------
 
@@ -342,6 +369,9 @@ class Adamax(Optimizer):
     def chain(self) -> list[Element]:
         """L2, scaling, step."""
         return [*([add_decayed_weights] if self.uses("weight_decay") else []), scale_by_adamax, apply_update]
+
+    def meaning(self) -> Meaning:
+        return Meaning(rate="lr / exp_inf", mean="debias1 * exp_avg", root="exp_inf")
 
 
 # --- AdaBelief ---------------------------------------------------------------------------------------------------
@@ -393,3 +423,6 @@ class AdaBelief(Optimizer):
     def chain(self) -> list[Element]:
         """Decay of either kind, scaling, step."""
         return [*([decay_either_way] if self.uses("weight_decay") else []), scale_by_belief, apply_update]
+
+    def meaning(self) -> Meaning:
+        return adam_meaning("exp_avg_var")

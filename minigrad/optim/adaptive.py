@@ -8,6 +8,7 @@ from ..kernels.plan import Element
 from ..rules import maximum, rule, sqrt
 from ..rules.options import at_least, between, flag, option
 from .common import add_decayed_weights, apply_update
+from .meaning import Meaning
 from .optimizer import Optimizer
 
 __all__ = ["Adadelta", "Adagrad", "RMSprop"]
@@ -70,6 +71,9 @@ class Adagrad(Optimizer):
     def chain(self) -> list[Element]:
         """L2, then the step by the accumulated squares."""
         return [*([add_decayed_weights] if self.uses("weight_decay") else []), descend_by_adagrad]
+
+    def meaning(self) -> Meaning:
+        return Meaning(rate="decayed_lr / (sqrt(sum + eps_inside) + eps_outside)")
 
 
 # --- RMSprop -----------------------------------------------------------------------------------------------------
@@ -148,6 +152,10 @@ class RMSprop(Optimizer):
         momentum = [add_momentum] if self.uses("momentum") else []
         return [*decay, scale_by_centered_rms if self.uses("centered") else scale_by_rms, *momentum, apply_update]
 
+    def meaning(self) -> Meaning:
+        second = "maximum(square_avg - grad_avg * grad_avg, 0.0)" if self.uses("centered") else "square_avg"
+        return Meaning(rate=f"lr / (sqrt({second} + eps_inside) + eps_outside)")
+
 
 # --- Adadelta ----------------------------------------------------------------------------------------------------
 
@@ -194,3 +202,6 @@ class Adadelta(Optimizer):
     def chain(self) -> list[Element]:
         """L2, scaling, step."""
         return [*([add_decayed_weights] if self.uses("weight_decay") else []), scale_by_adadelta, apply_update]
+
+    def meaning(self) -> Meaning:
+        return Meaning(rate="lr * sqrt(acc_delta_before + eps) / sqrt(square_avg + eps)")

@@ -33,6 +33,7 @@ from ._state import KEYS, READ_ONLY, Kept, StateView, chosen_names, export_state
 from ._watch import Watch
 from .chain import PlanText
 from .common import negate
+from .meaning import Meaning
 
 if TYPE_CHECKING:
     from ..study.explanations.explanation import Explanation
@@ -78,7 +79,7 @@ class Optimizer(Declared):
 
     The constructor of such a class takes the options in declared order, after the parameters, and ``maximize`` and
     ``clip`` by name: ``SignDescent(model.parameters(), 0.1, clip=...)``. A class may also define its own constructor,
-    which calls this one with ``defaults``.
+    which calls this one with ``defaults``. A class can declare the meaning of its state (`meaning`).
 
     Args:
         params: parameters, ``(name, parameter)`` pairs, or dictionaries with the key ``"params"`` and the options
@@ -127,6 +128,11 @@ class Optimizer(Declared):
     _state = _placed(Slots)
     _ages = _placed(dict[str, int])
     _carried = _placed(dict[str, dict[str, float]])
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "chain" in vars(cls) and "meaning" not in vars(cls):
+            cls.meaning = Optimizer.meaning  # type: ignore[method-assign]  # an inherited one is of another chain
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         known = parameters_of(cls.__init__) if kwargs else None
@@ -183,6 +189,13 @@ class Optimizer(Declared):
             name = type(self).__name__
             raise NotImplementedError(f"{name} does not define its chain: define chain(), or pass chain=")
         return list(self._given_chain)
+
+    def meaning(self) -> Meaning | None:
+        """The meaning of this chain's state; a recorder leaves out effective rates and signals if it is ``None``.
+
+        A class that defines `chain` does not inherit it, since its chain may keep other state.
+        """
+        return None
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         """Raise ValueError where the defaults of options do not fit together, each of which is in its range."""

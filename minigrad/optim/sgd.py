@@ -11,6 +11,7 @@ from ..kernels.store import Entry
 from ..rules import rule, sign
 from ..rules.options import at_least, flag, number, option
 from .common import add_decayed_weights, apply_update, decay_weights, fractions
+from .meaning import Meaning
 from .optimizer import Optimizer
 
 __all__ = ["SGD", "Lion"]
@@ -92,6 +93,9 @@ class SGD(Optimizer):
         momentum = accumulate_damped_momentum if self.uses("dampening") else accumulate_momentum
         return [*decay, *([momentum] if self.uses("momentum") else []), apply_update]
 
+    def meaning(self) -> Meaning:
+        return Meaning(rate="lr")
+
     def first_carried(self, entry: Entry) -> dict[str, float]:
         """Whether momentum has begun, where dampening is first switched on."""
         return {"momentum_begun": float(self._state.view("momentum_buffer", entry.name).any())}
@@ -139,3 +143,6 @@ class Lion(Optimizer):
     def chain(self) -> list[Element]:
         """Decay, the sign of the momentum, the step."""
         return [*([decay_weights] if self.uses("weight_decay") else []), take_sign_of_momentum, apply_update]
+
+    def meaning(self) -> Meaning:
+        return Meaning(rate="lr")

@@ -13,8 +13,9 @@ from ..kernels.plan import Element
 from ..kernels.store import Entry
 from ..rules import Norm, maximum, minimum, norm, rule
 from ..rules.options import at_least, fixed, flag, one_of, option
-from .adam import scale_by_adam
+from .adam import adam_meaning, scale_by_adam
 from .common import add_decayed_weights, apply_update, fractions
+from .meaning import Meaning
 from .optimizer import Optimizer
 
 __all__ = ["LAMB", "LARS"]
@@ -103,6 +104,9 @@ class LAMB(Optimizer):
         """Adam's direction, decay, the ratio of norms, the step."""
         norms = [adapted_norm("param", self.scope), adapted_norm("update", self.scope)]
         return [scale_by_adam, add_decayed_weights, *norms, scale_by_trust_ratio, apply_update]
+
+    def meaning(self) -> Meaning:
+        return adam_meaning("exp_avg_sq")
 
     def parameter_options(self, group: Mapping[str, Any], entry: Entry) -> dict[str, float]:
         """The bounds of φ, and the results of the two predicates for this parameter."""
@@ -194,6 +198,9 @@ class LARS(Optimizer):
         if self.lr_in_momentum:
             return [*head, momentum_with_rate, subtract_update]
         return [*head, momentum_without_rate, apply_update]
+
+    def meaning(self) -> Meaning:
+        return Meaning(rate="lr")
 
     def parameter_options(self, group: Mapping[str, Any], entry: Entry) -> dict[str, float]:
         """The results of the two predicates for this parameter."""

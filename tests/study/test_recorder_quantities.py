@@ -376,11 +376,16 @@ def shrink_towards_zero(update, param, update_norm, *, lr, strength):
     return param
 
 
-def test_an_optimizer_of_ones_own_is_read_by_the_names_of_its_state():
+class WithMeaning(Chain):
+    def meaning(self):
+        return optim.Meaning(rate="lr / (sqrt(debias2 * exp_avg_sq) + eps)")
+
+
+def test_an_optimizer_of_ones_own_is_read_by_the_meaning_that_it_declares():
     values = {"a.weight": np.random.default_rng(0).normal(size=(3, 2)), "a.bias": np.ones(3)}
     params = leaves(values, np.float64)
     chain = (scale_by_root, norm("update", "layer"), shrink_towards_zero)
-    optimizer = Chain(params, *chain, lr=0.1, strength=0.3, beta2=0.9, eps=1e-3)
+    optimizer = WithMeaning(params, *chain, lr=0.1, strength=0.3, beta2=0.9, eps=1e-3)
     grads = {"a.weight": np.full((3, 2), 0.5), "a.bias": np.array([1.0, 2.0, 3.0])}
     with study.Recorder(nn.Sequential(), optimizer, every=1, probe=False) as recorder:
         set_gradients(params, grads)
@@ -394,6 +399,94 @@ def test_an_optimizer_of_ones_own_is_read_by_the_names_of_its_state():
     direction = flat / (np.abs(flat) + 1e-3)
     assert found["gradient_part"] == pytest.approx(0.1 * np.linalg.norm(direction) / np.linalg.norm(direction))
     assert recorder.recording.header["effective_rate"] == "lr / (√(debias2 · exp_avg_sq) + eps)"
+
+
+@rule(state=("exp_avg", "sum"))
+def average_twice(update, exp_avg, sum, *, beta):
+    """Slots with the names of Adam's average and AdaGrad's sum, which are neither."""
+    exp_avg = beta * exp_avg + update
+    sum = beta * sum + exp_avg
+    update = sum
+    return update, exp_avg, sum
+
+
+@rule(state=("size", "drift"))
+def divide_by_size(update, size, drift, *, beta, floor):
+    drift = beta * drift + (1 - beta) * update
+    update = update / (size + floor)
+    size = size + abs(drift)
+    return update, size, drift
+
+
+class DivideBySize(optim.Optimizer):
+    lr: float = optim.option(0.1)
+    beta: float = optim.option(0.5)
+    floor: float = optim.option(2.0)
+
+    def chain(self):
+        return [divide_by_size, optim.apply_update]
+
+    def meaning(self):
+        return optim.Meaning(rate="lr / (size_before + floor)", mean="drift / (1 - beta**step)", root="size")
+
+
+class AdamWithOtherState(optim.Adam):
+    def chain(self):
+        return [scale_by_root.renamed({"exp_avg_sq": "exp_avg"}), optim.apply_update]
+
+
+def recorded(optimizer, params, steps):
+    with study.Recorder(nn.Sequential(), optimizer, every=1, probe=False) as recorder:
+        for grads in steps:
+            set_gradients(params, grads)
+            optimizer.step()
+    return recorder.recording
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda params: Chain(params, average_twice, optim.apply_update, lr=0.1, beta=0.9),
+        lambda params: optim.Optimizer(
+            params.items(), {"lr": 0.1, "beta": 0.9}, chain=[average_twice, optim.apply_update]
+        ),
+        lambda params: AdamWithOtherState(params.items()),
+    ],
+    ids=["class", "chain", "subclass of Adam with another chain"],
+)
+def test_state_of_unknown_meaning_is_not_taken_for_moments(make):
+    params = leaves({"a.weight": np.ones((3, 2))}, np.float64)
+    recording = recorded(make(params), params, [{"a.weight": np.full((3, 2), 0.5)}] * 2)
+    assert not {"effective_rate", "signal"} & {*recording.header}
+    for record in recording.records:
+        assert not {"effective_rate", "signal"} & {*record["layers"]["a"]}
+        assert record["layers"]["a"]["update_norm"] > 0
+    texts = [text.get_text() for ax in study.plots.optimizer_state(recording).axes for text in ax.texts]
+    assert any("does not declare the meaning of its state" in text for text in texts)
+
+
+def test_slots_of_any_name_are_read_by_the_declared_formulas():
+    params = leaves({"a.weight": np.ones(4)}, np.float64)
+    optimizer = DivideBySize(params.items())
+    steps = [np.array([0.0, 1.0, -2.0, 3.0]), np.array([0.0, -1.0, 5.0, 3.0])]
+    recording = recorded(optimizer, params, [{"a.weight": g} for g in steps])
+    assert recording.header["effective_rate"] == "lr / (size_before + floor)"
+    assert recording.header["signal"] == "|drift / (1 - beta**step)| / size"
+    size = drift = np.zeros(4)
+    for t, (g, record) in enumerate(zip(steps, recording.records, strict=True), start=1):
+        found, quantiles = record["layers"]["a"], recording.header["quantiles"]
+        np.testing.assert_allclose(found["effective_rate"], np.quantile(0.1 / (size + 2.0), quantiles))
+        drift = 0.5 * drift + 0.5 * g
+        size = size + np.abs(drift)
+        share = np.abs(drift) / (1 - 0.5**t) / np.where(size > 0, size, 1.0)  # 0 where nothing was seen
+        np.testing.assert_allclose(found["signal"], np.quantile(share, quantiles))
+
+
+def test_formulas_that_cannot_be_read_are_refused():
+    with pytest.raises(ValueError, match=r"'lr /' is not a formula"):
+        optim.Meaning(rate="lr /")
+    with pytest.raises(ValueError, match="mean and root go together"):
+        optim.Meaning(rate="lr", mean="exp_avg")
 
 
 def test_nan_and_infinity_are_counted_and_shown():

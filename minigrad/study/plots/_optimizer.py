@@ -116,7 +116,10 @@ def optimizer_state(
 
 def _nothing(r: Recording, quantity: str) -> str:
     """Explain why the quantity has no value."""
-    return "no value was finite" if r.header.get(quantity) else f"{r.optimizer} does not keep both moments"
+    if r.header.get(quantity):
+        return "no value was finite"
+    does_not = "keep both moments" if r.header.get("effective_rate") else "declare the meaning of its state"
+    return f"{r.optimizer} does not {does_not}"
 
 
 def _limits(r: Recording, layers: list[str], quantity: str) -> Series:
@@ -162,7 +165,7 @@ def _bands(ax: Axes, r: Recording, layer: str, quantity: str, limits: Series) ->
 def clip_ledger(
     recording: Source, clip: int = 0, *, ax: Axes | None = None, path: str | os.PathLike[str] | None = None
 ) -> Figure:
-    """How much does clipping take away, and how often? The norm before and after, with the difference shaded.
+    """How much does clipping take away, and how often? The norm before and after, what is cut between them shaded.
 
     The strip at the bottom is the share of the steps since the record before in which the clip acted: dark is all.
     Of a clip with many ranges, the one that was clipped hardest is shown.

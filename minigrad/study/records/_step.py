@@ -17,7 +17,7 @@ from ...kernels.store import Entry, ParameterStore
 from ...optim import Optimizer
 from ...rules import Norm, Rule
 from ._decay import decays, split_change
-from ._state import base_rate, effective_rate, signal
+from ._state import Values, signal
 
 Array = npt.NDArray[Any]
 
@@ -95,8 +95,8 @@ class Elements(NamedTuple):
     Attributes:
         gradient_part, decay_part: the sums of the squares of the two parts of the change, before slow weights;
             ``None`` if no rule decays.
-        rate: the effective learning rate of the elements that are read; ``None`` if it is the same for all.
-        signal: |m̂| / √v̂ of the same elements; ``None`` if the optimizer does not keep both moments.
+        rate: the effective learning rate of the elements that are read; ``None`` if the optimizer does not declare it.
+        signal: |m̂| / √v̂ of the same elements; likewise.
     """
 
     gradient_part: float | None
@@ -132,6 +132,7 @@ class Step:
         self.scalars = {id(cohort): scalars_of(cohort, self.layout, optimizer) for cohort in self.layout.cohorts}
         decaying = (decays(self.plan.rules, scalars) for scalars in self.scalars.values())
         self._decays = optimizer.stepped and any(decaying)
+        self._meaning = optimizer.meaning()
         clips = {clip.rule for clip in optimizer.clips}
         self.trust_rules = [
             rule for rule in self.plan.rules if rule not in clips and rule.norms and rule.outputs == ("update",)
@@ -199,13 +200,16 @@ class Step:
 
     def _rates(self, piece: Stretch, stride: int) -> tuple[Array | None, Array | None]:
         """The effective rate and the signal of some elements."""
+        if self._meaning is None:
+            return None, None
         assert piece.cohort is not None
-        scalars = self.scalars[id(piece.cohort)]
         kept = [slot for slot in self.state if slot in self.plan.state]
         state = {slot: piece.of(self.state[slot])[::stride] for slot in kept}
         before = {slot: piece.of(self.before.state[slot])[::stride] for slot in kept if slot in self.before.state}
-        rate = effective_rate(state, before, scalars) if before or not state else None
-        return rate, signal(state, scalars, piece.cohort.age)
+        count = len(range(piece.start, piece.stop, stride))
+        scalars = self.scalars[id(piece.cohort)] | {"step": piece.cohort.age}
+        values = Values(state, before, scalars, count)
+        return values.of(self._meaning.rate), signal(self._meaning, values)
 
 
 class Layer:
@@ -301,18 +305,11 @@ class Layer:
         return length([p.of(self.step.fast).astype(np.float64) - p.of(slow) for p in self._present])
 
     def rates(self) -> list[Array]:
-        """The effective learning rates of the elements that are read."""
-        return [self._rate(piece) for piece in self._present]
-
-    def _rate(self, piece: Stretch) -> Array:
-        rate = self.step.elements(piece).rate
-        if rate is not None:
-            return rate
-        count = len(range(piece.start, piece.stop, piece.stride))
-        return np.full(count, base_rate(self.step.scalars[id(piece.cohort)]))
+        """The effective learning rates of the elements that are read; empty if the optimizer does not declare them."""
+        return [e.rate for e in map(self.step.elements, self._present) if e.rate is not None]
 
     def signals(self) -> list[Array]:
-        """|m̂| / √v̂ of the elements that are read; empty if the optimizer does not keep both moments."""
+        """|m̂| / √v̂ of the elements that are read; empty if the optimizer does not declare both moments."""
         return [e.signal for e in map(self.step.elements, self._present) if e.signal is not None]
 
     def state_norms(self) -> dict[str, float]:

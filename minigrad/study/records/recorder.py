@@ -28,7 +28,7 @@ from ._between import Cost, Gradient, LeftOut
 from ._clips import ClipCounts
 from ._file import FORMAT, Record, RecordFile
 from ._state import describe
-from ._step import Before, Layer, Step, Stretch, host_copy, scalars_of, snapshot, stretches
+from ._step import Before, Layer, Step, Stretch, host_copy, snapshot, stretches
 from .quantities import ACTIVATION, CLIP, LAYER, QUANTILES, measured
 from .recording import Recording
 
@@ -403,8 +403,6 @@ def _header(
         probe_rows: how many rows the probe has.
         kinds: by the name of an activation, the module's class or the op.
     """
-    layout = optimizer._layout
-    known = scalars_of(layout.cohorts[0], layout, optimizer) if layout is not None and layout.cohorts else {}
     state, name = optimizer.prepare().plan.state, optimizer.algorithm
     for each in optimizer.periodic:
         name = f"{each.name}({name})"
@@ -422,7 +420,7 @@ def _header(
     values = {
         "optimizer": name,
         "maximize": optimizer.uses("maximize"),
-        **describe(state, known),
+        **describe(optimizer.meaning(), state),
         "every": every,
         "slow_every": next((each.k for each in optimizer.periodic if "param" in each.plan(state).outputs), 0),
         "quantiles": list(QUANTILES),
