@@ -142,7 +142,7 @@ class Node:
                 value = wrap(value, self, next(cells))
             elif 0 <= source < arity:
                 cell = next(cells)
-                if not self.primitive.is_discrete(source):  # rules take labels, indices and masks as they are
+                if not self.primitive.is_discrete(source):  # rules take labels, indices and masks unchanged
                     value = wrap(value, self.edges[source], cell)
             traced.append(value)
         for place, bound in self.recipe.recomputed.items():
@@ -264,7 +264,7 @@ def _run_rules(
     wrap: Wrap | None,
     watched: tuple[Observer, ...],
 ) -> None:
-    """Run the gradient rules of one node and add what they return to the gradients of its inputs."""
+    """Run the gradient rules of one node and add the results to the gradients of its inputs."""
     assert node.saved is not None
     saved = node.saved if wrap is None else node.traced_saved(wrap)
     settings, edges = node.settings, node.edges

@@ -125,7 +125,7 @@ def _augmented(op: Primitive, symbol: str) -> Method:
 
 
 class Tensor(Traced):
-    """A multi-dimensional array that can record what is computed from it.
+    """A multi-dimensional array that can record the operations on it.
 
     Numbers, lists and NumPy arrays that meet a tensor of float32 or float64 adopt its dtype, on either side of an
     operator; tensors of the two do not mix (`minigrad.autograd._promotion` has the whole rule). Views, ``detach()``,
