@@ -43,7 +43,7 @@ LOSSES: dict[str, Callable[..., Any]] = {
     name: getattr(functional, name) for name in ("cross_entropy", "mse_loss", "l1_loss", "huber_loss", "smooth_l1_loss")
 }
 
-# What is measured in addition to the loss if labels are classes.
+# The metrics in addition to the loss if labels are classes.
 METRICS: dict[str, Metric] = {"accuracy": correct}
 
 CLIPS: dict[str, Callable[..., clipping.Clip]] = {

@@ -1,4 +1,4 @@
-"""What training prints: a row for each epoch, and on a terminal a progress line below the rows."""
+"""The output of training: a row for each epoch, and on a terminal a progress line below the rows."""
 
 from __future__ import annotations
 

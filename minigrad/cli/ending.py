@@ -123,7 +123,7 @@ def _open_terminals() -> list[int]:
 
 
 def _leave_terminals() -> None:
-    """Discard what is printed: printing on a closed terminal is an error."""
+    """Discard all output, since printing on a closed terminal is an error."""
     for number in _terminals:
         with contextlib.suppress(OSError):
             null = os.open(os.devnull, os.O_WRONLY)

@@ -29,7 +29,7 @@ COMMAND = "minigrad explain"
 
 
 def explain(given: Arguments) -> int:
-    """Train again up to one step of a run, in memory, and print what that step did to one weight.
+    """Train again up to one step of a run, in memory, and print the effect of that step on one weight.
 
     Without a parameter, list the parameters.
     """

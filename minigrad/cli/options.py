@@ -19,7 +19,7 @@ from . import catalog
 from .calls import parse_call, parse_value, show
 from .recipe import DEFAULT_MODEL, parse_model
 
-# What a command was given, or everything that a run needs, by the names of the options.
+# The options given to a command, or all options of a run, by name.
 Arguments = dict[str, Any]
 
 
@@ -57,7 +57,7 @@ class Option:
     def add_to(self, parser: Any, stated: str = "") -> None:
         """Add the option to a parser, or to a group of one; ``stated`` replaces the default in its help.
 
-        Nothing has a default there, so that the command knows what was given.
+        Nothing has a default there, so that the command knows which options were given.
         """
         unstated = self.default is None or self.default is False
         stated = stated or self.stated or ("" if unstated else str(self.default))

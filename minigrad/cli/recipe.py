@@ -57,7 +57,7 @@ class Problem:
         return int(np.prod(self.train.features.shape[1:]))
 
     def fingerprint(self) -> dict[str, Any]:
-        """What identifies the data: its name, its sizes, and a SHA-256 over all values of both parts."""
+        """The identity of the data: its name, its sizes, and a SHA-256 over all values of both parts."""
         digest = hashlib.sha256()
         for part in (self.train, self.held_out):
             for array in part[:]:
@@ -288,7 +288,7 @@ def _scheduler(
     call, name = parse_call(schedule), _schedule_name(schedule)
     kind, known = catalog.schedules()[name], catalog.schedule_arguments(name)
     values = check_arguments(name, call, known)
-    # What is not given and has no default is taken from the run.
+    # Options without a given value or a default are taken from the run.
     rest = length - warmup
     of_run = {"T_max": rest, "total_iters": rest, "total_steps": rest, "max_lr": float(optimizer.param_groups[0]["lr"])}
     for argument, value in of_run.items():

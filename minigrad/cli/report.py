@@ -48,7 +48,7 @@ def report(given: Arguments) -> int:
         try:
             explanations, problems = _explained(path, given, asked, step, out)
         except CommandError as error:
-            if asked or step is not None:  # what was asked for is not silently left out
+            if asked or step is not None:  # a requested part is not silently omitted
                 raise
             problems = [f"No update could be explained: {str(error).removeprefix(COMMAND + ': ')}."]
         chosen = [_CHOSEN] if explanations and not asked else []

@@ -151,7 +151,7 @@ def _finish(run: Run, directory: RunDirectory, picture: bool) -> None:
 
 
 def _summarize(run: Run, epochs: int, seconds: float, directory: RunDirectory | None, out: Console) -> None:
-    """Print how good the run is, what took how long, and where its files are; ``epochs`` were trained just now."""
+    """Print the results of the run, the time taken and the paths of its files; ``epochs`` were trained just now."""
     if run.stopping:
         out.print(f"stopped: {run.stopping}", markup=False, soft_wrap=True)
     if run.progress.history:
@@ -175,7 +175,7 @@ def _quoted(directory: RunDirectory) -> str:
 
 
 def _interrupted(number: int | None, after: str, directory: RunDirectory | None) -> str:
-    """What a signal did, and how to continue."""
+    """The message after a signal, with the command to continue."""
     by = "" if title(number) == "Ctrl-C" else f" by {title(number)}"
     again = f"; continue with: minigrad resume {_quoted(directory)}" if directory is not None else ""
     return f"interrupted{by}{after}{again}"
@@ -191,7 +191,7 @@ def _way_out(directory: RunDirectory, it: str) -> str:
 
 
 def _remedy(error: Exception, directory: RunDirectory | None) -> str:
-    """What to do about a training that failed, and its last good checkpoint."""
+    """The remedies for a training that failed, with its last good checkpoint."""
     advice = "; try a smaller --lr" if isinstance(error, FloatingPointError) else ""
     if directory is None:
         return advice
