@@ -137,7 +137,7 @@ def by_norm(max_norm: float, scope: str, order: float = 2.0, *, nonfinite: str =
         max_norm: c, above 0. It becomes the option ``"max_norm"`` of the param groups.
         scope: the ranges: each ``"unit"``, ``"tensor"`` or ``"layer"``, or the whole gradient, ``"global"``.
         order: 1, 2, any positive number, or infinity for the largest absolute value.
-        nonfinite: what to do if a norm is NaN or infinite: ``"raise"`` FloatingPointError, ``"skip"`` the step, or
+        nonfinite: the action if a norm is NaN or infinite: ``"raise"`` FloatingPointError, ``"skip"`` the step, or
             ``"propagate"``, which computes as usual and so makes finite gradients 0 and infinite ones NaN.
 
     Raises:

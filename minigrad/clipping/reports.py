@@ -24,7 +24,7 @@ Factors = dict[tuple[int, int], float]
 
 @dataclass(frozen=True)
 class ClipReport:
-    """What one clip did in the last step.
+    """The effect of one clip in the last step.
 
     Attributes:
         clip: the name of its rule.
@@ -46,7 +46,7 @@ class ClipReport:
 
 
 def reports(clips: Sequence[Clip], layout: Layout) -> list[ClipReport]:
-    """Report what each clip did when ``layout`` ran last, from the norms that the kernel left and the clips' rules.
+    """Report the effect of each clip in the last run of ``layout``, from the kernel's norms and the clips' rules.
 
     A clip by value takes no norm, so its report is computed from the current gradients.
     """
