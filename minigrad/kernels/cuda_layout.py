@@ -222,7 +222,7 @@ class CudaLayout(Layout):
         """How many kernels a step launches."""
         return sum(len(launches) for launches in self._launches)
 
-    # --- what the last step used --------------------------------------------------------------------------------------
+    # --- values of the last step --------------------------------------------------------------------------------------
 
     @property
     def norms(self) -> Array:

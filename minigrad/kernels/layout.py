@@ -30,7 +30,7 @@ class Layout:
     """A plan laid out over the parameters that have a gradient, ready to run. Made by `Program.lay_out`.
 
     Attributes:
-        plan, store: what runs, and on which parameters.
+        plan, store: the plan to run, and its parameters.
         cohorts: row ``i`` of the scalars belongs to ``cohorts[i]``.
         missing: the entries without a gradient, which no block covers.
         scalars: a float64 row per cohort, a column per hyper-parameter.
@@ -112,7 +112,7 @@ class Layout:
             cohort.bind(self.plan, options[cohort.group], groups[cohort.group] if groups is not None else {})
 
     def refresh_scalars(self) -> None:
-        """Write what depends on the step that the cohorts are about to take."""
+        """Write the values that depend on the step that the cohorts are about to take."""
         columns = self.plan.columns
         for cohort in self.cohorts:
             for function, arguments in cohort.bound:
@@ -165,7 +165,7 @@ class Layout:
                 for index, _ in norms:
                     part.combine(index, start, stop)
 
-    # --- what the last step used ------------------------------------------------------------------------------------
+    # --- values of the last step ------------------------------------------------------------------------------------
 
     @property
     def norms(self) -> Array:
@@ -243,7 +243,7 @@ class _Part:
     Attributes:
         step: runs every pass on the calling thread.
         whole: runs one pass over all blocks.
-        shared: what threads do in a pass: a function of the first and the last block, and the number of blocks.
+        shared: the work of threads in a pass: a function of the first and the last block, and the number of blocks.
         over: runs a pass over some blocks: of their first and last, and of a scratch array for the running update with
             the element that is first in it.
         tables: the table of blocks that each norm is taken over.
@@ -293,7 +293,7 @@ class _Part:
         self._combine, self._norms = kernel.combine, norms
 
     def combine(self, index: int, first: int = 0, last: int | None = None) -> None:
-        """Add to the totals of a norm what some of its blocks found, by default all."""
+        """Add to the totals of a norm the results of some of its blocks, by default all."""
         assert self._combine is not None
         table = self.tables[index]
         self._combine(index, table, first, len(table) if last is None else last, self._norms, self.partials)

@@ -19,7 +19,7 @@ import numpy as np
 
 LANES = 32
 
-# What is added up for an order: how a value is read, and the term that it gives.
+# The sum for an order: how a value is read, and its term.
 _READ = {1.0: "abs(np.float64({}))", 2.0: "np.float64({})"}
 _TERM = {1.0: "{0}", 2.0: "{0} * {0}"}
 
@@ -109,7 +109,7 @@ def add_p(total, x, order):
     return larger * math.pow(1.0 + math.pow(smaller / larger, order), 1.0 / order)
 """
 
-# What the threads of a block have, brought together for the first thread.
+# The partial results of a block's threads, combined in the first thread.
 _FOLD_THREADS = """\
 def {name}(parts, total{extra}):
     thread = cuda.threadIdx.x

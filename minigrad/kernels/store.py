@@ -24,7 +24,7 @@ class Entry:
     Attributes:
         name: the parameter's name; names are unique in a store.
         ref: a weak reference to the tensor itself, so that a store kept for later does not keep a model alive.
-        layer: the name of its layer; a parameter without one forms a layer by itself.
+        layer: the name of its layer; a parameter without one is its own layer.
         start, stop: its range of elements in the buffer.
         shape: the parameter's shape.
         units: how many units it has: the rows of a weight (the incoming weights of one output); a tensor of one
