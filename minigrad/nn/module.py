@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Module"]
 
-# What to do instead of setting the arguments ``dtype`` and ``device`` of a layer.
+# The remedy for setting the arguments ``dtype`` and ``device`` of a layer.
 CONVERT = "use .to(), .float() or .double() to convert the layer"
 
 PreHook = Callable[["Module", tuple[Any, ...]], Any]
 Hook = Callable[["Module", tuple[Any, ...], Any], Any]
 
-# What every module has in its __dict__ besides its attributes; none of these names can be registered.
+# The entries of every module's __dict__ besides its attributes; these names cannot be registered.
 _TABLES = ("_parameters", "_modules", "_buffers", "_forward_hooks", "_forward_pre_hooks")
 _RESERVED = {"training", "_path", *_TABLES}
 
@@ -42,7 +42,7 @@ class RegistrationError(ValueError, KeyError):
 
 
 class LoadResult(NamedTuple):
-    """What `Module.load_state_dict` found missing and unexpected; both are empty after a strict load."""
+    """The missing and the unexpected keys that `Module.load_state_dict` found; both are empty after a strict load."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]
@@ -377,7 +377,7 @@ class Module:
             lines.append(f"({name}): {text}")
         return f"{type(self).__name__}(\n  " + "\n  ".join(lines) + "\n)"
 
-    # --- what happens when an attribute is set -----------------------------------------------------------------------
+    # --- setting attributes ------------------------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Parameter | Module):
@@ -403,7 +403,7 @@ class Module:
         return next((kind for kind in type(self).__mro__ if name in vars(kind)), None)
 
     def _kind(self, name: str) -> str:
-        """What is registered under ``name``: "a Parameter", "a Module", "a Tensor" (a buffer), or "" for nothing."""
+        """The kind of entry under ``name``: "a Parameter", "a Module", "a Tensor" (a buffer), or "" for nothing."""
         if name in self._parameters:
             return "a Parameter"
         if name in self._modules:

@@ -259,7 +259,7 @@ class GRU(_Recurrent):
 
         r = σ(aᵢ_r + aₕ_r)    z = σ(aᵢ_z + aₕ_z)    n = tanh(aᵢ_n + r · aₕ_n)    hₜ = (1 − z) · n + z · hₜ₋₁
 
-    Shapes, names and other arguments are those of `RNN`.
+    Shapes, names and other arguments are as for `RNN`.
 
     >>> layer = nn.GRU(3, 8)
     >>> output, h = layer(minigrad.ones(5, 2, 3))  # 5 steps of 2 sequences
@@ -287,7 +287,7 @@ class LSTM(_Recurrent):
 
         cₜ = σ(a_f) · cₜ₋₁ + σ(a_i) · tanh(a_g)    hₜ = σ(a_o) · tanh(cₜ)
 
-    Shapes, names and other arguments are those of `RNN`; there are two states, h and c.
+    Shapes, names and other arguments are as for `RNN`; there are two states, h and c.
 
     >>> layer = nn.LSTM(3, 8)
     >>> output, (h, c) = layer(minigrad.ones(5, 2, 3))  # 5 steps of 2 sequences

@@ -51,7 +51,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """What `summary` returns: the rows and the totals. ``print`` shows it; rich renders it as a table.
+    """The result of `summary`: the rows and the totals. ``print`` shows it; rich renders it as a table.
 
     Attributes:
         rows: one `Row` per layer, in order.
