@@ -82,7 +82,7 @@ class BoundRule(NamedTuple):
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a node saves, and which rules it runs, if a given set of inputs requires a gradient.
+    """The values that a node saves and the rules that it runs, for a given set of inputs that require a gradient.
 
     ``sources`` lists where the saved values come from: ``i`` is the value of input ``i``, ``arity`` the output,
     ``arity + 1 + i`` the shape of input ``i``, ``2 * arity + 1 + i`` the extra ``i``; `ALL_VALUES` and `ALL_SHAPES` are
@@ -259,7 +259,7 @@ class Primitive:
         return self.differentiable and not self.variadic and self.vjps[position] is None
 
     def recipe(self, arity: int, required: int) -> Recipe:
-        """The recipe for ``arity`` inputs, if those in the bit set ``required`` require a gradient.
+        """The recipe for ``arity`` inputs, if the ones in the bit set ``required`` require a gradient.
 
         Raises:
             TypeError: if one of them has no gradient rule.
