@@ -11,7 +11,7 @@ from typing import Any, ClassVar, dataclass_transform
 from .. import attributes
 from ..rules.options import Option, check_option
 
-# What to do instead of setting an argument of the constructor as an attribute.
+# The remedy for setting an argument of the constructor as an attribute.
 _REMEDIES = {"params": "use add_param_group()", "clip": attributes.RENEW}
 
 

@@ -31,7 +31,7 @@ class Periodic:
         name: its name in messages; its key in a state dict is the same in lower case.
         k: the number of updates per run. May be set.
         options: the numbers that its rules read by name. They may be set.
-        settings: what else a state dict compares.
+        settings: further values that a state dict compares.
         state: the first value of each slot that it keeps: a number or ``"param"``.
         counter: how many updates there were.
     """
@@ -52,7 +52,7 @@ class Periodic:
         self._main: Callable[[], Layout | None] = _nothing  # the layout of the update that `_layout` belongs to
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but what was compiled; a shallow copy has its own options."""
+        """Everything except compiled kernels; a shallow copy has its own options."""
         return {**vars(self), "options": dict(self.options), "_layout": None, "_main": _nothing}
 
     def rules(self, state: tuple[str, ...]) -> tuple[Rule, ...]:
@@ -115,7 +115,7 @@ class Periodic:
         return {"k": self.k, **self.options, **self.settings}
 
     def exported(self) -> dict[str, Any]:
-        """What it was made with, and how many updates there were."""
+        """Its settings, and the number of updates so far."""
         return {**self._compared(), "counter": self.counter}
 
     def checked_counter(self, saved: Mapping[str, Any]) -> int:

@@ -147,7 +147,7 @@ def export_state(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def _settings(optimizer: Optimizer) -> dict[str, Any]:
-    """What was fixed when the optimizer was made, and is not an option of a group."""
+    """The fixed settings of the optimizer that are not options of a group."""
     clips = [[clip.rule.name, *([norm.scope, norm.order] for norm in clip.norms)] for clip in optimizer.clips]
     return {**optimizer.settings, "clips": clips}
 

@@ -52,7 +52,7 @@ class Record:
         groups: the number of each parameter's group.
         options: the numeric options of each group.
         carried: the numbers that rules carry from the step before, for each parameter.
-        origins: for each group, texts about what set the scheduled options.
+        origins: for each group, texts that name what set the scheduled options.
         outcome: ``"updated"``, ``"skipped"``, or ``"stopped"`` by an error.
         overrides: for each parameter, the options in which it differed from its group.
         scalars: the hyper-parameters of each parameter that took part.
@@ -151,7 +151,7 @@ class Watch:
         return found
 
     def _note_update(self, optimizer: Optimizer) -> None:
-        """Keep what the optimizer's own chain has made, before others change it."""
+        """Keep the results of the optimizer's own chain, before others change them."""
         if self.record is not None:
             self.record.after = self._arrays(self.record.before)
 

@@ -78,7 +78,7 @@ class Lookahead(Optimizer):
         optimizer: moves the fast weights.
         k: how many fast steps there are to a slow one. May be set later.
         alpha: α, the length of the slow step, in [0, 1]. May be set later.
-        momentum: what becomes of the first moment (``momentum_buffer`` or ``exp_avg``) at a slow step: ``"keep"``,
+        momentum: the treatment of the first moment (``momentum_buffer`` or ``exp_avg``) at a slow step: ``"keep"``,
             ``"reset"`` to 0, or ``"pullback"``, the same interpolation with a slow momentum that begins at 0.
 
     Attributes:

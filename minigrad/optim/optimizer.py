@@ -112,7 +112,7 @@ class Optimizer(Declared):
         TypeError: for an unknown option, or something that is not a tensor.
     """
 
-    # What every optimizer that declares its options takes, too.
+    # Further arguments of every optimizer that declares its options.
     params: Iterable[Any]
     _: KW_ONLY
     maximize: bool = option(False, flag())
@@ -154,7 +154,7 @@ class Optimizer(Declared):
     ) -> None:
         self._schedulers: list[weakref.ref[Any]]
         self._given_chain = chain
-        # What is fixed for the whole optimizer, as values that JSON can hold. A subclass may set more before this.
+        # The fixed settings of the whole optimizer, as values that JSON can hold. A subclass may set more before this.
         self.settings: dict[str, Any] = getattr(self, "settings", {}) | self._fixed_settings()
         self._clips = _numbered(type(self).__name__, clip)
         declared = {name: value if isinstance(value, Option) else Option(value) for name, value in defaults.items()}
@@ -732,7 +732,7 @@ class Optimizer(Declared):
         return found
 
     def clip_reports(self) -> list[ClipReport]:
-        """Report what each clip did in the last step, for each range of its scope."""
+        """Report the effect of each clip in the last step, for each range of its scope."""
         return [] if self._layout is None else reports(self.clips, self._layout)
 
     def plan(self, device: str | None = None) -> PlanText:
