@@ -1,10 +1,10 @@
 """Evaluate the statements of a rule on numbers or arrays, in the arithmetic of its kernels.
 
-What depends only on hyper-parameters, norms and constants is *uniform*: it is computed in float64. What depends on the
-parameter *varies*: it is computed in the parameter's dtype. Where a uniform value meets a varying one, it is rounded to
-that dtype first. So every spelling of a function (``math.sqrt``, ``np.sqrt``, ``sqrt``) means the same here and in a
-kernel (`minigrad.kernels.lower`), and the two agree to the last bit; only ``exp``, ``log`` and powers other than 2 and
-0.5 come from another library, and may differ by 2 units in the last place.
+A value that depends only on hyper-parameters, norms and constants is *uniform*: it is computed in float64. A value that
+depends on the parameter *varies*: it is computed in the parameter's dtype. Where a uniform value meets a varying one,
+it is rounded to that dtype first. So every spelling of a function (``math.sqrt``, ``np.sqrt``, ``sqrt``) means the same
+here and in a kernel (`minigrad.kernels.lower`), and the two agree to the last bit; only ``exp``, ``log`` and powers
+other than 2 and 0.5 come from another library, and may differ by 2 units in the last place.
 """
 
 from __future__ import annotations

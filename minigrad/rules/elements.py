@@ -95,7 +95,7 @@ class Rule:
         """Run the rule as plain Python, in the arithmetic of the kernels (`minigrad.rules._evaluate`).
 
         Inputs are NumPy scalars of the parameter's dtype, or arrays of one shape; hyper-parameters and norms are
-        Python floats. Returns what the rule returns, in the dtype of the inputs.
+        Python floats. Returns the rule's results, in the dtype of the inputs.
 
         Raises:
             TypeError: for a missing, unknown or repeated argument, or one that is not a number.
@@ -132,7 +132,7 @@ class Rule:
         return given
 
     def factor(self, norms: Mapping[str, Any], scalars: Mapping[str, Any]) -> Any:
-        """What an update of 1 becomes: the factor of a rule that is linear in the update, as clips by norm are.
+        """The result for an update of 1: the factor of a rule that is linear in the update, as clips by norm are.
 
         Args:
             norms: a value for each norm that the rule reads.
@@ -257,7 +257,7 @@ class Norm:
         order: 1, 2, any positive number or infinity.
         name: the name by which rules read it.
         where: an option; parameters for which it is 0 are excluded from the norm.
-        nonfinite: what happens if it is NaN or infinite: ``"propagate"`` computes on, ``"raise"`` and ``"skip"`` stop
+        nonfinite: the action if it is NaN or infinite: ``"propagate"`` computes on, ``"raise"`` and ``"skip"`` stop
             the step before anything is changed.
     """
 

@@ -1,4 +1,4 @@
-"""rule: parse a scalar Python function, and refuse with its line what a kernel could not do."""
+"""rule: parse a scalar Python function, and refuse any line that a kernel cannot run."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def rule(
 
 
 class _Parser:
-    """Reads a rule's source, and refuses what a kernel could not do."""
+    """Reads a rule's source, and refuses code that a kernel cannot run."""
 
     def __init__(
         self,
