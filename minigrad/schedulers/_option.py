@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Track:
-    """What a scheduler remembers of an option of one param group.
+    """A scheduler's state for an option of one param group.
 
     Attributes:
         group: the param group.

@@ -27,13 +27,13 @@ Curves = dict[str, npt.NDArray[np.float64]]
 
 
 class OptionSetter:
-    """What sets options of an optimizer, and is known to it: a `Scheduler`, or a `ReduceLROnPlateau`."""
+    """Base of `Scheduler` and `ReduceLROnPlateau`: sets options of an optimizer, which knows it."""
 
     optimizer: Optimizer
     _options: dict[str, Option]
 
     def _enter(self) -> None:
-        """Let the optimizer know what sets its options; a weak reference, since the scheduler refers to it."""
+        """Register the scheduler with the optimizer, by a weak reference, since the scheduler refers to it."""
         self.optimizer._schedulers.append(weakref.ref(self))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
