@@ -183,7 +183,7 @@ def _input_name(primitive: Primitive, position: int, arg: Any) -> str:
 
 
 def _saved_name(node: Node, place: int) -> str:
-    """What a node's rules call the value that it saved at ``place``."""
+    """The name in a node's rules of the value that it saved at ``place``."""
     primitive, arity, source = node.primitive, node.recipe.arity, node.recipe.sources[place]
     if source == arity:
         return "output"

@@ -40,7 +40,7 @@ _SIGNS: dict[type[ast.AST], str] = {
 _CHOICE, _OR, _AND, _NOT, _COMPARE, _SUM, _PRODUCT, _MINUS, _POWER, _ATOM = range(10)
 
 
-# What a name means, next to its number in an explained update.
+# The meaning of a name, shown next to its number in an explained update.
 MEANINGS = {
     "along_gradient": "1 where Nesterov's gradient comes before the buffer",
     "adapted": "0 where the parameter is left out of the adaptation",
@@ -95,7 +95,7 @@ def legend(rules: list[Rule]) -> str:
 
 
 def meaning(name: str) -> str:
-    """What a name means, or an empty text; the names of a chain's second clip end in 2."""
+    """The meaning of a name, or an empty text; the names of a chain's second clip end in 2."""
     return MEANINGS.get(name) or MEANINGS.get(name.rstrip("0123456789"), "")
 
 

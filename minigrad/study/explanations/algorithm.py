@@ -161,7 +161,7 @@ def _made(name: str, about: str, texts: Sequence[PlanText]) -> Algorithm:
 
 
 def _source(rules: Iterable[Rule]) -> str:
-    """The text of the rules, each after the function that computes what it needs of the step."""
+    """The text of the rules, each after the function that computes its scalars from the step."""
     texts: list[str] = []
     for rule in rules:
         if rule.scalars is not None:

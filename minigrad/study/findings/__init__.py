@@ -1,4 +1,4 @@
-"""Findings: what is wrong with a training, in plain sentences, each with its evidence.
+"""Findings: the problems of a training, in plain sentences, each with its evidence.
 
 A finding is reported only if the numbers are far from the usual ones; a healthy run has none. The text of a finding is
 in the function that makes it, next to its limits.
@@ -54,7 +54,7 @@ MANY_ALIKE = 2
 
 
 def findings(recording: Source) -> list[Finding]:
-    """What is wrong with the training in a recording, a recorder, a file or the folder of a run.
+    """Find the problems of the training in a recording, a recorder, a file or the folder of a run.
 
     The worst comes first, and a cause before its consequences. A recording without records gives one note that says so.
 

@@ -16,7 +16,7 @@ INPUTS = 1e-2, 30.0
 GAINS, BAD_GAINS = (0.2, 2.5), (0.05, 20.0)
 # How much the outputs may grow from the first layer to the last, of this many layers or more.
 DEEP, GROWN = 4, 10.0
-# A probe with fewer rows does not show what a unit does.
+# A probe with fewer rows does not show the behavior of a unit.
 FEW_ROWS = 16
 
 

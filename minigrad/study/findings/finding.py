@@ -1,4 +1,4 @@
-"""A finding, and what the checks share: limits, whether training goes well, names and numbers in sentences."""
+"""A finding, and shared parts of the checks: limits, whether training goes well, names and numbers in sentences."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Drawings of the computational graph: `trace` notes what is computed, and `draw_graph` draws it."""
+"""Drawings of the computational graph: `trace` records the operations, and `draw_graph` draws them."""

@@ -211,7 +211,7 @@ class _Builder:
         return tuple(ordered)
 
     def remarks(self, open: bool | Collection[str], others: int) -> tuple[str, ...]:
-        """What the drawing does not show, and what to do about it."""
+        """The parts that the drawing does not show, and how to show them."""
         found = []
         if others:
             found.append(f"{plural(others, 'more output')} not computed from a tensor that requires a gradient")

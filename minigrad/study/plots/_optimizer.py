@@ -1,4 +1,4 @@
-"""Plots of the optimizer: the learning rates and signals in its state, and what its clips take away."""
+"""Plots of the optimizer: the learning rates and signals in its state, and the effect of its clips."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Recordings: what every layer goes through in training, noted from the optimizer's hooks."""
+"""Recordings: quantities of every layer during training, measured in the optimizer's hooks."""

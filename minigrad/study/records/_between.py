@@ -1,4 +1,4 @@
-"""What a recorder follows between records: parameters that others move, gradients that nothing clears, its own cost."""
+"""Checks between records: parameters moved by other code, gradients that are never cleared, the recorder's cost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...optim import Optimizer
 
 # The cosine from which on a gradient contains another: a sum of many, and the same sum with one more.
 ALIKE = 0.9
-# What recording may cost of the time that training takes without it.
+# The largest cost of recording, as a share of the time of training without it.
 BUDGET = 0.05
 
 

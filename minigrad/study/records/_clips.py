@@ -1,4 +1,4 @@
-"""What clips do: in a recorded step, for each range, and in how many of all steps they acted."""
+"""The effect of clips: in a recorded step, for each range, and the number of all steps in which they acted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LISTED = 64
 
 
 class ClipCounts:
-    """Counts, for each clip of an optimizer, the steps that were checked and those in which it acted.
+    """Counts, for each clip of an optimizer, the checked steps and the steps in which it acted.
 
     A step only copies its norms; many steps are checked together. A clip without a norm, as by value, is checked only
     in recorded steps.
@@ -68,7 +68,7 @@ class ClipCounts:
                 self.acted[number] += int(_acted(clip, layout, norms, scalars).sum())
 
     def take(self, reports: Sequence[ClipReport]) -> list[Acted]:
-        """What each clip did in the step just taken, with the counts since recording began."""
+        """The effect of each clip in the last step, with the counts since recording began."""
         self.settle()
         layout = self._layout
         assert layout is not None

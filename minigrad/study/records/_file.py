@@ -32,7 +32,7 @@ class RecordingError(ValueError):
 FORMAT = Format("minigrad record", "a recording", error=RecordingError)
 
 
-# --- what a file holds -----------------------------------------------------------------------------------------------
+# --- contents of a file ----------------------------------------------------------------------------------------------
 
 
 def _table(quantities: Iterable[Quantity], other: kinds.Kind | None = None) -> kinds.Kind:
@@ -69,7 +69,7 @@ _HEADER = kinds.table(
 _RECORD = kinds.table(
     {
         **{each.name: each.kind for each in RECORD},
-        "layers": kinds.table_of(_table(LAYER, kinds.numbers)),  # numbers: what a newer recorder may have added
+        "layers": kinds.table_of(_table(LAYER, kinds.numbers)),  # numbers, which a newer recorder may have added
         "activations": kinds.table_of(_output),
         "clips": kinds.list_of(_table(CLIP)),
     },

@@ -90,7 +90,7 @@ def scalars_of(cohort: Cohort, layout: Layout, optimizer: Optimizer) -> dict[str
 
 
 class Elements(NamedTuple):
-    """What a step did to the elements of one stretch, in float64.
+    """The effect of a step on the elements of one stretch, in float64.
 
     Attributes:
         gradient_part, decay_part: the sums of the squares of the two parts of the change, before slow weights;
@@ -145,7 +145,7 @@ class Step:
             yield name, Layer.in_step(self, pieces)
 
     def elements(self, piece: Stretch) -> Elements:
-        """What happened to the elements of a stretch that has a gradient."""
+        """The changes to the elements of a stretch that has a gradient."""
         return self._elements[piece.buffer, piece.start]
 
     def _of_elements(self) -> dict[tuple[int, int], Elements]:

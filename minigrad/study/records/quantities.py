@@ -3,7 +3,7 @@
 The recorder measures what is listed here, the reader of files checks it, `Recording` knows the names from here, and
 findings, plots and the report take their titles, units and usual values from here. So a new quantity is one entry of a
 table below (and a case in tests/study/test_recorder_quantities.py). Gradients, parameters and activations are as the
-step found them, state as it left it. Norms are 2-norms. What an optimizer or a model does not have is not recorded.
+step found them, state as it left it. Norms are 2-norms. Quantities that an optimizer or a model lacks are not recorded.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ._step import Layer, ratio
 
 # The quantiles of quantities that every weight of a layer has.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-# What a step usually changes of the weights: Karpathy's rule of thumb.
+# The usual relative change of the weights in a step: Karpathy's rule of thumb.
 USUAL_RATIO = 1e-3
 
 
@@ -133,7 +133,7 @@ LAYER = (
         lambda layer: layer.trust_ratios() or None,
         within=(), heading="Trust ratio of each tensor", axis="trust ratio",
     ),
-    # The last, since it holds what measuring the others has counted.
+    # The last, since it holds the counts made while measuring the others.
     Quantity(
         "nonfinite", "not finite", "counts of NaN and of infinities by gradient, parameter, update or slot",
         table_of(list_of(count, 2)), lambda layer: layer.nonfinite or None,

@@ -40,7 +40,7 @@ PROBE_ROWS = 128
 
 
 class Recorder(Callback):
-    """Records what happens in every layer, at the first step that it sees and then at every N-th.
+    """Records quantities of every layer, at the first step that it sees and then at every N-th.
 
     ::
 
@@ -145,7 +145,7 @@ class Recorder(Callback):
         return self
 
     def detach(self) -> None:
-        """Remove every hook, and write what is not yet in the file; a second call does nothing."""
+        """Remove every hook, and write pending records to the file; a second call does nothing."""
         self.cost.end()
         handles, self._handles = self._handles, []
         for handle in handles:
@@ -272,7 +272,7 @@ class Recorder(Callback):
         self.cost.spent += time.perf_counter() - started
 
     def _look_at_probe(self) -> None:
-        """Measure what the model makes of the probe now, if there is one."""
+        """Measure the model's activations on the probe, if there is one."""
         self._seen = {}
         if self.probe is not None and self._wants_probe:
             device = self.optimizer.store.device

@@ -112,7 +112,7 @@ class Recording:
         return np.array(rows, np.float64)
 
     def clips(self, number: int = 0) -> list[Record]:
-        """What the records hold of the clip ``number``, each with its ``step``, a ``share`` and a ``title``.
+        """The records of the clip ``number``, each with its ``step``, a ``share`` and a ``title``.
 
         The share is the part of the steps since the record before in which the clip acted; the title is the clip's name
         in `minigrad.clipping`. For an optimizer that does not clip, the list of clip 0 is empty.
@@ -171,7 +171,7 @@ class Recording:
 
 
 class HasRecording(Protocol):
-    """What makes a recording, such as a `Recorder`."""
+    """An object that makes a recording, such as a `Recorder`."""
 
     recording: Recording
 

@@ -22,7 +22,7 @@ from ._text import brief, number, sentence
 # epochs later. If the lowest came in the first half of the epochs, the smaller factor OVERFITTING_LONG is enough.
 OVERFITTING, OVERFITTING_LONG, FEW_EPOCHS = 1.25, 1.1, 3
 REMEDY = "lower the learning rate, start with a warm-up, or clip the gradient"
-# The section that shows what a finding of each kind is about. Kinds that are not here are about layers.
+# The section that shows the subject of each kind of finding. Kinds that are not here are about layers.
 SECTION_OF = {
     "clamped": "trust",
     "clipping": "clips",

@@ -94,7 +94,7 @@ def gradients(recording: Recording, drawn: Recording) -> Values:
 
 
 def activations(recording: Recording, drawn: Recording) -> Values | None:
-    """What the layers output, and their dead and saturated units."""
+    """The layers' outputs, and their dead and saturated units."""
     names = recording.activations
     if not names:
         return None

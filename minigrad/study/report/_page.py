@@ -44,7 +44,7 @@ def build(data: RunData, explanations: Sequence[Explanation], notes: Sequence[st
 def _values(
     data: RunData, found: Sequence[Finding], explanations: Sequence[Explanation], notes: Sequence[str]
 ) -> dict[str, Values]:
-    """What each section but the findings shows, by its place in the page. Sections without content are left out."""
+    """The values of each section except the findings, by its place in the page. Empty sections are omitted."""
     sections: dict[str, Values | None] = {
         "summary": _sections.summary(data),
         "curves": _sections.curves(data),

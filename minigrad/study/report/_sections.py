@@ -18,7 +18,7 @@ from ._pictures import LARGEST_SVG, data_url, learning_rate, picture, short_name
 from ._run_data import RunData
 from ._text import Table, brief, number, readable
 
-Values = dict[str, Any]  # what the template shows of a section
+Values = dict[str, Any]  # the values of a section for the template
 
 EPOCHS = 40  # rows of the table
 POINTS = 500  # of the loss curve
@@ -48,7 +48,7 @@ def headline(data: RunData) -> Iterator[tuple[str, str]]:
 
 
 def summary(data: RunData) -> Values:
-    """What was trained on what data, by which optimizer, how far, and how well."""
+    """The model, the data, the optimizer, the progress and the results."""
     return {"facts": list(_facts(data))}
 
 
