@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Callback:
-    """The base class of what `minigrad.training.fit` calls. Override the moments you need; each gets the `Run`.
+    """The base class of the callbacks of `minigrad.training.fit`. Override the moments you need; each gets the `Run`.
 
     ``run.stop("reason")`` ends training after the current step or epoch.
     """
@@ -37,14 +37,14 @@ class Callback:
         """When training ends in any way, to close files and the like."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs, in values that JSON can hold.
+        """Return the state that a resumed run needs, in values that JSON can hold.
 
         The state of a class that overrides this is part of checkpoints, and `load_state_dict` gets it back.
         """
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned; raise ValueError, before anything changes, if it is something else."""
+        """Restore a result of `state_dict`; raise ValueError, before anything changes, if it is something else."""
 
 
 class EarlyStopping(Callback):

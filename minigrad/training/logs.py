@@ -1,7 +1,7 @@
 """The logs of a run: ``steps.jsonl`` with a line per step, ``metrics.csv`` with a line per epoch.
 
 They contain no times, so the same run always writes the same bytes. A checkpoint holds their lengths, and a resumed run
-truncates them to these lengths, so it writes again what a killed process wrote after its last checkpoint.
+truncates them to these lengths, so it rewrites the rows that a killed process wrote after its last checkpoint.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class AppendedFile:
         return os.fstat(self._file.fileno()).st_size
 
     def close(self) -> None:
-        """Write what remains, and close the file."""
+        """Write pending lines, and close the file."""
         try:
             self._file.close()
         except OSError as error:

@@ -24,7 +24,7 @@ class NonFiniteLossError(FloatingPointError):
         loss: NaN or an infinity.
         step: the step that was not taken, counted from 1.
         layer: the name of the layer, empty for the model itself, or ``None`` if only the loss is not finite.
-        anomaly: the operation, the line of code that called it and the ranges of what went in, as
+        anomaly: the operation, the line of code that called it and the ranges of its inputs, as
             `minigrad.study.detect_anomaly` finds them; ``None`` if the features are not finite.
     """
 
