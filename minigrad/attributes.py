@@ -21,7 +21,7 @@ from typing import Any
 
 PACKAGE = __name__.partition(".")[0]
 
-# What to do instead of setting an argument that nothing but the constructor reads.
+# The remedy for setting an argument that only the constructor reads.
 RENEW = "make a new one with it"
 
 
@@ -84,7 +84,7 @@ def setting(check: Callable[..., Any], **limits: Any) -> Any:
     """Declare an attribute that may be set at any time.
 
     Args:
-        check: called with the instance, the attribute's name and the new value, and with the limits, as are those in
+        check: called with the instance, the attribute's name and the new value, and with the limits, like the checks in
             `minigrad.checks`. It returns the value to store, or raises.
         limits: keywords for ``check``.
     """

@@ -244,9 +244,9 @@ class Format:
 
     Attributes:
         name: the value of ``"format"`` in the document.
-        what: what messages call a document of this kind, such as ``"a checkpoint"``.
+        what: the name in messages for a document of this kind, such as ``"a checkpoint"``.
         version: the version that is written, and the newest that is read.
-        error: what `check` raises.
+        error: the exception that `check` raises.
     """
 
     name: str
