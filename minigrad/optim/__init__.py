@@ -2,15 +2,16 @@
 
 from ..rules import RuleError, exp, log, maximum, minimum, norm, rule, sign, sqrt
 from ..rules.options import above, at_least, between, fixed, flag, number, one_of, option, tuple_of
-from .adam import AdaBelief, Adam, Adamax, AdamW, NAdam, RAdam
-from .adaptive import Adadelta, Adagrad, RMSprop
+from . import adam, adaptive, common, lookahead, sgd, trust
+from .adam import *
+from .adaptive import *
 from .chain import Chain, chain
 from .common import add_decayed_weights, apply_update, decay_weights
 from .lookahead import Lookahead
 from .meaning import Meaning
 from .optimizer import Optimizer
-from .sgd import SGD, Lion
-from .trust import LAMB, LARS
+from .sgd import *
+from .trust import *
 
 __all__ = [
     "LAMB",

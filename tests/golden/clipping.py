@@ -3,7 +3,7 @@
     python tests/golden/clipping.py     writes clipping.npz next to this file
 
 Needs torch 2.13, timm 1.0.31 (may be installed without its dependencies) and optax 0.2.8. `clipped(case, model)` also
-serves the live comparison in tests/test_clipping_oracles.py. Everything is float64.
+serves the live comparison in tests/clipping/test_oracles.py. Everything is float64.
 """
 
 import importlib.machinery

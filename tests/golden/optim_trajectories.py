@@ -1,9 +1,9 @@
-"""Run PyTorch, timm, optax and pytorch_optimizer on tests/optim_cases.py and store every step.
+"""Run PyTorch, timm, optax and pytorch_optimizer on tests/optim/optim_cases.py and store every step.
 
     python tests/golden/optim_trajectories.py     writes optim_trajectories.npz next to this file
 
 Needs torch 2.13, timm 1.0.31, optax 0.2.8 and pytorch_optimizer 4.1.0; timm may be installed without its dependencies.
-`trajectory(case, library)` also serves the live comparison in tests/test_optim_oracles.py. Everything is float64.
+`trajectory(case, library)` also serves the live comparison in tests/optim/test_oracles.py. Everything is float64.
 
 These are not used as oracles, because they interpret the algorithm differently from minigrad:
 - timm's Lookahead: its slow weights are made at step k, so its first sync does nothing;

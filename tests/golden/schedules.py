@@ -1,8 +1,8 @@
-"""Run PyTorch's schedulers on tests/schedule_cases.py and schedule_patterns.py and store the options of every step.
+"""Run PyTorch's schedulers on schedule_cases.py and schedule_patterns.py and store the options of every step.
 
     python tests/golden/schedules.py     writes schedules.npz and schedule_patterns.npz next to this file
 
-Needs torch 2.13. `run(case)` also serves the live comparison in tests/test_schedulers_oracles.py.
+Needs torch 2.13. `run(case)` also serves the live comparison in tests/schedulers/test_oracles.py.
 
 These are not used as oracles, because they interpret the schedule differently from minigrad:
 - CosineAnnealingWarmRestarts resumed with last_epoch, or given an epoch that is a restart: its logarithm misses some;

@@ -6,7 +6,7 @@ The example is "Compare Stochastic learning strategies for MLPClassifier" of sci
 (auto_examples/neural_networks/plot_mlp_training_curves), on its datasets digits and iris. Stored are the loss curves,
 iris itself (Fisher 1936, as scikit-learn distributes it, in tenths of a centimeter), and SHA-256 digests of the initial
 weights and of the batch orders that scikit-learn drew. Written with scikit-learn 1.9.1; `run` also serves the live
-comparison in tests/test_published_sklearn.py.
+comparison in tests/optim/test_published_sklearn.py.
 """
 
 import hashlib

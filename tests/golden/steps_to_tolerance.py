@@ -2,8 +2,8 @@
 
     python tests/golden/steps_to_tolerance.py     writes steps_to_tolerance.json next to this file
 
-Needs torch 2.13. `steps` also serves the live comparison in tests/test_steps_to_tolerance.py, with PyTorch or minigrad
-as the library. Everything is float64.
+Needs torch 2.13. `steps` also serves the live comparison in tests/optim/test_steps_to_tolerance.py, with PyTorch or
+minigrad as the library. Everything is float64.
 """
 
 import json
