@@ -183,7 +183,7 @@ def test_chosen_layers_alone_are_recorded():
     ("options", "error", "words"),
     [
         ({"every": 0}, ValueError, "every must be a whole number of 1 or more"),
-        ({"every": 2.0}, ValueError, "every must be a whole number"),
+        ({"every": 2.0}, TypeError, "every must be a whole number"),
         ({"max_records": 1}, ValueError, "max_records must be a whole number of 2 or more"),
         ({"layers": ["hiden"]}, ValueError, "unknown layer 'hiden'"),
         ({"layers": "0"}, ValueError, r"layers is a list of names, \['0'\]"),
@@ -502,7 +502,7 @@ def test_a_step_that_is_taken_again_is_recorded_once(tmp_path):
 
 def test_the_command_refuses_a_recording_without_files(capsys):
     assert cli.main(["train", "--record", "--no-output"]) == 2
-    assert "--record writes a file, and --no-output none; leave one out" in capsys.readouterr().err
+    assert "--record writes a file and --no-output none; omit one of them" in capsys.readouterr().err
 
 
 def test_the_command_records_and_resumes(tmp_path, monkeypatch):
