@@ -110,7 +110,7 @@ def test_an_unknown_name_suggests_the_nearest():
     for kind, wrong, near in (("optimizer", "radm", "RAdam"), ("rule", "clip_by_nrm", "clip_by_norm")):
         with pytest.raises(ValueError, match=rf"explain: unknown {kind} '{wrong}'; did you mean '{near}'"):
             study.explain(wrong)
-    with pytest.raises(ValueError, match="unknown optimizer 'xyz'; known are SGD, "):
+    with pytest.raises(ValueError, match=r"unknown optimizer 'xyz'; known are .*SGD"):
         study.explain("xyz")
 
 
