@@ -1,9 +1,18 @@
-"""Text that several rooms print: a count with its noun, a metric's name and value, and tables of aligned columns."""
+"""Text that several folders print: counts with nouns, metrics, tables of aligned columns, and the width of lines."""
 
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable, Sequence
+
+# Longer lines are hard to read.
+WIDEST = 118
+
+
+def terminal_width() -> int:
+    """Return the number of columns of the terminal, or of a page without one, but at most `WIDEST`."""
+    return min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
 
 
 def plural(count: int, noun: str, nouns: str = "") -> str:

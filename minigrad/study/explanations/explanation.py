@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...checks import unknown
-from ..width import width
+from ...text import terminal_width
 
 _ROOM = 50  # columns of text next to the numbers; narrower text is wrapped too often to be read
 
@@ -223,7 +223,7 @@ class Explanation:
 
 def _row(numbers: str, texts: list[str]) -> list[str]:
     """Texts next to the numbers, or below them if they do not fit."""
-    columns = width()
+    columns = terminal_width()
     room = columns - len(numbers)
     if room < _ROOM and any(len(text) > room for text in texts):
         return [numbers, *(f"      {line}" for text in texts for line in _wrapped(text, columns - 6))]

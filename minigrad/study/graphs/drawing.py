@@ -16,7 +16,7 @@ from ...checks import named_arguments, whole
 from ...files import write_atomically
 from ...nn import Module
 from ...nn._restoring import restoring
-from ..width import width
+from ...text import terminal_width
 from ._boxes import Box, Picture, figures, picture, ranges
 from ._picture import svg
 from .trace import trace
@@ -43,7 +43,7 @@ class Drawing(Picture):
         return self.svg
 
     def __str__(self) -> str:
-        return _table(self, width())
+        return _table(self, terminal_width())
 
     def __repr__(self) -> str:
         return f"<drawing of {len(self.boxes)} boxes; print it, or .save('graph.svg')>"
