@@ -4,6 +4,7 @@ float64 is compared with the stored trajectories and the textbook; float32 with 
 bit for bit with the rules run as plain Python.
 """
 
+import dataclasses
 from functools import cache
 from pathlib import Path
 
@@ -195,7 +196,7 @@ def test_a_kernel_that_does_not_compute_the_rule_fails_the_comparison_of_bits():
 
     class Inexactly(optim.SGD):
         def chain(self):
-            return [Inexact(**vars(apply_update))]
+            return [Inexact(**{each.name: getattr(apply_update, each.name) for each in dataclasses.fields(Rule)})]
 
     params = leaves({"w": np.ones(3)})
     set_gradients(params, {"w": np.ones(3)})

@@ -118,7 +118,7 @@ def test_without_a_parameter_it_lists_them(capsys, run_folder):
         (("--param", "0.wieght[0,0]"), "unknown parameter '0.wieght'; did you mean '0.weight'?"),
         (
             ("--param", "0.weight[6,0]"),
-            "of axis 0 of '0.weight', whose shape is (6, 2); such as 0.weight[0,0]",
+            "for axis 0 of '0.weight', whose shape is (6, 2); such as 0.weight[0,0]",
         ),
         (("--param", "0.weight"), "its index has 2 numbers, not 0; such as 0.weight[0,0]"),
         (("--param", "0.weight[a,b]"), "--param needs a weight such as 0.weight[3,7]"),

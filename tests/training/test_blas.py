@@ -15,10 +15,10 @@ def threads():
     switch = blas._switch()
     if switch is None:
         pytest.skip("the library of NumPy's products cannot be told")
-    before = switch.ask()
-    switch.tell(2)
-    yield switch.ask
-    switch.tell(before)
+    before = switch.get()
+    switch.set(2)
+    yield switch.get
+    switch.set(before)
 
 
 def test_a_block_has_one_thread_and_brings_the_others_back(threads):
