@@ -177,6 +177,7 @@ def no_peers(monkeypatch):
     monkeypatch.setattr(peers, "blas", lambda: None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", suite.GROUPS)
 def test_every_group_runs_without_peers_and_its_results_are_written_and_drawn(name, no_peers, tmp_path):
     said = io.StringIO()

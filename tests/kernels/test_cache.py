@@ -63,6 +63,7 @@ def expected():
     return after["w"].tobytes().hex()
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_fill_an_empty_cache_and_a_third_compiles_nothing(tmp_path):
     folder = tmp_path / "kernels"
     both = [process(folder), process(folder)]

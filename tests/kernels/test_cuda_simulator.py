@@ -17,6 +17,7 @@ from minigrad.kernels import cpu
 TESTS = Path(__file__).parent
 
 
+@pytest.mark.slow
 def test_updates_norms_and_launches_in_the_simulator():
     """In a process of its own: Numba asks for the simulator when it is imported, and the kernels here are compiled."""
     environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "MINIGRAD_CACHE_DIR": ""}

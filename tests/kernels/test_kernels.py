@@ -119,6 +119,7 @@ def in_memory(monkeypatch):
     monkeypatch.setattr(cache, "_loaded", {})
 
 
+@pytest.mark.slow
 @x86
 @pytest.mark.parametrize(
     ("name", "variant"),

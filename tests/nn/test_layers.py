@@ -152,6 +152,7 @@ def random_layer(kind, n, a, b):
     return nn.MLP([a, b, n], activation="tanh", norm="layer"), rng.standard_normal((3, a))
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     kind=st.sampled_from(["Linear", "Embedding", "BatchNorm1d", "LayerNorm", "RMSNorm", "RNN", "GRU", "LSTM", "MLP"]),

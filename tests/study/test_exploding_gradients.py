@@ -29,6 +29,7 @@ def test_without_clipping_the_gradient_explodes_and_nothing_is_learned_any_more(
     assert not np.mean(losses[-100:]) < 0.85 * example.MEAN_ANSWER
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 3])
 def test_with_clipping_the_network_learns_to_add(example, seed):
     losses, norms = example.train(0.25, steps=1000, seed=seed)

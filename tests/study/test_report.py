@@ -370,6 +370,7 @@ def test_a_damaged_file_is_named_and_the_page_from_before_stays(capsys, copied, 
     assert (run / "report.html").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_recording_with_any_value_changed_is_refused_by_its_line_or_reported(reported, tmp_path, unpainted):
     lines = [json.loads(text) for text in (reported["whole"] / "record.jsonl").read_text().splitlines()[:4]]
     strange = [None, -1, 1e308, True, [], {}, [1, 2, 3, 4, 5], "x", {"$number": "nan"}, {"$number": "inf"}, 10**30]

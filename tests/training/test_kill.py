@@ -7,6 +7,7 @@ import kill_harness
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks children to kill them")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("case", ["SGD", "Lookahead Adam", "LAMB", "SGD accumulated"])
@@ -20,6 +21,7 @@ def test_killed_runs_leave_readable_checkpoints_and_end_with_the_same_bytes(tmp_
     assert kills, "no run was killed; the moments are too late"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks children that fail")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("case", ["SGD", "Adadelta", "SGD accumulated"])

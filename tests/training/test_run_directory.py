@@ -78,6 +78,7 @@ def test_the_weights_are_those_of_the_trained_model_under_pytorchs_names(capsys)
     assert all((arrays[name] == value).all() for name, value in state["model"].items())
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_does_not_show_in_any_byte():
     """The model is large enough for parallel kernels, and for a matrix product on several threads."""
     size = ("--epochs", "1", "--model", "mlp:1000,1000", "--batch-size", "359", "--optimizer", "LAMB")
@@ -242,6 +243,7 @@ def test_compare_refuses_runs_on_other_problems(capsys):
     assert "has seed 0, but runs/moons-sgd-2 has 1; compare runs on the same problem" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "others", [[], ["--record", "5"], ["--record", "5", "--patience", "3", "--checkpoint-every", "4"]]
 )
