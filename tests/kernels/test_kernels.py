@@ -150,6 +150,9 @@ def test_a_loop_that_is_not_vectorized_is_told_from_one_that_is():
 def any_size_threaded(monkeypatch):
     monkeypatch.setattr(threads, "PARALLEL_FROM", 0)
     monkeypatch.setattr(layout, "PARALLEL_FROM", 0)
+    # On a busy machine the caller would otherwise work without the other threads for a while.
+    monkeypatch.setattr(threads, "_ALONE", 0.0)
+    monkeypatch.setattr(threads, "_alone_until", 0.0)
     before = threads.get_num_threads()
     yield
     threads.set_num_threads(before)
