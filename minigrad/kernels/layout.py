@@ -62,17 +62,18 @@ class Layout:
             cohort.row = row
         self._kernels, self._states = kernels, states
         self._rows = {entry.name: row for row, cohort in enumerate(cohorts) for entry in cohort.entries}
+        # Made by the first `_make_calls`. A cached_property would be as short, but it makes every attribute of an
+        # instance slower to read, and a small step is attribute reads.
+        self._tables: list[tuple[Array, Array]] = []
         self._make_calls()
         for buffer in store.buffers:
             buffer.memory.follow(self)
 
-    @functools.cached_property
-    def _tables(self) -> list[tuple[Array, Array]]:
-        return [block_tables(buffer, self._rows, self.plan) for buffer in self.store.buffers]
-
     def _make_calls(self) -> None:
         """Make the calls that run the kernels, for the current arrays of gradients."""
         plan = self.plan
+        if not self._tables:
+            self._tables = [block_tables(buffer, self._rows, plan) for buffer in self.store.buffers]
         self._parts: list[_Part] = []
         for kernel, buffer, state, (blocks, coarse) in zip(
             self._kernels, self.store.buffers, self._states, self._tables, strict=True

@@ -322,8 +322,8 @@ class Optimizer(Declared):
 
     def _update(self) -> None:
         self.stepped = False
-        layout = self._ready()
-        if self.periodic:
+        layout, periodic = self._ready(), self.periodic
+        if periodic:
             self._begin_periodic(layout)
         layout.refresh_scalars()
         stopped = layout.run()
@@ -338,12 +338,12 @@ class Optimizer(Declared):
         now = tick()
         for version in layout.versions:
             version[0] = now
-        if self.periodic:
-            for each in self.periodic:
+        if periodic:
+            for each in periodic:
                 each.counter += 1  # before hooks look at the state, which begins while this is 0
             for hook in tuple(self._update_hooks.values()):
                 hook(self)
-            for each in self.periodic:
+            for each in periodic:
                 if each.is_due():
                     each.run(self, layout)
 
