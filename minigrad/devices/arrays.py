@@ -206,43 +206,25 @@ def settled(value: Any) -> Any:
 # CuPy's ufuncs reduce only sums and products (cupy/_core/_kernel.pyx, ufunc.reduce); its arrays have the methods.
 
 
-def largest(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The largest elements."""
-    axis = axis if x.shape else axes_of(0, axis)
-    if type(x) in DEVICE_ARRAYS:
-        return x.max(axis=axis, keepdims=keepdims)
-    return _largest(x, axis=axis, keepdims=keepdims)
+def _reducer(ufunc: Any, name: str, method: str, doc: str) -> Any:
+    """The function ``name``: ``ufunc.reduce`` for arrays of NumPy, the method of that name for arrays of CuPy."""
+    reduce = ufunc.reduce
+
+    def reducer(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+        axis = axis if x.shape else axes_of(0, axis)
+        if type(x) in DEVICE_ARRAYS:
+            return getattr(x, method)(axis=axis, keepdims=keepdims)
+        return reduce(x, axis=axis, keepdims=keepdims)
+
+    reducer.__name__ = reducer.__qualname__ = name
+    reducer.__doc__ = doc
+    return reducer
 
 
-def smallest(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The smallest elements."""
-    axis = axis if x.shape else axes_of(0, axis)
-    if type(x) in DEVICE_ARRAYS:
-        return x.min(axis=axis, keepdims=keepdims)
-    return _smallest(x, axis=axis, keepdims=keepdims)
-
-
-def any_true(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Whether any element is true."""
-    axis = axis if x.shape else axes_of(0, axis)
-    if type(x) in DEVICE_ARRAYS:
-        return x.any(axis=axis, keepdims=keepdims)
-    return _or_up(x, axis=axis, keepdims=keepdims)
-
-
-def all_true(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Whether all elements are true."""
-    axis = axis if x.shape else axes_of(0, axis)
-    if type(x) in DEVICE_ARRAYS:
-        return x.all(axis=axis, keepdims=keepdims)
-    return _and_up(x, axis=axis, keepdims=keepdims)
-
-
-# NumPy's type stubs require a literal keepdims.
-_largest: Any = np.maximum.reduce
-_smallest: Any = np.minimum.reduce
-_or_up: Any = np.logical_or.reduce
-_and_up: Any = np.logical_and.reduce
+largest = _reducer(np.maximum, "largest", "max", "The largest elements.")
+smallest = _reducer(np.minimum, "smallest", "min", "The smallest elements.")
+any_true = _reducer(np.logical_or, "any_true", "any", "Whether any element is true.")
+all_true = _reducer(np.logical_and, "all_true", "all", "Whether all elements are true.")
 
 
 def add_at(total: Any, positions: Any, values: Any) -> None:
