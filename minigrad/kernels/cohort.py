@@ -15,6 +15,8 @@ from .store import Entry
 Array = npt.NDArray[Any]
 StepFunction = Callable[..., Mapping[str, float]]
 
+# How many results of a function that carries numbers are kept, up to that of the last step that was taken.
+_KEPT = 2
 _NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
@@ -102,10 +104,17 @@ class Cohort:
         def carried(step: int, *arguments: float) -> Mapping[str, float]:
             before = past[step - 1]
             found = past[step] = function(step, *arguments, **{name: before.get(name) for name in names})
-            past.pop(step - 3, None)
+            past.pop(self.age - _KEPT, None)  # by age: steps computed ahead may not all be taken
             return found
 
         return carried
+
+    def advance(self, steps: int) -> None:
+        """Take over that the members have taken some steps, whose scalars were computed before."""
+        self.age += steps
+        for past in self._past.values():
+            for step in [step for step in past if step <= self.age - _KEPT]:
+                del past[step]
 
     def carried(self) -> dict[str, float]:
         """The numbers that rules carry, after the last step."""

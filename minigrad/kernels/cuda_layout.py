@@ -20,7 +20,7 @@ from ..devices.cuda import DeviceError, device_errors
 from ..rules import Norm
 from .blocks import block_tables, lengths, range_column
 from .cuda import CHUNK, Kernel, combine_threads_of, pass_arguments, threads_of
-from .layout import Array, Layout
+from .layout import Array, Call, Layout, NotSerialError
 from .lower import flat
 
 cuda: Any = numba.cuda  # without types
@@ -164,6 +164,10 @@ class CudaLayout(Layout):
         return Launch(kernel.combine, len(table), threads, arguments)
 
     # --- one step ----------------------------------------------------------------------------------------------------
+
+    def serial_calls(self) -> list[Call]:
+        """Raise NotSerialError: the kernels run on the GPU."""
+        raise NotSerialError("the update kernels run on the GPU")
 
     def run(self) -> Norm | None:
         """Launch every pass; wait for the end only if a norm may have stopped the step.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
+import operator
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -24,6 +26,10 @@ from .threads import PARALLEL_FROM, get_num_threads, run_blocks
 Array = npt.NDArray[Any]
 # A function with all its arguments; calling it so is faster than through functools.partial.
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
+
+
+class NotSerialError(Exception):
+    """A step is more than one call per buffer; the text gives the reason."""
 
 
 class Layout:
@@ -121,7 +127,57 @@ class Layout:
                     if name in columns:
                         cohort.row[columns[name]] = value
 
+    def scalar_rows(self, steps: int, ahead: int = 0) -> Array:
+        """The values that `refresh_scalars` would write in each of the coming steps, with the present options.
+
+        No ages change; `advance` takes over that steps were taken. If options change in between, bind them and ask for
+        the next rows with ``ahead``.
+
+        Args:
+            steps: how many steps.
+            ahead: how many coming steps to leave out, whose rows are known. Functions that carry numbers from step to
+                step continue from there.
+
+        Returns:
+            The scalars of each step: shape (steps, cohorts, hypers), in float64.
+        """
+        rows = np.empty((steps, *self.scalars.shape))
+        rows[:] = self.scalars
+        computed: dict[Any, list[tuple[int, int, Array]]] = {}
+        for number, cohort in enumerate(self.cohorts):
+            first = cohort.age + ahead + 1
+            for function, arguments in cohort.bound:
+                # By its text, since an option of -0.0 or True is equal to one of 0.0 or 1.0, but may give other bits.
+                key = function, repr(arguments), first
+                if key not in computed:
+                    # A map is a third faster than a comprehension, and this takes much of a small compiled step.
+                    results = list(map(function, range(first, first + steps), *map(itertools.repeat, arguments)))
+                    computed[key] = _columns(results, self.plan.columns)
+                for column, start, values in computed[key]:
+                    rows[start:, number, column] = values
+        return rows
+
+    def advance(self, steps: int) -> None:
+        """Take over that every cohort has taken some of the steps whose scalars `scalar_rows` gave."""
+        for cohort in self.cohorts:
+            cohort.advance(steps)
+
     # --- one step ----------------------------------------------------------------------------------------------------
+
+    def serial_calls(self) -> list[Call]:
+        """The calls that are one step, one per buffer with blocks, where `run` makes nothing else.
+
+        The same list is returned as long as it is valid. With norms, the call zeroes them first, and returns 0 or the
+        number (from 1) of a norm that was not finite and stopped the step before it changed anything.
+
+        Raises:
+            NotSerialError: if the step takes more than these calls: threads, or work between the buffers' passes.
+        """
+        if not self._small and get_num_threads() > 1:
+            raise NotSerialError(f"{self.elements:,} elements are updated by {get_num_threads()} threads")
+        if not self._one_call:
+            raise NotSerialError("a norm covers parameters of two dtypes")
+        return self._steps
 
     def run(self) -> Norm | None:
         """Run every pass once over every block.
@@ -313,6 +369,22 @@ def _over(function: Callable[..., None], names: Sequence[str], values: Mapping[s
         function(*given)
 
     return run
+
+
+def _columns(results: Sequence[Mapping[str, float]], columns: Mapping[str, int]) -> list[tuple[int, int, Array]]:
+    """The columns of scalars that results give: the number, the first result that has it, the values from there on."""
+    found = []
+    for name in set[str]().union(*results) & columns.keys():
+        start = 0
+        try:
+            values = np.fromiter(map(operator.itemgetter(name), results), np.float64, len(results))
+        except KeyError:  # a step without the name keeps the value of the step before
+            start = next(i for i, result in enumerate(results) if name in result)
+            values = np.empty(len(results) - start)
+            for i, result in enumerate(results[start:]):
+                values[i] = result.get(name, values[i - 1])
+        found.append((columns[name], start, values))
+    return found
 
 
 def _all_finite(totals: Array) -> bool:
