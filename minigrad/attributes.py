@@ -1,4 +1,4 @@
-"""Attributes that are checked whenever they are set, by the same checks as in the constructor.
+"""Attributes that are checked whenever they are set, and constructors made from declared arguments.
 
 ::
 
@@ -16,7 +16,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from inspect import Parameter, Signature
 from typing import Any
 
 PACKAGE = __name__.partition(".")[0]
@@ -103,3 +104,28 @@ def fixed(check: Callable[..., Any] | None = None, **limits: Any) -> Any:
 def argument(remedy: str) -> Any:
     """Declare an argument of the constructor that is not an attribute; ``remedy`` names the alternative."""
     return Argument(remedy)
+
+
+def make_constructor(cls: Any, arguments: Iterable[Parameter], body: Callable[[Any, dict[str, Any]], None]) -> None:
+    """Give a class a constructor with the signature of the arguments, as if it had been written by hand.
+
+    Args:
+        cls: the class. Its constructor names it, and the arguments, in the TypeError for a call that does not fit.
+        arguments: in order, without ``self``.
+        body: called with the new instance and a dictionary of all arguments, those left out by their defaults.
+    """
+    arguments = list(arguments)
+    signature = Signature([Parameter("self", Parameter.POSITIONAL_OR_KEYWORD), *arguments], return_annotation=None)
+
+    def __init__(self: Any, *args: Any, **named: Any) -> None:  # noqa: N807 - it becomes a method
+        try:
+            bound = signature.bind(self, *args, **named)
+        except TypeError as error:
+            raise TypeError(f"{cls.__name__}: {error}; it takes {', '.join(each.name for each in arguments)}") from None
+        bound.apply_defaults()
+        del bound.arguments["self"]
+        body(self, bound.arguments)
+
+    __init__.__signature__ = signature  # type: ignore[attr-defined]  # functions may have one
+    __init__.__qualname__, __init__.__module__ = f"{cls.__qualname__}.__init__", cls.__module__
+    cls.__init__ = __init__

@@ -19,7 +19,7 @@ import difflib
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from numbers import Integral, Real
 from typing import Any, ParamSpec, TypeVar
@@ -269,6 +269,21 @@ def refuse_unknown(name: str, given: Iterable[str], known: Sequence[str]) -> Non
         if here in known:
             raise TypeError(f"{name}: unknown argument {argument!r}; did you mean {here!r}?")
         raise TypeError(f"{name}: {unknown('argument', argument, known)}")
+
+
+def by_position(name: str, values: Sequence[Any], known: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of ``name`` that are given by position, by their names; ``given`` has those given by name.
+
+    >>> by_position("sum", (0, True), ["axis", "keepdims"], {})
+    {'axis': 0, 'keepdims': True}
+    """
+    if len(values) > len(known):
+        raise TypeError(f"{name}: {len(values)} values are given by position for {', '.join(known)}")
+    found = dict(zip(known, values, strict=False))
+    for argument in found:
+        if argument in given:
+            raise TypeError(f"{name}: {argument} is given twice, by position and by name")
+    return found
 
 
 @functools.lru_cache

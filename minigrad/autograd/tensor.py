@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import devices, ops
-from ..checks import named_arguments
+from ..checks import by_position, named_arguments
 from ..devices.arrays import DEVICE_ARRAYS
 from ..ops.elementwise import to_device
 from ..ops.indexing import as_indices, assign, getitem
@@ -41,7 +41,7 @@ def _method(op: Primitive) -> Method:
 
     def method(self: Tensor, *args: Any, **settings: Any) -> Any:
         if args:
-            settings |= _by_name(op, args, settings)
+            settings |= by_position(op.name, args, names, settings)
         if type(settings.get("axis")) is list:
             settings["axis"] = tuple(settings["axis"])
         return record(op, (self,), settings)
@@ -50,17 +50,6 @@ def _method(op: Primitive) -> Method:
         return record(op, (self,), NO_SETTINGS)
 
     return _named(method if names else method_without_settings, op)
-
-
-def _by_name(op: Primitive, args: tuple[Any, ...], settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings that were given by position."""
-    if len(args) > len(op.settings):
-        raise TypeError(f"{op.name}: takes {', '.join(op.settings)}, but {len(args)} positional arguments were given")
-    named = dict(zip(op.settings, args, strict=False))
-    for name in named:
-        if name in settings:
-            raise TypeError(f"{op.name}: {name} is given twice, by position and by name")
-    return named
 
 
 def _named(method: Any, op: Primitive, other: str = "") -> Method:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..attributes import Setting
+from ..attributes import Setting, make_constructor
 from ..autograd.as_array import as_array
 from ..autograd.tensor import Tensor
 from .module import Module
@@ -38,12 +38,19 @@ class Applied(Module):
         parameters = inspect.signature(function).parameters.values()
         arguments = [p for p in parameters if p.default is not p.empty]
         cls._arguments = tuple(p.name for p in arguments)
-        methods = [_forward(function, len(parameters) - len(arguments), cls._arguments)]
+        forward = _forward(function, len(parameters) - len(arguments), cls._arguments)
+        forward.__name__, forward.__qualname__ = "forward", f"{cls.__qualname__}.forward"
+        forward.__module__ = cls.__module__
+        cls.forward = forward  # type: ignore[method-assign]  # that is its purpose
         if arguments:
-            methods.append(_constructor(cls, arguments))
-        for method in methods:
-            method.__qualname__, method.__module__ = f"{cls.__qualname__}.{method.__name__}", cls.__module__
-            setattr(cls, method.__name__, method)
+            make_constructor(cls, arguments, cls._set)
+
+    def _set(self, arguments: dict[str, Any]) -> None:
+        for name, value in arguments.items():
+            if isinstance(getattr(type(self), name, None), Setting):
+                setattr(self, name, value)
+            else:  # a copy, of the value's own dtype
+                self.register_buffer(name, None if value is None else Tensor(np.array(as_array(value))))
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in self._arguments)
@@ -64,27 +71,4 @@ def _forward(function: Callable[..., Any], inputs: int, arguments: Sequence[str]
     def forward_to_target(self: Module, x: Any, target: Any) -> Tensor:
         return function(x, target, *values(self))
 
-    forward = forward_to_target if inputs == 2 else forward_with_arguments if arguments else forward_alone
-    forward.__name__ = "forward"
-    return forward
-
-
-def _constructor(cls: type[Applied], arguments: Sequence[inspect.Parameter]) -> Callable[..., Any]:
-    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    signature = inspect.Signature([itself, *arguments], return_annotation=None)
-
-    def __init__(self: Module, *args: Any, **named: Any) -> None:  # noqa: N807 - it becomes a method
-        try:
-            bound = signature.bind(self, *args, **named)
-        except TypeError as error:
-            raise TypeError(f"{cls.__name__}: {error}; it takes {', '.join(cls._arguments)}") from None
-        bound.apply_defaults()
-        for name in cls._arguments:
-            value = bound.arguments[name]
-            if isinstance(getattr(cls, name, None), Setting):
-                setattr(self, name, value)
-            else:  # a copy, of the value's own dtype
-                self.register_buffer(name, None if value is None else Tensor(np.array(as_array(value))))
-
-    __init__.__signature__ = signature  # type: ignore[attr-defined]  # functions may have one
-    return __init__
+    return forward_to_target if inputs == 2 else forward_with_arguments if arguments else forward_alone

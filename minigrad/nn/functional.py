@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import devices
 from ..autograd.tensor import Tensor
-from ..checks import named_arguments, number
+from ..checks import by_position, named_arguments, number
 from ..ops import activation, indexing, neural, shape
 from ..ops.activation import relu, relu6, sigmoid, silu
 from ..ops.elementwise import tanh, where
@@ -66,16 +66,16 @@ __all__ = [
 # --- activations: `relu`, `relu6`, `sigmoid`, `silu` and `tanh` are the primitives themselves -------------------------
 
 
-def _by_position(op: Primitive) -> Callable[..., Any]:
-    """Return a function that applies ``op`` to ``x`` and takes its one setting by position too, as in PyTorch."""
-    (name,) = op.settings
+def _positional(op: Primitive) -> Callable[..., Any]:
+    """Return a function that applies ``op`` to ``x`` and takes its settings by position too, as in PyTorch."""
+    first = op.settings[0]
 
-    def function(x: Any, *value: Any, **setting: Any) -> Any:
-        if value:
-            if setting or len(value) > 1:
-                raise TypeError(f"{op.name}: takes x and {name}, each once")
-            setting[name] = value[0]
-        return op(x, **setting)
+    def function(x: Any, *args: Any, **settings: Any) -> Any:
+        if len(args) == 1 and not settings:  # so layers call it: the shortest way
+            settings[first] = args[0]
+        elif args:
+            settings |= by_position(op.name, args, op.settings, settings)
+        return op(x, **settings)
 
     parameters = inspect.signature(op.forward).parameters.values()
     signature = inspect.Signature([p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in parameters], return_annotation=Any)
@@ -85,11 +85,11 @@ def _by_position(op: Primitive) -> Callable[..., Any]:
     return named_arguments(function)
 
 
-leaky_relu = _by_position(activation.leaky_relu)
-elu = _by_position(activation.elu)
-gelu = _by_position(activation.gelu)
-softmax = _by_position(neural.softmax)
-log_softmax = _by_position(neural.log_softmax)
+leaky_relu = _positional(activation.leaky_relu)
+elu = _positional(activation.elu)
+gelu = _positional(activation.gelu)
+softmax = _positional(neural.softmax)
+log_softmax = _positional(neural.log_softmax)
 
 
 @named_arguments

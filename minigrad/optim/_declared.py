@@ -49,7 +49,8 @@ class Declared:
             setattr(cls, name, attribute)
             attribute.__set_name__(cls, name)
         if cls is not root:
-            cls.__init__ = _constructor(cls, root)  # type: ignore[method-assign]  # that is its purpose
+            shown = [f.replace(default=f.default.value) if isinstance(f.default, Option) else f for f in cls._fields]
+            attributes.make_constructor(cls, shown, lambda self, arguments: _initialize(self, arguments, cls, root))
 
 
 def _own_fields(cls: type) -> Iterator[Parameter]:
@@ -73,25 +74,12 @@ def _attribute(name: str, option: Option | None) -> Any:
     return attributes.fixed(lambda owner, name, value: check_option(type(owner).__name__, name, value, option.range))
 
 
-def _constructor(cls: type[Declared], root: Any) -> Any:
-    """A constructor that takes the fields, and passes the options of the groups to the constructor of ``root``."""
-    shown = [f.replace(default=f.default.value) if isinstance(f.default, Option) else f for f in cls._fields]
-    signature = inspect.Signature([Parameter("self", Parameter.POSITIONAL_OR_KEYWORD), *shown])
-
-    def __init__(self: Any, *args: Any, **keywords: Any) -> None:  # noqa: N807 - it becomes a method
-        try:
-            bound = signature.bind(self, *args, **keywords)
-        except TypeError as error:
-            raise TypeError(f"{cls.__name__}: {error}") from None
-        bound.apply_defaults()
-        options = {}
-        for name, declared in cls.declared.items():
-            if declared.fixed:
-                setattr(self, name, bound.arguments[name])
-            else:
-                options[name] = Option(bound.arguments[name], declared.range)
-        root.__init__(self, bound.arguments["params"], options, clip=bound.arguments["clip"])
-
-    __init__.__signature__ = signature  # type: ignore[attr-defined]  # functions may have one
-    __init__.__qualname__, __init__.__module__ = f"{cls.__qualname__}.__init__", cls.__module__
-    return __init__
+def _initialize(self: Any, arguments: dict[str, Any], cls: type[Declared], root: Any) -> None:
+    """Set the fixed options, and pass those of the groups to the constructor of ``root``."""
+    options = {}
+    for name, declared in cls.declared.items():
+        if declared.fixed:
+            setattr(self, name, arguments[name])
+        else:
+            options[name] = Option(arguments[name], declared.range)
+    root.__init__(self, arguments["params"], options, clip=arguments["clip"])

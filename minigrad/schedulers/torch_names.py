@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..attributes import make_constructor
 from ..checks import number, whole
 from ..optim import Optimizer
 from ._option import find_option
@@ -70,22 +71,15 @@ class OfSchedule(Scheduler):
             each.replace(kind=kinds.KEYWORD_ONLY if each.name in keyword_only else kinds.POSITIONAL_OR_KEYWORD)
             for each in inspect.signature(schedule).parameters.values()
         ]
-        first = [kinds(name, kinds.POSITIONAL_OR_KEYWORD) for name in ("self", "optimizer")]
+        first = kinds("optimizer", kinds.POSITIONAL_OR_KEYWORD)
         last = kinds("last_epoch", kinds.POSITIONAL_OR_KEYWORD, default=-1)
+
+        def bind(self: OfSchedule, arguments: dict[str, Any]) -> None:
+            optimizer, last_epoch = arguments.pop("optimizer"), arguments.pop("last_epoch")
+            Scheduler.__init__(self, optimizer, schedule(**arguments), last_epoch=last_epoch)
+
         # Sorted by kind, which is stable: keyword-only arguments follow last_epoch.
-        signature = inspect.Signature([*first, *sorted([*own, last], key=lambda each: each.kind)])
-
-        def __init__(self: OfSchedule, *args: Any, **keywords: Any) -> None:  # noqa: N807  # it becomes the method
-            try:
-                given = signature.bind(self, *args, **keywords).arguments
-            except TypeError as error:
-                raise TypeError(f"{cls.__name__}: {error}") from None
-            optimizer, last_epoch = given.pop("optimizer"), given.pop("last_epoch", -1)
-            del given["self"]
-            Scheduler.__init__(self, optimizer, schedule(**given), last_epoch=last_epoch)
-
-        __init__.__signature__ = signature  # type: ignore[attr-defined]  # inspect reads it
-        cls.__init__ = __init__  # type: ignore[method-assign]  # the constructor of this very class
+        make_constructor(cls, [first, *sorted([*own, last], key=lambda each: each.kind)], bind)
         cls.__doc__ = f"{inspect.getdoc(cls)}\n\nIt follows `{schedule.__name__}`: {inspect.getdoc(schedule)}"
 
     def __init__(self, optimizer: Optimizer, *args: Any, last_epoch: int = -1, **settings: Any) -> None:

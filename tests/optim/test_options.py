@@ -130,7 +130,7 @@ def test_fields_of_a_class_are_the_arguments_of_its_constructor():
     assert Declaring.declared["lr"].range.words == "a finite number of 0 or more"
     with pytest.raises(TypeError, match="Declaring: too many positional arguments"):
         Declaring([weight], 1.0, (0.5, 0.5, 0.5), 1.0, 1.0, "mean")
-    with pytest.raises(TypeError, match="Declaring: missing a required argument: 'params'"):
+    with pytest.raises(TypeError, match="Declaring: missing a required argument: 'params'; it takes params, lr, "):
         Declaring()
     for attempt in (lambda: Declaring([weight], lr=-1.0), lambda: group.update(lr=-1.0)):
         with pytest.raises(ValueError, match=r"Declaring: lr must be a finite number of 0 or more, not -1\.0"):
