@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .. import optim
 from ..checks import spelled, unknown
 from ..devices.arrays import NAMES
 from ..study.records.recorder import EVERY
@@ -100,8 +101,9 @@ def _rate(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value < math.inf:
-        raise ValueError(f"must be a positive number, not {text!r:.100}")
+    allowed = optim.SGD.declared["lr"].range  # the same for every optimizer
+    if allowed is not None and not allowed.allows(value):
+        raise ValueError(f"must be {allowed.words}, not {text!r:.100}")
     return value
 
 

@@ -89,6 +89,14 @@ def test_options_change_the_model_the_rate_and_the_batches(capsys):
     assert "SGD(lr=0.05, " in out
 
 
+@pytest.mark.parametrize("name", sorted(cli.OPTIMIZERS))
+def test_a_rate_of_0_is_allowed_as_by_every_optimizer_and_changes_nothing(capsys, name):
+    status, out, err = run(capsys, "train", "--optimizer", name, "--lr", "0", "--epochs", "2", "--no-output")
+    assert (status, err) == (0, "")
+    first, second = rows(out)
+    assert first[1:4] == second[1:4]
+
+
 def test_a_toy_dataset_gets_a_model_that_fits_it(capsys):
     status, out, _ = run(capsys, "train", "--data", "moons", "--epochs", "40")
     assert status == 0
@@ -132,9 +140,9 @@ def test_a_folder_of_idx_files_trains_on_one_part_and_tests_on_the_other(capsys,
         (("train", "--data", "digit"), "unknown dataset 'digit'; did you mean 'digits'?"),
         (("train", "--optimiser", "SGD"), "unknown argument '--optimiser'; did you mean '--optimizer'?"),
         (("train", "--epoch=3"), "unknown argument '--epoch'; did you mean '--epochs'?"),
-        (("train", "--lr", "-1"), "argument --lr: must be a positive number, not '-1'"),
-        (("train", "--lr", "nan"), "argument --lr: must be a positive number, not 'nan'"),
-        (("train", "--lr", "fast"), "argument --lr: must be a positive number, not 'fast'"),
+        (("train", "--lr", "-1"), "argument --lr: must be a finite number of 0 or more, not '-1'"),
+        (("train", "--lr", "nan"), "argument --lr: must be a finite number of 0 or more, not 'nan'"),
+        (("train", "--lr", "fast"), "argument --lr: must be a finite number of 0 or more, not 'fast'"),
         (("train", "--lr"), "argument --lr: expected one argument"),
         (("train", "--epochs", "0"), "argument --epochs: must be a whole number of 1 or more, not '0'"),
         (("train", "--batch-size", "2.5"), "argument --batch-size: must be a whole number of 1 or more, not '2.5'"),
@@ -376,7 +384,7 @@ def test_a_reader_that_leaves_early_causes_no_traceback():
 
 def test_a_wrong_command_line_is_answered_without_loading_anything_heavy():
     code = (
-        "import sys; from minigrad import cli; status = cli.main(['train', '--lr', '0']); "
+        "import sys; from minigrad import cli; status = cli.main(['train', '--lr', '-1']); "
         "sys.exit(3 if 'rich' in sys.modules or 'matplotlib' in sys.modules or 'numba' in sys.modules else status)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
