@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from . import clipping, data, nn, ops, optim, random
+from ._version import __version__ as __version__
 from .autograd.creation import (
     arange,
     eye,
@@ -40,8 +41,6 @@ from .ops.neural import log_softmax, logsumexp, softmax
 from .ops.reduction import *
 from .ops.shape import *
 from .random import manual_seed
-
-__version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import schedulers, study, training

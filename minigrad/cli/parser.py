@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+from .._version import __version__
 from ..checks import unknown
 from ..files import parse_json, read_bounded
 from ..training._run_directory import CONFIG, RunDirectory

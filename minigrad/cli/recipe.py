@@ -20,9 +20,8 @@ from ..devices.arrays import require_updates
 from ..nn.containers import ACTIVATIONS, NORMS
 from ..optim import Optimizer
 from ..random import manual_seed
-from ..training.callbacks import Callback
 from ..training.evaluation import Metric
-from ..training.run import AnyScheduler, Run
+from ..training.run import AnyScheduler, Callback, Run
 from . import catalog
 from .calls import arguments_of, check_arguments, parse_call, parse_value
 

@@ -12,7 +12,7 @@
 ['step-000000010.safetensors', 'step-000000015.safetensors']
 """
 
-from .callbacks import Callback, DivergedError, EarlyStopping, OnEpoch, StopIfDiverged
+from .callbacks import DivergedError, EarlyStopping, OnEpoch, StopIfDiverged
 from .checkpoint import (
     CheckpointError,
     Checkpoints,
@@ -28,7 +28,7 @@ from .logs import RunLog
 from .loop import fit, train
 from .nonfinite import NonFiniteLossError
 from .progress import Progress
-from .run import Run
+from .run import Callback, Run
 from .tensorfile import TensorFileError, read_tensors, write_tensors
 
 __all__ = [

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from .._version import __version__
 from ..files import Format, clear_stale, lock, named, sync_folder, temporary_for
 from .checkpoint import BEST, checkpoints, read_checkpoint
 from .logs import METRICS, STEPS
@@ -284,8 +285,7 @@ def versions() -> dict[str, str]:
     """Return the versions of everything that affects the numbers."""
     from importlib.metadata import PackageNotFoundError, version
 
-    from .. import __version__  # another version of minigrad may be installed
-
+    # Not the version of the installed package, which may be another one.
     found = {"python": platform.python_version(), "platform": platform.platform(), "minigrad": __version__}
     for package in ("numpy", "numba", "safetensors"):
         try:

@@ -1,50 +1,13 @@
-"""Callbacks: objects that the training loop calls at fixed moments, and some small ones."""
+"""Small callbacks: to stop early, to stop when the loss diverges, and to call a function after every epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from ..checks import number, whole
 from ..text import plural
-
-if TYPE_CHECKING:
-    from .run import Run
-
-
-class Callback:
-    """The base class of the callbacks of `minigrad.training.fit`. Override the moments you need; each gets the `Run`.
-
-    ``run.stop("reason")`` ends training after the current step or epoch.
-    """
-
-    def begin(self, run: Run) -> None:
-        """Before the first step, also if the run resumes from a checkpoint."""
-
-    def after_step(self, run: Run) -> None:
-        """After each optimizer step."""
-
-    def after_epoch(self, run: Run) -> None:
-        """After each epoch, whose row of metrics is the last one of ``run.progress.history``."""
-
-    def end(self, run: Run) -> None:
-        """When training is complete or was stopped, but not when it failed."""
-
-    def failed(self, run: Run, error: BaseException) -> None:
-        """When an error ends training, before `close`; the current step may be half done."""
-
-    def close(self) -> None:
-        """When training ends in any way, to close files and the like."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state that a resumed run needs, in values that JSON can hold.
-
-        The state of a class that overrides this is part of checkpoints, and `load_state_dict` gets it back.
-        """
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a result of `state_dict`; raise ValueError, before anything changes, if it is something else."""
+from .run import Callback, Run
 
 
 class EarlyStopping(Callback):
@@ -52,6 +15,8 @@ class EarlyStopping(Callback):
 
     It reads only the progress of the run, so a resumed run stops where the uninterrupted run would have stopped.
     """
+
+    acts_on_monitor = True
 
     def __init__(self, patience: int) -> None:
         self.patience = whole(self, "patience", patience)

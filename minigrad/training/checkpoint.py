@@ -18,8 +18,7 @@ from ..checks import whole
 from ..devices.arrays import to_host
 from ..files import Format, clear_stale, link_atomically
 from ..nn import Module
-from .callbacks import Callback
-from .run import Run
+from .run import Callback, Run
 from .tensorfile import TensorFileError, put_arrays, read_tensors, take_arrays, write_tensors
 
 

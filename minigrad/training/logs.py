@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from ..files import lock, named, read_bounded
-from .callbacks import Callback
 from .progress import Row
-from .run import Run
+from .run import Callback, Run
 
 STEPS, METRICS = "steps.jsonl", "metrics.csv"
 _LINES = 256  # the number of steps that are written together

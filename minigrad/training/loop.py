@@ -15,11 +15,10 @@ from ..nn import Module
 from ..nn.functional import cross_entropy
 from ..optim import Optimizer
 from ..schedulers import ReduceLROnPlateau, Scheduler
-from .callbacks import Callback
 from .checkpoint import load_checkpoint
 from .evaluation import Loss, Metric, adds_up, divisor
 from .nonfinite import explain_nonfinite
-from .run import AnyScheduler, Evaluate, Run
+from .run import AnyScheduler, Callback, Evaluate, Run
 
 
 def fit(

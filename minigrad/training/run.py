@@ -1,4 +1,4 @@
-"""Run: everything that takes part in training, and its state as a whole."""
+"""Run: everything that takes part in training, and its state as a whole. Callback: an object that a run calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from ..nn import Module
 from ..optim import Optimizer
 from ..optim._state import same_keys
 from ..schedulers import ReduceLROnPlateau, Scheduler
-from .callbacks import Callback, EarlyStopping
 from .evaluation import (
     Loss,
     Metric,
@@ -30,7 +29,6 @@ from .progress import Progress, Row
 
 AnyScheduler = Scheduler | ReduceLROnPlateau
 Evaluate = Callable[[Module], Mapping[str, float]]
-_ACTING = (EarlyStopping, ReduceLROnPlateau)  # on the monitored metric, which other callbacks only report
 
 _BATCHES = 16  # the number of batches that are measured together; few enough to stay in the cache
 
@@ -81,6 +79,46 @@ def _check_optimizer(run: Run) -> None:
                 f"fit: the {type(each).__name__} belongs to another optimizer; make it from the optimizer that is "
                 "passed to fit"
             )
+
+
+class Callback:
+    """The base class of the callbacks of `minigrad.training.fit`. Override the moments you need; each gets the `Run`.
+
+    ``run.stop("reason")`` ends training after the current step or epoch.
+
+    Attributes:
+        acts_on_monitor: whether it acts on the monitored metric, so that a run without one is an error.
+    """
+
+    acts_on_monitor = False
+
+    def begin(self, run: Run) -> None:
+        """Before the first step, also if the run resumes from a checkpoint."""
+
+    def after_step(self, run: Run) -> None:
+        """After each optimizer step."""
+
+    def after_epoch(self, run: Run) -> None:
+        """After each epoch, whose row of metrics is the last one of ``run.progress.history``."""
+
+    def end(self, run: Run) -> None:
+        """When training is complete or was stopped, but not when it failed."""
+
+    def failed(self, run: Run, error: BaseException) -> None:
+        """When an error ends training, before `close`; the current step may be half done."""
+
+    def close(self) -> None:
+        """When training ends in any way, to close files and the like."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state that a resumed run needs, in values that JSON can hold.
+
+        The state of a class that overrides this is part of checkpoints, and `load_state_dict` gets it back.
+        """
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a result of `state_dict`; raise ValueError, before anything changes, if it is something else."""
 
 
 class Run:
@@ -192,7 +230,8 @@ class Run:
             ValueError: if ``evaluate`` is a function that did not return it, or that neither declares what it returns
                 nor returns what is monitored by default, where a callback or a scheduler acts on it.
         """
-        acting = [each for each in (*self.callbacks, *self.schedulers) if isinstance(each, _ACTING)]
+        acting: list[Any] = [each for each in self.callbacks if each.acts_on_monitor]
+        acting += [each for each in self.schedulers if isinstance(each, ReduceLROnPlateau)]
         if acting and self._monitor is None and self._evaluate is not None and self.monitor.startswith("train_"):
             held_out = next((without_part(name) for name in row if name.startswith("held_out_")), "name")
             raise ValueError(
