@@ -7,13 +7,14 @@ only warns about is an error.
 from . import activations, containers, functional, init, layers, losses, module, normalization, parameter, recurrent
 from .activations import *
 from .containers import *
+from .inspection import summary
 from .layers import *
 from .losses import *
 from .module import *
 from .normalization import *
 from .parameter import *
 from .recurrent import *
-from .summary import Summary, summary
+from .summary import Summary
 
 __all__ = [
     "Summary",

@@ -16,11 +16,10 @@ from ..attributes import PACKAGE, Setting, setting
 from ..autograd.hooks import Hooks, RemovableHandle
 from ..autograd.tensor import Tensor
 from ..checks import flag, parameters_of, refuse_unknown
+from ..provided import provided_by
 from ._state import read_state
 from .parameter import Parameter, join
-
-if TYPE_CHECKING:
-    from .summary import Summary
+from .summary import Summary
 
 __all__ = ["Module"]
 
@@ -357,11 +356,10 @@ class Module:
 
     # --- showing ---------------------------------------------------------------------------------------------------
 
+    @provided_by("minigrad.nn.inspection")
     def summary(self, example: Any = None) -> Summary:
         """Return a table of the layers; see `minigrad.nn.summary`."""
-        from .summary import summary  # here, since that module is written in terms of this one
-
-        return summary(self, example)
+        raise NotImplementedError
 
     def extra_repr(self) -> str:
         """Return the settings that the ``repr`` shows between the parentheses."""

@@ -1,25 +1,16 @@
-"""The table of a model: its layers, their output shapes, parameters and the spread of their weights."""
+"""Summary: a table of the layers of a model, their output shapes, parameters and the spread of their weights."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ..autograd.creation import zeros
-from ..autograd.modes import no_grad
-from ..autograd.tensor import Tensor
-from ..devices.arrays import is_array, to_host
 from ..text import table
-from ._restoring import restoring
-from .module import Module
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["Summary", "summary"]
+__all__ = ["Summary"]
 
 Shape = tuple[int, ...]
 
@@ -51,7 +42,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """The result of `summary`: the rows and the totals. ``print`` shows it; rich renders it as a table.
+    """The result of `minigrad.nn.summary`: the rows and the totals. ``print`` shows it; rich renders it as a table.
 
     Attributes:
         rows: one `Row` per layer, in order.
@@ -87,72 +78,3 @@ class Summary:
         for row in self.rows:
             found.add_row(*row.cells())
         return found
-
-
-def summary(model: Module, example: Any = None) -> Summary:
-    """Summarize ``model``: a row for every module that owns parameters or contains no others.
-
-    Before training, the standard deviations describe the initial weights.
-
-    Args:
-        model: any module.
-        example: an input, as a Tensor or array, or its shape as a tuple (then zeros of the model's dtype, on its
-            device). With it the model runs once, in evaluation mode and without recording, to find the output shapes;
-            its modes, buffers and hooks are restored.
-
-    Raises:
-        TypeError: for an example that is neither.
-    """
-    shapes = {} if example is None else _output_shapes(model, _as_input(model, example))
-    rows = []
-    counted: set[int] = set()
-    for name, module in model.named_modules():
-        if module._modules and not module._parameters:
-            continue
-        own = [p for p in module._parameters.values() if id(p) not in counted]
-        counted.update(map(id, own))
-        weights = [to_host(p.data).ravel() for p in module._parameters.values() if p.role == "weight" and p.size]
-        std = float(np.std(np.concatenate(weights), dtype=np.float64)) if weights else None
-        rows.append(Row(name, type(module).__name__, shapes.get(id(module), ()), sum(p.size for p in own), std))
-    parameters = list(model.parameters())
-    return Summary(tuple(rows), sum(p.size for p in parameters), sum(p.size for p in parameters if p.requires_grad))
-
-
-def _as_input(model: Module, example: Any) -> Any:
-    if isinstance(example, Tensor) or is_array(example):
-        return example
-    if not isinstance(example, tuple) or not all(isinstance(n, int) for n in example):
-        raise TypeError(
-            f"summary: the example must be a Tensor, an array, or a shape such as (1, 64), not {example!r:.60}"
-        )
-    first = next((p for p in model.parameters() if p.dtype.kind == "f"), None)
-    return zeros(example) if first is None else zeros(example, dtype=first.dtype, device=first.device)
-
-
-def _output_shapes(model: Module, example: Any) -> dict[int, tuple[Shape, ...]]:
-    """The shapes that each module returns for an example, by the module's id."""
-    shapes: dict[int, tuple[Shape, ...]] = {}
-
-    def note(module: Module, args: tuple[Any, ...], output: Any) -> None:
-        shapes[id(module)] = tuple(_shapes(output))
-
-    handles = [module.register_forward_hook(note) for module in model.modules()]
-    try:
-        with restoring(model), no_grad():
-            model.eval()
-            model(example)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return shapes
-
-
-def _shapes(output: Any) -> Iterator[Shape]:
-    if isinstance(output, Tensor) or is_array(output):
-        yield output.shape
-    elif isinstance(output, tuple | list):
-        for item in output:
-            yield from _shapes(item)
-    elif isinstance(output, dict):
-        for item in output.values():
-            yield from _shapes(item)

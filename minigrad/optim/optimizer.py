@@ -24,6 +24,7 @@ from ..kernels.layout import Layout
 from ..kernels.plan import Element, Plan
 from ..kernels.program import Program
 from ..kernels.store import Entry, ParameterStore
+from ..provided import provided_by
 from ..rules.options import Option, check_option, flag, option
 from ._declared import Declared
 from ._groups import ParamGroup, ParamGroups, arranged, named_groups
@@ -36,7 +37,7 @@ from .common import negate
 from .meaning import Meaning
 
 if TYPE_CHECKING:
-    from ..study.explanations.explanation import Explanation
+    from .explanation import Explanation  # only a type here, and it takes a while to import
 
 Array = npt.NDArray[Any]
 Hook = Callable[["Optimizer"], None]
@@ -693,6 +694,7 @@ class Optimizer(Declared):
         self._watches = (*(each for each in self._watches if each.active), watch)
         return watch
 
+    @provided_by("minigrad.study.explanations._update")
     def explain(self, name: str, index: int | Sequence[int] = (), *, coming: bool = False) -> Explanation:
         """Explain the last update of one weight: every term in order, with the rules' own lines. Print the result.
 
@@ -707,9 +709,7 @@ class Optimizer(Declared):
             ValueError: for a parameter that the optimizer does not have.
             IndexError: for an index that the parameter does not have.
         """
-        from ..study.explanations._update import explain_coming, explain_update
-
-        return explain_coming(self, name, index) if coming else explain_update(self, name, index)
+        raise NotImplementedError
 
     @property
     def algorithm(self) -> str:

@@ -20,8 +20,8 @@ from ..data import Dataset
 from ..data.dataset import as_dataset
 from ..devices.arrays import device_of, is_array, to_device
 from ..nn import CrossEntropyLoss, Module, NLLLoss
-from ..nn._restoring import restoring
 from ..nn.functional import cross_entropy, nll_loss
+from ..nn.inspection import restoring
 
 Array = npt.NDArray[Any]
 Loss = Callable[[Any, Any], Any]

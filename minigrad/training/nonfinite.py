@@ -10,7 +10,7 @@ from ..autograd.modes import no_grad
 from ..autograd.observers import observing
 from ..autograd.tensor import Tensor
 from ..nn import Module
-from ..nn._restoring import restoring
+from ..nn.inspection import restoring
 from .evaluation import Loss
 
 if TYPE_CHECKING:

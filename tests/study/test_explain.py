@@ -12,7 +12,7 @@ from optim_tools import Chain, assert_same_bits, leaves, loss_of, network, set_g
 
 from minigrad import clipping, nn, optim, schedulers
 from minigrad.optim import exp, log, rule
-from minigrad.study.explanations.explanation import ulps
+from minigrad.optim.explanation import ulps
 
 
 def corners(shape):

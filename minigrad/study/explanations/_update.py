@@ -16,18 +16,22 @@ from ...autograd.hooks import Hooks
 from ...checks import unknown
 from ...optim import Optimizer
 from ...optim._watch import Record
+from ...optim.explanation import PARTS, Check, Explanation, Term, ulps
 from ...rules import Norm, Rule
 from ...rules.elements import Assignment
 from ._notation import expression, meaning
 from ._shares import Shares, shares_of
-from .explanation import PARTS, Check, Explanation, Term, ulps
 
 GRADIENT, EARLIER, DECAY, SLOW, OTHER, ROUNDING = PARTS
 
 
-def explain_update(optimizer: Optimizer, name: str, index: int | Sequence[int] = ()) -> Explanation:
-    """The last watched update of one weight; see `minigrad.optim.Optimizer.explain`."""
+def explain(optimizer: Optimizer, name: str, index: int | Sequence[int] = (), *, coming: bool = False) -> Explanation:
+    """The last watched update of one weight, or the coming one: the method `minigrad.optim.Optimizer.explain`."""
     place = place_of(optimizer, name, index)
+    return _coming(optimizer, name, place) if coming else _last(optimizer, name, place)
+
+
+def _last(optimizer: Optimizer, name: str, place: tuple[int, ...]) -> Explanation:
     records = [w.last() for w in optimizer._watches if w.covers(name)]
     found = [record for record in records if record is not None and name in record.before]
     if not found:
@@ -36,9 +40,8 @@ def explain_update(optimizer: Optimizer, name: str, index: int | Sequence[int] =
     return _Update(optimizer, record, name, place).explanation()
 
 
-def explain_coming(optimizer: Optimizer, name: str, index: int | Sequence[int] = ()) -> Explanation:
+def _coming(optimizer: Optimizer, name: str, place: tuple[int, ...]) -> Explanation:
     """The update that the next step would make; the step is taken by a copy."""
-    place = place_of(optimizer, name, index)
     # Without hooks, which are meant for the steps of the optimizer itself.
     hooked = (optimizer._pre_hooks, optimizer._update_hooks, optimizer._post_hooks)
     bare: dict[int, Any] = {id(hooks): Hooks() for hooks in hooked}

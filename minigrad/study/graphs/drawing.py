@@ -15,7 +15,7 @@ from ...autograd.tensor import Tensor
 from ...checks import named_arguments, whole
 from ...files import write_atomically
 from ...nn import Module
-from ...nn._restoring import restoring
+from ...nn.inspection import restoring
 from ...text import terminal_width
 from ._boxes import Box, Picture, figures, picture, ranges
 from ._picture import svg

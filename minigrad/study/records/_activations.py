@@ -20,7 +20,7 @@ from ...autograd.modes import enable_grad
 from ...autograd.tensor import Tensor
 from ...devices.arrays import to_host
 from ...nn import Module
-from ...nn._restoring import restoring
+from ...nn.inspection import restoring
 
 Array = npt.NDArray[Any]
 

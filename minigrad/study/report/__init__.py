@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ...files import write_atomically
+from ...optim.explanation import Explanation
 from ...training._run_directory import REPORT
-from ..explanations.explanation import Explanation
 from ..findings import Finding
 from ..records.recording import Source
 from ._page import GENERATOR, build

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ... import random
 from ...autograd.tensor import Tensor
-from ...nn._restoring import restoring
+from ...nn.inspection import restoring
 from ...training._run_directory import RunDirectory
 from ...training.checkpoint import load_weights, read_checkpoint, size_limit
 from ..graphs.drawing import Drawing, draw_graph

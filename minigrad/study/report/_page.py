@@ -6,8 +6,8 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ...optim.explanation import Explanation
 from ...text import plural
-from ..explanations.explanation import Explanation
 from ..findings import Finding
 from . import _layers, _panels, _sections
 from ._findings import all_findings, counts, findings_section, panel_of

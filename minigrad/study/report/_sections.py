@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ...optim.explanation import Explanation
 from ...text import metric_text, metric_title, plural
 from ...training.evaluation import best_of
 from .. import plots
-from ..explanations.explanation import Explanation
 from ..graphs.drawing import Drawing
 from ..records.recording import Record, Recording
 from ._pictures import LARGEST_SVG, data_url, learning_rate, picture, short_names, spread

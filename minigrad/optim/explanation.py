@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ...checks import unknown
-from ...text import terminal_width
+from ..checks import unknown
+from ..text import terminal_width
 
 _ROOM = 50  # columns of text next to the numbers; narrower text is wrapped too often to be read
 
