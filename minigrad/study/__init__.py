@@ -16,8 +16,8 @@
     study.draw_graph(model, x).save("graph.svg")
 """
 
+from ..anomalies import Anomaly, AnomalyError, detect_anomaly
 from . import plots
-from .anomalies import Anomaly, AnomalyError, detect_anomaly
 from .explanations import Algorithm, Check, Explanation, Term, explain
 from .findings import Finding, findings
 from .graphs.drawing import Drawing, draw_graph

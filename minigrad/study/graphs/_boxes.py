@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from ...anomalies.calls import LayerCall, places
+from ...anomalies.ranges import Range, is_measurable, measure, number
 from ...autograd.graph import RETAIN, Node, collect
 from ...autograd.tensor import Tensor, edge_of
 from ...checks import unknown
 from ...nn import Parameter
 from ...text import plural
-from .._calls import LayerCall, places
-from .._ranges import Range, is_measurable, measure, number
 from .trace import Input, names, notes
 
 _NO_LAYERS = "draw_graph: open: no layers are known; run the forward pass in 'with study.trace():'"

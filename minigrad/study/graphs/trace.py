@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...anomalies.calls import Finder, WeakMap, name_of, places
+from ...anomalies.ranges import Range, is_measurable, measure
 from ...autograd import observers
 from ...autograd.graph import Node
 from ...autograd.modes import Block
 from ...autograd.tensor import Tensor
 from ...ops.primitive import Primitive
-from .._calls import Finder, WeakMap, name_of, places
-from .._ranges import Range, is_measurable, measure
 
 
 class Input(NamedTuple):

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from ...autograd import observers
-from ...autograd.graph import Edge, Node
-from ...autograd.modes import Block
-from ...autograd.tensor import Tensor
-from ...checks import flag, refuse_unknown
-from ...nn import Parameter
-from ...ops.primitive import BoundRule, Primitive
-from .._calls import Finder, Place, WeakMap, places
-from .._ranges import is_measurable, measure
+from ..autograd import observers
+from ..autograd.graph import Edge, Node
+from ..autograd.modes import Block
+from ..autograd.tensor import Tensor
+from ..checks import flag, refuse_unknown
+from ..nn import Parameter
+from ..ops.primitive import BoundRule, Primitive
 from .anomaly import Anomaly, AnomalyError
+from .calls import Finder, Place, WeakMap, places
+from .ranges import is_measurable, measure
 
 # For tensors and nodes that are not finite but were allowed to pass: the operation that made them so.
 _origins: WeakMap[Anomaly] = WeakMap()

@@ -16,9 +16,9 @@ from nn_cases import CASES, draw_inputs, draw_upstream
 
 import minigrad as mg
 from minigrad import data, nn, optim, study, training
+from minigrad.anomalies import calls
 from minigrad.autograd import observers
 from minigrad.nn import functional as F
-from minigrad.study import _calls
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
@@ -298,12 +298,12 @@ def test_looking_at_large_numbers_warns_of_nothing():
 
 def test_what_is_known_of_a_graph_goes_with_it():
     gc.collect()  # graphs that earlier tests have left in cycles
-    before = len(_calls.places)
+    before = len(calls.places)
     with study.detect_anomaly():
         y = leaf(1.0).exp().sum()
-        assert len(_calls.places) == before + 2
+        assert len(calls.places) == before + 2
     del y
-    assert len(_calls.places) == before
+    assert len(calls.places) == before
 
 
 def test_blocks_nest_and_the_innermost_decides():

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._ranges import Range, number
-from .._source_lines import SourceLine
+from .calls import SourceLine
+from .ranges import Range, number
 
 # The usual remedy, by pass and op.
 _REMEDIES = {
