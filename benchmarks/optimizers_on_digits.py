@@ -32,10 +32,10 @@ from typing import Any
 import numpy as np
 
 from minigrad import training
-from minigrad.cli import catalog
 from minigrad.cli.options import complete
-from minigrad.cli.recipe import Problem, make_run
-from minigrad.cli.recipe import problem as load_problem
+from minigrad.recipes import catalog
+from minigrad.recipes.recipe import Problem, make_run
+from minigrad.recipes.recipe import problem as load_problem
 
 from . import peers
 from .effort import Effort

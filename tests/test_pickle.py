@@ -20,8 +20,8 @@ import training_cases
 import minigrad
 from minigrad import Tensor, clipping, data, nn, ops, optim, rules, schedulers, study, tensor, training
 from minigrad.cli.options import complete
-from minigrad.cli.recipe import make_run, problem
 from minigrad.ops import primitive
+from minigrad.recipes.recipe import make_run, problem
 
 PROTOCOLS = range(2, pickle.HIGHEST_PROTOCOL + 1)
 WAYS = {

@@ -19,6 +19,8 @@ from .. import training
 from ..checks import spelled, unknown
 from ..devices.arrays import to_host
 from ..files import write_atomically
+from ..recipes import catalog
+from ..recipes.calls import parse_call
 from ..study import plots
 from ..text import metric_text, metric_title, table
 from ..training import Run
@@ -26,8 +28,6 @@ from ..training._run_directory import CONFIG, RunDirectory
 from ..training.checkpoint import size_limit
 from ..training.evaluation import best_of
 from ..training.progress import Row
-from . import catalog
-from .calls import parse_call
 from .display import console
 from .ending import FAILED, CommandError, status_of, words
 from .options import Arguments, complete

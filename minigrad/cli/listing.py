@@ -16,13 +16,13 @@ from ..data import DATASETS
 from ..devices.cuda import INSTALL, CudaStatus, cuda_status, update_problem
 from ..kernels.threads import get_num_threads
 from ..nn.containers import ACTIVATIONS, NORMS
+from ..recipes import catalog
+from ..recipes.calls import arguments_of, describe
 from ..study.report._run_data import RunData
 from ..text import metric_text, metric_title, table
 from ..training._run_directory import CONFIG, WITHOUT, RunDirectory
 from ..training.evaluation import best_of
 from ..training.logs import METRICS, read_metrics
-from . import catalog
-from .calls import arguments_of, describe
 from .ending import CommandError, words
 from .options import OPTIONS, Arguments
 

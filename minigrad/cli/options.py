@@ -15,10 +15,10 @@ from typing import Any
 from .. import optim
 from ..checks import spelled, unknown
 from ..devices.arrays import NAMES
+from ..recipes import catalog
+from ..recipes.calls import parse_call, parse_value, show
+from ..recipes.recipe import DEFAULT_DATA, DEFAULT_DTYPE, DEFAULT_MODEL, parse_model
 from ..study.records.recorder import EVERY
-from . import catalog
-from .calls import parse_call, parse_value, show
-from .recipe import DEFAULT_MODEL, parse_model
 
 # The options given to a command, or all options of a run, by name.
 Arguments = dict[str, Any]
@@ -173,12 +173,12 @@ _CLIPS, _LOSSES, _OPTIMIZERS = (", ".join(known) for known in (catalog.CLIPS, ca
 
 PROBLEM = (
     Option("data", "NAME", "a dataset, with arguments such as moons:samples=500,noise=0.2, or a folder with the IDX "
-        "files of MNIST; see minigrad list", _data, "digits"),
+        "files of MNIST; see minigrad list", _data, DEFAULT_DATA),
     Option("model", "SIZES", "sizes of the layers with ReLU between them, such as 64-64-10, or only the hidden layers, "
         "such as mlp:128,relu,dropout=0.2,64,tanh", _model, stated=DEFAULT_MODEL),
     Option("loss", "NAME", _LOSSES, _call_of("loss", catalog.LOSSES),
         stated="the first for classes, the second for numbers"),
-    Option("dtype", "TYPE", "float32 or float64", _one_of("dtype", ("float32", "float64")), "float32"),
+    Option("dtype", "TYPE", "float32 or float64", _one_of("dtype", ("float32", "float64")), DEFAULT_DTYPE),
     Option("seed", "N", "decides the initial weights and the order of the rows", whole(0), 0),
 )  # fmt: skip
 

@@ -16,14 +16,14 @@ from ..devices.cuda import DeviceError, cuda_status
 from ..kernels.cache import cache_folder
 from ..kernels.threads import get_num_threads, set_num_threads
 from ..optim import Optimizer
+from ..recipes.catalog import optimizer_arguments
+from ..recipes.recipe import Problem, make_run, problem
 from ..training import Run
 from ..training._blas import use_one_blas_thread
 from ..training._run_directory import CHECKPOINTS, RECORD, RunDirectory, plain_name, versions
 from ..training.checkpoint import checkpoint_path
-from .catalog import optimizer_arguments
 from .ending import CommandError, words
 from .options import Arguments
-from .recipe import Problem, make_run, problem
 
 
 def prepare(arguments: Arguments, out: Console, command: str = "minigrad train") -> tuple[Run, Problem]:

@@ -14,11 +14,11 @@ from cli_tools import run
 
 import minigrad
 from minigrad import cli, data, optim
-from minigrad.cli.calls import show
-from minigrad.cli.catalog import hyper_parameters
 from minigrad.cli.options import complete
 from minigrad.cli.parser import parsers
-from minigrad.cli.recipe import DEFAULT_MODEL
+from minigrad.recipes.calls import show
+from minigrad.recipes.catalog import hyper_parameters
+from minigrad.recipes.recipe import DEFAULT_MODEL
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 

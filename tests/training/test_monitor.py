@@ -9,7 +9,7 @@ from test_training import parts
 from minigrad import schedulers, training
 from minigrad.cli import main
 from minigrad.cli.options import complete
-from minigrad.cli.recipe import make_run, problem
+from minigrad.recipes.recipe import make_run, problem
 from minigrad.training.evaluation import best_of, is_better
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ... import random
 from ...autograd.tensor import Tensor
 from ...nn.inspection import restoring
+from ...recipes.recipe import make_model, problem
 from ...training._run_directory import RunDirectory
 from ...training.checkpoint import load_weights, read_checkpoint, size_limit
 from ..graphs.drawing import Drawing, draw_graph
@@ -31,22 +32,15 @@ def draw_trained(directory: RunDirectory, config: Mapping[str, Any]) -> DrawnMod
     Raises:
         ValueError, OSError: if the model cannot be rebuilt, or the data has changed since.
     """
-    # Only here: a run directory is described by the options of the command line, which itself makes reports.
-    from ...cli.options import complete
-    from ...cli.recipe import make_model, problem
-
-    saved = config["arguments"]
-    arguments = complete({name: saved[name] for name in ("data", "model", "loss", "dtype") if name in saved})
+    arguments = config["arguments"]
     asked = problem(arguments)
     if config["data"] != asked.fingerprint():
         raise ValueError("the data has changed since the run")
     before = random.get_state()  # initial weights are drawn, and replaced below
     try:
-        model = make_model(arguments.get("model"), asked.inputs, asked.outputs, asked.train.name)
+        model = make_model(arguments, asked)
     finally:
         random.set_state(before)
-    if arguments["dtype"] == "float64":
-        model.double()
     if directory.weights.exists() and directory.ending() is not None:
         load_weights(directory.weights, model)
         when = "at the end"

@@ -27,7 +27,8 @@ from .calls import arguments_of, check_arguments, parse_call, parse_value
 
 # The same split for every seed, so that runs are tested on the same rows and differ only in their training.
 HELD_OUT_FRACTION, HELD_OUT_SEED = 0.2, 0
-DEFAULT_MODEL = "mlp:64"
+# The data, the model and the dtype of a run whose arguments do not name them.
+DEFAULT_DATA, DEFAULT_MODEL, DEFAULT_DTYPE = "digits", "mlp:64", "float32"
 
 
 # --- the data --------------------------------------------------------------------------------------------------------
@@ -72,8 +73,8 @@ def problem(arguments: Mapping[str, Any]) -> Problem:
     Raises:
         ValueError, OSError: for an unknown name, a missing or damaged file, or a loss that does not fit the labels.
     """
-    train, held_out = _load(arguments["data"])
-    if arguments["dtype"] == "float64":
+    train, held_out = _load(arguments.get("data", DEFAULT_DATA))
+    if arguments.get("dtype", DEFAULT_DTYPE) == "float64":
         train, held_out = (_as_double(part) for part in (train, held_out))
     classes = train.labels.dtype.kind in "iu"
     call = parse_call(arguments.get("loss") or ("cross_entropy" if classes else "mse_loss"))
@@ -151,8 +152,8 @@ def _hidden(text: str) -> list[tuple[int, list[str]]]:
     return layers
 
 
-def make_model(text: str | None, inputs: int, outputs: int, dataset: str) -> nn.Sequential:
-    """Make the model that a text describes, for a dataset with this number of features and of classes or targets.
+def make_model(arguments: Mapping[str, Any], problem: Problem) -> nn.Sequential:
+    """Make the model of a run, for a dataset with its number of features and of classes or targets.
 
     In ``mlp:128,relu,dropout=0.2,64`` numbers are hidden layers. The words after a number are the modules after that
     layer: activations (by default the previous layer's, at first ReLU), ``batch``, ``layer`` or ``rms`` for a
@@ -161,12 +162,13 @@ def make_model(text: str | None, inputs: int, outputs: int, dataset: str) -> nn.
     Raises:
         ValueError: for other text, or sizes that do not fit the data.
     """
-    layers = parse_model(text or DEFAULT_MODEL)
+    text, inputs, outputs = arguments.get("model") or DEFAULT_MODEL, problem.inputs, problem.outputs
+    layers = parse_model(text)
     hidden = [layer if isinstance(layer, tuple) else (layer, []) for layer in layers]
     if layers and isinstance(layers[0], int):
         if (layers[0], layers[-1]) != (inputs, outputs):
             raise ValueError(
-                f"--model {text}: {dataset} has {inputs} features and {outputs} outputs, so the sizes must "
+                f"--model {text}: {problem.train.name} has {inputs} features and {outputs} outputs, so the sizes must "
                 f"start with {inputs} and end with {outputs}"
             )
         hidden = hidden[1:-1]
@@ -182,7 +184,8 @@ def make_model(text: str | None, inputs: int, outputs: int, dataset: str) -> nn.
             words = [*words[:place], activation, *words[place:]]
         modules += [_module(word, size) for word in words]
         width = size
-    return nn.Sequential(*modules, nn.Linear(width, outputs))
+    model = nn.Sequential(*modules, nn.Linear(width, outputs))
+    return model.double() if arguments.get("dtype", DEFAULT_DTYPE) == "float64" else model
 
 
 def _module(word: str, units: int) -> nn.Module:
@@ -213,9 +216,7 @@ def make_run(arguments: Mapping[str, Any], problem: Problem, callbacks: Iterable
     if device != "cpu":
         require_updates()
     manual_seed(arguments["seed"])
-    model = make_model(arguments.get("model"), problem.inputs, problem.outputs, problem.train.name)
-    if arguments["dtype"] == "float64":
-        model.double()
+    model = make_model(arguments, problem)
     model.to(device)
     loader = DataLoader(problem.train, arguments["batch_size"], shuffle=True, seed=arguments["seed"], device=device)
     optimizer = _optimizer(arguments, model)
