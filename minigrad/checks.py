@@ -335,3 +335,24 @@ once; pass a list, such as list(model.parameters())
             f"once; pass a list{', such as list(model.parameters())' if what == 'parameters' else ''}"
         )
     return items
+
+
+# --- saved state -----------------------------------------------------------------------------------------------------
+
+
+def same_keys(what: str, found: Iterable[str], expected: Iterable[str]) -> None:
+    """Raise ValueError naming the keys of ``found`` that are missing or unexpected."""
+    wanted = list(expected)
+    missing = [name for name in wanted if name not in found]
+    unexpected = [name for name in found if name not in wanted]
+    if missing or unexpected:
+        parts = [f"missing {', '.join(map(repr, missing))}"] if missing else []
+        parts += [f"unexpected {', '.join(map(repr, unexpected))}"] if unexpected else []
+        raise ValueError(f"{what}: {'; '.join(parts)}")
+
+
+def whole_number(what: str, value: Any) -> int:
+    """The value as an int; ValueError unless it is a whole number of 0 or more."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+        raise ValueError(f"{what} must be a whole number of 0 or more, not {value!r}")
+    return int(value)

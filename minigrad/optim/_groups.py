@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import Any, NoReturn, Self
 
 from ..autograd.tensor import Tensor
 from ..checks import Range, listed, unknown
 from ..rules.options import check_option
-
-if TYPE_CHECKING:
-    from .optimizer import Optimizer
 
 
 def _same_structure(before: Any, value: Any) -> bool:
@@ -199,15 +196,73 @@ class ParamGroups(list[ParamGroup]):
     Dictionaries that are put in become groups, as in `Optimizer.add_param_group`. Parameters that stay keep their
     state, also when they move to another group. A group that is taken out keeps its state, and continues with it if it
     is put in again. A change that would leave no group, or a parameter in two, raises ValueError and changes nothing.
+
+    Args:
+        owner: the name of the optimizer's class, for error messages.
+        defaults: the options of every group, with their defaults.
+        ranges: the values that each option may have.
+        regroup: the optimizer's method that adopts a changed list. The optimizer is not kept alive.
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
+    def __init__(
+        self,
+        owner: str,
+        defaults: Mapping[str, Any],
+        ranges: Mapping[str, Range],
+        regroup: Callable[[Iterable[Any]], None],
+    ) -> None:
         super().__init__()
-        self._optimizer = weakref.ref(optimizer)
+        self._owner, self._defaults, self._ranges = owner, defaults, ranges
+        self._regroup = weakref.WeakMethod(regroup)
 
     def hold(self, groups: Iterable[ParamGroup]) -> None:
         """Hold these groups, which the optimizer has adopted."""
         super().__setitem__(slice(None), groups)
+
+    def arranged(self, wanted: Iterable[Any]) -> list[ParamGroup]:
+        """Make param groups of the list ``wanted`` of groups and dictionaries, without changing this one.
+
+        Groups that this optimizer has made stay the same objects. Every parameter gets a name.
+
+        Raises:
+            ValueError: for no groups, one without parameters, or a parameter in two places.
+            TypeError: for something that is not a tensor, or an unknown option.
+        """
+        owner, given = self._owner, list(wanted)
+        if not given:
+            raise ValueError(
+                f"{owner}: no param group would be left; replace all of them at once, param_groups[:] = [...], or make "
+                "another optimizer"
+            )
+        own = [group for group in given if isinstance(group, ParamGroup) and group.ranges is self._ranges]
+        names: set[str] = set()
+        owners: dict[int, str] = {}
+        for group in own:
+            for name, parameter in group.named:
+                if id(parameter) in owners:
+                    raise ValueError(
+                        f"{owner}: the parameter {name!r} is given twice, in two param groups; to exchange groups, "
+                        "assign all of them at once: param_groups[:] = [...]"
+                    )
+                names.add(name)
+                owners[id(parameter)] = name
+        return [group if any(group is each for each in own) else self._made(group, names, owners) for group in given]
+
+    def _made(self, options: Any, names: set[str], owners: dict[int, str]) -> ParamGroup:
+        owner = self._owner
+        if not isinstance(options, Mapping) or "params" not in options:
+            raise TypeError(f"{owner}: a param group is a dictionary with the key 'params', not {_short(options)}")
+        for name in options:
+            if name != "params" and not _is_option(name, self._defaults):
+                raise TypeError(f"{owner}: {unknown('option', str(name), self._defaults)}")
+        params = options.named if isinstance(options, ParamGroup) else options["params"]
+        known = {id(parameter): name for each in self for name, parameter in each.named}
+        pairs = _named(owner, params, names, owners, known)
+        if not pairs:
+            raise ValueError(f"{owner}: a param group has no parameters")
+        group = ParamGroup(owner, self._defaults, pairs, self._ranges)
+        group.update({name: options[name] for name in options if name != "params"})
+        return group
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return list, (list(self),)  # a copy is a plain list, which no optimizer follows
@@ -219,10 +274,10 @@ def _followed(name: str) -> Callable[..., Any]:
     def method(self: ParamGroups, *args: Any, **keywords: Any) -> Any:
         wanted: list[Any] = list(self)
         result = operation(wanted, *args, **keywords)
-        optimizer = self._optimizer()
-        if optimizer is None:
+        regroup = self._regroup()
+        if regroup is None:
             raise ReferenceError("param_groups: their optimizer does not exist any more")
-        optimizer._regroup(wanted)
+        regroup(wanted)
         return self if result is wanted else result
 
     method.__name__, method.__doc__ = name, operation.__doc__
@@ -235,14 +290,17 @@ for _name in ("__setitem__", "__delitem__", "__iadd__", "__imul__"):
     setattr(ParamGroups, _name, _followed(_name))
 
 
-def named_groups(optimizer: Optimizer, params: Iterable[Any]) -> list[Mapping[str, Any]]:
+def named_groups(owner: str, params: Iterable[Any]) -> list[Mapping[str, Any]]:
     """The parameters that an optimizer was given, as dictionaries with the key ``"params"``.
+
+    Args:
+        owner: the name of its class.
+        params: the argument.
 
     Raises:
         ValueError: for no parameters.
         TypeError: for anything but parameters, pairs of name and parameter, or dictionaries.
     """
-    owner = type(optimizer).__name__
     remedy = "such as model.parameters()"
     if isinstance(params, Tensor):
         raise TypeError(f"{owner}: needs a list of parameters, {remedy}, not one tensor")
@@ -256,53 +314,6 @@ def named_groups(optimizer: Optimizer, params: Iterable[Any]) -> list[Mapping[st
     if not given:
         raise ValueError(f"{owner}: the list of parameters is empty")
     return given if isinstance(given[0], Mapping) else [{"params": given}]
-
-
-def arranged(optimizer: Optimizer, wanted: Iterable[Any]) -> list[ParamGroup]:
-    """Make param groups of the list ``wanted`` of groups and dictionaries, without changing the optimizer.
-
-    Groups that this optimizer has made stay the same objects. Every parameter gets a name.
-
-    Raises:
-        ValueError: for no groups, one without parameters, or a parameter in two places.
-        TypeError: for something that is not a tensor, or an unknown option.
-    """
-    owner, given = type(optimizer).__name__, list(wanted)
-    if not given:
-        raise ValueError(
-            f"{owner}: no param group would be left; replace all of them at once, param_groups[:] = [...], or make "
-            "another optimizer"
-        )
-    own = [group for group in given if isinstance(group, ParamGroup) and group.ranges is optimizer.ranges]
-    names: set[str] = set()
-    owners: dict[int, str] = {}
-    for group in own:
-        for name, parameter in group.named:
-            if id(parameter) in owners:
-                raise ValueError(
-                    f"{owner}: the parameter {name!r} is given twice, in two param groups; to exchange groups, assign "
-                    "all of them at once: param_groups[:] = [...]"
-                )
-            names.add(name)
-            owners[id(parameter)] = name
-    return [group if any(group is each for each in own) else _made(optimizer, group, names, owners) for group in given]
-
-
-def _made(optimizer: Optimizer, options: Any, names: set[str], owners: dict[int, str]) -> ParamGroup:
-    owner = type(optimizer).__name__
-    if not isinstance(options, Mapping) or "params" not in options:
-        raise TypeError(f"{owner}: a param group is a dictionary with the key 'params', not {_short(options)}")
-    for name in options:
-        if name != "params" and not _is_option(name, optimizer.defaults):
-            raise TypeError(f"{owner}: {unknown('option', str(name), optimizer.defaults)}")
-    params = options.named if isinstance(options, ParamGroup) else options["params"]
-    known = {id(parameter): name for each in optimizer.param_groups for name, parameter in each.named}
-    pairs = _named(owner, params, names, owners, known)
-    if not pairs:
-        raise ValueError(f"{owner}: a param group has no parameters")
-    group = ParamGroup(owner, optimizer.defaults, pairs, optimizer.ranges)
-    group.update({name: options[name] for name in options if name != "params"})
-    return group
 
 
 def _is_option(name: Any, known: Container[str]) -> bool:

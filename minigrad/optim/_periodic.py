@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..autograd.graph import tick
+from ..checks import same_keys, whole_number
 from ..kernels.cohort import Member
 from ..kernels.layout import Layout
 from ..kernels.plan import Plan
 from ..kernels.program import Program
+from ..kernels.store import ParameterStore
 from ..rules import Rule
-from ._state import same_keys, whole_number
-
-if TYPE_CHECKING:
-    from .optimizer import Optimizer
+from ._slots import Slots
 
 # Rules, or a function that chooses them by the names of the state that the optimizer's own chain keeps.
 Rules = Sequence[Rule] | Callable[[tuple[str, ...]], Sequence[Rule]]
@@ -74,28 +73,27 @@ class Periodic:
                 )
         return Plan(rules, purpose=("param", *(slot for rule in rules for slot in rule.state)))
 
-    def program(self, optimizer: Optimizer, state: tuple[str, ...]) -> Program:
+    def program(self, store: ParameterStore, state: tuple[str, ...]) -> Program:
         """The compiled chain."""
-        return Program(self.plan(state), optimizer.store)
+        return Program(self.plan(state), store)
 
     def is_due(self) -> bool:
         """Whether the update that was counted last is one that it follows."""
         return self.counter % self.k == 0
 
-    def begin(self, optimizer: Optimizer) -> None:
+    def begin(self, ages: Mapping[str, int], slots: Slots) -> None:
         """Give the parameters that have not taken a step their first state."""
-        ages = optimizer._all_ages()
         fresh = [name for name, age in ages.items() if not (self.counter and age)]
         for slot, first in self.state.items():
             if first == "param":
-                optimizer._state.fill(slot, first, fresh)
+                slots.fill(slot, first, fresh)
 
-    def run(self, optimizer: Optimizer, main: Layout) -> None:
-        """Run the rules on the parameters that the layout of the update has moved."""
+    def run(self, main: Layout, store: ParameterStore, slots: Slots) -> None:
+        """Run the rules on the parameters that ``main``, the layout of the update, has moved."""
         if self._layout is None or self._main() is not main:
-            program = self.program(optimizer, main.plan.state)
-            moved = (Member(entry) for entry in optimizer.store.entries.values() if entry not in main.missing)
-            self._layout = program.lay_out(moved, optimizer._state.by_buffer())
+            program = self.program(store, main.plan.state)
+            moved = (Member(entry) for entry in store.entries.values() if entry not in main.missing)
+            self._layout = program.lay_out(moved, slots.by_buffer())
             self._main = weakref.ref(main)
         layout = self._layout
         layout.bind_options([self.options])

@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
-
-import numpy as np
+from typing import Any, NoReturn, Protocol
 
 from ..autograd.tensor import Tensor
-from ..checks import is_number, listed, unknown
+from ..checks import is_number, listed, same_keys, unknown, whole_number
+from ..clipping.clip import Clip
 from ..devices.arrays import is_array
-from ..kernels.plan import Plan
+from ..kernels.plan import Element, Plan
+from ..kernels.program import Program
+from ..kernels.store import ParameterStore
 from ..nn._state import plain_array
 from ._groups import ParamGroup
-
-if TYPE_CHECKING:
-    from .optimizer import Optimizer
+from ._periodic import Periodic
+from ._slots import Slots
 
 READ_ONLY = (
     "optimizer.state is read-only: reset_state() forgets it, for all parameters or some, and load_state_dict() "
@@ -34,6 +34,29 @@ class Kept:
     age: int
     carried: dict[str, float]
     arrays: dict[str, Any]
+
+
+class Stateful(Protocol):
+    """The members of an optimizer whose state is viewed, exported or imported here."""
+
+    store: ParameterStore
+    settings: dict[str, Any]
+    periodic: tuple[Periodic, ...]
+    _state: Slots
+
+    @property
+    def clips(self) -> tuple[Clip, ...]: ...
+    @property
+    def param_groups(self) -> list[ParamGroup]: ...
+    def prepare(self) -> Program: ...
+    def _elements(self) -> list[Element]: ...
+    def _age(self, name: str) -> int: ...
+    def _all_ages(self) -> dict[str, int]: ...
+    def _kept(self, named: Iterable[tuple[str, Tensor]]) -> dict[int, Kept]: ...
+    def _periodic_state(self) -> dict[str, float | str]: ...
+    def _restore(
+        self, state: Mapping[str, Mapping[str, Any]], slots: Iterable[str], carried: Mapping[str, Mapping[str, float]]
+    ) -> None: ...
 
 
 class _ReadOnly(Mapping[str, Any]):
@@ -54,7 +77,7 @@ class _ReadOnly(Mapping[str, Any]):
 class StateView(_ReadOnly):
     """An optimizer's state by the name of the parameter, or by the parameter itself."""
 
-    def __init__(self, optimizer: Optimizer) -> None:
+    def __init__(self, optimizer: Stateful) -> None:
         self._optimizer = optimizer
 
     def __getitem__(self, key: Any) -> ParameterState:
@@ -74,7 +97,7 @@ class StateView(_ReadOnly):
 class ParameterState(_ReadOnly):
     """The state of one parameter: ``step``, the number of steps that it has taken, and arrays by slot."""
 
-    def __init__(self, optimizer: Optimizer, name: str) -> None:
+    def __init__(self, optimizer: Stateful, name: str) -> None:
         self._optimizer, self._name = optimizer, name
 
     def __getitem__(self, slot: str) -> Any:
@@ -91,7 +114,7 @@ class ParameterState(_ReadOnly):
         return 1 + len(self._optimizer._state)
 
 
-def name_of(optimizer: Optimizer, owner: str, key: Any, error: type[Exception] = ValueError) -> str:
+def name_of(optimizer: Stateful, owner: str, key: Any, error: type[Exception] = ValueError) -> str:
     """The name of an optimizer's parameter, which is given by its name or itself.
 
     Raises:
@@ -111,7 +134,7 @@ def name_of(optimizer: Optimizer, owner: str, key: Any, error: type[Exception] =
     return key
 
 
-def chosen_names(optimizer: Optimizer, owner: str, names: Any = None) -> list[str]:
+def chosen_names(optimizer: Stateful, owner: str, names: Any = None) -> list[str]:
     """The names of parameters given by their names or themselves, one or several; by default of all.
 
     Raises:
@@ -126,11 +149,11 @@ def chosen_names(optimizer: Optimizer, owner: str, names: Any = None) -> list[st
     return [name_of(optimizer, owner, each) for each in given]
 
 
-def export_state(optimizer: Optimizer) -> dict[str, Any]:
+def export_state(optimizer: Stateful) -> dict[str, Any]:
     """Export the optimizer's class, the state of each parameter, and the groups with their parameters' names."""
     carrying = optimizer.prepare().plan.carry  # makes the state that the options require, before the first step too
     for each in optimizer.periodic:
-        each.begin(optimizer)
+        each.begin(optimizer._all_ages(), optimizer._state)
     kept = optimizer._kept((name, entry.parameter) for name, entry in optimizer.store.entries.items())
     by_name = {name: kept[id(entry.parameter)] for name, entry in optimizer.store.entries.items()}
     return {
@@ -146,7 +169,7 @@ def export_state(optimizer: Optimizer) -> dict[str, Any]:
     }
 
 
-def _settings(optimizer: Optimizer) -> dict[str, Any]:
+def _settings(optimizer: Stateful) -> dict[str, Any]:
     """The fixed settings of the optimizer that are not options of a group."""
     clips = [[clip.rule.name, *([norm.scope, norm.order] for norm in clip.norms)] for clip in optimizer.clips]
     return {**optimizer.settings, "clips": clips}
@@ -157,7 +180,7 @@ def _exported(group: ParamGroup) -> dict[str, Any]:
     return {**options, "params": [name for name, _ in group.named]}
 
 
-def import_state(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
+def import_state(optimizer: Stateful, saved: Mapping[str, Any]) -> None:
     """Load a state dict after checking it; nothing changes if it does not fit."""
     kind = type(optimizer).__name__
     if not isinstance(saved, Mapping):
@@ -202,7 +225,7 @@ def import_state(optimizer: Optimizer, saved: Mapping[str, Any]) -> None:
         each.counter = counter
 
 
-def _carried(optimizer: Optimizer, plan: Plan, saved: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+def _carried(optimizer: Stateful, plan: Plan, saved: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """The numbers that rules carry, checked. State dicts of earlier versions may not have them."""
     found = saved.get("carried", {})
     same_keys("carried", found, optimizer.store.entries if found else ())
@@ -223,7 +246,7 @@ def _set_options(group: ParamGroup, options: Mapping[str, Any]) -> None:
             group.keep(name, value)
 
 
-def _check_slots(name: str, slots: Mapping[str, Any], optimizer: Optimizer, expected: Iterable[str]) -> None:
+def _check_slots(name: str, slots: Mapping[str, Any], optimizer: Stateful, expected: Iterable[str]) -> None:
     same_keys(f"state of {name!r}", slots, ("step", *expected))
     whole_number(f"state of {name!r}: step", slots["step"])
     parameter = optimizer.store.entries[name].parameter
@@ -238,9 +261,7 @@ def _check_slots(name: str, slots: Mapping[str, Any], optimizer: Optimizer, expe
             )
 
 
-def _matched_groups(
-    optimizer: Optimizer, saved: Iterable[Mapping[str, Any]]
-) -> list[tuple[ParamGroup, dict[str, Any]]]:
+def _matched_groups(optimizer: Stateful, saved: Iterable[Mapping[str, Any]]) -> list[tuple[ParamGroup, dict[str, Any]]]:
     """Pairs of a group and the checked options that were saved for the same parameters, in any order of groups."""
     by_names = {frozenset(options["params"]): options for options in saved}
     if len(by_names) != len(optimizer.param_groups):
@@ -259,21 +280,3 @@ def _matched_groups(
             raise ValueError(f"param group {number} of the state dict: missing {', '.join(map(repr, missing))}")
         matched.append((group, {name: group.checked(name, value) for name, value in options.items()}))
     return matched
-
-
-def whole_number(what: str, value: Any) -> int:
-    """The value as an int; ValueError unless it is a whole number of 0 or more."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
-        raise ValueError(f"{what} must be a whole number of 0 or more, not {value!r}")
-    return int(value)
-
-
-def same_keys(what: str, found: Iterable[str], expected: Iterable[str]) -> None:
-    """Raise ValueError naming the keys of ``found`` that are missing or unexpected."""
-    wanted = list(expected)
-    missing = [name for name in wanted if name not in found]
-    unexpected = [name for name in found if name not in wanted]
-    if missing or unexpected:
-        parts = [f"missing {', '.join(map(repr, missing))}"] if missing else []
-        parts += [f"unexpected {', '.join(map(repr, unexpected))}"] if unexpected else []
-        raise ValueError(f"{what}: {'; '.join(parts)}")

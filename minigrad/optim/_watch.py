@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from ..autograd.hooks import FIRST, LAST, RemovableHandle
+from ..autograd.hooks import FIRST, LAST, Hooks, RemovableHandle
 from ..clipping import Clip
+from ..kernels.layout import Layout
 from ..kernels.plan import Plan
 from ..kernels.store import Entry, ParameterStore
 from ..rules import Rule
-from ._state import chosen_names
-
-if TYPE_CHECKING:
-    from .optimizer import Optimizer
+from ._state import Stateful, StateView, chosen_names
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
@@ -85,6 +83,23 @@ class Record:
         return self.store.entries[name]
 
 
+class Watched(Stateful, Protocol):
+    """The members of an optimizer that a watch reads."""
+
+    steps: int
+    stepped: bool
+    _layout: Layout | None
+    _group_of: dict[str, int]
+    _pre_hooks: Hooks
+    _update_hooks: Hooks
+    _post_hooks: Hooks
+
+    @property
+    def state(self) -> StateView: ...
+    def origins(self, group: int) -> dict[str, str]: ...
+    def _all_carried(self) -> dict[str, dict[str, float]]: ...
+
+
 class Watch:
     """A handle that keeps a `Record` of an optimizer's last step. Made by ``optimizer.watch()``.
 
@@ -95,7 +110,7 @@ class Watch:
         active: whether steps are still recorded.
     """
 
-    def __init__(self, optimizer: Optimizer, names: str | Iterable[str] | None = None) -> None:
+    def __init__(self, optimizer: Watched, names: str | Iterable[str] | None = None) -> None:
         self._names = None if names is None else set(chosen_names(optimizer, "watch", names))
         self._optimizer = optimizer
         self.record: Record | None = None
@@ -123,7 +138,7 @@ class Watch:
             self._note_layout(record)
         return record
 
-    def _begin(self, optimizer: Optimizer) -> None:
+    def _begin(self, optimizer: Watched) -> None:
         program = optimizer.prepare()
         names = [name for name in optimizer.store.entries if self.covers(name)]
         options = [group.scalars() for group in optimizer.param_groups]
@@ -150,12 +165,12 @@ class Watch:
             found[name] = arrays | {slot: array.copy() for slot, array in state[name].items() if slot != "step"}
         return found
 
-    def _note_update(self, optimizer: Optimizer) -> None:
+    def _note_update(self, optimizer: Watched) -> None:
         """Keep the results of the optimizer's own chain, before others change them."""
         if self.record is not None:
             self.record.after = self._arrays(self.record.before)
 
-    def _end(self, optimizer: Optimizer) -> None:
+    def _end(self, optimizer: Watched) -> None:
         record = self.record
         if record is None:  # hooks of a step that was under way when the watch began
             return

@@ -27,7 +27,7 @@ from ..kernels.store import Entry, ParameterStore
 from ..provided import provided_by
 from ..rules.options import Option, check_option, flag, option
 from ._declared import Declared
-from ._groups import ParamGroup, ParamGroups, arranged, named_groups
+from ._groups import ParamGroup, ParamGroups, named_groups
 from ._periodic import Periodic, Rules
 from ._slots import Slots
 from ._state import KEYS, READ_ONLY, Kept, StateView, chosen_names, export_state, import_state
@@ -169,7 +169,7 @@ class Optimizer(Declared):
             name: check_option(type(self).__name__, name, each.value, each.range) for name, each in declared.items()
         }
         self.check_options(self.defaults)
-        self._groups, self._bound = ParamGroups(self), []
+        self._groups, self._bound = self._no_groups(), []
         self._state, self._ages, self._carried = Slots(), {}, {}
         self._pre_hooks, self._post_hooks = Hooks(), Hooks()
         # Called when the chain has run, before chains with a period.
@@ -180,7 +180,7 @@ class Optimizer(Declared):
         self._layout: Layout | None = None
         self.stepped = False
         self.skipped = self.steps = 0
-        self._regroup(named_groups(self, params))
+        self._regroup(named_groups(type(self).__name__, params))
 
     # --- what a subclass defines ---------------------------------------------------------------------------------
 
@@ -242,6 +242,9 @@ class Optimizer(Declared):
     def param_groups(self, groups: Iterable[Mapping[str, Any]]) -> None:
         self._regroup(groups)
 
+    def _no_groups(self) -> ParamGroups:
+        return ParamGroups(type(self).__name__, self.defaults, self.ranges, self._regroup)
+
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Add parameters with their own options. The state of the other parameters is kept.
 
@@ -255,7 +258,7 @@ class Optimizer(Declared):
 
     def _regroup(self, wanted: Iterable[Any]) -> None:
         """Use these groups, in this order; parameters that stay keep their state."""
-        groups = arranged(self, wanted)
+        groups = self._groups.arranged(wanted)
         everyone = [pair for group in groups for pair in group.named]
         for clip in self.clips:
             clip.check(name for name, _ in everyone)
@@ -346,7 +349,7 @@ class Optimizer(Declared):
                 hook(self)
             for each in periodic:
                 if each.is_due():
-                    each.run(self, layout)
+                    each.run(layout, self.store, self._state)
 
     def _ready(self) -> Layout:
         """The layout for the present gradients, with the present options."""
@@ -416,7 +419,7 @@ class Optimizer(Declared):
                 self._carried[name] = {key: value for key, value in known.items() if key in carry}
             self._program = program
             for each in self.periodic:
-                each.program(self, program.plan.state)
+                each.program(self.store, program.plan.state)
         return self._program
 
     def _make_layout(self, missing: set[Entry]) -> Layout:
@@ -513,7 +516,7 @@ class Optimizer(Declared):
         first = any(cohort.age == 0 for cohort in layout.cohorts)
         for each in self.periodic:
             if first or not each.counter:
-                each.begin(self)
+                each.begin(self._all_ages(), self._state)
 
     def _periodic_state(self) -> dict[str, float | str]:
         return {slot: first for each in self.periodic for slot, first in each.state.items()}
@@ -561,7 +564,7 @@ class Optimizer(Declared):
         uses what was written. Read an array again after `add_param_group`, which moves the state.
         """
         for each in self.periodic:
-            each.begin(self)
+            each.begin(self._all_ages(), self._state)
         return StateView(self)
 
     @state.setter
@@ -628,7 +631,7 @@ class Optimizer(Declared):
 
     def _place(self) -> None:
         saved = vars(self).pop("_saved")
-        self._groups, self._bound = ParamGroups(self), []
+        self._groups, self._bound = self._no_groups(), []
         self._state, self._ages, self._carried = Slots(), {}, {}
         try:
             self._regroup(saved["groups"])

@@ -15,9 +15,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ..checks import is_number, unknown, whole
+from ..checks import is_number, same_keys, unknown, whole
 from ..optim import Optimizer
-from ..optim._state import same_keys
 from ._option import Option, Track, find_option
 from .schedule import Function, Schedule, Step, as_schedule, check_step
 

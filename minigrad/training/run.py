@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .. import random
-from ..checks import unknown, whole
+from ..checks import same_keys, unknown, whole
 from ..data import DataLoader, Dataset
 from ..nn import Module
 from ..optim import Optimizer
-from ..optim._state import same_keys
 from ..schedulers import ReduceLROnPlateau, Scheduler
 from .evaluation import (
     Loss,

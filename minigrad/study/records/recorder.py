@@ -15,11 +15,10 @@ import numpy.typing as npt
 
 from ...autograd.hooks import RemovableHandle
 from ...autograd.tensor import Tensor
-from ...checks import unknown, whole
+from ...checks import same_keys, unknown, whole, whole_number
 from ...data.dataset import is_stored
 from ...nn import Module
 from ...optim import Optimizer
-from ...optim._state import same_keys, whole_number
 from ...training import Callback, Run
 from ...training._blas import one_blas_thread
 from ...training.nonfinite import NonFiniteLossError
