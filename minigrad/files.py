@@ -75,10 +75,15 @@ def link_atomically(source: Path, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def temporary_for(path: Path, *, folder: bool = False) -> Iterator[Path]:
+def temporary_for(path: Path, *, folder: bool = False, mode: int = 0o666) -> Iterator[Path]:
     """A new empty file or folder next to a path, to be renamed to it; if it was not, it is deleted at the end.
 
     It is locked, so that `clear_stale` in another process does not delete it.
+
+    Args:
+        path: the path.
+        folder: make a folder.
+        mode: the permissions of a file, of which the umask removes some.
     """
     handle, temporary = None, path
     while handle is None:
@@ -86,7 +91,7 @@ def temporary_for(path: Path, *, folder: bool = False) -> Iterator[Path]:
         if folder:
             temporary.mkdir()
         else:
-            temporary.open("xb").close()
+            temporary.touch(mode, exist_ok=False)
         handle = _hold(temporary)
     try:
         yield temporary

@@ -13,7 +13,6 @@ import importlib.util
 import os
 import stat
 import sys
-import tempfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -48,11 +47,11 @@ def cache_folder() -> Path | None:
         return None
 
 
-def _is_private(folder: Path) -> bool:
-    """Whether only the user can create files in it."""
+def _is_private(path: Path) -> bool:
+    """Whether only the user can write to a file, or create files in a folder."""
     if not hasattr(os, "getuid"):
         return True  # Windows: the profile folder belongs to the user
-    status = folder.stat()
+    status = path.stat()
     return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
@@ -81,7 +80,7 @@ def _from_file(folder: Path, key: str, source: str) -> ModuleType | None:
     text = source.replace("cache=CACHE", "cache=True")
     try:
         if not path.exists() or path.read_text(encoding="utf-8") != text:
-            _write(path, text)
+            write_private(path, text.encode())
         return _import(path)
     except Exception:  # a full disk, a damaged entry: compiling in memory still works
         for stale in folder.glob(f"__pycache__/kernel_{key}.*"):
@@ -90,17 +89,26 @@ def _from_file(folder: Path, key: str, source: str) -> ModuleType | None:
         return None
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a file atomically, so that another process sees all of it or nothing."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file of the cache, so that another process sees all of it or nothing, and only the user can write to it.
+
+    Raises:
+        OSError: if the disk is full, or the path is a folder; the file from before stays.
+    """
+    from .. import files  # here, because most processes write nothing
+
+    files.clear_stale(path.parent, path.name)
+    with files.temporary_for(path, mode=0o600) as temporary:
+        temporary.write_bytes(data)  # not flushed to the disk: what a power failure damages is made again
         os.replace(temporary, path)
+
+
+def read_private(path: Path) -> bytes | None:
+    """Return a file of the cache; ``None`` if it cannot be read, or others could have written to it."""
+    try:
+        return path.read_bytes() if path.is_file() and _is_private(path) else None
     except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+        return None
 
 
 def _import(path: Path) -> ModuleType:

@@ -10,7 +10,7 @@ import pytest
 from optim_tools import leaves, take_step
 
 import minigrad
-from minigrad import optim
+from minigrad import files, optim
 from minigrad.kernels import cache
 from minigrad.kernels.cpu import kernel_source
 from minigrad.kernels.plan import Plan
@@ -171,7 +171,7 @@ def test_a_folder_that_cannot_be_written_falls_back_to_memory(fresh, monkeypatch
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache.tempfile, "mkstemp", full)
+    monkeypatch.setattr(files, "temporary_for", full)
     assert loaded(monkeypatch) == 0
     assert not [path for path in fresh.rglob("*") if path.is_file()]
 
