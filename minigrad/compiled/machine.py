@@ -39,8 +39,8 @@ class Machine:
     Attributes:
         addresses: the address of each function.
         notes: what the emitter wrote down about the code.
-        seconds: how long each part took: ``"start"`` to start LLVM and read the cache, ``"emit"`` and ``"llvm"`` to
-            write the IR and compile it, and ``"load"``.
+        seconds: how long each part took: ``"start"`` to start LLVM and read the cache; if the code was not in it,
+            ``"emit"`` to build the IR, ``"llvm"`` to compile it and ``"write"`` to store the code; ``"load"``.
         cached: whether the code came from the disk.
         size: bytes of the object file.
     """
@@ -116,6 +116,7 @@ def _load(key: str, emit: Callable[[], tuple[ir.Module | str, dict[str, Any]]], 
         seconds["llvm"] = lap()
         if path is not None:
             _write(path, identity, notes, code)
+        seconds["write"] = lap()
     else:
         notes, code = found
     addresses, engine = _link(code, names)

@@ -1,13 +1,13 @@
 """NumPy's own inner loops, called by address: what they compute has NumPy's bits by construction.
 
 Every ufunc is a C struct with a table of loops, one for each combination of dtypes. Its first fields are public
-(``PyUFuncObject`` in ``numpy/ufuncobject.h``), and so is the signature of a loop::
-
-    void loop(char **arrays, intp const *lengths, intp const *strides, void *data)
+(``PyUFuncObject`` in ``numpy/ufuncobject.h``), and so is the signature of a loop:
+``void loop(char **arrays, intp const *lengths, intp const *strides, void *data)``.
 
 ``arrays`` holds the addresses of inputs and outputs, ``strides`` their strides in bytes. ``lengths`` is the number of
 elements; for ``matmul`` it is the number of products, then the three dimensions of one, and ``strides`` ends with the
 two strides of each matrix. A loop needs no GIL, and uses no other memory; it may change the addresses in ``arrays``.
+The layout of the arrays, also of the output, may decide in which order ``matmul`` adds, and so its last bits.
 
 A NumPy whose structs or loops differ is detected by `problem` before a loop is called.
 """

@@ -82,7 +82,7 @@ def test_code_is_made_once_in_a_process(folder):
     assert first is second
     assert emit.calls == 1
     assert result(first) == 100
-    assert set(first.seconds) == {"start", "emit", "llvm", "load"}
+    assert set(first.seconds) == {"start", "emit", "llvm", "write", "load"}
     with pytest.raises(KeyError):
         first.address("another")
 
