@@ -98,36 +98,42 @@ def test_code_and_notes_are_found_on_the_disk(folder, monkeypatch):
     assert result(found) == 100
 
 
-def test_another_key_name_or_cpu_is_another_file(load, folder, monkeypatch):
+@pytest.fixture
+def circumstances():
+    """Forgets the CPU and the sources that were found, and again after the test."""
+
+    def forget():
+        machine._target.cache_clear()
+        machine._circumstances.cache_clear()
+
+    yield forget
+    forget()
+
+
+def test_another_key_or_cpu_is_another_file(load, folder, circumstances, monkeypatch):
+    monkeypatch.delenv("NUMBA_CPU_NAME", raising=False)
+    monkeypatch.delenv("NUMBA_CPU_FEATURES", raising=False)
+    circumstances()
     assert not load("one", 1)
     assert not load("two", 2)
     monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
-    machine._target.cache_clear()
-    machine._circumstances.cache_clear()
-    try:
-        assert machine._target()[1:] == ("generic", "")
-        assert not load("one", 1)
-        monkeypatch.setenv("NUMBA_CPU_FEATURES", "+sse2")
-        machine._target.cache_clear()
-        assert machine._target()[1:] == ("generic", "+sse2")
-    finally:
-        monkeypatch.undo()
-        machine._target.cache_clear()
-        machine._circumstances.cache_clear()
+    circumstances()
+    assert machine._target()[1:] == ("generic", "")
+    assert not load("one", 1)
+    monkeypatch.setenv("NUMBA_CPU_FEATURES", "+sse2")
+    circumstances()
+    assert machine._target()[1:] == ("generic", "+sse2")
     assert len(list(folder.glob("machine_*.bin"))) == 3
 
 
-def test_another_source_of_the_package_is_another_file(load, monkeypatch):
+def test_another_source_of_the_package_is_another_file(load, circumstances, monkeypatch):
     assert not load()
     assert load()
     real = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: real(path) + b"#" * (path.name == "machine.py"))
-    machine._circumstances.cache_clear()
-    try:
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", lambda path: real(path) + b"#" * (path.name == "machine.py"))
+        circumstances()
         assert not load()
-    finally:
-        monkeypatch.undo()
-        machine._circumstances.cache_clear()
 
 
 # Files that cannot be used
