@@ -76,7 +76,7 @@ class OfSchedule(Scheduler):
 
         def bind(self: OfSchedule, arguments: dict[str, Any]) -> None:
             optimizer, last_epoch = arguments.pop("optimizer"), arguments.pop("last_epoch")
-            Scheduler.__init__(self, optimizer, schedule(**arguments), last_epoch=last_epoch)
+            self._bind(optimizer, {"lr": schedule(**arguments)}, last_epoch)
 
         # Sorted by kind, which is stable: keyword-only arguments follow last_epoch.
         make_constructor(cls, [first, *sorted([*own, last], key=lambda each: each.kind)], bind)
