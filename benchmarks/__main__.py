@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     for name in chosen.only:
         if name not in suite.GROUPS:
-            parser.error(f"--only: there is no group {name!r}; there are {', '.join(suite.GROUPS)}")
+            parser.error(f"--only: unknown group {name!r}; known are {', '.join(suite.GROUPS)}")
     if chosen.list:
         for name in suite.GROUPS:
             print(f"{name:22s} {suite.group(name).TITLE}")

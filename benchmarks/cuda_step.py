@@ -145,7 +145,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"no GPU was found, so nothing was measured: {problem}; {status.remedy or gpu.INSTALL}", file=sys.stderr)
         return 1
     if missing := torch_problem():
-        print(f"{missing}, so it takes no part", file=sys.stderr)
+        print(f"{missing}, so it is skipped", file=sys.stderr)
     measured = rows(*((SIZES[:2], 10) if given.quick else (SIZES, ROUNDS)))
     print(f"Updates on {status.devices[0]}, float32\n\n{markdown(measured)}")
     if given.output:

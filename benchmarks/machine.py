@@ -1,4 +1,4 @@
-"""What the results depend on: machine, versions, threads, and the load from other programs."""
+"""The conditions of the results: machine, versions, threads, and the load from other programs."""
 
 from __future__ import annotations
 

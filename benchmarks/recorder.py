@@ -1,4 +1,4 @@
-"""What a `study.Recorder` adds to training, by how often it records."""
+"""Measures the time that a `study.Recorder` adds to training, by its interval."""
 
 from __future__ import annotations
 

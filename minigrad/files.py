@@ -200,7 +200,7 @@ def sync_folder(folder: Path) -> None:
 def named(error: OSError, path: str | os.PathLike[str]) -> OSError:
     """Return the same error, which names the file that could not be written, and the folder if it is missing."""
     folder = Path(path).parent
-    missing = f"; there is no folder {folder}" if error.errno == errno.ENOENT and not folder.exists() else ""
+    missing = f"; the folder {folder} does not exist" if error.errno == errno.ENOENT and not folder.exists() else ""
     return type(error)(error.errno, f"cannot write: {error.strerror or error}{missing}", str(path))
 
 
@@ -208,7 +208,7 @@ def read_bounded(path: str | os.PathLike[str], limit: int) -> bytes:
     """Read a regular file of at most ``limit`` bytes.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
         ValueError: if it is not a regular file, or larger; it is not read.
     """
     path = Path(path)
@@ -294,7 +294,7 @@ class Format:
         """Read a document of at most ``limit`` bytes.
 
         Raises:
-            FileNotFoundError: if there is no such file.
+            FileNotFoundError: if the file does not exist.
             ValueError: naming the path, if it is damaged, of another format or of a newer version.
         """
         return self.check(path, parse_json(path, read_bounded(path, limit)))

@@ -220,7 +220,7 @@ def test_wrong_arguments_are_refused(capsys, tmp_path):
     with pytest.raises(SystemExit) as stopped:
         command.main(["--only", "steps"])
     assert stopped.value.code == 2
-    assert "there is no group 'steps'; there are step_by_size, " in capsys.readouterr().err
+    assert "unknown group 'steps'; known are step_by_size, " in capsys.readouterr().err
     assert command.main(["--redraw", "--output", str(tmp_path)]) == 1
     assert "holds no results to draw" in capsys.readouterr().err
 

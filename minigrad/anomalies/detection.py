@@ -154,7 +154,7 @@ def _describe(
     what = "NaN" if np.isnan(value) else "inf" if value > 0 else "-inf"
     culprits = [name for name, each in ranges.items() if each.nan] or [n for n, r in ranges.items() if not r.finite]
     if not made.any() and culprits:
-        cause = f"because {' and '.join(culprits)} had {'NaN' if output.nan else 'infinities'} already"
+        cause = f"because {' and '.join(culprits)} already had {'NaN' if output.nan else 'infinities'}"
     elif all(each.finite for each in ranges.values()):
         cause = "from finite input" if phase == "forward" else "from finite values"
     else:

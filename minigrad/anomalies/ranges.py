@@ -18,7 +18,7 @@ class Range:
     Attributes:
         shape, dtype: of the array.
         low, high, mean, std: over the finite elements; NaN if there are none. Complex numbers count by their size.
-        nan, positive_infinity, negative_infinity: how many elements there are of each.
+        nan, positive_infinity, negative_infinity: the number of elements of each kind.
     """
 
     shape: tuple[int, ...]

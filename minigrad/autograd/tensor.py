@@ -305,7 +305,7 @@ class Tensor(Traced):
                 f"copy or pickle: only a leaf tensor can be copied, but this one was made by "
                 f"{self._node.primitive.name}; use .detach() first"
             )
-        # The array goes first, so that objects in the rest of the state can use the tensor already.
+        # The array goes first, so that objects in the rest of the state can already use the tensor.
         return _leaf, (type(self), self._data), self.__getstate__()
 
     def __getstate__(self) -> tuple[dict[str, Any] | None, dict[str, Any]]:

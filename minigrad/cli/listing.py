@@ -95,7 +95,7 @@ def _show_runs(folder: Path) -> int:
     except OSError as error:
         raise CommandError(f"minigrad list: {words(error)}") from None
     if not found:
-        raise CommandError(f"minigrad list: {folder}: has no run; minigrad train --output {folder} makes one")
+        raise CommandError(f"minigrad list: {folder}: contains no run; minigrad train --output {folder} makes one")
     rows = [HEADINGS, *(_row(path, folder) for path in found)]
     for line in table(rows):
         print(line)

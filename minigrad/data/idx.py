@@ -44,7 +44,7 @@ def load_idx(folder: str | os.PathLike[str], train: bool = True, max_bytes: int 
         A dataset with float32 features of shape (n, height * width), from 0 to 1, and int64 labels of shape (n,).
 
     Raises:
-        FileNotFoundError: if there is no such folder or file; it lists the names that are accepted.
+        FileNotFoundError: if the folder or file does not exist; it lists the names that are accepted.
         ValueError: naming the file and the fault, if a file is damaged or the two files do not belong together.
     """
     part = "train" if train else "t10k"
@@ -63,7 +63,7 @@ def read_idx(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> npt.ND
     """Read the array in one IDX file, compressed by gzip or not, into the machine's byte order.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
         ValueError: if the file is not an IDX file, is shorter or longer than it declares, or holds more than
             ``max_bytes``.
     """

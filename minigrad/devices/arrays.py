@@ -260,7 +260,7 @@ def add_at(total: Any, positions: Any, values: Any) -> None:
 def refuse_outside(op: str, shape: tuple[int, ...], key: Any) -> None:
     """Raise IndexError for a key with an index outside ``shape``; on a GPU such an index would wrap around.
 
-    NumPy does the check, on an array of that shape that takes no memory.
+    NumPy does the check, on an array of that shape that needs no memory.
     """
     items = key if isinstance(key, tuple) else (key,)
     if any(type(item) in DEVICE_ARRAYS for item in items):

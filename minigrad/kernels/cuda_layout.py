@@ -46,7 +46,7 @@ class _Resident(cuda.In):  # type: ignore[misc]  # Numba has no types
 
 
 class Launch:
-    """A kernel with its arguments, and how many blocks of how many threads run it."""
+    """A kernel with its arguments, and the numbers of blocks and of threads per block that run it."""
 
     def __init__(self, kernel: Any, count: int, threads: int, arguments: Sequence[Any]) -> None:
         self.kernel = kernel

@@ -41,7 +41,7 @@ class Layout:
         missing: the entries without a gradient, which no block covers.
         scalars: a float64 row per cohort, a column per hyper-parameter.
         versions: the version counters of the parameters that a step changes.
-        elements: how many elements take part.
+        elements: the number of elements that take part.
     """
 
     elements: int
@@ -134,7 +134,7 @@ class Layout:
         the next rows with ``ahead``.
 
         Args:
-            steps: how many steps.
+            steps: the number of steps.
             ahead: how many coming steps to leave out, whose rows are known. Functions that carry numbers from step to
                 step continue from there.
 
@@ -307,7 +307,7 @@ class _Part:
         partials: each norm over each block.
         spans: the spans of blocks, each with the element that it begins with.
         longest: the elements of the longest span.
-        elements: how many elements there are.
+        elements: the number of elements.
     """
 
     def __init__(

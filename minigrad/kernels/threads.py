@@ -91,8 +91,8 @@ def run_blocks(function: Callable[[int, int], Any], blocks: int, moved: int) -> 
 
     Args:
         function: processes the blocks from first to last.
-        blocks: how many there are.
-        moved: how many values they read and write in all.
+        blocks: their number.
+        moved: the number of values that they read and write in all.
     """
     if _threads == 1 or moved < PARALLEL_FROM or blocks < 2 or time.perf_counter() < _alone_until:
         function(0, blocks)

@@ -471,9 +471,9 @@ class Module:
         if not isinstance(name, str):
             raise TypeError(f"{where}: a name must be a string, not {name!r}")
         if not name or "." in name:
-            raise RegistrationError(f"{where}: {name!r} cannot be registered: a name is not empty and has no dots")
+            raise RegistrationError(f"{where}: {name!r} cannot be registered: a name must not be empty or contain dots")
         if name in _RESERVED:
-            raise RegistrationError(f"{where}: {name!r} exists already, in every module; choose another name")
+            raise RegistrationError(f"{where}: {name!r} already exists, in every module; choose another name")
 
     def _check_free(self, method: str, name: Any, kind: str) -> None:
         """Raise if ``name`` is not allowed, or taken by something other than ``kind``."""
@@ -481,10 +481,10 @@ class Module:
         self._check_name(where, name)
         taken = self._kind(name)
         if taken and taken != kind:
-            raise RegistrationError(f"{where}: {name!r} exists already, as {taken}; del it first to reuse the name")
+            raise RegistrationError(f"{where}: {name!r} already exists, as {taken}; del it first to reuse the name")
         # Not getattr(self, name), which would search for the nearest name.
         if not taken and vars(self).get(name, getattr(type(self), name, None)) is not None:
-            raise RegistrationError(f"{where}: the attribute {name!r} exists already")
+            raise RegistrationError(f"{where}: the attribute {name!r} already exists")
 
     if not TYPE_CHECKING:  # a type checker should report an unknown attribute itself
 

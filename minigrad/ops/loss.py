@@ -197,7 +197,7 @@ def _bce(x: Any, target: Any, weight: Any = None, *, reduction: str = "mean") ->
     _same_shape(x, target)
     x, target = _counting(weight, x, target)
     if not ((x >= 0) & (x <= 1)).all():
-        raise ValueError("x must be probabilities in [0, 1]; for scores there is binary_cross_entropy_with_logits")
+        raise ValueError("x must be probabilities in [0, 1]; for scores use binary_cross_entropy_with_logits")
     with np.errstate(divide="ignore"):
         losses = (target - 1) * np.maximum(np.log1p(-x), -100) - target * np.maximum(np.log(x), -100)
     return _reduce(losses if weight is None else losses * weight, reduction)

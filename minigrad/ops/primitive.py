@@ -342,7 +342,7 @@ def _from_table(module: str, name: str) -> Primitive:
     if name not in PRIMITIVES:
         importlib.import_module(module)
     if name not in PRIMITIVES:
-        raise pickle.UnpicklingError(f"there is no primitive {name!r} here; run what defines it first ({module})")
+        raise pickle.UnpicklingError(f"unknown primitive {name!r}; first import the module that defines it, {module}")
     return PRIMITIVES[name]
 
 
@@ -366,7 +366,7 @@ def primitive(
     module = sys._getframe(1).f_globals.get("__name__", "__main__")
     before = PRIMITIVES.get(name)
     if before is not None and (before.module != module or module.partition(".")[0] == __name__.partition(".")[0]):
-        raise ValueError(f"a primitive named {name!r} exists already, from {before.module}; choose another name")
+        raise ValueError(f"a primitive named {name!r} already exists, from {before.module}; choose another name")
     entry = Primitive(name, forward, inputs, vjps, module=module, **options)
     # Bind the rules now, so that one that names something unknown is refused when it is defined.
     for index, rule in enumerate(entry.vjps):

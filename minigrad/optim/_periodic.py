@@ -32,7 +32,7 @@ class Periodic:
         options: the numbers that its rules read by name. They may be set.
         settings: further values that a state dict compares.
         state: the first value of each slot that it keeps: a number or ``"param"``.
-        counter: how many updates there were.
+        counter: the number of updates so far.
     """
 
     def __init__(

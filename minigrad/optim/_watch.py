@@ -45,7 +45,7 @@ class Record:
     Attributes:
         step: the number of the step, from 1.
         plan, store, clips: of the optimizer at that time.
-        before: for each parameter by name ``param``, ``grad`` if there was one, and its state.
+        before: for each parameter by name ``param``, ``grad`` if it had one, and its state.
         ages: how many steps each parameter had taken before.
         groups: the number of each parameter's group.
         options: the numeric options of each group.
@@ -106,7 +106,7 @@ class Watch:
     ``remove()`` ends it, as does leaving a ``with`` block; the last record stays until the optimizer is watched again.
 
     Attributes:
-        record: the last step, or ``None`` before there was one.
+        record: the last step, or ``None`` before the first one.
         active: whether steps are still recorded.
     """
 

@@ -129,7 +129,7 @@ class Explanation:
         """The first term of a name; `last` has the last one.
 
         Raises:
-            KeyError: if there is none.
+            KeyError: if no term has the name.
         """
         return next(iter(self.named(name)))
 
@@ -141,7 +141,7 @@ class Explanation:
         """Every term of a name.
 
         Raises:
-            KeyError: if there is none.
+            KeyError: if no term has the name.
         """
         found = [term for term in self.terms if term.name == name]
         if not found:

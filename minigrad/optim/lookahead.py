@@ -76,14 +76,14 @@ class Lookahead(Optimizer):
 
     Args:
         optimizer: moves the fast weights.
-        k: how many fast steps there are to a slow one. May be set later.
+        k: the number of fast steps per slow step. May be set later.
         alpha: α, the length of the slow step, in [0, 1]. May be set later.
         momentum: the treatment of the first moment (``momentum_buffer`` or ``exp_avg``) at a slow step: ``"keep"``,
             ``"reset"`` to 0, or ``"pullback"``, the same interpolation with a slow momentum that begins at 0.
 
     Attributes:
         base: the optimizer.
-        counter: how many fast steps there were.
+        counter: the number of fast steps so far.
 
     Reference: Zhang, Lucas, Hinton and Ba, "Lookahead optimizer: k steps forward, 1 step back", NeurIPS 2019.
 
@@ -105,7 +105,7 @@ class Lookahead(Optimizer):
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"Lookahead: needs an optimizer, not {type(optimizer).__name__}")
         if any(each.name == _NAME for each in optimizer.periodic):
-            raise TypeError("Lookahead: the optimizer looks ahead already")
+            raise TypeError("Lookahead: the optimizer already looks ahead")
         self.momentum = momentum
         optimizer.every(
             check_option(_NAME, "k", k, _COUNT),
@@ -123,7 +123,7 @@ class Lookahead(Optimizer):
 
     @property
     def k(self) -> int:
-        """How many fast steps there are to a slow one."""
+        """The number of fast steps per slow step."""
         return self._chain.k
 
     @k.setter
@@ -141,7 +141,7 @@ class Lookahead(Optimizer):
 
     @property
     def counter(self) -> int:
-        """How many fast steps there were."""
+        """The number of fast steps so far."""
         return self._chain.counter
 
     # --- another name for the optimizer ----------------------------------------------------------------------------
@@ -171,7 +171,7 @@ class Lookahead(Optimizer):
         return {"base": self.base, "momentum": self.momentum}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        early = vars(self)["_schedulers"]  # those that have entered themselves already
+        early = vars(self)["_schedulers"]  # those that have already entered themselves
         vars(self).update(state)
         self.base._schedulers += early
 

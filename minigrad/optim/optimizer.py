@@ -249,7 +249,7 @@ class Optimizer(Declared):
         """Add parameters with their own options. The state of the other parameters is kept.
 
         Raises:
-            ValueError: if one of the parameters is in a group already, or an option is outside its range.
+            ValueError: if one of the parameters is already in a group, or an option is outside its range.
             TypeError: for an unknown option.
         """
         if not isinstance(group, Mapping):
@@ -457,7 +457,7 @@ class Optimizer(Declared):
         no gradient in that update is left alone, and so is its state.
 
         Args:
-            k: how many updates there are to one run.
+            k: the number of updates per run.
             rules: the rules in order, of which one returns ``param`` or state; or a function that chooses them by the
                 names of the state that this optimizer keeps.
             name: its name in messages; in lower case, its key in the state dict.
@@ -467,7 +467,7 @@ class Optimizer(Declared):
             **options: numbers that the rules read by name.
 
         Raises:
-            ValueError: for a name that is taken in the state dict, or a slot of state that the optimizer keeps already.
+            ValueError: for a name that is taken in the state dict, or a slot of state that the optimizer already keeps.
 
         An exponential moving average of the weights:
 
@@ -505,7 +505,7 @@ class Optimizer(Declared):
         made = Periodic(name, whole(name, "k", k), rules, wanted, options, settings or {})
         if made.key in (*KEYS, *(each.key for each in self.periodic)):
             raise ValueError(
-                f"{name}: the state dict of {type(self).__name__} has a key {made.key!r} already; rename it"
+                f"{name}: the state dict of {type(self).__name__} already has a key {made.key!r}; rename it"
             )
         for slot, first in wanted.items():
             self._state.make(slot, first)

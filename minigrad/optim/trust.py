@@ -144,7 +144,7 @@ def momentum_without_rate(update, momentum_buffer, *, momentum):
 
 @rule
 def subtract_update(update, param):
-    """Step by an update that contains the rate already."""
+    """Step by an update that already contains the rate."""
     param = param - update
     return param
 

@@ -225,7 +225,7 @@ def _arguments(function: Callable[..., Any], carried: bool) -> tuple[str, ...]:
 
 
 def _found(module: str, name: str) -> Any:
-    """The object of this name, such as ``"Class.method"``, in a module; ``None`` if there is none."""
+    """The object of this name, such as ``"Class.method"``, in a module; ``None`` if the module has none."""
     try:
         found: Any = importlib.import_module(module)
     except (ImportError, TypeError, AttributeError):
@@ -238,7 +238,7 @@ def _found(module: str, name: str) -> Any:
 def _rule_at(module: str, name: str) -> Rule:
     found = _found(module, name)
     if not isinstance(found, Rule):
-        raise pickle.UnpicklingError(f"there is no rule {module}.{name} here")
+        raise pickle.UnpicklingError(f"cannot find the rule {module}.{name}")
     return found
 
 

@@ -235,7 +235,7 @@ class _Parser:
         name = NAMES.get(called) if callable(called) else None
         if name is None:
             known = ", ".join(sorted({*BY_NAME} - {"max", "min"}))
-            raise self.fail(node, f"{ast.unparse(node.func)}() cannot be called in a rule; there are {known}")
+            raise self.fail(node, f"{ast.unparse(node.func)}() cannot be called in a rule; a rule may call {known}")
         arity = 2 if name in ("minimum", "maximum", "min", "max") else 1
         if node.keywords or len(node.args) != arity:
             raise self.fail(node, f"{ast.unparse(node.func)}() takes {arity} argument{'s'[: arity - 1]} here")

@@ -157,7 +157,7 @@ class ReduceLROnPlateau(OptionSetter):
         if self._chosen:
             raise ValueError(f"{contradiction}; leave the mode out, or monitor another metric")
         if self.best != self._worst:
-            raise ValueError(f"{contradiction}, and it has been given metrics already; make another one")
+            raise ValueError(f"{contradiction}, and it has already been given metrics; make another one")
         self.mode = mode
         self._chosen = False
 

@@ -418,7 +418,7 @@ def _check_parts(owner: str, schedulers: Sequence[Any], optimizer: Any) -> None:
         if scheduler.optimizer is not check_optimizer(owner, optimizer):
             raise ValueError(f"{owner}: {kind} (number {i}) belongs to another optimizer")
         if scheduler.epoch != 0:
-            raise ValueError(f"{owner}: {kind} (number {i}) has stepped already; give new schedulers")
+            raise ValueError(f"{owner}: {kind} (number {i}) has already stepped; give new schedulers")
 
 
 def _per_option(

@@ -68,7 +68,7 @@ class Ending:
 
 
 def read_ending(folder: str | os.PathLike[str]) -> Ending | None:
-    """Read how the run in a folder ended; ``None`` if there is no such file: the run is in progress, or was killed.
+    """Read how the run in a folder ended; ``None`` without that file: the run is in progress, or was killed.
 
     Raises:
         ValueError: naming the file, if it is damaged, of another format, or of a newer version.
@@ -140,7 +140,7 @@ class RunDirectory:
         """Open an existing folder.
 
         Raises:
-            FileNotFoundError: if there is no such folder, or it is not a run directory.
+            FileNotFoundError: if the folder does not exist, or is not a run directory.
         """
         if Path(path).is_file():
             folder = Path(path).parent

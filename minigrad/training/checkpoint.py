@@ -67,7 +67,7 @@ def read_checkpoint(path: str | os.PathLike[str], max_bytes: int = 1 << 33) -> d
     """Read the state in a checkpoint as nested dictionaries. Whether it fits a run is checked by `load_checkpoint`.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
         CheckpointError: if it is damaged, not a checkpoint, or of a newer version.
     """
     try:
@@ -88,7 +88,7 @@ def load_checkpoint(path: str | os.PathLike[str], run: Run) -> None:
     """Restore the state of a run from a checkpoint.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
         CheckpointError: if it is damaged, or of another model, optimizer, schedule or loader; the run is unchanged.
         TypeError: if ``path`` is not a path or ``run`` not a run.
     """
@@ -125,7 +125,7 @@ def load_weights(path: str | os.PathLike[str], model: Module) -> None:
     """Read the weights of a model from any safetensors file, minigrad's, PyTorch's or another's.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
         TensorFileError: if it is damaged, or of another model; the model is unchanged.
         TypeError: if ``path`` is not a path or ``model`` not a model.
     """

@@ -240,7 +240,7 @@ class Run:
             )
         if self.monitor not in row:
             known = ", ".join(row)
-            raise ValueError(f"fit: {self.monitor} is monitored, but evaluate did not return it; there are {known}")
+            raise ValueError(f"fit: {self.monitor} is monitored, but evaluate did not return it; known are {known}")
         return row[self.monitor]
 
     def stop(self, reason: str) -> None:

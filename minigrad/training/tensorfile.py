@@ -66,7 +66,7 @@ def read_tensors(
             safetensors file is read, with an empty document; a checksum in the file must still be right.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
         TensorFileError: naming the file, if it is damaged, too large, or not a safetensors file.
     """
     from safetensors import SafetensorError

@@ -253,7 +253,7 @@ def test_a_registered_name_is_not_taken_over(first, second):
         assert module.a is other
         return
     for error in (KeyError, ValueError):
-        with pytest.raises(error, match=rf"Module\.{second}: 'a' exists already, as a \w+; del it first"):
+        with pytest.raises(error, match=rf"Module\.{second}: 'a' already exists, as a \w+; del it first"):
             getattr(module, second)("a", other)
     assert module.a is value
     assert len([*module.parameters(), *module.buffers(), *module.children()]) == 1
@@ -281,14 +281,14 @@ def test_a_registered_name_holds_its_kind(kind, value):
 @pytest.mark.parametrize(
     ("name", "error", "message"),
     [
-        ("", ValueError, "'' cannot be registered: a name is not empty and has no dots"),
-        ("a.b", ValueError, "'a.b' cannot be registered: a name is not empty and has no dots"),
+        ("", ValueError, "'' cannot be registered: a name must not be empty or contain dots"),
+        ("a.b", ValueError, "'a.b' cannot be registered: a name must not be empty or contain dots"),
         (3, TypeError, "a name must be a string, not 3"),
-        ("forward", ValueError, "'forward' exists already"),
-        ("parameters", ValueError, "'parameters' exists already"),
-        ("training", ValueError, "'training' exists already"),
-        ("_parameters", ValueError, "'_parameters' exists already"),
-        ("mine", ValueError, "'mine' exists already"),
+        ("forward", ValueError, "'forward' already exists"),
+        ("parameters", ValueError, "'parameters' already exists"),
+        ("training", ValueError, "'training' already exists"),
+        ("_parameters", ValueError, "'_parameters' already exists"),
+        ("mine", ValueError, "'mine' already exists"),
     ],
 )
 @pytest.mark.parametrize("empty", [False, True])
@@ -334,6 +334,6 @@ def test_a_default_of_a_users_class_may_be_replaced():
 @pytest.mark.parametrize("name", ["training", "_modules", "_path"])
 def test_the_tables_of_a_module_cannot_be_replaced_by_a_part(name):
     module = nn.Module()
-    with pytest.raises(ValueError, match="exists already, in every module"):
+    with pytest.raises(ValueError, match="already exists, in every module"):
         setattr(module, name, nn.ReLU())
     assert module.training is True

@@ -182,7 +182,7 @@ def test_integers_and_results_cannot_be_trained():
 def test_lookahead_takes_an_optimizer_and_looks_ahead_once():
     with pytest.raises(TypeError, match="needs an optimizer, not list"):
         optim.Lookahead([parameter()])
-    with pytest.raises(TypeError, match="looks ahead already"):
+    with pytest.raises(TypeError, match="already looks ahead"):
         optim.Lookahead(optim.Lookahead(optim.SGD([parameter()])))
 
 

@@ -218,7 +218,7 @@ def test_a_recording_counts_only_chains_that_move_parameters_as_slow_steps(make,
 @pytest.mark.parametrize("name", ["Average", "state", "carried"])
 def test_two_chains_cannot_have_one_name_nor_that_of_another_part_of_a_state_dict(name):
     optimizer = averaged(leaves(draws(1)[0]))
-    with pytest.raises(ValueError, match=f"{name}: the state dict of Adam has a key '{name.lower()}' already"):
+    with pytest.raises(ValueError, match=f"{name}: the state dict of Adam already has a key '{name.lower()}'"):
         optimizer.every(1, [take_mean], name=name, state={"mean": "param", "count": 0.0})
     assert len(optimizer.periodic) == 1
     assert "mean" not in optimizer.state["b"]

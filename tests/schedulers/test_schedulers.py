@@ -313,7 +313,7 @@ def test_what_cannot_be_combined_says_why():
         S.ChainedScheduler([step, S.CyclicLR(optimizer, 0.1, 1.0, cycle_momentum=False)])
     optimizer.step()
     step.step()
-    with pytest.raises(ValueError, match="has stepped already"):
+    with pytest.raises(ValueError, match="has already stepped"):
         S.ChainedScheduler([step])
 
 

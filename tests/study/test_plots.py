@@ -115,7 +115,7 @@ def test_a_recorder_stands_for_its_recording_and_another_thing_is_refused(adam):
 
 
 def test_a_picture_of_an_unknown_kind_is_refused_and_a_folder_named(adam, tmp_path):
-    with pytest.raises(ValueError, match=r"no picture can be written as \.gifx; there are .*png"):
+    with pytest.raises(ValueError, match=r"cannot write a picture as \.gifx; the formats are .*png"):
         plots.losses(adam, path=tmp_path / "loss.gifx")
     with pytest.raises(OSError, match="nowhere"):
         plots.losses(adam, path=tmp_path / "nowhere" / "loss.png")

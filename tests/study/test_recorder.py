@@ -340,7 +340,7 @@ def test_a_file_that_is_there_is_not_replaced(saved, tmp_path):
     for path in (tmp_path / "notes.txt", saved[1]):
         held = path.read_bytes()
         model, optimizer = small("LAMB")
-        with pytest.raises(FileExistsError, match=f"{path.name}: exists already.* delete it, or choose another path"):
+        with pytest.raises(FileExistsError, match=f"{path.name}: already exists.* delete it, or choose another path"):
             study.Recorder(model, optimizer, path=path).attach()
         assert path.read_bytes() == held
         assert not optimizer._post_hooks

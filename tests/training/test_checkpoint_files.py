@@ -361,7 +361,7 @@ def test_arguments_in_the_order_of_torch_save_are_refused_with_the_right_one(num
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere.*model\.safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"the folder .*nowhere does not exist.*model\.safetensors"):
         training.save_weights(tmp_path / "nowhere" / "model.safetensors", nn.MLP([2, 2]))
 
 

@@ -194,7 +194,7 @@ def test_a_plateau_with_the_other_mode_is_refused_before_training(made, metric, 
 def test_a_plateau_that_has_seen_metrics_the_other_way_is_refused(made):
     plateau = schedulers.ReduceLROnPlateau(made[1])
     plateau.step(0.5)
-    refused(made, "it has been given metrics already", scheduler=plateau, metrics={"accuracy": training.correct})
+    refused(made, "it has already been given metrics", scheduler=plateau, metrics={"accuracy": training.correct})
 
 
 def test_a_direction_is_checked_where_it_is_declared(made):

@@ -135,7 +135,7 @@ def test_list_shows_the_runs_of_a_folder_in_order_and_those_of_comparisons(capsy
         (["runs"], "runs: no such folder"),
         (["some/where"], "some/where: no such folder"),
         (["optimisers"], "did you mean 'optimizers'?"),
-        (["empty"], "empty: has no run"),
+        (["empty"], "empty: contains no run"),
         (["optimizers", "empty"], "empty is a folder of runs; list it by itself"),
     ],
 )

@@ -73,7 +73,7 @@ def only(names: Collection[str]) -> str | None:
 
 
 def listed(parts: Sequence[str], most: int = 3) -> str:
-    """The first few things as a list in a sentence, and how many more there are."""
+    """The first few things as a list in a sentence, and the number of the others."""
     left = len(parts) - most
     shown = list(parts[:most]) + ([f"{left} more"] if left > 0 else [])
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)

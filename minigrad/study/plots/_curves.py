@@ -73,7 +73,7 @@ def metrics(
 
     Raises:
         TypeError: for something that is not rows.
-        FileNotFoundError, ValueError: if a file is not there, or damaged.
+        FileNotFoundError, ValueError: if a file is missing or damaged.
         ValueError: if there are no rows, or none with such a metric.
     """
     asked = {"": runs} if not isinstance(runs, Mapping) else {str(name): rows for name, rows in runs.items()}
@@ -82,7 +82,7 @@ def metrics(
     if metric is not None and metric not in kinds:
         raise ValueError(f"metrics: no run has {metric!r}" + (f", but {', '.join(kinds)}" if kinds else ""))
     if not kinds:
-        raise ValueError("metrics: there is nothing to draw: no rows")
+        raise ValueError("metrics: nothing to draw: no rows")
     if ax is not None or metric is not None or len(kinds) == 1:
         figure, ax = canvas(ax, 6.0, 4.0, path=path)
         _panel(ax, by_name, metric or kinds[0])
@@ -182,7 +182,7 @@ def schedule(
     """
     given = scheduler if isinstance(scheduler, Mapping) else {type(scheduler).__name__: scheduler}
     if not given:
-        raise ValueError("schedule: there is nothing to draw: no schedulers")
+        raise ValueError("schedule: nothing to draw: no schedulers")
     lines: list[tuple[str, int, Any]] = []
     for name, each in given.items():
         if not isinstance(each, Scheduler | ReduceLROnPlateau):
@@ -197,7 +197,7 @@ def schedule(
             lines.append((label, each.last_epoch, values))
     figure, ax = canvas(ax, path=path)
     for number, (label, first, values) in enumerate(lines):
-        # What a step sets holds until the next one.
+        # A value holds until the next step.
         at = {"drawstyle": "steps-post", **dot(len(values))}
         ax.plot(first + np.arange(len(values)), values, **look(number), linewidth=1.8, label=label, **at)
     ends = [(first, first + len(values) - 1) for _, first, values in lines]

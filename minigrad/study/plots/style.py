@@ -69,7 +69,7 @@ def picture_format(path: str | os.PathLike[str]) -> str:
         raise ValueError(f"path {os.fspath(path)!r} names no file")
     suffix = name.suffix.lower().removeprefix(".") or "png"
     if suffix not in known:
-        raise ValueError(f"{path}: no picture can be written as .{suffix}; there are {', '.join(sorted(known))}")
+        raise ValueError(f"{path}: cannot write a picture as .{suffix}; the formats are {', '.join(sorted(known))}")
     return suffix
 
 
@@ -94,7 +94,7 @@ def several(plot: str, source: Source | Mapping[str, Source]) -> dict[str, Recor
     """
     given = source if isinstance(source, Mapping) else {"": source}
     if not given:
-        raise ValueError(f"{plot}: there is nothing to draw: no recordings")
+        raise ValueError(f"{plot}: nothing to draw: no recordings")
     found: dict[str, Recording] = {}
     for name, each in given.items():
         try:
@@ -102,7 +102,7 @@ def several(plot: str, source: Source | Mapping[str, Source]) -> dict[str, Recor
         except TypeError as error:
             raise TypeError(f"{plot}{f', {name!r}' if name else ''}: {error}") from None
         if not len(recording):
-            raise ValueError(f"{plot}{f', {name!r}' if name else ''}: there is nothing to draw: no records")
+            raise ValueError(f"{plot}{f', {name!r}' if name else ''}: nothing to draw: no records")
         found[str(name) if isinstance(source, Mapping) else recording.optimizer] = recording
     return found
 

@@ -21,7 +21,7 @@ Array = npt.NDArray[Any]
 
 
 def decays(rules: Sequence[Rule], scalars: Mapping[str, float]) -> bool:
-    """Whether a rule uses the parameter for more than to add to it, under these scalars: only then there is decay."""
+    """Whether a rule uses the parameter for more than to add to it, under these scalars: only then is there decay."""
     return any(
         "param" in rule.inputs and not _only_moves(rule) and not _is_inert(rule, *map(scalars.__getitem__, rule.hypers))
         for rule in rules

@@ -45,7 +45,7 @@ _SPREAD = ("mean", "std", "low", "high")
 
 def _output(value: Any, path: tuple[str, ...]) -> None:
     _table(ACTIVATION, kinds.number)(value, path)
-    if any(name in value for name in _SPREAD):  # all of them are there, unless no value is finite
+    if any(name in value for name in _SPREAD):  # all of them are present, unless no value is finite
         kinds.table({}, needed=_SPREAD)(value, path)
 
 
@@ -84,7 +84,7 @@ def read(path: str | os.PathLike[str], length: int | None = None) -> tuple[Recor
     """The header and the records of a file, or of its first ``length`` bytes; an incomplete last line is left out.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
         RecordingError: naming the line, if it is damaged, foreign, or of a newer version.
     """
     try:
@@ -187,7 +187,7 @@ class RecordFile:
             return {}, []
         if path.is_file() and path.stat().st_size and not (self.resumes and _begins_as_recording(path)):
             raise FileExistsError(
-                f"{path}: exists already, and a new recording does not replace it; delete it, or choose another path"
+                f"{path}: already exists, and a new recording does not replace it; delete it, or choose another path"
             )
         # Read before anything is cut off, so that a damaged file is not changed.
         held = read(path, self.length) if self.length else ({}, [])

@@ -20,7 +20,7 @@ class Values:
         state: by slot, after the step.
         before: the same before the step.
         scalars: as the step used them, with ``step``.
-        count: how many elements there are.
+        count: the number of elements.
     """
 
     def __init__(

@@ -194,7 +194,7 @@ CLIP = (
         lambda c: float(c.report.norm_after[c.hardest]), needed=True,
     ),
     Quantity("factor", "factor", "of that range", number, lambda c: float(c.report.factor[c.hardest]), needed=True),
-    Quantity("ranges", "ranges", "how many there are", count, lambda c: len(c.report.ranges), needed=True),
+    Quantity("ranges", "ranges", "their number", count, lambda c: len(c.report.ranges), needed=True),
     Quantity("acted_ranges", "clipped ranges", "how many", count, lambda c: int(c.report.acted.sum()), needed=True),
     Quantity(
         "by_range", "by range", f"norm before, norm after and factor of each of 2 to {LISTED} ranges",

@@ -164,7 +164,7 @@ class Recording:
         """Read a recording, or the first ``length`` bytes of one; an incomplete last line is left out.
 
         Raises:
-            FileNotFoundError: if there is no such file.
+            FileNotFoundError: if the file does not exist.
             RecordingError: naming the line, if it is damaged, foreign, or of a newer version.
         """
         return cls(*read(path, length))

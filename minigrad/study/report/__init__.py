@@ -46,7 +46,7 @@ def report(
 
     Raises:
         TypeError: if ``run`` is anything else.
-        FileNotFoundError: if there is no such run.
+        FileNotFoundError: if the run does not exist.
         FileExistsError: if the file exists and is not a report.
         ValueError: naming the file of the run that is damaged; for a recording a `RecordingError`.
         OSError: naming the file, if it cannot be written; an existing report is then unchanged.

@@ -35,7 +35,7 @@ class RunData:
         recording: the recording, which has at least one record, or ``None``.
         has_weights: whether the run wrote its final weights.
         ending: how the run ended, if its folder has that.
-        draw_model: draws the model, or ``None`` if there is none to draw.
+        draw_model: draws the model, or ``None`` without a model.
     """
 
     name: str
@@ -164,7 +164,7 @@ def read_any(source: Source) -> RunData:
 
     Raises:
         TypeError: for anything else.
-        FileNotFoundError: if there is no such folder or file.
+        FileNotFoundError: if the folder or file does not exist.
         ValueError: if a file is damaged, or a recording has no records.
     """
     if isinstance(source, str | os.PathLike) and not Path(source).is_file():

@@ -186,7 +186,7 @@ def _epochs(data: RunData) -> Values | None:
 
 
 def model(data: RunData) -> Values:
-    """The graph of the model, or the reason why there is none."""
+    """The graph of the model, or the reason why it is missing."""
     if data.draw_model is None:
         return {"graph": None, "problem": ""}
     try:
@@ -209,7 +209,7 @@ def weights(explanations: Sequence[Explanation], notes: Sequence[str]) -> Values
 
     Args:
         explanations: as `minigrad.optim.Optimizer.explain` makes them.
-        notes: remarks about them, such as why there are none.
+        notes: remarks about them, such as why the list is empty.
     """
     if not explanations and not notes:
         return None
