@@ -89,11 +89,25 @@ def parts(entry, textbook, name, grad):
     g = -grad if group["maximize"] else grad
     if entry.textbook in ("LAMB", "LARS"):
         return layerwise_parts(entry, base, name, g)
-    whole = base.algorithm(theta, g, copy.deepcopy(state), t, **options) - theta
-    if "weight_decay" in options:
-        options["weight_decay"] = 0.0
-    alone = base.algorithm(theta, g, copy.deepcopy(state), t, **options) - theta
-    return alone, whole - alone
+    after = copy.deepcopy(state)
+    whole = base.algorithm(theta, g, after, t, **options) - theta
+    strength = options.get("weight_decay", 0.0)
+    if not strength:
+        return whole, 0.0 * whole
+    if entry.textbook == "Lion" or entry.name == "AdamW" or options.get("decoupled_weight_decay"):
+        alone = base.algorithm(theta, g, state, t, **options | {"weight_decay": 0.0}) - theta
+        return alone, whole - alone
+    # L2 has its part of g + λθ, and so of what the step makes of that alone, without earlier gradients. Both are
+    # divided by the same root: without decay the root would be another, and the step about as long.
+    part = strength * theta / (g + strength * theta)
+    if entry.name == "AdaBelief":  # the root depends on the moment
+        s = after["exp_avg_var"] / (1 - options["betas"][1] ** t)
+        moment = (1 - options["betas"][0]) * (g + strength * theta) / (1 - options["betas"][0] ** t)
+        fresh = -options["lr"] * moment / (np.sqrt(s) + options["eps"])
+    else:
+        still = {slot: 0.0 * x if slot in ("exp_avg", "momentum_buffer") else x for slot, x in state.items()}
+        fresh = base.algorithm(theta, g, still, t, **options) - theta
+    return whole - part * fresh, part * fresh
 
 
 def layerwise_parts(entry, base, name, g):
@@ -128,6 +142,50 @@ def test_the_change_is_split_into_what_the_gradient_and_what_decay_made(entry, v
             slow = [after[n] - before[n] - sum(s) for n, s in zip(names, split, strict=True)]
             assert found.get("slow_part", 0.0) == pytest.approx(length(slow), abs=1e-12)
     assert decayed == bool(entry.variants[variant].options.get("weight_decay") or entry.name == "AdamW")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: optim.Adam(p, lr=0.01, weight_decay=3.0),
+        lambda p: optim.RMSprop(p, lr=0.01, weight_decay=0.3, centered=True, momentum=0.9, eps=1e-2),
+        lambda p: optim.SGD(p, lr=0.01, momentum=0.9, nesterov=True, weight_decay=0.3, clip=clipping.by_value(0.01)),
+        lambda p: optim.Lion(p, lr=0.01, weight_decay=0.3, maximize=True),
+        lambda p: optim.LAMB(p, lr=0.01, weight_decay=0.3),
+    ],
+)
+def test_a_layer_is_split_as_each_of_its_weights_is_explained(make):
+    model = network()
+    optimizer = make(model.named_parameters())
+    with study.Recorder(model, optimizer, every=1, probe=False) as recorder, optimizer.watch():
+        for step in range(1, 4):
+            optimizer.zero_grad()
+            loss_of(model, step).backward()
+            before = arrays(model)
+            optimizer.step()
+    after = arrays(model)
+    for layer, names in LAYERS.items():
+        found = recorder.recording.records[-1]["layers"][layer]
+        decay = {n: np.zeros_like(before[n]) for n in names}
+        for name in names:
+            for index in np.ndindex(before[name].shape):
+                decay[name][index] = optimizer.explain(name, index).parts["decay"]
+        assert found["decay_part"] == pytest.approx(length(decay.values()), rel=1e-9)
+        rest = [after[n] - before[n] - decay[n] for n in names]
+        assert found["gradient_part"] == pytest.approx(length(rest), rel=1e-9)
+
+
+def test_l2_that_outweighs_the_gradient_in_adam_makes_the_step():
+    """Adam would take a step of the same length without decay, which says nothing about the step that it took."""
+    params = leaves({"a.weight": np.array([1.0, -2.0, 3.0])}, np.float64)
+    optimizer = optim.Adam(list(params.items()), lr=0.1, weight_decay=1.0)
+    with study.Recorder(nn.Sequential(), optimizer, every=1, probe=False) as recorder:
+        set_gradients(params, {"a.weight": np.array([0.01, -0.02, 0.03])})
+        optimizer.step()
+    found = recorder.recording.records[0]["layers"]["a"]
+    assert found["update_norm"] == pytest.approx(0.1 * math.sqrt(3))
+    assert found["decay_part"] == pytest.approx(0.1 * math.sqrt(3) / 1.01)
+    assert found["gradient_part"] == pytest.approx(0.1 * math.sqrt(3) * 0.01 / 1.01)
 
 
 # The rate of each element after step t, from the textbook's state s before it and after it.

@@ -19,8 +19,8 @@ from ...optim._watch import Record
 from ...optim.explanation import PARTS, Check, Explanation, Term, ulps
 from ...rules import Norm, Rule
 from ...rules.elements import Assignment
+from .._shares import Shares, shares_of
 from ._notation import expression, meaning
-from ._shares import Shares, shares_of
 
 GRADIENT, EARLIER, DECAY, SLOW, OTHER, ROUNDING = PARTS
 
@@ -221,7 +221,8 @@ class _Update:
         reading = rule.reading({name: given[name] for name in (*rule.inputs, *rule.hypers)})
         shares = {name: self.shares.get(name, {}) for name in rule.inputs}
         for assignment in rule.body:
-            own, asked = shares_of(assignment.value, reading, shares), _asked(assignment, reading.value)
+            with np.errstate(all="ignore"):
+                own, asked = shares_of(assignment.value, reading, shares), _asked(assignment, reading.value)
             value = reading.assign(assignment.target, assignment.value)
             shares[assignment.target] = own
             carried = assignment.target in rule.outputs and assignment.target in given
@@ -264,10 +265,10 @@ class _Update:
     def _parts(self, own: float, shares: Shares, stored: float, later: bool) -> dict[str, float]:
         """The change divided by its sources; the last part makes the sum exact."""
         before = float(self.record.before[self.name]["param"][self.place])
-        parts = {GRADIENT: shares.get(GRADIENT, 0.0)}
+        parts = {GRADIENT: float(shares.get(GRADIENT, 0.0))}
         if EARLIER in shares:
-            parts[EARLIER] = shares[EARLIER]
-        parts[DECAY] = shares.get(DECAY, 0.0) - before
+            parts[EARLIER] = float(shares[EARLIER])
+        parts[DECAY] = float(shares.get(DECAY, 0.0)) - before
         if later:
             parts[SLOW] = stored - own
         rest = math.fsum([stored, -before, *(-part for part in parts.values())])

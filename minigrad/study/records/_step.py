@@ -16,7 +16,7 @@ from ...kernels.layout import Layout
 from ...kernels.store import Entry, ParameterStore
 from ...optim import Optimizer
 from ...rules import Norm, Rule
-from ._decay import decays, split_change
+from .._shares import decays, split_change
 from ._state import Values, signal
 
 Array = npt.NDArray[Any]
@@ -186,7 +186,8 @@ class Step:
         values: dict[str, Any] = {"param": piece.of(self.before.param), "grad": grad, "update": grad}
         values |= {slot: piece.of(arrays) for slot, arrays in self.before.state.items()}
         values |= {norm.name: self._spread(norm, piece) for norm in self.plan.norms}
-        return split_change(self.plan.rules, values | self.scalars[id(piece.cohort)])
+        carried = ("grad", "update", *self.before.state)
+        return split_change(self.plan.rules, values | self.scalars[id(piece.cohort)], carried)
 
     def _spread(self, norm: Norm, piece: Stretch) -> Any:
         """A norm as each element of the stretch sees it."""
