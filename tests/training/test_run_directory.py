@@ -171,7 +171,7 @@ def test_a_damaged_last_checkpoint_is_named_with_the_one_before(capsys):
         ('{"format": "minigrad run", "version": 2}', "was written by a newer minigrad"),
         ('{"format": "minigrad run", "version": 1}', "it has no arguments"),
         ('{"format": "minigrad run", "version": 1, "arguments": {"evil": 1}, "data": {}}', "unknown option 'evil'"),
-        ('{"format": "minigrad run", "version": 1, "arguments": {"lr": "fast"}, "data": {}}', "must be a positive"),
+        ('{"format": "minigrad run", "version": 1, "arguments": {"lr": "fast"}, "data": {}}', "must be a finite"),
         ('{"format": "minigrad run", "version": 1, "arguments": {"quiet": 1}, "data": {}}', "must be true or false"),
         ('{"format": "minigrad run", "version": 1, "arguments": {}, "data": {}}', "the data of the run had other name"),
         ("[" * 100_000, "nested too deeply"),
