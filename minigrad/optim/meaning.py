@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import CodeType
 from typing import Any
 
-from ..rules.functions import BY_NAME
+from ..rules._evaluate import Reading, Statements
 
 __all__ = ["Meaning"]
 
@@ -22,7 +22,7 @@ class Meaning:
 
     Each part is a formula in the notation of rules. It can name any state slot, which has its value after the step, or
     before the step with ``_before`` appended; every option of the group and scalar of the rules; and ``step``, how many
-    steps the parameter has taken. ``a if c else b`` chooses by options and scalars, not element by element.
+    steps the parameter has taken.
 
     Args:
         rate: the effective learning rate of each element, usually η / (√v̂ + ε), without a trust ratio.
@@ -45,22 +45,28 @@ class Meaning:
             raise ValueError("Meaning: mean and root go together, since the signal is one divided by the other")
         for formula in (self.rate, self.mean, self.root):
             if formula is not None:
-                _compiled(formula)
+                _read(formula)
 
 
 @functools.cache
-def _compiled(formula: str) -> CodeType:
+def _read(formula: str) -> Statements:
     try:
-        return compile(formula.strip(), "<formula>", "eval")
-    except (SyntaxError, AttributeError):
-        raise ValueError(f"Meaning: {formula!r} is not a formula, such as 'lr / (sqrt(square_avg) + eps)'") from None
+        return Statements([("formula", ast.parse(formula.strip(), mode="eval").body)], varying=())
+    except (SyntaxError, AttributeError, ValueError) as error:
+        why = f": {error}" if type(error) is ValueError else ""
+        raise ValueError(
+            f"Meaning: {formula!r} is not a formula, such as 'lr / (sqrt(square_avg) + eps)'{why}"
+        ) from None
 
 
 def names_in(formula: str) -> set[str]:
     """The names of the state, options and scalars in a formula."""
-    return set(_compiled(formula).co_names) - BY_NAME.keys()
+    nodes = _read(formula).read
+    return {node.id for node in nodes if isinstance(node, ast.Name)}
 
 
 def evaluate(formula: str, values: Mapping[str, Any]) -> Any:
-    """The value of a formula whose names have these values."""
-    return eval(_compiled(formula), {"__builtins__": {}, **BY_NAME}, dict(values))
+    """The value in float64 of a formula whose names have these values."""
+    reading = Reading("formula", _read(formula), {name: values[name] for name in names_in(formula)})
+    reading.run()
+    return reading.values["formula"]

@@ -55,6 +55,9 @@ class Statements:
     Attributes:
         body, varying: the arguments.
         read: for each expression and each part of one, its function, and whether it varies.
+
+    Raises:
+        ValueError: for an expression that is not in the notation of rules; the rule parser lets none through.
     """
 
     def __init__(self, body: Iterable[tuple[str, ast.expr]], varying: Iterable[str]) -> None:
@@ -79,7 +82,7 @@ class Statements:
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 holds, varies = self._read(operand)
                 return (lambda at: np.logical_not(holds(at))), varies
-            case ast.UnaryOp(op=op, operand=operand):
+            case ast.UnaryOp(op=op, operand=operand) if type(op) in _OPERATORS:
                 return self._applied(_OPERATORS[type(op)], operand)
             # The compiler makes a product or a root of these two powers.
             case ast.BinOp(left=base, op=ast.Pow(), right=ast.Constant(value=2)):
@@ -88,9 +91,9 @@ class Statements:
                 return self._applied(root, base)
             case ast.BinOp(left=base, op=ast.Pow(), right=exponent):
                 return self._applied(np.power, base, exponent)
-            case ast.BinOp(left=left, op=op, right=right):
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
                 return self._applied(_OPERATORS[type(op)], left, right)
-            case ast.Compare(left=left, ops=[op], comparators=[right]):
+            case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _OPERATORS:
                 return self._applied(_OPERATORS[type(op)], left, right)
             case ast.BoolOp(op=op, values=values):
                 parts, join = [self._read(each) for each in values], _OPERATORS[type(op)]
@@ -100,9 +103,9 @@ class Statements:
                 holds, varies = self._read(test)
                 (yes, no), varies = self._aligned([body, orelse], varies)
                 return (lambda at: where(holds(at), yes(at), no(at))), varies
-            case ast.Call(func=ast.Name(id=name), args=args):
+            case ast.Call(func=ast.Name(id=name), args=args, keywords=[]) if name in BY_NAME and len(args) in (1, 2):
                 return self._applied(BY_NAME[name], *args)
-        raise AssertionError(f"{ast.dump(node)} was let through by the rule parser")
+        raise ValueError(f"{ast.unparse(node)} is not in the notation of rules")
 
     def _applied(self, function: Callable[..., Any], *nodes: ast.expr) -> Read:
         runs, varies = self._aligned(nodes)

@@ -543,6 +543,9 @@ def test_slots_of_any_name_are_read_by_the_declared_formulas():
 def test_formulas_that_cannot_be_read_are_refused():
     with pytest.raises(ValueError, match=r"'lr /' is not a formula"):
         optim.Meaning(rate="lr /")
+    for formula in ("lr.real", "lr[0]", "open('file')", "lambda: lr", "sqrt(x=lr)", "0 < lr < 1", "'lr'", "lr; lr"):
+        with pytest.raises(ValueError, match="is not a formula"):
+            optim.Meaning(rate=formula)
     with pytest.raises(ValueError, match="mean and root go together"):
         optim.Meaning(rate="lr", mean="exp_avg")
 

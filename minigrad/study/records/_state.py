@@ -31,15 +31,9 @@ class Values:
 
     def of(self, formula: str) -> Array | None:
         """Evaluate a formula in float64; ``None`` if it names something that this step does not have."""
-        names = names_in(formula)
-        if not names <= self._named.keys():
+        if not names_in(formula) <= self._named.keys():
             return None
-        found = evaluate(formula, {name: _in_double(self._named[name]) for name in names})
-        return np.broadcast_to(found, self._count)
-
-
-def _in_double(value: Any) -> Any:
-    return value.astype(np.float64) if isinstance(value, np.ndarray) else value
+        return np.broadcast_to(evaluate(formula, self._named), self._count)
 
 
 def signal(meaning: Meaning, values: Values) -> Array | None:
