@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..checks import owner_name
+
 
 def check_input(layer: str, x: Any) -> None:
     """Raise unless ``x`` is a tensor or array of floating-point numbers."""
@@ -37,6 +39,5 @@ def check_row(layer: Any, name: str, row: int | None, rows: int) -> int | None:
     if row is None:
         return None
     if not -rows <= row < rows:
-        owner = layer if isinstance(layer, str) else type(layer).__name__
-        raise ValueError(f"{owner}: {name} {row} is not a row of a table of {rows}")
+        raise ValueError(f"{owner_name(layer)}: {name} {row} is not a row of a table of {rows}")
     return row % rows

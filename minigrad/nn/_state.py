@@ -60,7 +60,7 @@ def read_state(
 def plain_array(value: Any) -> Array:
     """Return the values of a tensor of any library, or of an array on any device, as a NumPy array."""
     if isinstance(value, Tensor) or is_device_array(value):
-        return to_host(getattr(value, "data", value) if isinstance(value, Tensor) else value)
+        return to_host(value.data if isinstance(value, Tensor) else value)
     for method in ("detach", "cpu"):
         if hasattr(value, method):
             value = getattr(value, method)()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequen
 from typing import Any, Self
 
 from ..attributes import argument
-from ..checks import number, unknown
+from ..checks import choice, number
 from .activations import ELU, GELU, Identity, LeakyReLU, ReLU, ReLU6, Sigmoid, SiLU, Softplus, Tanh
 from .layers import Dropout, Linear
 from .module import Module
@@ -206,11 +206,9 @@ class MLP(Sequential):
             raise ValueError(f"MLP: needs the sizes of input and output at least, got {sizes}")
         dropout = number("MLP", "dropout", dropout, low=0, high=1)
         if isinstance(activation, str):
-            if activation not in ACTIVATIONS:
-                raise ValueError(f"MLP: {unknown('activation', activation, ACTIVATIONS)}")
-            activation = ACTIVATIONS[activation]
-        if norm is not None and norm not in NORMS:
-            raise ValueError(f"MLP: {unknown('norm', norm, NORMS)}")
+            activation = ACTIVATIONS[choice("MLP", "activation", activation, ACTIVATIONS)]
+        if norm is not None:
+            choice("MLP", "norm", norm, NORMS)
         parts: list[Module] = []
         for inputs, units in itertools.pairwise(sizes[:-1]):
             parts.append(Linear(inputs, units, bias=bias))

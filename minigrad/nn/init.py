@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from .. import random
 from ..autograd.tensor import Tensor
-from ..checks import unknown
+from ..checks import choice, number
 
 Generator = np.random.Generator
 
@@ -52,10 +52,9 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         ValueError: for an unknown name, or a ``param`` that is not finite or not used by the function.
     """
     if nonlinearity == "leaky_relu":
-        slope = 0.01 if param is None else _finite("calculate_gain", param=param)[0]
+        slope = 0.01 if param is None else number("calculate_gain", "param", param)
         return math.sqrt(2.0 / (1.0 + slope**2))
-    if nonlinearity not in _GAINS:
-        raise ValueError(f"calculate_gain: {unknown('nonlinearity', nonlinearity, [*_GAINS, 'leaky_relu'])}")
+    choice("calculate_gain", "nonlinearity", nonlinearity, [*_GAINS, "leaky_relu"])
     if param is not None:
         raise ValueError(f"calculate_gain: {nonlinearity!r} has no parameter, got {param!r}")
     return _GAINS[nonlinearity]
@@ -94,7 +93,7 @@ def ones_(tensor: Tensor) -> Tensor:
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fill from the uniform distribution on [a, b)."""
-    a, b = _finite("uniform_", a=a, b=b)
+    a, b = number("uniform_", "a", a), number("uniform_", "b", b)
     if a > b:
         raise ValueError(f"uniform_: the interval [a, b) = [{a}, {b}) is empty; swap a and b")
     return _fill(tensor, _source(generator).uniform(a, b, tensor.shape))
@@ -102,9 +101,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fill from the normal distribution N(mean, std²)."""
-    mean, std = _finite("normal_", mean=mean, std=std)
-    if std < 0:
-        raise ValueError(f"normal_: std must not be negative, got {std}")
+    mean, std = number("normal_", "mean", mean), number("normal_", "std", std, low=0)
     return _fill(tensor, mean + std * _source(generator).standard_normal(tensor.shape))
 
 
@@ -124,9 +121,9 @@ def trunc_normal_(
     Raises:
         ValueError: for a > b, std ≤ 0, or an interval so far out that less than one draw in 1,000 falls into it.
     """
-    mean, std = _finite("trunc_normal_", mean=mean, std=std)
-    if std <= 0 or not a < b:
-        raise ValueError(f"trunc_normal_: needs std > 0 and a < b, got std={std}, a={a}, b={b}")
+    mean, std = number("trunc_normal_", "mean", mean), number("trunc_normal_", "std", std, above=0)
+    if not a < b:
+        raise ValueError(f"trunc_normal_: needs a < b, got a={a}, b={b}")
     low, high = (a - mean) / std, (b - mean) / std
     mass = _mass(low, high)
     mode = min(max(0.0, low), high)
@@ -222,7 +219,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
     Axes after the first are taken as one. The matrix is the Q of a QR decomposition of a normal matrix, with the
     signs that make it uniformly distributed: Saxe et al. 2013, arXiv 1312.6120.
     """
-    (gain,) = _finite("orthogonal_", gain=gain)
+    gain = number("orthogonal_", "gain", gain)
     if tensor.ndim < 2:
         raise ValueError(f"orthogonal_: needs at least 2 axes, not shape {tensor.shape}")
     if not tensor.size:
@@ -235,26 +232,17 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
 
 
 def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
-    if mode not in ("fan_in", "fan_out"):
-        raise ValueError(f"kaiming: {unknown('mode', mode, ['fan_in', 'fan_out'])}")
+    choice("kaiming", "mode", mode, ("fan_in", "fan_out"))
     fan = fan_in(tensor) if mode == "fan_in" else fan_out(tensor)
     return calculate_gain(nonlinearity, a if nonlinearity == "leaky_relu" or a else None) / math.sqrt(fan)
 
 
 def _xavier_std(tensor: Tensor, gain: float) -> float:
-    (gain,) = _finite("xavier", gain=gain)
-    return gain * math.sqrt(2.0 / (fan_in(tensor) + fan_out(tensor)))
+    return number("xavier", "gain", gain) * math.sqrt(2.0 / (fan_in(tensor) + fan_out(tensor)))
 
 
 def _source(generator: Generator | None) -> Generator:
     return random.generator() if generator is None else generator
-
-
-def _finite(function: str, **values: float) -> list[float]:
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise ValueError(f"{function}: {name} must be finite, got {value}")
-    return [float(value) for value in values.values()]
 
 
 def _fill(tensor: Tensor, values: npt.NDArray[Any]) -> Tensor:

@@ -67,7 +67,7 @@ def cross_entropy(
     """
     check_input("cross_entropy", x)
     if not 0.0 <= label_smoothing <= 1.0:
-        raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
+        number("cross_entropy", "label_smoothing", label_smoothing, low=0, high=1)
     target = _as_labels("cross_entropy", target)
     weight = _class_weight("cross_entropy", weight, x)
     if target.dtype.kind in "fc":
@@ -213,8 +213,8 @@ def smooth_l1_loss(x: Any, target: Any, reduction: str = "mean", beta: float = 1
     >>> nn.functional.smooth_l1_loss(minigrad.tensor([1.0, 3.0]), minigrad.tensor([1.0, 1.0]))
     tensor(0.75)
     """
-    if beta < 0:
-        raise ValueError(f"smooth_l1_loss: beta must not be negative, got {beta}")
+    if not beta >= 0:
+        number("smooth_l1_loss", "beta", beta, low=0, finite=False)
     return primitives.smooth_l1_loss(x, _as_operand("smooth_l1_loss", target), beta=beta, reduction=reduction)
 
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from .. import devices
 from ..autograd.tensor import Tensor
+from ..checks import choice
 
 __all__ = ["Parameter"]
 
@@ -36,8 +37,8 @@ class Parameter(Tensor):
     __slots__ = ("_layer", "_name", "_role")
 
     def __init__(self, data: Any, requires_grad: bool = True, role: str | None = None) -> None:
-        if role is not None and role not in ROLES:
-            raise ValueError(f"Parameter: unknown role {role!r}; choose one of {', '.join(ROLES)}")
+        if role is not None:
+            choice("Parameter", "role", role, ROLES)
         super().__init__(data, requires_grad=requires_grad)
         if not getattr(self._data.flags, "writeable", True):
             self._data = devices.own(self._data)
