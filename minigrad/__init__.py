@@ -7,8 +7,7 @@ step, matplotlib by the first picture, and `minigrad.schedulers`, `minigrad.stud
 
 import sys
 from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import clipping, data, nn, ops, optim, random
 from ._version import __version__ as __version__
@@ -44,6 +43,7 @@ from .random import manual_seed
 
 if TYPE_CHECKING:
     from . import schedulers, study, training
+    from .compiled import compile
 
 __all__ = [
     "GradientError",
@@ -51,6 +51,7 @@ __all__ = [
     "arange",
     "check_gradients",
     "clipping",
+    "compile",
     "data",
     "enable_grad",
     "erfc",
@@ -95,10 +96,12 @@ __all__ += ops.linalg.__all__
 __all__ += ops.reduction.__all__
 __all__ += ops.shape.__all__
 
-_ON_FIRST_USE = ("schedulers", "study", "training")
+_ON_FIRST_USE = ("compile", "schedulers", "study", "training")
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
+    if name == "compile":
+        return import_module(f"{__name__}.compiled").compile
     if name in _ON_FIRST_USE:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name, obj=sys.modules[__name__])

@@ -10,6 +10,7 @@ True
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,16 @@ from .checks import whole
 _generator = np.random.default_rng()
 
 
+class _Local(threading.local):
+    stand_in: Any = None  # what a thread that traces a step draws from, see minigrad.compiled
+
+
+local = _Local()
+
+
 def generator() -> np.random.Generator:
     """The generator that initializers, dropout and `minigrad.randn` use."""
-    return _generator
+    return _generator if local.stand_in is None else local.stand_in
 
 
 def manual_seed(seed: int) -> None:

@@ -76,7 +76,7 @@ def _read(primitive: Primitive, arrays: list[Any]) -> tuple[list[Any], list[str]
     """The inputs as arrays, Python's numbers and None; the kind of each, and which are lists of Python's numbers."""
     values, kinds, lists = list(arrays), [], []
     for i, value in enumerate(arrays):
-        if isinstance(value, np.ndarray | np.generic) or devices.is_device_array(value):
+        if isinstance(value, np.generic) or devices.is_array(value):
             kind = value.dtype.kind
             if kind not in "fiubc":
                 raise TypeError(f"cannot compute with {value.dtype}; supported are {SUPPORTED}")

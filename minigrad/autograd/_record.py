@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from .. import devices
-from ..devices.arrays import DEVICE_ARRAYS
+from ..devices.arrays import DEVICE_ARRAYS, RECORDING
 from ..devices.cuda import translated
 from ..ops.primitive import ALL_SHAPES, ALL_VALUES, Primitive, Recipe, Traced
 from ._promotion import completed, explained, promote
 from .graph import NO_VERSION, Edge, Node, Version, tick
 from .modes import mode
 from .observers import observers, watching
+from .tracing import tracer, tracers
 
 # Numbers that take the dtype of the tensors they meet.
 WEAK = (float, int)
@@ -46,6 +47,8 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
         TypeError, ValueError, IndexError: if the inputs do not fit; the text names the op, the inputs and the remedy.
         DeviceError: if the GPU fails.
     """
+    if tracers:
+        tracer().computing(args)
     if len(args) != primitive.arity:
         args = completed(primitive, args)
     arrays: list[Any] = []
@@ -85,7 +88,7 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
     if type(out) is not np.ndarray:
         if type(out) in DEVICE_ARRAYS:
             devices.refuse_mixed(primitive.name, arrays)  # CuPy accepts some mixtures, such as labels on the CPU
-        else:
+        elif type(out) not in RECORDING:
             out = np.asarray(out)
     # A new array has no base, and nothing else refers to it.
     shared = out.base is not None or getrefcount(out) > _NEW

@@ -26,7 +26,7 @@ def as_array(data: Any, dtype: npt.DTypeLike | None = None, op: str = "tensor") 
     """
     if isinstance(data, Traced) and hasattr(data, "_data"):
         data = data._data
-    if not isinstance(data, np.ndarray | np.generic) and not devices.is_device_array(data):
+    if not isinstance(data, np.generic) and not devices.is_array(data):
         if hasattr(data, "__array__"):  # an array of another library
             data = np.asarray(data)
         try:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+from .tracing import changes
+
 # The place of a hook relative to the others, which are called in the order of registration.
 FIRST, LAST = -1, 1
 
@@ -48,6 +50,7 @@ class RemovableHandle:
     def __init__(self, hooks: Hooks, hook: Any, place: int = 0, copied: bool = True) -> None:
         self._hooks, self._key = hooks, Key(place, copied)
         hooks[self._key] = hook
+        changes[0] += 1
         ordered = sorted(hooks.items(), key=lambda item: getattr(item[0], "place", 0))
         hooks.clear()
         hooks.update(ordered)
@@ -55,6 +58,7 @@ class RemovableHandle:
     def remove(self) -> None:
         """Remove the hook; calling this twice is harmless."""
         self._hooks.pop(self._key, None)
+        changes[0] += 1
 
     def __enter__(self) -> Self:
         return self

@@ -26,6 +26,7 @@ from .hooks import Hooks, RemovableHandle
 from .memory import UNSHARED, Place
 from .modes import enable_grad, is_grad_enabled
 from .observers import observers
+from .tracing import tracer, tracers
 
 T = TypeVar("T", bound="Tensor")
 Axis = int | tuple[int, ...] | None
@@ -179,6 +180,8 @@ class Tensor(Traced):
     @property
     def data(self) -> Array:
         """The array itself, without history. Assigning copies the values in, from any device; the shape must fit."""
+        if tracers:
+            tracer().reading(self)
         return self._data
 
     @data.setter
@@ -236,17 +239,17 @@ class Tensor(Traced):
             )
         if self.device != "cpu":
             raise TypeError(f"numpy: this tensor is on {self.device}; copy it to the CPU first, with .cpu().numpy()")
-        return self._data
+        return self.data
 
     def item(self) -> Any:
         """The only element, as a Python number."""
         if self._data.size != 1:
             raise ValueError(f"item: needs a tensor of one element, not of shape {self.shape}")
-        return self._data.item()
+        return self.data.item()
 
     def tolist(self) -> Any:
         """The elements as (nested lists of) Python numbers."""
-        return self._data.tolist()
+        return self.data.tolist()
 
     def __float__(self) -> float:
         return float(self.item())
@@ -262,7 +265,7 @@ class Tensor(Traced):
     def __bool__(self) -> bool:
         if self._data.size != 1:
             raise ValueError(f"the truth value of a tensor of shape {self.shape} is ambiguous; use .any() or .all()")
-        return bool(self._data.item())
+        return bool(self.data)
 
     def __len__(self) -> int:
         if not self._data.ndim:
@@ -273,7 +276,7 @@ class Tensor(Traced):
         return (self[i] for i in range(len(self)))
 
     def __contains__(self, value: Any) -> bool:
-        return bool((self._data == array_of(value)).any())
+        return bool((self.data == array_of(value)).any())
 
     def __repr__(self) -> str:
         text = np.array2string(devices.to_host(self._data), separator=", ", prefix="tensor(")
@@ -360,6 +363,8 @@ class Tensor(Traced):
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
+        if tracers:
+            tracer().clearing(self) if value is None else tracer().reading(self)
         if value is None or value is self._grad:
             self._grad = value
             return
@@ -415,7 +420,7 @@ class Tensor(Traced):
 
     def detach(self) -> Tensor:
         """The same array without history: no gradient flows through the result. Shares memory."""
-        new = Tensor._make(self._data)
+        new = Tensor._make(self.data)
         share_version(self, new)
         return new
 
@@ -536,11 +541,11 @@ class Tensor(Traced):
                 "read-only; change a copy, made with .clone()"
             )
         if isinstance(value, Tensor):
-            value = value._data
+            value = value.data
         if type(value) not in WEAK:
             value = devices.beside(value, self._data)
         try:
-            if observers:
+            if observers or tracers:
                 record(assign, (self, value), {"key": key})
             else:  # the same in a third of the time
                 assign.forward(self._data, value, key=key)

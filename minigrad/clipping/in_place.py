@@ -11,12 +11,14 @@ import numpy as np
 from ..autograd.graph import tick
 from ..autograd.memory import gather, placed
 from ..autograd.tensor import Tensor
+from ..autograd.tracing import run_update
 from ..checks import listed
 from ..kernels.cohort import Member
 from ..kernels.layout import Layout
 from ..kernels.plan import Plan
 from ..kernels.program import Program
 from ..kernels.store import ParameterStore
+from ..rules import Norm
 from .clip import Clip, Exclusion, Named, adaptive, by_norm, by_value, store_gradient
 from .reports import nonfinite_error
 
@@ -117,21 +119,34 @@ def _clip_in_place(parameters: Tensor | Iterable[Tensor], clip: Clip) -> Layout 
     unique = {id(parameter): parameter for parameter in given if parameter._grad is not None}
     if not unique:
         return None
-    layout = _layout_for(clip, list(unique.values()))
-    clip.check([*(getattr(parameter, "name", "") for parameter in given), *layout.store.entries])
-    bound = [(parameter, placed(parameter)) for parameter in unique.values()]
-    gather(bound)
-    stopped = layout.run()
-    if stopped is not None:
-        raise nonfinite_error(stopped, layout)
-    now = tick()
-    for parameter, place in bound:
-        grad = parameter._grad
-        assert grad is not None
-        if grad._data is not place.window:
-            grad._data[...] = place.window
-        grad._version[0] = now
-    return layout
+    update = _InPlace(clip, list(unique.values()))
+    clip.check([*(getattr(parameter, "name", "") for parameter in given), *update.layout.store.entries])
+    return run_update(update)
+
+
+class _InPlace:
+    """A clip of the gradients of some parameters, as an update."""
+
+    def __init__(self, clip: Clip, parameters: list[Tensor]) -> None:
+        self.layout = _layout_for(clip, parameters)
+        self._bound = [(parameter, placed(parameter)) for parameter in parameters]
+
+    def begin_update(self) -> Layout:
+        """Copy the gradients that are elsewhere into their places."""
+        gather(self._bound)
+        return self.layout
+
+    def end_update(self, layout: Layout, stopped: Norm | None) -> None:
+        """Copy them back, or raise for a norm that was not finite."""
+        if stopped is not None:
+            raise nonfinite_error(stopped, layout)
+        now = tick()
+        for parameter, place in self._bound:
+            grad = parameter._grad
+            assert grad is not None
+            if grad._data is not place.window:
+                grad._data[...] = place.window
+            grad._version[0] = now
 
 
 def _layout_for(clip: Clip, parameters: list[Tensor]) -> Layout:

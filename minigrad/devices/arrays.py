@@ -26,6 +26,9 @@ NAMES = ("cpu", "cuda")
 
 # The types of array that live on a GPU: CuPy's, once it is loaded.
 DEVICE_ARRAYS: set[type] = set()
+# The types of array that record what is computed with them, and the namespace that makes them: those of
+# minigrad.compiled, once it is loaded.
+RECORDING: dict[type, Any] = {}
 _cupy: Any = None
 
 
@@ -134,7 +137,7 @@ def is_device_array(value: Any) -> bool:
 
 def is_array(value: Any) -> bool:
     """Whether ``value`` is a NumPy or CuPy array."""
-    return isinstance(value, np.ndarray) or is_device_array(value)
+    return isinstance(value, np.ndarray) or is_device_array(value) or type(value) in RECORDING
 
 
 def device_of(array: Any) -> str:
@@ -146,7 +149,8 @@ def namespace(value: Any) -> Any:
     """The library, NumPy or CuPy, of this array or of this tensor's array."""
     if type(value) is np.ndarray:
         return np
-    return _cupy if type(getattr(value, "_data", value)) in DEVICE_ARRAYS else np
+    kind = type(getattr(value, "_data", value))
+    return _cupy if kind in DEVICE_ARRAYS else RECORDING.get(kind, np)
 
 
 def namespace_on(device: Any) -> Any:
@@ -167,7 +171,7 @@ def refuse_mixed(op: str, values: Iterable[Any]) -> None:
 def to_host(array: Any) -> Array:
     """The array itself if it is on the CPU, otherwise a copy there."""
     if type(array) not in DEVICE_ARRAYS:
-        return np.asarray(array)
+        return array if type(array) in RECORDING else np.asarray(array)
     with device_errors("copying from the GPU"):
         copy: Array = array.get()
     return copy
@@ -194,12 +198,17 @@ def beside(value: Any, array: Any) -> Any:
 
 def own(array: Any) -> Any:
     """A copy, as an array (also of a NumPy scalar)."""
-    return array.copy() if type(array) in DEVICE_ARRAYS else np.array(array)
+    return array.copy() if type(array) in DEVICE_ARRAYS or type(array) in RECORDING else np.array(array)
+
+
+def peek(array: Any) -> Any:
+    """The values of an array for an error message, also of one that records what is computed with it."""
+    return array.value if type(array) in RECORDING else array
 
 
 def settled(value: Any) -> Any:
     """``value`` as an array: NumPy returns a scalar from a full reduction, CuPy an array."""
-    return value if type(value) in DEVICE_ARRAYS else np.asarray(value)
+    return value if type(value) in DEVICE_ARRAYS or type(value) in RECORDING else np.asarray(value)
 
 
 # --- where CuPy differs ----------------------------------------------------------------------------------------

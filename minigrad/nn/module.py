@@ -15,6 +15,7 @@ from .. import devices
 from ..attributes import PACKAGE, Setting, setting
 from ..autograd.hooks import Hooks, RemovableHandle
 from ..autograd.tensor import Tensor
+from ..autograd.tracing import changes, tracer, tracers
 from ..checks import flag, parameters_of, refuse_unknown
 from ..provided import provided_by
 from ._state import read_state
@@ -107,6 +108,8 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if tracers:
+            tracer().entering(self)
         if self._forward_hooks or self._forward_pre_hooks:
             return self._call_with_hooks(args, kwargs)
         return self.forward(*args, **kwargs)
@@ -378,6 +381,7 @@ class Module:
     # --- setting attributes ------------------------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
+        changes[0] += 1
         if isinstance(value, Parameter | Module):
             self._register(name, value)
             return

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..devices.arrays import DEVICE_ARRAYS, add_at, is_array, namespace, refuse_outside
+from ..devices.arrays import DEVICE_ARRAYS, add_at, is_array, namespace, peek, refuse_outside
 from ..devices.summation import axes_of
 from .elementwise import masked
 from .primitive import Primitive, primitive
@@ -167,7 +167,8 @@ def _embedding(indices: Any, weight: Any, *, padding_idx: int | None = None) -> 
     if indices.dtype.kind not in "iu":
         raise TypeError(f"embedding: indices must be integers, not {indices.dtype}")
     if indices.size and (indices.min() < 0 or indices.max() >= len(weight)):
-        wrong = int(indices[(indices < 0) | (indices >= len(weight))].ravel()[0])
+        shown = peek(indices)
+        wrong = int(shown[(shown < 0) | (shown >= len(weight))].ravel()[0])
         raise IndexError(f"embedding: index {wrong} is out of range for a table of {len(weight)} rows")
     return weight[indices]
 

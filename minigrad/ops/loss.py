@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..devices.arrays import DEVICE_ARRAYS, largest, namespace, smallest
+from ..devices.arrays import DEVICE_ARRAYS, any_true, largest, namespace, peek, smallest
 from ..devices.summation import add_up
 from .activation import sigmoid, softplus
 from .elementwise import clip, equal, log, masked, maximum, not_equal, sign, where
@@ -234,16 +234,16 @@ def _class_axis(x: Any) -> int:
 
 
 @functools.lru_cache(maxsize=8)
-def _rows(library: Any, n: int) -> Any:
+def _rows(n: int) -> Any:
     """The numbers of n examples; kept, as each loss and its gradient would make them again."""
-    return library.arange(n)
+    return np.arange(n)
 
 
 def _pick(labels: Any) -> tuple[Any, ...]:
     """The key of the score at each label: classes are on axis 1, or on axis 0 of a single example."""
     library = namespace(labels)
     if labels.ndim == 1:  # the most frequent case, at half the time
-        return _rows(library, len(labels)), labels
+        return _rows(len(labels)) if library is np else library.arange(len(labels)), labels
     grid = library.ogrid[tuple(slice(n) for n in labels.shape)]
     return (*grid[:1], labels, *grid[1:])
 
@@ -279,8 +279,9 @@ def _check_batch(name: str, x: Any, labels: Any, reduction: str) -> None:
 def _check_classes(name: str, x: Any, labels: Any, ignore_index: int) -> None:
     """Raise unless every label is a class or ``ignore_index``."""
     classes = x.shape[_class_axis(x)]
-    wrong = labels[((labels < 0) | (labels >= classes)) & (labels != ignore_index)]
-    if wrong.size:
+    outside = ((labels < 0) | (labels >= classes)) & (labels != ignore_index)
+    if any_true(outside):
+        wrong = peek(labels)[peek(outside)]
         raise IndexError(
             f"{name}: label {int(wrong.ravel()[0])} is out of range for {classes} classes "
             f"(labels are 0 to {classes - 1})"

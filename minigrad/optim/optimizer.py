@@ -15,6 +15,7 @@ from ..autograd.hooks import Hooks, RemovableHandle
 from ..autograd.memory import Place, gather, placed
 from ..autograd.modes import enable_grad
 from ..autograd.tensor import Tensor
+from ..autograd.tracing import run_update, tracer, tracers
 from ..checks import Range, parameters_of, refuse_unknown, whole
 from ..clipping.clip import Clip, Clips
 from ..clipping.reports import ClipReport, nonfinite_error, reports
@@ -25,6 +26,7 @@ from ..kernels.plan import Element, Plan
 from ..kernels.program import Program
 from ..kernels.store import Entry, ParameterStore
 from ..provided import provided_by
+from ..rules import Norm
 from ..rules.options import Option, check_option, flag, option
 from ._declared import Declared
 from ._groups import ParamGroup, ParamGroups, named_groups
@@ -317,26 +319,36 @@ class Optimizer(Declared):
         if self._pre_hooks:
             for hook in tuple(self._pre_hooks.values()):
                 hook(self)
-        self._update()
-        self.steps += 1
+        run_update(self)
         if self._post_hooks:
             for hook in tuple(self._post_hooks.values()):
                 hook(self)
         return loss
 
-    def _update(self) -> None:
+    def begin_update(self) -> Layout:
+        """Make the next update ready: options, gradients and scalars; the first time, kernels are compiled.
+
+        Returns:
+            The layout to run.
+        """
         self.stepped = False
-        layout, periodic = self._ready(), self.periodic
-        if periodic:
+        layout = self._ready()
+        if self.periodic:
             self._begin_periodic(layout)
         layout.refresh_scalars()
-        stopped = layout.run()
+        return layout
+
+    def end_update(self, layout: Layout, stopped: Norm | None) -> None:
+        """Account for an update that has run, or that a norm has stopped."""
+        periodic = self.periodic
         if stopped is not None:
             if stopped.nonfinite == "raise":
                 raise nonfinite_error(stopped, layout)
             self.skipped += 1
+            self.steps += 1
             return
         self.stepped = True
+        self.steps += 1
         for cohort in layout.cohorts:
             cohort.age += 1
         now = tick()
@@ -657,6 +669,8 @@ class Optimizer(Declared):
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients; with ``set_to_none=False`` set them to zero, which counts as a gradient."""
         for parameter, _ in self._bound:
+            if tracers:
+                tracer().clearing(parameter)
             if set_to_none:
                 parameter._grad = None
             elif parameter._grad is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import math
 import warnings
@@ -15,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from ..autograd.tracing import tracer, tracers
 from ..checks import is_number, same_keys, unknown, whole
 from ..optim import Optimizer
 from ._option import Option, Track, find_option
@@ -292,6 +294,8 @@ class Scheduler(OptionSetter):
             ValueError: for a negative or infinite epoch, or a value that overflows or that the option does not allow;
                 then nothing has changed.
         """
+        if tracers:
+            tracer().calling(self, functools.partial(self.step, epoch))
         if self.schedules.keys() != self._options.keys():
             same_keys(f"{type(self).__name__}: schedules", self.schedules, self._options)
         following = self.last_epoch + 1 if epoch is None else check_step(self, epoch)

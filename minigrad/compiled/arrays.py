@@ -1,0 +1,307 @@
+"""Arrays that compute with NumPy and record what they compute: a third kind of array beside NumPy's and CuPy's.
+
+A `TracedArray` has a value, which NumPy computes, so shapes, dtypes, layouts and views are NumPy's own; and it has the
+node of that value in the `Graph` of the trace. Primitives and their gradient rules run on these arrays unchanged, since
+they reach arrays only by operators, NumPy's functions and `minigrad.devices`.
+
+Changes in place become new values: an array that owns memory knows the node of its present values, and a view
+remembers its base, which it follows. The path of one product: ``a * b`` calls ``np.multiply``, which finds
+`TracedArray.__array_ufunc__`; `minigrad.compiled.functions.ufunc` computes the value and adds the node
+``map multiply``; `minigrad.compiled.fusion` puts it into a loop with its neighbors, and
+`minigrad.compiled.elementwise` writes the loop's ``fmul``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
+
+from .graph import Graph, Guard, Node, is_dense, same_layout
+
+_PACKAGE = str(Path(__file__).parent.parent)
+
+
+class UntraceableError(TypeError):
+    """A step does something that only works while it is carried out by Python; the text says where, and the remedy."""
+
+
+class _Active(threading.local):
+    """The trace of this thread.
+
+    Attributes:
+        graph: its graph, or None.
+        arrays: all traced arrays that were made.
+        adopt: finds the traced array for an array from outside.
+    """
+
+    graph: Graph | None = None
+    arrays: list[weakref.ref[TracedArray]]
+    adopt: Callable[[Any], TracedArray]
+
+
+active = _Active()
+
+
+@contextlib.contextmanager
+def tracing(graph: Graph, adopt: Callable[[Any], TracedArray]) -> Iterator[None]:
+    """A block in which what this thread computes with traced arrays is recorded in ``graph``."""
+    active.graph, active.arrays, active.adopt = graph, [], adopt
+    try:
+        yield
+    finally:
+        active.graph = None
+        del active.adopt
+        graph.closed = True
+
+
+def caller() -> str:
+    """The user's line that led here, as file:line; "?" if there is none."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith(_PACKAGE) and "numpy" not in Path(name).parts:
+            return f"{name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return "?"
+
+
+def address(array: Any) -> int:
+    """Where the first element of an array is."""
+    found: int = array.__array_interface__["data"][0]
+    return found
+
+
+class TracedArray(NDArrayOperatorsMixin):
+    """An array of a step that is being traced.
+
+    Attributes:
+        value: the array that NumPy computed.
+        graph: the graph of the trace.
+    """
+
+    __slots__ = ("__weakref__", "_base", "_node", "_seen", "_version", "_where", "graph", "value")
+    __array_priority__ = 1000.0
+
+    def __init__(self, value: Any, node: Node, base: TracedArray | None = None, where: Any = None) -> None:
+        assert active.graph is not None
+        self.value, self.graph = value, active.graph
+        self._node, self._base, self._where = node, base, where
+        self._version, self._seen = 0, 0 if base is None else base._version
+        active.arrays.append(weakref.ref(self))
+
+    # --- nodes, views and changes in place -------------------------------------------------------------------------
+
+    @property
+    def node(self) -> Node:
+        """The node of the present values."""
+        if self.graph.closed:
+            raise UntraceableError(
+                f"an array of shape {self.shape} was computed in a compiled step, and is used after the trace of the "
+                "step has ended; return it from the step instead of keeping it"
+            )
+        base = self._base
+        if base is not None and self._seen != base._version:
+            self._node, self._seen = self.graph.view(base.node, *self._where), base._version
+        return self._node
+
+    @property
+    def changed(self) -> bool:
+        """Whether the array was changed in place."""
+        return self._version > 0
+
+    def become(self, node: Node) -> None:
+        """Have the values of ``node`` from now on; `value` has them already."""
+        graph, base = self.graph, self._base
+        node = graph.cast(node, self.dtype)
+        if base is None:
+            if node.shape != self.shape:
+                node = graph.copy(node, self.value)
+            self._node = node
+            self._version += 1
+            return
+        offset, shape, strides = self._where
+        whole = base.value
+        covers = offset == 0 and self.value.size == whole.size and is_dense(shape, strides, whole.itemsize)
+        if covers and node.shape == shape and same_layout(shape, node.strides, strides):
+            base._node = graph.view(node, 0, whole.shape, whole.strides)
+        else:
+            base._node = graph.add("set", (base.node, node), (offset, shape, strides), whole)
+        base._version += 1
+
+    def viewed(self, value: Any) -> TracedArray:
+        """A view of this array, of which ``value`` is the array."""
+        base = self if self._base is None else self._base
+        where = (address(value) - address(base.value), value.shape, value.strides)
+        return TracedArray(value, self.graph.view(base.node, *where), base, where)
+
+    # --- what arrays have --------------------------------------------------------------------------------------------
+
+    shape = property(lambda self: self.value.shape)
+    dtype = property(lambda self: self.value.dtype)
+    ndim = property(lambda self: self.value.ndim)
+    size = property(lambda self: self.value.size)
+    strides = property(lambda self: self.value.strides)
+    itemsize = property(lambda self: self.value.itemsize)
+    nbytes = property(lambda self: self.value.nbytes)
+    flags = property(lambda self: self.value.flags)
+    base = property(lambda self: self._base)
+    real = property(lambda self: self)
+    T = property(lambda self: self.viewed(self.value.T))
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self.value)))
+
+    def __repr__(self) -> str:
+        return f"<traced {self.dtype} {self.shape}>"
+
+    def __bool__(self) -> bool:
+        truth, node = bool(self.value), self.node
+        if node.op != "const":
+            self.graph.guards.append(Guard(self.graph.cast(node, np.bool_), truth, caller()))
+        return truth
+
+    def _known(self, what: str) -> Any:
+        """The value, if it is the same in every step."""
+        return self.value if self.node.op == "const" else self._refuse(what)
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise UntraceableError(
+            f"{caller()}: {what} needs the numbers in a traced array of shape {self.shape}, which are other ones in "
+            "every step; return the tensor from the compiled step and convert it outside, or compute with tensors"
+        )
+
+    def item(self, *args: Any) -> Any:
+        return self._known(".item()").item(*args)
+
+    def tolist(self) -> Any:
+        return self._known(".tolist()").tolist()
+
+    def __float__(self) -> float:
+        return float(self._known("float()"))
+
+    def __int__(self) -> int:
+        return int(self._known("int()"))
+
+    def __index__(self) -> int:
+        return int(self._known("an index"))
+
+    def __array__(self, *args: Any, **options: Any) -> Any:
+        return np.array(self._known("a conversion to a NumPy array"), *args, **options)
+
+    # --- methods -----------------------------------------------------------------------------------------------------
+
+    def copy(self, order: Any = "C") -> TracedArray:
+        value = self.value.copy(order)
+        return TracedArray(value, self.graph.copy(self.node, value))
+
+    def astype(self, dtype: Any, copy: bool = True) -> TracedArray:
+        if np.dtype(dtype) == self.dtype and not copy:
+            return self
+        value = self.value.astype(dtype)
+        return TracedArray(value, self.graph.copy(self.graph.cast(self.node, dtype), value))
+
+    def view(self, dtype: Any = None) -> TracedArray:
+        if dtype is None or np.dtype(dtype) == self.dtype:
+            return self.viewed(self.value.view())
+        self._refuse("reading the bits as another type")
+
+    def reshape(self, *shape: Any) -> Any:
+        return np.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def transpose(self, *axes: Any) -> TracedArray:
+        return self.viewed(self.value.transpose(*axes))
+
+    def swapaxes(self, a: int, b: int) -> TracedArray:
+        return self.viewed(self.value.swapaxes(a, b))
+
+    def squeeze(self, axis: Any = None) -> TracedArray:
+        return self.viewed(self.value.squeeze(axis))
+
+    def ravel(self) -> Any:
+        return self.reshape(-1)
+
+    def flatten(self) -> Any:
+        return self.copy().reshape(-1)
+
+    def fill(self, value: Any) -> None:
+        self[...] = value
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Any:
+        return np.add.reduce(self, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]  # of NumPy's protocol
+
+    def prod(self, axis: Any = None, keepdims: bool = False) -> Any:
+        return np.multiply.reduce(self, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]  # as above
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Any:
+        return np.maximum.reduce(self, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]  # as above
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> Any:
+        return np.minimum.reduce(self, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]  # as above
+
+    def any(self, axis: Any = None, keepdims: bool = False) -> Any:
+        return np.logical_or.reduce(self, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]  # as above
+
+    def all(self, axis: Any = None, keepdims: bool = False) -> Any:
+        return np.logical_and.reduce(self, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]  # as above
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Any:
+        axes = range(self.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        return self.sum(axis, keepdims) / math.prod(self.shape[a] for a in axes)
+
+    def argmax(self, axis: Any = None) -> Any:
+        return np.argmax(self, axis)
+
+    def argmin(self, axis: Any = None) -> Any:
+        return np.argmin(self, axis)
+
+    def __pow__(self, other: Any) -> Any:
+        # The shortcuts of ndarray.__pow__ for Python's numbers.
+        short = {2: np.square, 0.5: np.sqrt, 1: np.positive, -1: np.reciprocal}
+        plain = isinstance(other, int | float) and not isinstance(other, bool)
+        if plain and other in short and (self.dtype.kind == "f" or (other == 2 and isinstance(other, int))):
+            return short[other](self)
+        return np.power(self, other)
+
+    # --- indexing and NumPy's protocols --------------------------------------------------------------------------
+
+    def __getitem__(self, key: Any) -> Any:
+        return handlers["getitem"](self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        handlers["setitem"](self, key, value)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
+        return handlers["ufunc"](ufunc, method, inputs, out, options)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        return handlers["function"](function, args, options)
+
+
+# What `minigrad.compiled.functions` makes of indexing and of NumPy's protocols, by name.
+handlers: dict[str, Callable[..., Any]] = {}
+
+
+def plain(value: Any) -> Any:
+    """A value with NumPy's arrays in place of traced ones."""
+    if isinstance(value, TracedArray):
+        return value.value
+    if isinstance(value, tuple | list):
+        return type(value)(map(plain, value))
+    return value
+
+
+def traced(value: Any, node: Node) -> TracedArray:
+    """The traced array of a computed value, which may be one of NumPy's scalars."""
+    return TracedArray(np.asarray(value), node)

@@ -1,0 +1,449 @@
+"""NumPy's functions on traced arrays: each computes with NumPy, and adds to the graph what it has computed.
+
+A function without a form in the graph is called back as Python when the step runs: right, if slow (`python`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..devices.arrays import RECORDING
+from .arrays import TracedArray, UntraceableError, active, caller, handlers, plain, traced
+from .graph import Graph, Key, Layout, Node, c_strides
+
+# Functions of an element that the processor's own instructions compute, exactly as NumPy does, for floats; every other
+# ufunc is NumPy's own loop.
+NATIVE = frozenset([
+    "add", "subtract", "multiply", "divide", "negative", "absolute", "fabs", "sqrt", "square", "reciprocal",
+    "conjugate", "maximum", "minimum", "sign", "floor", "ceil", "rint", "trunc", "copysign", "equal", "not_equal",
+    "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or", "logical_xor", "logical_not",
+    "isnan", "isinf", "isfinite", "bitwise_and", "bitwise_or", "bitwise_xor", "invert",
+])  # fmt: skip
+# Those that are not native for integers.
+_FLOATING = frozenset([
+    "divide", "reciprocal", "sqrt", "floor", "ceil", "rint", "trunc", "copysign", "fabs", "isnan", "isinf", "isfinite",
+])  # fmt: skip
+_REDUCTIONS = frozenset(["add", "multiply", "maximum", "minimum", "logical_or", "logical_and"])
+
+
+def graph() -> Graph:
+    """The graph of the trace in this thread."""
+    assert active.graph is not None
+    return active.graph
+
+
+def node_of(x: Any, dtype: Any = None) -> Node:
+    """The node of an operand, as ``dtype``."""
+    if isinstance(x, TracedArray):
+        if x.graph is not active.graph:
+            x.node  # noqa: B018 - raises
+        node = x.node
+    elif isinstance(x, np.ndarray) and x.ndim:
+        node = active.adopt(x).node
+    else:
+        number = isinstance(x, int | float) and not isinstance(x, np.generic)
+        node = graph().const(np.asarray(x, dtype if number else None))
+    return node if dtype is None else graph().cast(node, dtype)
+
+
+# --- ufuncs ----------------------------------------------------------------------------------------------------------
+
+
+def ufunc(function: Any, method: str, inputs: Sequence[Any], out: Any, options: dict[str, Any]) -> Any:
+    """A ufunc or one of its methods."""
+    name = function.__name__
+    target = out[0] if out else None
+    if target is not None and not isinstance(target, TracedArray):
+        raise UntraceableError(
+            f"{caller()}: np.{name} writes a traced value into an array that is not part of the compiled step; return "
+            "the value from the step"
+        )
+    if method == "at":
+        return _at(name, *inputs)
+    if method not in ("__call__", "reduce"):
+        return _into(target, python(getattr(function, method), inputs, options))
+    result = (_call if method == "__call__" else _reduce)(function, name, inputs, options)
+    return _into(target, result)
+
+
+def _into(target: TracedArray | None, result: Any) -> Any:
+    if target is None:
+        return result
+    target.value[...] = result.value
+    target.become(result.node)
+    return target
+
+
+def _call(function: Any, name: str, inputs: Sequence[Any], options: dict[str, Any]) -> Any:
+    if any(value is not None for key, value in options.items() if key != "casting") or function.nout != 1:
+        return python(function, inputs, options)
+    value = np.asarray(function(*map(plain, inputs), **options))
+    if name == "matmul":
+        return traced(value, graph().add("matmul", [node_of(x, value.dtype) for x in inputs], None, value))
+    kinds = [x.dtype if hasattr(x, "dtype") else type(x) for x in inputs]
+    dtypes = function.resolve_dtypes((*kinds, None), casting="unsafe")
+    nodes = [node_of(x, dtype) for x, dtype in zip(inputs, dtypes, strict=False)]
+    return traced(value, _map(name, nodes, dtypes, value))
+
+
+def _map(name: str, nodes: list[Node], dtypes: Sequence[Any], value: Any) -> Node:
+    """The node of an element-wise function."""
+    if all(node.op == "const" and node.size == 1 for node in nodes):
+        return graph().const(value)
+    if name == "positive":
+        return graph().copy(nodes[0], value)
+    if name == "multiply" and value.dtype.kind == "f":
+        for factor, one in (nodes, nodes[::-1]):
+            if one.uniform == 1 and factor.shape == value.shape:  # exact
+                return graph().copy(factor, value)
+    name = "divide" if name == "true_divide" else name
+    kind = nodes[0].dtype.kind
+    if name in NATIVE and (kind in "fb" or (kind in "iu" and name not in _FLOATING)):
+        return graph().map(name, nodes, Layout(value.shape, value.strides, dtypes[-1]))
+    letters = "".join(np.dtype(dtype).char for dtype in dtypes)
+    return graph().add("loop", nodes, (name, letters), value)
+
+
+def _reduce(function: Any, name: str, inputs: Sequence[Any], options: dict[str, Any]) -> Any:
+    x = inputs[0]
+    options = dict(options)
+    axis = options.pop("axis", inputs[1] if len(inputs) > 1 else 0)
+    keepdims = bool(options.pop("keepdims", False))
+
+    def reduced(a: Any) -> Any:
+        return function.reduce(a, axis=axis, keepdims=keepdims, **options)
+
+    if any(value is not None for value in options.values()) or name not in _REDUCTIONS:
+        return python(reduced, (x,), {})
+    value = np.asarray(reduced(x.value))
+    given = range(x.ndim) if axis is None else axis if isinstance(axis, tuple | list) else (axis,)
+    axes = tuple(sorted(a % max(x.ndim, 1) for a in given))
+    source = node_of(x, np.bool_ if name.startswith("logical") else value.dtype)
+    summed = value.dtype.kind == "f" and name in ("add", "multiply")
+    if not x.size or (summed and _is_buffered(source, axes)):
+        return python(reduced, (x,), {})
+    if not x.ndim or not axes:
+        return traced(value, graph().copy(source, value))
+    return traced(value, graph().add("reduce", (source,), (name, axes, keepdims), value))
+
+
+def _is_buffered(node: Node, axes: Sequence[int]) -> bool:
+    """Whether NumPy adds in an order that depends on the size of its buffers: over strided axes side by side."""
+    runs: list[tuple[int, int, bool]] = []
+    for d in sorted((d for d in range(len(node.shape)) if node.shape[d] != 1), key=lambda d: -abs(node.strides[d])):
+        n, stride, reduced = node.shape[d], node.strides[d], d in axes
+        if runs and runs[-1][2] == reduced and runs[-1][1] == stride * n:
+            runs[-1] = (runs[-1][0] * n, stride, reduced)
+        else:
+            runs.append((n, stride, reduced))
+    return len(runs) > 1 and runs[-1][2] and runs[-2][2]
+
+
+# --- calls of Python -------------------------------------------------------------------------------------------------
+
+
+class _Place:
+    """Where a traced array is among the arguments of a function."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def python(function: Callable[..., Any], args: Any, options: dict[str, Any]) -> Any:
+    """A function that is called when the step runs, with arrays that hold the values then."""
+    name = getattr(function, "__name__", str(function))
+    found: list[TracedArray] = []
+
+    def placed(value: Any) -> Any:
+        if isinstance(value, TracedArray):
+            found.append(value)
+            return _Place(len(found) - 1)
+        return type(value)(map(placed, value)) if isinstance(value, tuple | list) else value
+
+    if options.get("out") is not None:
+        raise UntraceableError(f"{caller()}: {name} with out= cannot be part of a compiled step; leave out= away")
+    pattern = placed(args), {key: placed(value) for key, value in options.items()}
+    value = function(*plain(args), **{key: plain(value) for key, value in options.items()})
+    if not isinstance(value, np.ndarray | np.generic):
+        if isinstance(value, bool | int | type | np.dtype | str | None):
+            return value
+        raise UntraceableError(
+            f"{caller()}: {name} of a traced array gives a {type(value).__name__}; only functions that return one "
+            "array can be part of a compiled step"
+        )
+
+    def run(*arrays: Any) -> Any:
+        def filled(item: Any) -> Any:
+            if isinstance(item, _Place):
+                return arrays[item.number]
+            return type(item)(map(filled, item)) if isinstance(item, tuple | list) else item
+
+        return function(*filled(pattern[0]), **{key: filled(item) for key, item in pattern[1].items()})
+
+    run.__name__ = name
+    value = np.array(value)
+    return traced(value, graph().add("python", [array.node for array in found], run, value, unique=True))
+
+
+# --- indexing --------------------------------------------------------------------------------------------------------
+
+
+def _is_basic(key: Any) -> bool:
+    """Whether a key selects a view."""
+    items = key if isinstance(key, tuple) else (key,)
+    return all(
+        item is None or item is Ellipsis or (isinstance(item, slice | int | np.integer) and not isinstance(item, bool))
+        for item in items
+    )
+
+
+def _of_view(key: Any) -> Any:
+    """The key with an ellipsis, so that it gives a view of a single element too."""
+    items = key if isinstance(key, tuple) else (key,)
+    return items if any(item is Ellipsis for item in items) else (*items, Ellipsis)
+
+
+def getitem(x: TracedArray, key: Any) -> Any:
+    """``x[key]``."""
+    if _is_basic(key):
+        return x.viewed(x.value[_of_view(key)])
+    spec, indices = _spec(x, key)
+    value = np.array(x.value[plain(key)], order="C")
+    if spec is None:
+        return python(lambda a, k: a[k], (x, key), {})
+    return traced(value, graph().add("gather", (x.node, *indices), spec, value))
+
+
+def setitem(x: TracedArray, key: Any, new: Any) -> None:
+    """``x[key] = new``."""
+    if not _is_basic(key):
+        _scatter(x, key, new, "set")
+        return
+    whole = key is Ellipsis or key == ()
+    target = x if whole else x.viewed(x.value[_of_view(key)])
+    node = node_of(new, x.dtype)
+    target.value[...] = plain(new)
+    if node.shape != target.shape:
+        layout = target.value if whole else Layout(target.shape, c_strides(target.shape, x.itemsize), x.dtype)
+        node = graph().map("same", (node,), layout)
+    target.become(node)
+
+
+def _at(name: str, x: Any, key: Any, new: Any) -> None:
+    if name != "add" or not isinstance(x, TracedArray):
+        raise UntraceableError(f"{caller()}: np.{name}.at cannot be part of a compiled step; use minigrad's indexing")
+    _scatter(x, key, new, "add")
+
+
+def _scatter(x: TracedArray, key: Any, new: Any, how: str) -> None:
+    spec, indices = _spec(x, key)
+    if spec is None:
+        raise UntraceableError(
+            f"{caller()}: an assignment with None beside arrays of indices cannot be part of a compiled step; reshape "
+            "the indices instead"
+        )
+    source = node_of(new, x.dtype)
+    if how == "set":
+        x.value[plain(key)] = plain(new)
+    else:
+        np.add.at(x.value, plain(key), plain(new))
+    dense = Layout(x.shape, c_strides(x.shape, x.itemsize), x.dtype)
+    x.become(graph().add("scatter", (x.node, source, *indices), (spec, how), dense))
+
+
+def _spec(x: TracedArray, key: Any) -> tuple[Key | None, list[Node]]:
+    """The `Key` of an index with arrays, and their nodes; None where an axis is inserted beside arrays."""
+    items: list[Any] = []
+    for item in key if isinstance(key, tuple) else (key,):
+        if isinstance(item, TracedArray) and item.dtype == np.bool_:
+            raise UntraceableError(
+                f"{caller()}: a mask as an index gives a result whose size depends on the values, so the step cannot "
+                "be compiled; use where(mask, x, 0), or multiply by the mask"
+            )
+        known = isinstance(item, np.ndarray) and item.dtype == np.bool_ and item.ndim
+        items += item.nonzero() if known else [np.asarray(item)] if isinstance(item, list) else [item]
+    if any(item is None for item in items):
+        return None, []
+    for place, item in enumerate(items):
+        if item is Ellipsis:
+            items[place : place + 1] = [slice(None)] * (x.ndim - len(items) + 1)
+            break
+    items += [slice(None)] * (x.ndim - len(items))
+    indices, axes, ranges = [], [], []
+    for axis, item in enumerate(items):
+        if isinstance(item, slice):
+            start, stop, step = item.indices(x.shape[axis])
+            ranges.append((axis, start, step, len(range(start, stop, step))))
+        else:
+            indices.append(node_of(item if isinstance(item, TracedArray) else np.asarray(item), np.int64))
+            axes.append(axis)
+    shape = np.broadcast_shapes(*(index.shape for index in indices))
+    adjacent = axes == list(range(axes[0], axes[-1] + 1))
+    return Key(tuple(axes), tuple(ranges), shape, axes[0] if adjacent else 0), indices
+
+
+# --- NumPy's functions -----------------------------------------------------------------------------------------------
+
+
+def _shaped(function: Any) -> Callable[..., Any]:
+    """A function that gives a view where the layout allows it."""
+
+    @functools.wraps(function)
+    def handler(x: Any, *args: Any, **options: Any) -> Any:
+        value = function(x.value, *args, **options)
+        if not isinstance(value, np.ndarray):  # NumPy makes a scalar of a 0-d array
+            return x.copy()
+        if np.shares_memory(value, x.value) or not value.size:
+            return x.viewed(value)
+        dense = x.copy()
+        return dense.viewed(function(dense.value, *args, **options))
+
+    return handler
+
+
+def _where(condition: Any, a: Any, b: Any) -> Any:
+    value = np.where(plain(condition), plain(a), plain(b))
+    nodes = [node_of(condition, np.bool_), node_of(a, value.dtype), node_of(b, value.dtype)]
+    return traced(value, graph().map("where", nodes, value))
+
+
+def _concatenate(values: Sequence[Any], axis: int = 0) -> Any:
+    value = np.concatenate([plain(x) for x in values], axis)
+    axis %= value.ndim
+    places, start = [], 0
+    for x in values:
+        places.append((start * value.strides[axis], np.shape(plain(x)), value.strides))
+        start += np.shape(plain(x))[axis]
+    return traced(value, graph().add("join", [node_of(x, value.dtype) for x in values], tuple(places), value))
+
+
+def _stack(values: Sequence[Any], axis: int = 0) -> Any:
+    value = np.stack([plain(x) for x in values], axis)
+    axis %= value.ndim
+    strides = value.strides[:axis] + value.strides[axis + 1 :]
+    places = tuple((i * value.strides[axis], np.shape(plain(x)), strides) for i, x in enumerate(values))
+    return traced(value, graph().add("join", [node_of(x, value.dtype) for x in values], places, value))
+
+
+def _full_like(x: Any, fill: Any, dtype: Any = None, shape: Any = None) -> Any:
+    value = np.full_like(plain(x), plain(fill), dtype=dtype, shape=shape)
+    if isinstance(fill, TracedArray):
+        return traced(value, graph().map("same", (node_of(fill, value.dtype),), value))
+    return traced(value, graph().const(value))
+
+
+def _take(x: Any, indices: Any, axis: int | None = None) -> Any:
+    key = indices if isinstance(indices, TracedArray) else np.asarray(indices)
+    x = x if isinstance(x, TracedArray) else active.adopt(x)
+    return x.reshape(-1)[key] if axis is None else x[(slice(None),) * (axis % x.ndim) + (key,)]
+
+
+def _copyto(target: Any, source: Any) -> None:
+    target[...] = source
+
+
+def _round(x: Any, decimals: int = 0) -> Any:
+    return np.rint(x) if x.dtype.kind == "f" and not decimals else python(np.round, (x, decimals), {})
+
+
+FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    function: _shaped(function)
+    for function in (
+        np.reshape, np.swapaxes, np.transpose, np.squeeze, np.expand_dims, np.flip, np.broadcast_to, np.moveaxis,
+        np.ravel,
+    )
+}  # fmt: skip
+FUNCTIONS |= {
+    np.where: _where,
+    np.concatenate: _concatenate,
+    np.stack: _stack,
+    np.full_like: _full_like,
+    np.zeros_like: lambda x, dtype=None, shape=None: _full_like(x, 0, dtype, shape),
+    np.ones_like: lambda x, dtype=None, shape=None: _full_like(x, 1, dtype, shape),
+    np.round: _round,
+    np.take: _take,
+    np.copyto: _copyto,
+    np.copy: lambda x, order="K": x.copy(order),
+    np.sum: lambda x, axis=None, keepdims=False: x.sum(axis, keepdims),
+    np.shape: lambda x: x.shape,
+    np.ndim: lambda x: x.ndim,
+    np.size: lambda x: x.size,
+    np.iscomplexobj: lambda x: False,
+}
+
+
+# --- what makes arrays -----------------------------------------------------------------------------------------------
+
+
+def _constant(value: Any) -> Any:
+    return TracedArray(value, graph().const(value)) if isinstance(value, np.ndarray) else value
+
+
+class _Grid:
+    def __getitem__(self, key: Any) -> Any:
+        grids = np.ogrid[key]
+        return tuple(map(_constant, grids)) if isinstance(grids, tuple) else _constant(grids)
+
+
+class Library:
+    """NumPy for a step that is traced: the arrays that it makes are part of the step."""
+
+    ogrid = _Grid()
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(np, name)
+        if not callable(function) or isinstance(function, type):
+            return function
+
+        def made(*args: Any, **options: Any) -> Any:
+            given = any(isinstance(x, TracedArray) for x in args)
+            return function(*args, **options) if given else _constant(function(*args, **options))
+
+        return made
+
+    @staticmethod
+    def asarray(x: Any, dtype: Any = None) -> Any:
+        """An array as it is, or as a part of the step."""
+        if isinstance(x, np.ndarray) and x.ndim:
+            x = active.adopt(x)
+        if isinstance(x, TracedArray):
+            return x if dtype is None else x.astype(dtype, copy=False)
+        return _constant(np.asarray(x, dtype))
+
+    array = asarray
+
+
+library = Library()
+
+
+class Generator:
+    """minigrad's generator of random numbers, for a step that is traced."""
+
+    def __init__(self, real: np.random.Generator) -> None:
+        self._real = real
+
+    def random(self, size: Any = (), dtype: Any = np.float64) -> Any:
+        """Uniform numbers, which the compiled step draws itself."""
+        if np.dtype(dtype) != np.float64:
+            return self._drawn("random", size, dtype)
+        value = np.asarray(self._real.random(size))
+        return TracedArray(value, graph().add("random", (), None, value, unique=True))
+
+    def __getattr__(self, name: str) -> Any:
+        return functools.partial(self._drawn, name)
+
+    def _drawn(self, name: str, *args: Any, **options: Any) -> Any:
+        return python(getattr(self._real, name), args, options)
+
+
+def _function(function: Any, args: Any, options: dict[str, Any]) -> Any:
+    handler = FUNCTIONS.get(function)
+    return python(function, args, options) if handler is None else handler(*args, **options)
+
+
+handlers.update(getitem=getitem, setitem=setitem, ufunc=ufunc, function=_function)
+RECORDING[TracedArray] = library

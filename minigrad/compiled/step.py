@@ -1,0 +1,312 @@
+"""`compile`: a training step that is traced at its first call and then runs as machine code."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import random
+from ..autograd.observers import observers, watching
+from ..autograd.tensor import Tensor
+from ..autograd.tracing import tracers
+from . import machine, numpy_loops, runtime
+from .bound import Bound, GuardError
+from .structure import build, flatten, kind_of
+from .trace import EagerError, Trace, snapshot
+
+_MOST_PROGRAMS = 64
+
+
+class HiddenInputError(RuntimeError):
+    """A compiled step does not give what the same step gives eagerly: it depends on something that it is not given."""
+
+
+def compile(step: Callable[..., Any]) -> CompiledStep:
+    """Compile a training step: the same bits, many times faster.
+
+    ::
+
+        @minigrad.compile
+        def step(features, labels):
+            optimizer.zero_grad()
+            loss = cross_entropy(model(features), labels)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+    The first call for each kind of arguments carries the step out and records it: the forward pass, gradients, clips,
+    changes of buffers, random numbers and the updates of optimizers. The second call is made both compiled and
+    eagerly, and checked to give the same bits. All further calls run machine code. There is another program for other
+    shapes, dtypes, modes of the model, frozen parameters, or gradients that exist already. Where Python has asked for
+    a value, as in ``if loss < 1``, the answer is checked in every call, and with another answer the step is made
+    eagerly; so is a step that a hook, a recorder or ``watch`` looks at.
+
+    Args:
+        step: a function of tensors and arrays, also in tuples, lists and dictionaries. Models, optimizers and
+            constants may be arguments or come from outside. What it prints, counts or keeps happens in the first calls
+            only: it must return what is to be used outside. Returned tensors have no history.
+
+    Returns:
+        A function with the same arguments and results.
+
+    Raises:
+        UntraceableError: by the first call, if the step needs the numbers in a tensor (``.item()``, ``float()``, a
+            conversion to NumPy, a mask as an index) or changes or keeps traced values outside. Nothing has changed.
+        HiddenInputError: by the second call, if it depends on something else than its arguments, parameters, buffers
+            and minigrad's random numbers. Nothing has changed.
+    """
+    return CompiledStep(step)
+
+
+class CompiledStep:
+    """A step that `compile` has returned.
+
+    Attributes:
+        reason: why the last call was made eagerly; empty if it was not.
+    """
+
+    def __init__(self, step: Callable[..., Any]) -> None:
+        if not callable(step):
+            raise TypeError(f"compile: needs a function, not {type(step).__name__}")
+        functools.update_wrapper(self, step, updated=())
+        self._step = step
+        self._programs: dict[Any, list[_Version]] = {}
+        self._last: _Version | None = None
+        self._problem = machine.problem() or numpy_loops.problem() or runtime.data_problem()
+        self.reason = ""
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        version = self._last
+        if version is not None and not options and len(args) == len(version.kinds) and not (observers or tracers):
+            arrays: list[Any] = []
+            for arg, (kind, shape, dtype, strides, required) in zip(args, version.kinds, strict=True):
+                if type(arg) is not kind:
+                    break
+                array = arg._data if kind is Tensor else arg
+                if array.shape != shape or array.dtype is not dtype or array.strides != strides:
+                    break
+                if kind is Tensor and arg._requires_grad is not required:
+                    break
+                arrays.append(array)
+            else:
+                if version.checked and version.bound.fits():
+                    try:
+                        return version.result(version.bound.run(arrays))
+                    except GuardError as error:
+                        return self._eager(args, options, f"{error.place}: another branch than in the trace")
+        return self._other(args, options)
+
+    def plan(self) -> str:
+        """The program of the last call: its loops and products in order, memory, and what runs in Python.
+
+        Raises:
+            RuntimeError: if no call was compiled yet.
+        """
+        from .listing import listing
+
+        if self._last is None:
+            raise RuntimeError(f"plan: no call was compiled yet{self.reason and f': {self.reason}'}")
+        return listing(self._last.bound, self.reason)
+
+    # --- less frequent calls -----------------------------------------------------------------------------------------
+
+    def _eager(self, args: Any, options: Any, reason: str) -> Any:
+        self.reason = reason
+        return self._step(*args, **options)
+
+    def _other(self, args: Any, options: Any) -> Any:
+        if self._problem:
+            return self._eager(args, options, self._problem)
+        if tracers:
+            return self._step(*args, **options)
+        if watching():
+            return self._eager(args, options, "the step is being watched")
+        leaves: list[Any] = []
+        rest = flatten((args, options), leaves)
+        if any(isinstance(leaf, Tensor) and leaf.device != "cpu" for leaf in leaves):
+            return self._eager(args, options, "an argument is on the GPU")
+        key = rest, tuple(map(kind_of, leaves))
+        versions = self._programs.setdefault(key, [])
+        version = next((version for version in versions if version.bound.fits()), None)
+        if version is None:
+            return self._first(args, options, versions, rest, leaves)
+        simple = not options and [*map(id, leaves)] == [*map(id, args)]
+        self._last = version
+        version.kinds = key[1] if simple else ()
+        if version.bound.plan.problem:
+            return self._eager(args, options, version.bound.plan.problem)
+        arrays = [leaf._data if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        if not version.checked:
+            return self._check(version, args, options, arrays)
+        try:
+            return version.result(version.bound.run(arrays))
+        except GuardError as error:
+            return self._eager(args, options, f"{error.place}: another branch than in the trace")
+
+    def _first(self, args: Any, options: Any, versions: list[_Version], rest: Any, leaves: list[Any]) -> Any:
+        """Trace a call, and make its program."""
+        shape: list[Any] = []
+
+        def flat(*given: Any) -> list[Any]:
+            positional, named = build(rest, iter(given))
+            results: list[Any] = []
+            shape.append(flatten(self._step(*positional, **named), results))
+            return results
+
+        try:
+            trace = Trace(flat, leaves)
+        except EagerError as error:
+            return self._eager(args, options, str(error))
+        self.reason = ""
+        values = trace.values
+        del trace.values
+        version = _Version(Bound(trace), shape[0])
+        if len(versions) >= _MOST_PROGRAMS:
+            versions.clear()
+        versions.append(version)
+        self._last = version
+        return version.result([value for value in values if not isinstance(value, Tensor)])
+
+    def _check(self, version: _Version, args: Any, options: Any, arrays: Sequence[Any]) -> Any:
+        """Make a call compiled and eagerly, and compare everything that it leaves."""
+        state = _State(version.bound)
+        try:
+            compiled = version.bound.run(arrays)
+        except GuardError as error:
+            state.restore()
+            return self._eager(args, options, f"{error.place}: another branch than in the trace")
+        except BaseException:
+            state.restore()
+            raise
+        mine = state.now(compiled)
+        state.restore()
+        version.bound.release()
+        result = self._step(*args, **options)
+        found: list[Any] = []
+        flatten(result, found)
+        kept = [r.existing is None for r in version.bound.trace.results]
+        given = [leaf._data if isinstance(leaf, Tensor) else leaf for leaf in found]
+        arrays = [array for array, new in zip(given, kept, strict=True) if new]
+        theirs = state.now(arrays)
+        wrong = [name for name, value in mine.items() if not _same(value, theirs.get(name))]
+        if wrong:
+            state.restore()
+            listed = ", ".join(wrong[:4]) + (", ..." if len(wrong) > 4 else "")
+            raise HiddenInputError(
+                f"compile: the compiled step and the same step in Python differ in {listed}. It depends on something "
+                "that was another in the first call, such as a counter, a global variable or a random number of "
+                "NumPy's: pass that as a tensor, or draw by minigrad's functions"
+            )
+        version.checked = True
+        return result
+
+
+class _Version:
+    """A program with the structure of its results.
+
+    Attributes:
+        bound: the program.
+        kinds: of its arguments, if these are tensors and arrays by position; else empty.
+        checked: whether it was compared with an eager call.
+    """
+
+    def __init__(self, bound: Bound, rest: Any) -> None:
+        self.bound, self._rest = bound, rest
+        self.kinds: Any = ()
+        self.checked = False
+        self._results = bound.trace.results
+        self._single = rest == "leaf" and self._results[0].existing is None and self._results[0].is_tensor
+
+    def result(self, arrays: list[Any]) -> Any:
+        """What the step returns, of these arrays."""
+        if self._single:
+            return Tensor._make(arrays[0])
+        given = iter(arrays)
+        leaves = []
+        for result in self._results:
+            if result.existing is not None:
+                leaves.append(result.existing)
+            else:
+                array = next(given)
+                leaves.append(Tensor._make(array) if result.is_tensor else array)
+        return build(self._rest, iter(leaves))
+
+
+class _State:
+    """What a step can change, as it was: values of tensors, gradients, optimizers, schedulers and random numbers."""
+
+    def __init__(self, bound: Bound) -> None:
+        self._bound = bound
+        self._random = random.get_state()
+        self._memories = [m for m in bound.trace.memories if m.kind in ("data", "array")]
+        self._arrays = [(m.array, m.array.copy()) for m in self._memories]
+        owners = [update for update, _ in bound.trace.updates if hasattr(update, "state_dict")]
+        self._owners = {id(owner): owner for owner in (*owners, *bound.trace.owners)}
+        self._undo = [snapshot(owner) for owner in self._owners.values()]
+        self._tensors = [adopted.tensor for adopted in bound.trace.adopted.values()]
+        self._grads = [(t, t._grad, None if t._grad is None else t._grad._data.copy()) for t in self._tensors]
+        self._parameters = []
+        for owner in self._owners.values():
+            for group in getattr(owner, "param_groups", ()) if hasattr(owner, "step") else ():
+                self._parameters += [(p, p._data.copy()) for p in group["params"]]
+
+    def restore(self) -> None:
+        """Take everything back."""
+        for array, values in self._arrays:
+            array[...] = values
+        for parameter, values in self._parameters:
+            parameter._data[...] = values
+        for tensor, grad, values in self._grads:
+            tensor._grad = grad
+            if grad is not None:
+                grad._data[...] = values
+        for undo in self._undo:
+            undo()
+        random.set_state(self._random)
+
+    def now(self, results: Sequence[Any]) -> dict[str, Any]:
+        """The values of everything, by name."""
+        found: dict[str, Any] = {f"result {i}": np.array(array) for i, array in enumerate(results)}
+        for memory in self._memories:
+            found[memory.name] = memory.array.copy()
+        for i, tensor in enumerate(self._tensors):
+            name = getattr(tensor, "name", "") or f"tensor {i}"
+            if tensor._grad is not None:
+                found[f"the gradient of {name}"] = tensor._grad._data.copy()
+        for parameter, _ in self._parameters:
+            found[getattr(parameter, "name", "") or f"parameter {id(parameter)}"] = parameter._data.copy()
+        for i, owner in enumerate(self._owners.values()):
+            _collect(f"the state of {type(owner).__name__} {i or ''}".rstrip(), owner.state_dict(), found)
+        found["the state of the random numbers"] = repr(random.get_state())
+        return found
+
+
+def _collect(name: str, state: Any, found: dict[str, Any]) -> None:
+    """Add the parts of a nested state to what was found."""
+    if isinstance(state, dict):
+        for key, value in state.items():
+            _collect(f"{name}, {key}", value, found)
+    elif isinstance(state, list | tuple):
+        for i, value in enumerate(state):
+            _collect(f"{name}, {i}", value, found)
+    elif isinstance(state, Tensor):
+        found[name] = state._data.copy()
+    else:
+        found[name] = state.copy() if isinstance(state, np.ndarray) else state
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two values have the same bits; all NaNs are the same."""
+    if not isinstance(a, np.ndarray):
+        return a is b or repr(a) == repr(b)
+    if not isinstance(b, np.ndarray) or a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    if a.dtype.kind != "f":
+        return bool(np.array_equal(a, b))
+    return np.where(np.isnan(a), np.nan, a).tobytes() == np.where(np.isnan(b), np.nan, b).tobytes()

@@ -1,0 +1,64 @@
+"""Nested arguments and results: tensors and arrays taken out of tuples, lists and dictionaries, and put back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..autograd.tensor import Tensor
+from .arrays import TracedArray
+
+# Values that are the same if they are equal; others, such as modules, if they are the same object.
+_PLAIN = (int, float, complex, str, bytes, bool, type(None), np.generic, np.dtype)
+_LEAF = "leaf"
+
+
+class Same:
+    """An object in the key of a program, which keeps it alive."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and other.value is self.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+def flatten(value: Any, leaves: list[Any]) -> Any:
+    """Add the tensors and arrays in a value to ``leaves``; return the rest, hashable."""
+    if type(value) is Tensor or isinstance(value, np.ndarray | TracedArray):
+        leaves.append(value)
+        return _LEAF
+    if isinstance(value, tuple | list):
+        return type(value), tuple(flatten(item, leaves) for item in value)
+    if isinstance(value, dict):
+        return dict, tuple((key, flatten(item, leaves)) for key, item in value.items())
+    if isinstance(value, _PLAIN):
+        return "value", type(value), repr(value) if isinstance(value, float) else value, value
+    return "object", Same(value)
+
+
+def build(rest: Any, leaves: Iterator[Any]) -> Any:
+    """The value again, with other tensors and arrays."""
+    if rest == _LEAF:
+        return next(leaves)
+    kind, content = rest[0], rest[1]
+    if kind == "value":
+        return rest[-1]
+    if kind == "object":
+        return content.value
+    if kind is dict:
+        return {key: build(item, leaves) for key, item in content}
+    items = [build(item, leaves) for item in content]
+    return kind(*items) if hasattr(kind, "_fields") else kind(items)
+
+
+def kind_of(leaf: Any) -> Any:
+    """What a program depends on of a tensor or array."""
+    array = leaf._data if isinstance(leaf, Tensor) else leaf
+    required = isinstance(leaf, Tensor) and leaf._requires_grad
+    return type(leaf), array.shape, array.dtype, array.strides, required

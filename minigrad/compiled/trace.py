@@ -1,0 +1,387 @@
+"""Tracing: one call of a step is carried out, and everything that it computes, reads and changes is recorded.
+
+The trace is a real step. Tensors that it meets are given a `TracedArray` in place of their array until it ends, so that
+the forward pass, the walk over the autograd graph and the gradient rules run as they are.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import random
+from ..autograd.memory import Memory as GradientMemory
+from ..autograd.tensor import Tensor
+from ..autograd.tracing import Tracer, Update, tracers
+from .arrays import TracedArray, UntraceableError, active, tracing
+from .functions import Generator
+from .graph import Graph, Layout, Node
+
+
+class EagerError(Exception):
+    """This call of the step has to be made eagerly; the text says why."""
+
+
+class Memory:
+    """Memory from outside that a step reads or changes.
+
+    Attributes:
+        kind: ``"data"`` or ``"gradient"`` of ``tensor``, ``"argument"`` of the step, or another ``"array"``.
+        array: what it was in the trace.
+        node: its node.
+        tensor: the tensor; for an argument its number.
+    """
+
+    def __init__(self, kind: str, array: Any, node: Node, tensor: Any = None) -> None:
+        self.kind, self.array, self.node, self.tensor = kind, array, node, tensor
+        self._saved: Any = None
+
+    def save(self) -> None:
+        """Remember the present values."""
+        self._saved = self.array.copy()
+
+    def restore(self) -> None:
+        """Write the values back that were remembered."""
+        if self._saved is not None:
+            self.array[...] = self._saved
+
+    @property
+    def name(self) -> str:
+        """What it is, for a reader."""
+        if self.kind == "argument":
+            return f"argument{self.tensor}"
+        known = getattr(self.tensor, "name", "") or ""
+        if self.kind == "gradient":
+            return f"the gradient of {known or 'a tensor'}"
+        return known or f"{self.kind}{self.node.params}"
+
+
+class Write(NamedTuple):
+    """A change of memory outside: it has the values of ``node`` when the effects of ``stage`` begin."""
+
+    memory: Memory
+    node: Node
+    stage: int
+
+
+class Adopted:
+    """A tensor from outside that takes part, as it was before.
+
+    Attributes:
+        tensor, data, gradient: the tensor, the memory of its values, and of its gradient if it is in a store.
+        present: whether it had a gradient.
+        cleared: whether the step forgets that gradient.
+        required: whether it required a gradient.
+    """
+
+    def __init__(self, tensor: Any, data: Memory) -> None:
+        self.tensor, self.data = tensor, data
+        self.gradient: Memory | None = None
+        self.grad, self.present = tensor._grad, tensor._grad is not None
+        self.cleared, self.required = False, tensor._requires_grad
+
+    def restore(self) -> None:
+        """Give the tensor its gradient back."""
+        self.tensor._grad, self.tensor._requires_grad = self.grad, self.required
+        if self.grad is not None and self.gradient is not None:
+            self.grad._data = self.gradient.array
+
+
+class Result(NamedTuple):
+    """One tensor or array that the step returns: computed, or one that existed before."""
+
+    node: Node | None
+    existing: Any
+    is_tensor: bool
+
+
+class Trace(Tracer):
+    """One call of a step.
+
+    Args:
+        function: called with ``arrays`` as tensors or arrays.
+        arguments: the tensors and arrays that the step is given.
+
+    Attributes:
+        graph: what was computed.
+        memories: the memory outside, by the number of its input node.
+        writes: what changes in it.
+        adopted: the tensors that took part.
+        modules: the modules that were called, each with its settings.
+        updates: for each effect the update whose kernels ran, and its layout.
+        actions: updates and functions in the order in which they came; ``owners`` are the objects of the functions.
+        results: what the step returned, flat; ``values`` are its arrays in the traced call.
+        gradients: for each tensor that has a gradient afterward the memory of it, or the node if it is in no store.
+
+    Raises:
+        UntraceableError: if the step does something that cannot be compiled. Everything is as before.
+        EagerError: if it must not be compiled now.
+    """
+
+    def __init__(self, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
+        self.graph = Graph()
+        self.memories: list[Memory] = []
+        self.writes: list[Write] = []
+        self.adopted: dict[int, Adopted] = {}
+        self.modules: dict[int, Any] = {}
+        self.updates: list[tuple[Update, Any]] = []
+        self.actions: list[tuple[Any, int | None]] = []
+        self.owners: list[Any] = []
+        self.gradients: list[tuple[Tensor, Memory | Node, Any]] = []
+        self.results: list[Result] = []
+        self._arrays: dict[int, tuple[Any, TracedArray | None]] = {}  # traced arrays by that of the array
+        self._committed: dict[int, int] = {}
+        self._memory_of: dict[int, Memory] = {}
+        self._renewed: set[int] = set()
+        self._undo: list[Callable[[], None]] = []
+        self._run(function, arguments)
+
+    def _run(self, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
+        state = random.get_state()
+        thread = threading.get_ident()
+        random.local.stand_in = Generator(random.generator())
+        tracers[thread] = self
+        with tracing(self.graph, self._array):
+            try:
+                self._call(function, arguments)
+            except BaseException:
+                self._end(failed=True)
+                random.set_state(state)
+                raise
+            finally:
+                tracers.pop(thread)
+                random.local.stand_in = None
+            self._end(failed=False)
+            self._check_escapes()
+
+    def _call(self, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
+        given: list[Any] = []
+        for number, argument in enumerate(arguments):
+            array: Any = argument._data if isinstance(argument, Tensor) else argument
+            traced = self._outside("argument", array, number)
+            if isinstance(argument, Tensor):
+                tensor = Tensor._make(traced)
+                tensor._requires_grad = argument._requires_grad
+                given.append(tensor)
+            else:
+                given.append(traced)
+        returned = function(*given)
+        for i, argument in enumerate(given):
+            if isinstance(argument, Tensor) and argument._grad is not None:
+                raise UntraceableError(
+                    f"the step adds to the gradient of argument {i}; compute it with minigrad.grad() and return it"
+                )
+        same = {id(one): argument for one, argument in zip(given, arguments, strict=True)}
+        self.values = []
+        for each in returned:
+            array = each._data if isinstance(each, Tensor) else each
+            existing = same.get(id(each), each if id(each) in self.adopted else None)
+            if existing is None and not isinstance(array, TracedArray):
+                array = TracedArray(array, self.graph.const(array))
+            computed = array if existing is None else None
+            self.results.append(Result(None if computed is None else computed.node, existing, isinstance(each, Tensor)))
+            self.values.append(existing if computed is None else computed.value.copy())
+        del returned, given, same
+        self._commit()
+
+    # --- memory from outside -----------------------------------------------------------------------------------------
+
+    def _outside(self, kind: str, array: Any, tensor: Any = None) -> Any:
+        """Memory from outside, met for the first time."""
+        node = self.graph.add("input", (), len(self.memories), array, unique=True)
+        traced = TracedArray(array, node)
+        memory = Memory(kind, array, node, tensor)
+        if kind != "argument":
+            memory.save()
+        self.memories.append(memory)
+        self._memory_of[id(array)] = memory
+        # The store has to remain the only one that refers to the array of a gradient (see minigrad.autograd.memory).
+        self._arrays[id(array)] = array, None if kind == "gradient" else traced
+        return traced
+
+    def _array(self, array: Any) -> TracedArray:
+        """The traced array of an array from outside."""
+        found = self._arrays.get(id(array))
+        if found is None:
+            return self._outside("array", array)
+        if found[1] is not None:
+            return found[1]
+        gradient: TracedArray = self._memory_of[id(array)].tensor._place.window
+        return gradient
+
+    def reading(self, tensor: Tensor) -> None:
+        """Give a tensor from outside a traced array."""
+        array = tensor._data
+        if type(array) is not np.ndarray or id(tensor) in self.adopted:
+            return
+        found = self._arrays.get(id(array))
+        traced = self._outside("data", array, tensor) if found is None else self._array(array)
+        adopted = self.adopted[id(tensor)] = Adopted(tensor, self._memory_of[id(array)])
+        tensor._data = traced  # type: ignore[assignment]  # stands in for the array until the trace ends
+        if tensor._hooks:
+            raise EagerError(f"a hook is registered on {adopted.data.name}")
+        place, grad = tensor._place, tensor._grad
+        if place is None:
+            if grad is not None:
+                grad._data = self._array(grad._data)  # type: ignore[assignment]  # as above
+            return
+        memory: GradientMemory = place.memory
+        if id(memory) not in self._renewed:  # somebody may hold the gradients of the last step
+            memory.renew()
+            self._renewed.add(id(memory))
+        window = place.window
+        if grad is not None:
+            window[...] = grad._data
+        traced = self._outside("gradient", window, tensor)
+        adopted.gradient = self._memory_of[id(window)]
+        place.window = traced
+        if grad is not None:
+            grad._data = traced
+
+    def computing(self, args: Sequence[Any]) -> None:
+        """Adopt the tensors among the inputs of a primitive."""
+        for arg in args:
+            if isinstance(arg, Tensor):
+                self.reading(arg)
+
+    def clearing(self, tensor: Tensor) -> None:
+        """Note that the gradient of a tensor is forgotten."""
+        self.reading(tensor)
+        adopted = self.adopted.get(id(tensor))
+        if adopted is not None:
+            adopted.cleared = True
+            if adopted.grad is not None and adopted.gradient is not None:
+                adopted.grad._data = adopted.gradient.array
+
+    def entering(self, module: Any) -> None:
+        """Note the modules that take part, and their settings."""
+        for each in module.modules() if id(module) not in self.modules else ():
+            if id(each) not in self.modules:
+                if each._forward_hooks or each._forward_pre_hooks:
+                    raise EagerError(f"a hook is registered on {type(each).__name__} {each._path or 'itself'!r}")
+                self.modules[id(each)] = each, settings(each)
+
+    # --- effects ---------------------------------------------------------------------------------------------------
+
+    def updating(self, update: Update, layout: Any) -> None:
+        """Make the changes so far known to the kernels, and what the kernels change known to the step."""
+        for name in ("_pre_hooks", "_post_hooks", "_update_hooks", "_watches"):
+            if getattr(update, name, None):
+                raise EagerError(f"{type(update).__name__} is watched, or has hooks")
+        if hasattr(update, "state_dict") and not any(update is each for each, _ in self.updates):
+            self._undo.append(snapshot(update))
+        self._commit()
+        effect = len(self.updates)
+        self.updates.append((update, layout))
+        self.actions.append((update, effect))
+        self.graph.effects += 1
+        for memory in self.memories:
+            traced = self._traced(memory)
+            if memory.kind != "argument" and traced is not None:
+                traced.become(self.graph.add("after", (memory.node,), effect, memory.array, unique=True))
+                self._committed[id(traced)] = traced._version
+
+    def calling(self, owner: Any, function: Callable[[], Any]) -> None:
+        """Note a function that every call of the step has to call."""
+        self._undo.append(snapshot(owner))
+        self.owners.append(owner)
+        self.actions.append((function, None))
+
+    def _traced(self, memory: Memory) -> TracedArray | None:
+        if memory.kind == "gradient":
+            window = memory.tensor._place.window
+            return window if isinstance(window, TracedArray) else None
+        return self._arrays[id(memory.array)][1]
+
+    def _commit(self) -> None:
+        """Write what has changed in memory outside."""
+        for memory in self.memories:
+            traced = self._traced(memory)
+            if traced is None or traced._version == self._committed.get(id(traced), 0):
+                continue
+            node = traced.node
+            if node.base.op in ("input", "after") and node.base is not memory.node:
+                node = self.graph.map("same", (node,), Layout(node.shape, memory.array.strides, node.dtype))
+            if memory.kind == "argument":
+                raise UntraceableError(f"the step changes {memory.name} in place; change a copy, made with .clone()")
+            self.writes.append(Write(memory, node, self.graph.effects))
+            self._committed[id(traced)] = traced._version
+
+    # --- the end -------------------------------------------------------------------------------------------------
+
+    def _end(self, failed: bool) -> None:
+        """Give all tensors their arrays back; after a failure everything is as it was before."""
+        moved = ""
+        for adopted in self.adopted.values():
+            tensor, gradient = adopted.tensor, adopted.gradient
+            if tensor._data is not self._arrays[id(adopted.data.array)][1]:
+                moved = moved or adopted.data.name
+            tensor._data = adopted.data.array
+            if gradient is not None:
+                window, tensor._place.window = tensor._place.window, gradient.array
+            else:
+                window = None
+            if failed or moved:
+                continue
+            self._keep_gradient(adopted, window)
+        if failed or moved:
+            for adopted in self.adopted.values():
+                adopted.restore()
+            for undo in self._undo:
+                undo()
+            for memory in self.memories:
+                memory.restore()
+        self._arrays.clear()
+        self._undo.clear()
+        if moved:
+            raise UntraceableError(f"the step gives {moved} another array; assign to its .data instead")
+
+    def _keep_gradient(self, adopted: Adopted, window: Any) -> None:
+        """Note where the gradient of a tensor is after the step."""
+        tensor, grad = adopted.tensor, adopted.tensor._grad
+        if grad is None:
+            return
+        if window is not None and grad._data is window:
+            assert adopted.gradient is not None
+            grad._data = adopted.gradient.array
+            self.gradients.append((tensor, adopted.gradient, None))
+            return
+        array: Any = grad._data
+        node = array.node if isinstance(array, TracedArray) else self.graph.const(array)
+        own = np.array(array.value) if isinstance(array, TracedArray) else array
+        self.gradients.append((tensor, node, own))
+        tensor._grad = Tensor._make(own)
+
+    def _check_escapes(self) -> None:
+        """Raise if a traced array is kept somewhere."""
+        if any(array() is not None for array in active.arrays):
+            gc.collect()
+        for array in filter(None, (array() for array in active.arrays)):
+            raise UntraceableError(
+                f"a value of shape {array.shape} that the step computed is kept outside of it, where it would not "
+                "change with the next steps; return it from the step"
+            )
+
+
+def settings(module: Any) -> dict[str, Any]:
+    """The attributes of a module that decide what it computes: numbers, text and functions, not tensors or parts."""
+    kinds = (int, float, str, bool, type(None), tuple)
+    return {name: value for name, value in vars(module).items() if isinstance(value, kinds) or callable(value)}
+
+
+def snapshot(optimizer: Any) -> Callable[[], None]:
+    """A function that takes the state of an optimizer or scheduler back to what it is now, but not the parameters."""
+    state = copy.deepcopy(optimizer.state_dict())
+    counts = {name: getattr(optimizer, name) for name in ("steps", "stepped", "skipped") if hasattr(optimizer, name)}
+
+    def restore() -> None:
+        optimizer.load_state_dict(state)
+        for name, value in counts.items():
+            setattr(optimizer, name, value)
+
+    return restore
