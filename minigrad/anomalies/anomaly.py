@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..text import table
 from .calls import SourceLine
 from .ranges import Range, number
 
@@ -117,13 +118,12 @@ class Anomaly:
             lines += [f"      {line}" for line in self.source.lines()]
         if self._layer_title:
             lines.append(f"  in {self._layer_title}")
-        rows = [*self.ranges.items(), ("result", self.output)]
-        width = max(len(name) for name, _ in rows)
-        lines += [f"  {name:<{width}}  {each}" for name, each in rows]
+        rows = [(name, str(each)) for name, each in [*self.ranges.items(), ("result", self.output)]]
         if self.index or self.at_index:
-            place = f"  {'':<{width}}  first at {list(self.index)}" if self.index else f"  {'':<{width}}  there"
+            place = f"first at {list(self.index)}" if self.index else "there"
             values = ", ".join(f"{name} = {number(value)}" for name, value in self.at_index.items())
-            lines.append(f"{place}, {'where ' * bool(self.index)}{values}" if values else place)
+            rows.append(("", f"{place}, {'where ' * bool(self.index)}{values}" if values else place))
+        lines += [f"  {line}" for line in table(rows)]
         if self.origin is not None:
             lines += _wrapped(f"the infinity comes from an earlier operation: {self.origin.told}")
         if not self.nonfinite and (self.phase, self.op) in _REMEDIES:

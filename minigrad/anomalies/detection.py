@@ -178,7 +178,7 @@ def _describe(
 
 
 def _input_name(primitive: Primitive, position: int, arg: Any) -> str:
-    name = f"{primitive.inputs[0]}[{position}]" if primitive.variadic else primitive.inputs[position]
+    name = primitive.input_name(position)
     return f"{name} {arg.name!r}" if isinstance(arg, Parameter) and arg.name else name
 
 

@@ -258,6 +258,10 @@ class Primitive:
         """Whether an input is labels, indices or a mask, whose dtype has no influence on the other inputs."""
         return self.differentiable and not self.variadic and self.vjps[position] is None
 
+    def input_name(self, position: int) -> str:
+        """The name of an input: of a variadic primitive such as ``"values[2]"``."""
+        return f"{self.inputs[0]}[{position}]" if self.variadic else self.inputs[position]
+
     def recipe(self, arity: int, required: int) -> Recipe:
         """The recipe for ``arity`` inputs, if the ones in the bit set ``required`` require a gradient.
 

@@ -14,7 +14,7 @@ from plot_tools import PLOTS, clipped, covers, lamb, recorded, texts, words
 
 import minigrad
 from minigrad import clipping, nn, optim, schedulers, study
-from minigrad.study import plots
+from minigrad.study import _spacing, plots
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,8 @@ def test_update_ratios_of_several_optimizers_have_a_band_each(adam, deep):
 
 
 def test_labels_keep_their_distance_and_their_order():
-    from minigrad.study.plots._labels import apart
+    def apart(places, gap):
+        return _spacing.apart(places, [gap] * (len(places) - 1), low=0.0, high=1.0)
 
     for places in ([0.5] * 12, [0.0, 0.0, 0.01, 0.9, 0.91, 1.0], [0.1, 0.12, 0.5, 0.52], list(np.linspace(0, 1, 12))):
         heights = apart(places, 0.058)

@@ -156,7 +156,7 @@ class _Builder:
                 elif id(edge) in below:
                     inner[id(edge)] = edge
                 elif not isinstance(edge, Node):
-                    self._lead(id(edge), _leaf(edge, names.get(edge) or _name(node, position)), box)
+                    self._lead(id(edge), _leaf(edge, names.get(edge) or node.primitive.input_name(position)), box)
                 elif id(edge) not in inside:
                     self._edges.append((id(edge), box))
         for key, parameter in parts.items():
@@ -173,7 +173,8 @@ class _Builder:
         if note is None:
             value = _saved_input(node, position)
             value = self._wholes.get(id(value), value)
-            found = Input(_name(node, position), id(value), measure(value)) if is_measurable(value) else None
+            name = node.primitive.input_name(position)
+            found = Input(name, id(value), measure(value)) if is_measurable(value) else None
         elif box.kind == "layer":  # its call has noted its inputs
             return
         else:
@@ -286,11 +287,6 @@ def _leaf(tensor: Tensor, name: str = "tensor", drawn: bool = False) -> Box:
 
 def _shape(node: Node) -> str:
     return f"{node.dtype} {node.shape}" if node.shape else str(node.dtype)
-
-
-def _name(node: Node, position: int) -> str:
-    primitive = node.primitive
-    return f"{primitive.inputs[0]}[{position}]" if primitive.variadic else primitive.inputs[position]
 
 
 def _measured(tensor: Tensor | None) -> Range | None:

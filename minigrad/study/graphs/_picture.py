@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
+from .._spacing import apart
 from ._boxes import Box, figures, in_short, ranges
 
 GAP_X, GAP_Y = 22.0, 38.0
@@ -169,28 +170,10 @@ def _centers(
                 # Lanes should be straight, and leaves give way.
                 weights.append(8.0 if item >= boxes else 4.0 if above[item] else 0.02)
             gaps = [(widths[a] + widths[b]) / 2 + GAP_X for a, b in itertools.pairwise(row)]
-            for item, place in zip(row, _apart(wanted, weights, gaps), strict=True):
+            for item, place in zip(row, apart(wanted, gaps, weights), strict=True):
                 x[item] = place
     left = min(center - width / 2 for center, width in zip(x, widths, strict=True))
     return [center - left for center in x]
-
-
-def _apart(wanted: list[float], weights: list[float], gaps: list[float]) -> list[float]:
-    """The places, in order and at least ``gaps`` apart, that are nearest to ``wanted`` by weighted squares.
-
-    With the gaps subtracted this is isotonic regression, solved exactly by pooling neighbors that are out of order.
-    """
-    offsets = [0.0, *itertools.accumulate(gaps)]
-    pools: list[tuple[float, float, int]] = []  # mean, weight, number of places
-    for place, weight, offset in zip(wanted, weights, offsets, strict=True):
-        mean, total, count = place - offset, weight, 1
-        while pools and pools[-1][0] > mean:
-            other, more, others = pools.pop()
-            mean = (mean * total + other * more) / (total + more)
-            total, count = total + more, count + others
-        pools.append((mean, total, count))
-    means = [mean for mean, _, count in pools for _ in range(count)]
-    return [mean + offset for mean, offset in zip(means, offsets, strict=True)]
 
 
 def _ports(chains: list[list[int]], x: list[float], widths: list[float]) -> list[float]:

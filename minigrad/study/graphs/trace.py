@@ -75,8 +75,7 @@ class _Tracer(observers.Observer):
             places[node] = self._finder.here()
         constants = {}
         for position, (arg, array, edge) in enumerate(zip(args, arrays, node.edges, strict=True)):
-            name = primitive.inputs[0 if primitive.variadic else position]
-            name = f"{name}[{position}]" if primitive.variadic else name
+            name = primitive.input_name(position)
             if edge is None and is_measurable(array):
                 constants[position] = self._input(name, arg, array)
             elif isinstance(edge, Tensor) and names.get(edge) is None:

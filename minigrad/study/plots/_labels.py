@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from .._spacing import apart
 from .style import LETTER, QUIET, WARNING, Series, font, inches, is_wide, limit, plain, shortened, wrapped
 
 if TYPE_CHECKING:
@@ -110,30 +111,13 @@ class Room:
             del kept[-2]  # too close to the last
         for _, _, text in ends:
             text.set_visible(False)
-        heights = apart([end[0] for end in kept], line / height)
+        heights = apart([end[0] for end in kept], [line / height] * (len(kept) - 1), low=0.0, high=1.0)
         for place, (_, across, text) in zip(heights, kept, strict=True):
             text.set_visible(True)
             text.set_position((column + lead / width, place))
             if text.arrow_patch is not None:  # a long leader from an early end must not look like data
                 text.arrow_patch.set_linestyle("-" if column - across < 0.02 else (0, (1, 4)))
         return width
-
-
-def apart(places: Sequence[float], gap: float) -> list[float]:
-    """Heights from 0 to 1 as close to ``places`` as possible, in the same order and at least ``gap`` apart."""
-    groups: list[list[float]] = []  # each the sum of where its members would begin it, and their number
-    for place in places:
-        groups.append([place, 1])
-        while len(groups) > 1 and _start(groups[-2], gap) + groups[-2][1] * gap > _start(groups[-1], gap):
-            total, count = groups.pop()
-            # The members of the later group begin the joined one by the length of the earlier one before them.
-            groups[-1] = [groups[-1][0] + total - count * groups[-1][1] * gap, groups[-1][1] + count]
-    return [_start(group, gap) + i * gap for group in groups for i in range(int(group[1]))]
-
-
-def _start(group: Sequence[float], gap: float) -> float:
-    """Where a group of labels begins, so that all of it is between 0 and 1."""
-    return min(max(group[0] / group[1], 0.0), max(1.0 - (group[1] - 1) * gap, 0.0))
 
 
 def tidy(ax: Axes, title: str, x: str, y: str) -> None:
