@@ -351,6 +351,12 @@ def same_keys(what: str, found: Iterable[str], expected: Iterable[str]) -> None:
         raise ValueError(f"{what}: {'; '.join(parts)}")
 
 
+def same_value(what: str, saved: Any, here: Any) -> None:
+    """Raise ValueError if a setting differs from the saved run's."""
+    if saved != here:
+        raise ValueError(f"{what} was {saved} in the saved run, and is {here} here")
+
+
 def whole_number(what: str, value: Any) -> int:
     """The value as an int; ValueError unless it is a whole number of 0 or more."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:

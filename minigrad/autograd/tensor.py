@@ -234,7 +234,7 @@ class Tensor(Traced):
         """
         if self._requires_grad:
             raise RuntimeError(
-                "numpy: this tensor requires a gradient, which an array has not; use .detach().numpy() or .data, "
+                "numpy: this tensor requires a gradient, which an array cannot hold; use .detach().numpy() or .data, "
                 "or for a list of tensors stack()"
             )
         if self.device != "cpu":
@@ -452,7 +452,7 @@ class Tensor(Traced):
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
         """Call ``hook`` with this tensor's complete gradient during a walk; a tensor it returns replaces it."""
         if not self._requires_grad:
-            raise RuntimeError("register_hook: this tensor requires no gradient, so none will arrive")
+            raise RuntimeError("register_hook: this tensor does not require a gradient, so none will arrive")
         if not callable(hook):
             raise TypeError(f"register_hook: needs a function, not {type(hook).__name__}")
         place: Any = self if self._node is None else self._node
@@ -463,7 +463,7 @@ class Tensor(Traced):
     def retain_grad(self) -> None:
         """Keep the gradient of a tensor that is not a leaf in its ``grad`` too."""
         if not self._requires_grad:
-            raise RuntimeError("retain_grad: this tensor requires no gradient, so none will arrive")
+            raise RuntimeError("retain_grad: this tensor does not require a gradient, so none will arrive")
         if self._node is None:
             return
         if self._node._hooks is None:

@@ -114,13 +114,13 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[np.dtype[Any], tuple[int, 
         raise ValueError(f"{path}: is not an IDX file; it starts with the bytes {magic.hex(' ')}")
     axes = magic[3]
     if not 1 <= axes <= MAX_AXES:
-        raise ValueError(f"{path}: declares {axes} axes; from 1 to {MAX_AXES} are read")
+        raise ValueError(f"{path}: declares {axes} axes; only 1 to {MAX_AXES} can be read")
     lengths = file.read(4 * axes)
     if len(lengths) < 4 * axes:
         raise ValueError(f"{path}: ends inside the header")
     shape = struct.unpack(f">{axes}I", lengths)
     if 0 in shape:
-        raise ValueError(f"{path}: declares shape {shape}, which holds nothing")
+        raise ValueError(f"{path}: declares shape {shape}, which is empty")
     return np.dtype(DTYPES[magic[2]]), shape
 
 

@@ -203,7 +203,7 @@ class MLP(Sequential):
     ) -> None:
         sizes = list(sizes)
         if len(sizes) < 2:
-            raise ValueError(f"MLP: needs the sizes of input and output at least, got {sizes}")
+            raise ValueError(f"MLP: needs at least the sizes of the input and the output, got {sizes}")
         dropout = number("MLP", "dropout", dropout, low=0, high=1)
         if isinstance(activation, str):
             activation = ACTIVATIONS[choice("MLP", "activation", activation, ACTIVATIONS)]

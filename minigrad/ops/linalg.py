@@ -217,7 +217,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     if any(term.count("...") > 1 for term in (*labels, output)):
         raise ValueError(f"einsum: '...' occurs twice in one operand or in the output of {subscripts!r}")
     if len(labels) != len(operands):
-        raise ValueError(f"einsum: subscripts {subscripts!r} name {len(labels)} operands, given are {len(operands)}")
+        raise ValueError(f"einsum: subscripts {subscripts!r} name {len(labels)} operands, not {len(operands)}")
     operands = tuple(x if hasattr(x, "shape") else np.asarray(x) for x in operands)
     free = [c for c in _LABELS if c not in text]
     ranks = [len(x.shape) - len(s.replace("...", "")) for s, x in zip(labels, operands, strict=True)]

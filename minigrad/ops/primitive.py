@@ -214,7 +214,7 @@ class Primitive:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if PRIMITIVES.get(self.name) is not self:
-            raise pickle.PicklingError(f"{self!r} cannot be pickled: the op table has another one of this name")
+            raise pickle.PicklingError(f"{self!r} cannot be pickled: the op table has another primitive of this name")
         return _from_table, (self.module, self.name)
 
     def __repr__(self) -> str:
@@ -236,7 +236,7 @@ class Primitive:
                 raise ValueError(f"{self.name}: needs at least one input")
             if isinstance(args[0], list | tuple) and len(args) > 1:
                 raise TypeError(
-                    f"{self.name}: takes its inputs one by one or as one sequence, not a sequence and more; "
+                    f"{self.name}: takes its inputs one by one or as one sequence, not both; "
                     f"{self._by_keyword(args[1:])}"
                 )
         elif len(args) > self.arity:

@@ -74,7 +74,7 @@ def _mean(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
     total = add_up(x, axis=axis, keepdims=keepdims)
     count = summands(x.shape, axis)
     if not count:
-        raise ValueError("mean: of no elements; the tensor is empty")
+        raise ValueError("mean: the tensor is empty")
     return total / count
 
 

@@ -276,7 +276,7 @@ def _followed(name: str) -> Callable[..., Any]:
         result = operation(wanted, *args, **keywords)
         regroup = self._regroup()
         if regroup is None:
-            raise ReferenceError("param_groups: their optimizer does not exist any more")
+            raise ReferenceError("param_groups: their optimizer no longer exists")
         regroup(wanted)
         return self if result is wanted else result
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..autograd.graph import tick
-from ..checks import same_keys, whole_number
+from ..checks import same_keys, same_value, whole_number
 from ..kernels.cohort import Member
 from ..kernels.layout import Layout
 from ..kernels.plan import Plan
@@ -125,8 +125,7 @@ class Periodic:
         compared = self._compared()
         same_keys(f"state of {self.name}", saved, (*compared, "counter"))
         for name, value in compared.items():
-            if saved[name] != value:
-                raise ValueError(f"{self.name}: {name} was {saved[name]!r} and is {value!r} here")
+            same_value(f"{self.name}: {name}", saved[name], value)
         return whole_number(f"state of {self.name}: counter", saved["counter"])
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 from ..autograd.tensor import Tensor
-from ..checks import is_number, listed, same_keys, unknown, whole_number
+from ..checks import is_number, listed, same_keys, same_value, unknown, whole_number
 from ..clipping.clip import Clip
 from ..devices.arrays import is_array
 from ..kernels.plan import Element, Plan
@@ -202,8 +202,7 @@ def import_state(optimizer: Stateful, saved: Mapping[str, Any]) -> None:
     settings = _settings(optimizer)
     same_keys("settings", saved["settings"], settings)
     for name, value in settings.items():
-        if saved["settings"][name] != value:
-            raise ValueError(f"{kind} was made with {name}={saved['settings'][name]!r} there, and {value!r} here")
+        same_value(f"{kind}: {name}", saved["settings"][name], value)
     same_keys("state", saved["state"], optimizer.store.entries)
     matched = _matched_groups(optimizer, saved["param_groups"])
     before = [dict(group) for group, _ in matched]
@@ -272,7 +271,7 @@ def _matched_groups(optimizer: Stateful, saved: Iterable[Mapping[str, Any]]) -> 
         if names not in by_names:
             raise ValueError(
                 f"param group {number} ({', '.join(sorted(names)[:3])}, ...) is not in the state dict: its parameters "
-                "were grouped otherwise"
+                "were grouped differently"
             )
         options = {name: value for name, value in by_names[names].items() if name != "params"}
         missing = [name for name in group.known if name not in options and not callable(group[name])]

@@ -418,7 +418,7 @@ class Optimizer(Declared):
             self._refresh_options()
         if self._program is None:
             program = Program(Plan(self._elements()), self.store)
-            # State that no rule reads any more is dropped, so that the slots depend only on the options.
+            # State that no rule reads anymore is dropped, so that the slots depend only on the options.
             for slot in self._state.keys() - {*program.plan.state, *self._periodic_state()}:
                 del self._state[slot]
             for slot in program.plan.state:

@@ -11,7 +11,7 @@ from typing import Any, SupportsFloat
 import numpy as np
 
 from ..attributes import fixed, setting
-from ..checks import choice, number, whole
+from ..checks import choice, number, same_value, whole
 from ..optim import Optimizer
 from ._option import Option, Track
 from .schedule import check_step
@@ -21,7 +21,6 @@ from .scheduler import (
     Scheduler,
     check_kind,
     check_optimizer,
-    check_same,
     check_values,
     draw,
     schedulers_of,
@@ -283,7 +282,7 @@ class ReduceLROnPlateau(OptionSetter):
         """
         owner = type(self).__name__
         check_kind(owner, state_dict, (*_COUNTERS, "settings", "best", "lr"))
-        check_same(owner, "the scheduler", state_dict["settings"], repr(self))
+        same_value(f"{owner}: the scheduler", state_dict["settings"], repr(self))
         counters = [_count(owner, name, state_dict[name]) for name in _COUNTERS]
         rates = check_values(owner, "lr", state_dict["lr"], self.optimizer)
         best = self._worst if state_dict["best"] is None else _metric(owner, "best", state_dict["best"])

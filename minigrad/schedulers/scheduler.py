@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..autograd.tracing import tracer, tracers
-from ..checks import is_number, same_keys, unknown, whole
+from ..checks import is_number, same_keys, same_value, unknown, whole
 from ..optim import Optimizer
 from ._option import Option, Track, find_option
 from .schedule import Function, Schedule, Step, as_schedule, check_step
@@ -385,7 +385,7 @@ class Scheduler(OptionSetter):
         for part in ("schedules", *parts):
             same_keys(f"{owner}: {part} of the state dict", state_dict[part], self._options)
         for name, given in self.schedules.items():
-            check_same(owner, f"the schedule of {name}", state_dict["schedules"][name], repr(given))
+            same_value(f"{owner}: the schedule of {name}", state_dict["schedules"][name], repr(given))
         epoch = check_step(owner, state_dict["epoch"])
         turns, values, initials = [], [], []
         for name, option in self._options.items():
@@ -459,12 +459,6 @@ def check_kind(owner: str, state_dict: Mapping[str, Any], keys: Sequence[str]) -
     if state_dict.get("scheduler", owner) != owner:
         raise ValueError(f"the state dict is of {state_dict['scheduler']}, not of {owner}")
     same_keys(f"{owner}: state dict", state_dict, ("scheduler", *keys))
-
-
-def check_same(owner: str, what: str, saved: Any, here: Any) -> None:
-    """Raise ValueError if a setting differs from the saved run's."""
-    if saved != here:
-        raise ValueError(f"{owner}: {what} was {saved} in the saved run, and is {here} here")
 
 
 def check_values(owner: str, name: str, values: Any, optimizer: Optimizer) -> list[float]:

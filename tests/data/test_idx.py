@@ -89,7 +89,7 @@ DAMAGED = {
     "unknown type": (b"\0\0\x0a\x03" + GOOD[4:], "is not an IDX file"),
     "no axes": (header(0x08), "declares 0 axes"),
     "too many axes": (header(0x08, *[1] * 255) + b"\0", "declares 255 axes"),
-    "an axis of length 0": (header(0x08, 0, 2**32 - 1, 2**32 - 1), "declares shape .* which holds nothing"),
+    "an axis of length 0": (header(0x08, 0, 2**32 - 1, 2**32 - 1), "declares shape .* which is empty"),
     "one byte short": (GOOD[:-1], r"declares uint8 \(3, 4, 5\) \(60 bytes\), but"),
     "one byte long": (GOOD + b"\0", r"declares uint8 \(3, 4, 5\) \(60 bytes\), but holds"),
     "a gigantic declared size": (

@@ -225,7 +225,7 @@ def test_an_mlp_without_hidden_layers_is_linear():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"sizes": [3]}, r"sizes of input and output at least, got \[3\]"),
+        ({"sizes": [3]}, r"sizes of the input and the output, got \[3\]"),
         ({"sizes": [3, 0, 2]}, "Linear: out_features must be a whole number of 1 or more, not 0"),
         ({"sizes": [3, 2, 1], "activation": "rleu"}, "unknown activation 'rleu'; did you mean 'relu'"),
         ({"sizes": [3, 2, 1], "norm": "group"}, "unknown norm 'group'"),

@@ -197,7 +197,7 @@ def test_param_groups_do_not_keep_their_optimizer_alive():
     gc.disable()
     try:
         del optimizer
-        with pytest.raises(ReferenceError, match="does not exist any more"):
+        with pytest.raises(ReferenceError, match="no longer exists"):
             groups.append(new())
     finally:
         gc.enable()

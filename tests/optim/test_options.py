@@ -145,7 +145,7 @@ def test_a_fixed_setting_is_an_attribute_that_cannot_change_and_is_compared_when
         optimizer.how = "sum"
     with pytest.raises(ValueError, match="how must be 'sum' or 'mean', not 'max'"):
         Declaring([nn.Parameter([1.0])], how="max")
-    with pytest.raises(ValueError, match="made with how='mean' there, and 'sum' here"):
+    with pytest.raises(ValueError, match="how was mean in the saved run, and is sum here"):
         Declaring([nn.Parameter([1.0])]).load_state_dict(optimizer.state_dict())
 
 

@@ -121,7 +121,7 @@ def test_the_average_of_another_decay_is_refused():
     optimizer = averaged(params, decay=0.9)
     run(optimizer, params, draws(2))
     before = copy.deepcopy(optimizer.state_dict())
-    with pytest.raises(ValueError, match=r"average: decay was 0\.5 and is 0\.9 here"):
+    with pytest.raises(ValueError, match=r"average: decay was 0\.5 in the saved run, and is 0\.9 here"):
         optimizer.load_state_dict(averaged(leaves(draws(1)[0]), decay=0.5).state_dict())
     assert bits(optimizer.state_dict()) == bits(before)
 

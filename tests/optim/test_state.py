@@ -355,7 +355,7 @@ def test_a_state_dict_of_an_optimizer_made_otherwise_is_refused():
         return optim.LARS([Tensor(np.ones((2, 2)), requires_grad=True)], **options)
 
     saved = made(lr_in_momentum=False).state_dict()
-    with pytest.raises(ValueError, match="made with lr_in_momentum=False there, and True here"):
+    with pytest.raises(ValueError, match="LARS: lr_in_momentum was False in the saved run, and is True here"):
         made().load_state_dict(saved)
     made(lr_in_momentum=False).load_state_dict(saved)
     with pytest.raises(TypeError, match="needs a state dict, not NoneType"):

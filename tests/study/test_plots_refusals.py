@@ -123,7 +123,7 @@ def test_axes_and_paths_that_are_none_are_refused_before_anything_is_drawn(name,
             draw(ax=ax)
     for path, error, words in (
         (5, TypeError, "path must be a str or a path, not int"),
-        ("", ValueError, "path '' names no file"),
+        ("", ValueError, "path '' does not name a file"),
         (tmp_path / "a.gifx", ValueError, r"cannot write a picture as \.gifx"),
     ):
         with pytest.raises(error, match=words):

@@ -54,7 +54,7 @@ def canvas(
         raise TypeError(f"ax must be matplotlib's Axes, not {type(ax).__name__}{several}")
     figure: Any = ax.get_figure()
     if figure is None:
-        raise ValueError("ax does not belong to a figure any more")
+        raise ValueError("ax no longer belongs to a figure")
     return figure.figure, ax  # of a SubFigure, the figure that it is in
 
 
@@ -66,7 +66,7 @@ def picture_format(path: str | os.PathLike[str]) -> str:
         raise TypeError(f"path must be a str or a path, not {type(path).__name__}")
     name, known = Path(path), FigureCanvasBase.get_supported_filetypes()
     if not name.name:
-        raise ValueError(f"path {os.fspath(path)!r} names no file")
+        raise ValueError(f"path {os.fspath(path)!r} does not name a file")
     suffix = name.suffix.lower().removeprefix(".") or "png"
     if suffix not in known:
         raise ValueError(f"{path}: cannot write a picture as .{suffix}; the formats are {', '.join(sorted(known))}")

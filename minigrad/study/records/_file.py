@@ -150,7 +150,7 @@ class RecordFile:
         path: the given path; ``None`` also after a failed write.
         length: how many bytes of it are safely on the disk.
         resumes: whether what follows that length may be dropped; otherwise the file must be new.
-        strict: whether a file that cannot be written any more, as on a full disk, is an error; otherwise it is a
+        strict: whether a file that can no longer be written, as on a full disk, is an error; otherwise it is a
             warning, and nothing more is written.
 
     Raises:

@@ -63,9 +63,9 @@ class Recorder(Callback):
             row per example. By default rows of the training data under `fit`, else the first batch that the model
             sees. ``False`` records no activations.
         path: a file to write to as well, line by line; a run that resumes from a checkpoint continues it. A file with
-            other content is not changed: recording begins with a ``FileExistsError``. If the file cannot
-            be written any more, as on a full disk, recording continues in memory, with a warning; under `fit` it is
-            an error, after which the run can be resumed from its checkpoint.
+            other content is not changed: recording begins with a ``FileExistsError``. If the file can no longer be
+            written, as on a full disk, recording continues in memory, with a warning; under `fit` it is an error,
+            after which the run can be resumed from its checkpoint.
         max_records: how many records are kept in memory. When there are more, the interval doubles and the records
             between are dropped; the file keeps them.
 
