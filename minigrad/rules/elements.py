@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import unknown
+from ..checks import choice, unknown
 from ._evaluate import Reading, Statements
 
 # The values that a rule works on in addition to its state, and that a norm can be taken of.
@@ -285,14 +285,11 @@ def norm(
     Raises:
         ValueError: for an unknown quantity or scope, or an order that is not positive.
     """
-    if of not in VALUES:
-        raise ValueError(f"norm: of must be one of {', '.join(VALUES)}, not {of!r}")
-    if scope not in SCOPES:
-        raise ValueError(f"norm: scope must be one of {', '.join(SCOPES)}, not {scope!r}")
+    choice("norm", "of", of, VALUES)
+    choice("norm", "scope", scope, SCOPES)
+    choice("norm", "nonfinite", nonfinite, ("raise", "skip", "propagate"))
     if isinstance(order, bool) or not isinstance(order, int | float) or not order > 0:
         raise ValueError(f"norm: the order must be a number above 0, not {order!r}")
-    if nonfinite not in ("raise", "skip", "propagate"):
-        raise ValueError(f"norm: nonfinite must be 'raise', 'skip' or 'propagate', not {nonfinite!r}")
     name = name or f"{of}_norm"
     if not name.endswith("_norm"):
         raise ValueError(f"norm: the name must end with _norm, by which rules know it, but it is {name!r}")

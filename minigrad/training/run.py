@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .. import random
-from ..checks import same_keys, unknown, whole
+from ..checks import choice, same_keys, unknown, whole
 from ..data import DataLoader, Dataset
 from ..nn import Module
 from ..optim import Optimizer
@@ -150,8 +150,7 @@ class Run:
     ) -> None:
         check_measured("fit", model, loss, metrics)
         _check_parts(optimizer, loader, evaluate)
-        if scheduler_every not in ("epoch", "step"):
-            raise ValueError(f"fit: scheduler_every must be 'epoch' or 'step', not {scheduler_every!r}")
+        choice("fit", "scheduler_every", scheduler_every, ("epoch", "step"))
         self.model, self.optimizer, self.loader, self.loss = model, optimizer, loader, loss
         self.metrics = dict(metrics or {})
         listed = [] if scheduler is None else scheduler if isinstance(scheduler, Sequence) else [scheduler]

@@ -291,9 +291,9 @@ def test_adaptive_clipping_by_another_norm_is_refused():
 
 
 def test_unknown_scopes_and_policies_are_refused():
-    with pytest.raises(ValueError, match="scope must be one of unit, tensor, layer, global"):
+    with pytest.raises(ValueError, match="norm: unknown scope 'row'; known are unit, tensor, layer, global"):
         clipping.clip_grad_norm_(a_model().parameters(), 1.0, scope="row")
-    with pytest.raises(ValueError, match="'raise', 'skip' or 'propagate'"):
+    with pytest.raises(ValueError, match="unknown nonfinite 'ignore'; known are raise, skip, propagate"):
         clipping.by_norm(1.0, "unit", nonfinite="ignore")
 
 

@@ -260,7 +260,7 @@ def test_optimizer_state_has_a_panel_per_layer_or_one(deep):
     np.testing.assert_array_equal(shown[3].lines[0].get_ydata(), deep.layer(deep.layers[3], "effective_rate")[:, 2])
     (ax,) = plots.optimizer_state(deep, "signal", deep.layers[1]).axes
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), deep.layer(deep.layers[1], "signal")[:, 2])
-    with pytest.raises(ValueError, match="quantity must be 'effective_rate' or 'signal', not 'momentum'"):
+    with pytest.raises(ValueError, match="unknown quantity 'momentum'; known are effective_rate, signal"):
         plots.optimizer_state(deep, "momentum")
     with pytest.raises(KeyError, match="unknown layer"):
         plots.optimizer_state(deep, layer="nine")

@@ -94,7 +94,7 @@ def test_clips_quantities_and_layers_are_named_where_they_are_wrong(clips):
     with pytest.raises(IndexError, match="there is no clip 3; SGD has 1"):
         plots.clip_ledger(clips, 3)
     for quantity in (5, None, "lr"):
-        with pytest.raises(ValueError, match="quantity must be 'effective_rate' or 'signal'"):
+        with pytest.raises(ValueError, match=r"unknown quantity .*; known are effective_rate, signal"):
             plots.optimizer_state(clips, quantity)
     with pytest.raises(KeyError, match="unknown layer 'first'"):
         plots.optimizer_state(clips, layer="first")

@@ -373,7 +373,7 @@ def test_two_processes_cannot_write_one_run(tmp_path):
     ("settings", "message"),
     [
         ({"accumulate": 0}, "accumulate must be a whole number of 1 or more, not 0"),
-        ({"scheduler_every": "batch"}, "scheduler_every must be 'epoch' or 'step', not 'batch'"),
+        ({"scheduler_every": "batch"}, "unknown scheduler_every 'batch'; known are epoch, step"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):

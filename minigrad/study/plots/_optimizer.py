@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...checks import unknown, whole
+from ...checks import choice, unknown, whole
 from ..records.quantities import quantity as entry
 from ..records.recording import Recording, Source
 from ._labels import legend, mark_lost, note, tidy
@@ -63,8 +63,7 @@ def optimizer_state(
         ValueError: for another quantity.
         KeyError: for an unknown layer.
     """
-    if quantity not in _ENTRIES:
-        raise ValueError(f"optimizer_state: quantity must be 'effective_rate' or 'signal', not {quantity!r}")
+    choice("optimizer_state", "quantity", quantity, _ENTRIES)
     r = single("optimizer_state", recording)
     if layer is not None and not isinstance(layer, str):
         raise TypeError(f"optimizer_state: layers are given by name, such as '0', not {layer!r:.40}")
