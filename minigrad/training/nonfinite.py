@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..anomalies.anomaly import Anomaly, AnomalyError
-from ..anomalies.detection import Tracer
 from ..autograd.modes import no_grad
 from ..autograd.observers import observing
 from ..autograd.tensor import Tensor
 from ..nn import Module
 from ..nn.inspection import restoring
 from .evaluation import Loss
+
+if TYPE_CHECKING:
+    from ..anomalies.anomaly import Anomaly
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -63,6 +64,10 @@ def explain_nonfinite(
 
 def _first_nonfinite(model: Module, loss: Loss, features: Any, labels: Any) -> tuple[str | None, Anomaly | None]:
     """The first operation with a value that is not finite, and its layer unless it was in the loss."""
+    # Only a run that fails needs them, so that others start sooner.
+    from ..anomalies.anomaly import AnomalyError
+    from ..anomalies.detection import Tracer
+
     output: Any = np.float32(np.nan)  # until there is one
     try:
         with restoring(model), observing(Tracer()) as tracer, no_grad():
