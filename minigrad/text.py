@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 # Longer lines are hard to read.
 WIDEST = 118
@@ -58,3 +62,16 @@ def table(rows: Sequence[Sequence[str]], align: str = "<") -> list[str]:
         "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=False)).rstrip()
         for row in rows
     ]
+
+
+def rich_table(rows: Sequence[Sequence[str]], align: str = "<", caption: str | None = None) -> Table:
+    """Return the same table with lines around it, for a terminal; the first row has the titles."""
+    from rich.table import Table  # which only a terminal needs
+
+    titles, *others = rows
+    found = Table(caption=caption)
+    for title, side in zip(titles, align.ljust(len(titles), align[-1]), strict=False):
+        found.add_column(title, justify="right" if side == ">" else "left")
+    for row in others:
+        found.add_row(*row)
+    return found

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from .. import training
 from ..checks import spelled, unknown
@@ -22,7 +21,7 @@ from ..files import write_atomically
 from ..recipes import catalog
 from ..recipes.calls import parse_call
 from ..study import plots
-from ..text import metric_text, metric_title, table
+from ..text import metric_text, metric_title, rich_table, table
 from ..training import Run
 from ..training._run_directory import CONFIG, RunDirectory
 from ..training.checkpoint import size_limit
@@ -206,12 +205,7 @@ def _show(entries: list[Entry], out: Console) -> None:
     title = metric_title(entries[0].monitor)
     out.print(f"the same initial parameters and batches for all; best and last: {title}", soft_wrap=True)
     if out.is_terminal:
-        shown = Table()
-        for number, name in enumerate(rows[0]):
-            shown.add_column(name, justify="left" if number < 2 else "right")
-        for row in rows[1:]:
-            shown.add_row(*row)
-        out.print(shown)
+        out.print(rich_table(rows, "<<>"))
         return
     for line in table(rows, "<<>"):
         out.print(line, markup=False, soft_wrap=True)

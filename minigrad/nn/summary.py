@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..text import table
+from ..text import rich_table, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 __all__ = ["Summary"]
 
 Shape = tuple[int, ...]
+
+_ALIGN = "<<<>"  # of the columns
 
 
 @dataclass(frozen=True)
@@ -65,16 +67,12 @@ class Summary:
         frozen = self.parameters - self.trainable
         return f"{self.parameters:,} parameters" + (f", {frozen:,} of them frozen" if frozen else "")
 
+    def _cells(self) -> list[tuple[str, ...]]:
+        return [self.columns, *(row.cells() for row in self.rows)]
+
     def __str__(self) -> str:
-        titles, *lines = table([self.columns, *(row.cells() for row in self.rows)], "<<<>")
+        titles, *lines = table(self._cells(), _ALIGN)
         return "\n".join([titles, "─" * len(titles), *lines, self.footer])
 
     def __rich__(self) -> Table:
-        from rich.table import Table
-
-        found = Table(caption=self.footer)
-        for number, title in enumerate(self.columns):
-            found.add_column(title, justify="left" if number < 3 else "right")
-        for row in self.rows:
-            found.add_row(*row.cells())
-        return found
+        return rich_table(self._cells(), _ALIGN, self.footer)
