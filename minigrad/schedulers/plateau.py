@@ -31,6 +31,8 @@ __all__ = ["ReduceLROnPlateau"]
 _count, _size = partial(whole, least=0), partial(number, low=0)
 _SETTINGS = ("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "min_lr", "eps")
 _COUNTERS = ("last_epoch", "num_bad_epochs", "cooldown_counter")
+# By mode, the best metric before the first one.
+_WORST = {"min": math.inf, "max": -math.inf}
 
 
 def _one_or_several(owner: Any, name: str, value: Any) -> float | list[float]:
@@ -90,7 +92,6 @@ class ReduceLROnPlateau(OptionSetter):
     cooldown = setting(_count)
     min_lr = setting(_one_or_several)
     eps = setting(_size)
-    best = setting(_metric)
     num_bad_epochs = setting(_count)
     cooldown_counter = setting(_count)
     last_epoch = setting(_count)
@@ -108,12 +109,12 @@ class ReduceLROnPlateau(OptionSetter):
         eps: float = 1e-8,
     ) -> None:
         self.optimizer = optimizer
-        self._mode = choice(self, "mode", "min" if mode is None else mode, ("min", "max"))
-        self._chosen = mode is not None  # by the user, so that `adopt` must not change it
+        self._adopted = "min"  # the mode, unless the user has chosen one
+        self._mode = None if mode is None else choice(self, "mode", mode, _WORST)
+        self._best: float | None = None
         self.factor, self.patience, self.cooldown = factor, patience, cooldown
         self.threshold, self.threshold_mode = threshold, threshold_mode
         self.min_lr, self.eps = min_lr, eps
-        self.best = self._worst
         self.num_bad_epochs = self.cooldown_counter = self.last_epoch = 0
         self._option = Option("lr", "lr", None)
         self._options = {"lr": self._option}
@@ -126,18 +127,25 @@ class ReduceLROnPlateau(OptionSetter):
     @property
     def mode(self) -> str:
         """``"min"`` or ``"max"``; it may be set before the first metric."""
-        return self._mode
+        return self._mode or self._adopted
 
     @mode.setter
     def mode(self, value: str) -> None:
-        mode = choice(self, "mode", value, ("min", "max"))
-        if mode != self._mode:
-            if self.best != self._worst:
-                kind = type(self).__name__
-                raise AttributeError(f"{kind}: mode cannot be set after the first metric; make another {kind}")
-            self._mode = mode
-            self.best = self._worst
-        self._chosen = True
+        mode = choice(self, "mode", value, _WORST)
+        if mode != self.mode and self._best is not None:
+            kind = type(self).__name__
+            raise AttributeError(f"{kind}: mode cannot be set after the first metric; make another {kind}")
+        self._mode = mode
+
+    @property
+    def best(self) -> float:
+        """The best metric so far; at first the worst number."""
+        return _WORST[self.mode] if self._best is None else self._best
+
+    @best.setter
+    def best(self, value: float) -> None:
+        best = _metric(self, "best", value)
+        self._best = None if best == _WORST[self.mode] else best
 
     def adopt(self, mode: str, metric: str) -> None:
         """Take the direction of a metric for the mode; `minigrad.training.fit` does so before it trains.
@@ -153,16 +161,11 @@ class ReduceLROnPlateau(OptionSetter):
             return
         better = "less" if mode == "min" else "more"
         contradiction = f"{type(self).__name__}: mode is {self.mode!r}, but {better} of {metric} is better"
-        if self._chosen:
+        if self._mode is not None:
             raise ValueError(f"{contradiction}; leave the mode out, or monitor another metric")
-        if self.best != self._worst:
+        if self._best is not None:
             raise ValueError(f"{contradiction}, and it has already been given metrics; make another one")
-        self.mode = mode
-        self._chosen = False
-
-    @property
-    def _worst(self) -> float:
-        return math.inf if self.mode == "min" else -math.inf
+        self._adopted = mode
 
     # --- steps -------------------------------------------------------------------------------------------------------
 
@@ -267,8 +270,8 @@ class ReduceLROnPlateau(OptionSetter):
 
     def state_dict(self) -> dict[str, Any]:
         """The current state, in plain values that JSON can hold."""
-        # JSON has no infinity.
-        best = None if self.best == self._worst else self.best if math.isfinite(self.best) else str(self.best)
+        infinite = self._best is not None and math.isinf(self._best)  # which JSON does not have
+        best = str(self._best) if infinite else self._best
         counters = {name: getattr(self, name) for name in _COUNTERS}
         kind = type(self).__name__
         return {"scheduler": kind, "settings": repr(self), **counters, "best": best, "lr": self._rates()}
@@ -285,7 +288,7 @@ class ReduceLROnPlateau(OptionSetter):
         same_value(f"{owner}: the scheduler", state_dict["settings"], repr(self))
         counters = [_count(owner, name, state_dict[name]) for name in _COUNTERS]
         rates = check_values(owner, "lr", state_dict["lr"], self.optimizer)
-        best = self._worst if state_dict["best"] is None else _metric(owner, "best", state_dict["best"])
+        best = _WORST[self.mode] if state_dict["best"] is None else _metric(owner, "best", state_dict["best"])
         for rate in rates:
             _size(owner, "lr", rate)
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
