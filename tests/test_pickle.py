@@ -569,7 +569,7 @@ def test_a_rule_of_a_module_that_is_gone_says_so(tmp_path, monkeypatch):
         assert pickle.loads(pickled) is module.turn
     finally:
         del sys.modules["passing"]
-    with pytest.raises(pickle.UnpicklingError, match=r"no rule passing\.turn"):
+    with pytest.raises(pickle.UnpicklingError, match=r"cannot find the rule passing\.turn"):
         pickle.loads(pickled)
 
 
