@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -65,6 +66,14 @@ def test_modules_import_in_one_direction_only(sources):
 
 def test_folders_import_in_one_direction_only(sources):
     tuple(TopologicalSorter(rooms(graph(sources))).static_order())
+
+
+def test_the_readme_lists_each_folder_below_those_that_it_imports(sources):
+    listed = re.findall(r"^  (\w+)/ ", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert {"ops", "nn", "optim", "training", "study", "cli"} <= set(listed)
+    imported = rooms(graph(sources))
+    for place, room in enumerate(listed):
+        assert not imported[room] & set(listed[place + 1 :]), f"{room} imports a folder below it in the README"
 
 
 @pytest.mark.parametrize(
