@@ -23,6 +23,9 @@ class Update(Protocol):
     def begin_update(self) -> Layout:
         """Make everything ready; the layout that is to run."""
 
+    def advance(self, layout: Layout, steps: int) -> None:
+        """Account for the layout having run so many times, with the scalars that it gave for these steps."""
+
     def end_update(self, layout: Layout, stopped: Norm | None) -> None:
         """Account for the layout having run, or for a norm that was not finite and has stopped it."""
 

@@ -136,6 +136,10 @@ class _InPlace:
         gather(self._bound)
         return self.layout
 
+    def advance(self, layout: Layout, steps: int) -> None:
+        """Account for clips that compiled code has made."""
+        self.end_update(layout, None)
+
     def end_update(self, layout: Layout, stopped: Norm | None) -> None:
         """Copy them back, or raise for a norm that was not finite."""
         if stopped is not None:

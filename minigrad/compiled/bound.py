@@ -150,12 +150,14 @@ class Bound:
         self._callback = _CALLBACK(self._call_python)
         self._live = set(self.plan.live)
         self._draws = sum(node.size for node in self.plan.live if node.op == "random")
-        self._calls_generator = any(not node.inputs for node in self.plan.calls)
+        self.calls_generator = any(not node.inputs for node in self.plan.calls)
         self._seen = changes[0]
         self._workspace = np.empty(self.machine.notes["workspace"] + ALIGN, np.uint8)
         self.table = np.zeros(len(self._slots) + 1, np.int64)  # one more to write what no part reads
         self._bind()
+        self._bind_effects()
         self._prepare()
+        self.release()
 
     def _emit(self) -> tuple[Any, dict[str, Any]]:
         self.plan.arrange()
@@ -167,30 +169,31 @@ class Bound:
     def _bind(self) -> None:
         """Fill the table of addresses."""
         bits = random.generator().bit_generator.ctypes
+        callback = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
         for key, slot in self._slots.items():
             match key:
                 case ("workspace",):
-                    value = -(-self._workspace.ctypes.data // ALIGN) * ALIGN
+                    self.table[slot] = -(-self._workspace.ctypes.data // ALIGN) * ALIGN
                 case ("memory", number):
                     memory = self.trace.memories[number]
-                    value = 0 if memory.kind == "argument" else memory.array.ctypes.data
+                    if memory.kind in ("data", "array"):
+                        self.table[slot] = memory.array.ctypes.data
                 case ("loop", name, letters):
-                    value = loop(name, letters)[0]
+                    self.table[slot] = loop(name, letters)[0]
                 case ("data", name, letters):
-                    value = loop(name, letters)[1]
+                    self.table[slot] = loop(name, letters)[1]
                 case ("draw",):
-                    value = ctypes.cast(bits.next_double, ctypes.c_void_p).value or 0
+                    self.table[slot] = ctypes.cast(bits.next_double, ctypes.c_void_p).value or 0
                 case ("generator",):
-                    value = int(bits.state_address)
+                    self.table[slot] = int(bits.state_address)
                 case ("python",):
-                    value = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
-                case ("effect", number):
-                    value = self.effects[number].function
-                case ("argument", number):
-                    value = self.effects[number].argument
-                case _:
-                    value = 0
-            self.table[slot] = value
+                    self.table[slot] = callback
+
+    def _bind_effects(self) -> None:
+        """Fill in what updates call."""
+        for number, effect in enumerate(self.effects):
+            self.table[self.slot("effect", number)] = effect.function
+            self.table[self.slot("argument", number)] = effect.argument
 
     def slot(self, *key: Any) -> int:
         """The word of the table with this name, or one that is not read."""
@@ -200,9 +203,10 @@ class Bound:
         """Collect what each call looks at."""
         trace = self.trace
         self.arguments = [memory for memory in trace.memories if memory.kind == "argument"]
-        self._made = [(node.shape, node.dtype) for node in (*self.plan.results, *self.plan.own)]
+        self.made = [(node.shape, node.dtype) for node in (*self.plan.results, *self.plan.own)]
         kinds = [("result", i) for i in range(len(self.plan.results))] + [("own", i) for i in range(len(self.plan.own))]
-        slots = [*(self.slot("memory", m.node.params) for m in self.arguments), *(self.slot(*kind) for kind in kinds)]
+        self.made_slots = [self.slot(*kind) for kind in kinds]
+        slots = [*(self.slot("memory", m.node.params) for m in self.arguments), *self.made_slots]
         pairs = [number for slot in slots for number in (0, slot)]
         values = {"body": self.machine.address("body"), "table": self.table.ctypes.data, "arrays": len(slots)}
         self._words = words(CALL, values, *pairs)
@@ -228,6 +232,7 @@ class Bound:
                 self._kept.append(_Kept(tensor, memory))
         self._versions = [w.memory.tensor._version for w in trace.writes if w.memory.kind == "data"]
         self._before, self._after = self._actions()
+        self.has_calls = bool(self._after) or not all(isinstance(each, Effect) for each in self._before)
 
     def _actions(self) -> tuple[list[Any], list[Any]]:
         """What Python does before the program runs, and after it: updates by their effect, and functions."""
@@ -266,16 +271,23 @@ class Bound:
             GuardError: if it would take another branch.
         """
         self.begin()
-        made = [np.empty(shape, dtype) for shape, dtype in self._made]
+        made = [np.empty(shape, dtype) for shape, dtype in self.made]
         fields, at = self._fields, len(CALL)
         for array in (*arrays, *made):
             fields[at] = id(array)
             at += 2
-        state = random.get_state() if self._calls_generator and self.trace.graph.guards else None
+        state = random.get_state() if self.calls_generator and self.trace.graph.guards else None
         status = self._once(self._address)
         if status:
-            self.failed(status, state)
-        self.end(made[len(self.plan.results) :])
+            place = self.given_up(status)
+            if state is not None:
+                random.set_state(state)
+            raise GuardError(place)
+        self.settle(made[len(self.plan.results) :])
+        for effect in self.effects:
+            effect.end()
+        for each in self._after:
+            each()
         return made[: len(self.plan.results)]
 
     def begin(self) -> None:
@@ -290,7 +302,7 @@ class Bound:
             if not isinstance(each, Effect):
                 each()
             elif not each.begin():
-                self._bind()
+                self._bind_effects()
 
     def _renew(self) -> None:
         """Find the memory of gradients again; it is new where somebody has kept a gradient that is not added to."""
@@ -304,15 +316,19 @@ class Bound:
         for kept in self._kept:
             kept.memory.array = kept.place.window
             kept.grad = kept.tensor._grad if id(kept.tensor) in adding else Tensor._make(kept.place.window)
-        self._bind()
+            self.table[self.slot("memory", kept.memory.node.params)] = kept.memory.array.ctypes.data
 
     def release(self) -> None:
         """Refer to no gradient, so that Python can use their memory again."""
         for kept in self._kept:
             kept.grad = kept.memory.array = None
 
-    def failed(self, status: int, state: Any) -> None:
-        """Undo what a step that was given up has done, and raise."""
+    def given_up(self, status: int) -> str:
+        """Undo what a step that was given up has done; the line of the branch that it would have taken.
+
+        Raises:
+            Exception: the error of an update that has failed.
+        """
         self.release()
         for tensor in self._absent:
             tensor._grad = None
@@ -322,32 +338,25 @@ class Bound:
                 failure, effect.error = effect.error, None
                 raise failure
             effect.end()  # raises
-        if state is not None:
-            random.set_state(state)
-        elif self._draws:
+        if self._draws:
             rewind(self._draws)
         error, self._error = self._error, None
         if error is not None:
-            raise GuardError(f"an error in a call of Python: {error}")
-        raise GuardError("an index" if status == 1 else self.trace.graph.guards[status - 2].place)
+            return f"an error in a call of Python: {error}"
+        return "an index" if status == 1 else self.trace.graph.guards[status - 2].place
 
-    def end(self, own: Sequence[Any]) -> None:
-        """Account for a step that has run."""
+    def settle(self, own: Sequence[Any]) -> None:
+        """Account for a step that has run, except for its updates; ``own`` are gradients outside of a store."""
         for tensor, array in zip(self._own, own, strict=True):
             tensor._grad = Tensor._make(array)
         for tensor in self._forgotten:
             tensor._grad = None
         for tensor, required in self._changed:
             tensor._requires_grad = required
-        for each in self._before:
-            if isinstance(each, Effect):
-                each.end()
         if self._versions:
             now = tick()
             for version in self._versions:
                 version[0] = now
-        for each in self._after:
-            each()
 
     def _call_python(self, number: int, addresses: int) -> int:
         """A call of Python from the program."""

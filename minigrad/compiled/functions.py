@@ -169,7 +169,7 @@ def python(function: Callable[..., Any], args: Any, options: dict[str, Any]) -> 
     pattern = placed(args), {key: placed(value) for key, value in options.items()}
     value = function(*plain(args), **{key: plain(value) for key, value in options.items()})
     if not isinstance(value, np.ndarray | np.generic):
-        if isinstance(value, bool | int | type | np.dtype | str | None):
+        if isinstance(value, type | np.dtype | str | None):
             return value
         raise UntraceableError(
             f"{caller()}: {name} of a traced array gives a {type(value).__name__}; only functions that return one "
@@ -342,6 +342,24 @@ def _take(x: Any, indices: Any, axis: int | None = None) -> Any:
     return x.reshape(-1)[key] if axis is None else x[(slice(None),) * (axis % x.ndim) + (key,)]
 
 
+def _arg(function: Any) -> Callable[..., Any]:
+    """``argmax`` or ``argmin``."""
+
+    def handler(x: Any, axis: int | None = None, out: Any = None, *, keepdims: bool = False) -> Any:
+        if not isinstance(x, TracedArray) or not x.size or out is not None or keepdims:
+            return python(function, (x, axis, out), {"keepdims": keepdims})
+        x = x.reshape(-1) if axis is None else x
+        value = np.asarray(function(x.value, axis or 0))
+        spec = function.__name__, (axis or 0) % max(x.ndim, 1)
+        return traced(value, graph().add("arg", (x.node,), spec, value))
+
+    return handler
+
+
+def _count_nonzero(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    return np.add.reduce(x.astype(np.bool_).astype(np.int64), axis=axis, keepdims=keepdims)  # type: ignore[call-overload]  # by NumPy's protocol
+
+
 def _copyto(target: Any, source: Any) -> None:
     target[...] = source
 
@@ -365,6 +383,9 @@ FUNCTIONS |= {
     np.zeros_like: lambda x, dtype=None, shape=None: _full_like(x, 0, dtype, shape),
     np.ones_like: lambda x, dtype=None, shape=None: _full_like(x, 1, dtype, shape),
     np.round: _round,
+    np.argmax: _arg(np.argmax),
+    np.argmin: _arg(np.argmin),
+    np.count_nonzero: _count_nonzero,
     np.take: _take,
     np.copyto: _copyto,
     np.copy: lambda x, order="K": x.copy(order),

@@ -15,6 +15,7 @@ view     other strides on the memory of its input; the offset in bytes
 map      a function of each element, inputs broadcast; its name. The processor computes it as NumPy does
 loop     a function of each element by NumPy's own inner loop; (name, type letters)
 reduce   a sum, product, extreme or logical reduction; (name, axes, keepdims)
+arg      where the largest or smallest element along an axis is; (name, axis)
 matmul   a matrix product, as ``np.matmul``
 gather   ``x[key]`` with arrays of indices; a `Key`
 scatter  its first input with the second assigned or added at a key; (`Key`, "set" or "add")

@@ -15,7 +15,7 @@ from llvmlite import ir
 from .elementwise import combine, compute
 from .graph import Key, Layout, Sizes
 from .reductions import reduce
-from .vectors import F64, I8, I64, PTR, Dim, Function, Ref, Value, k64, loops
+from .vectors import F64, I8, I64, PTR, Dim, Function, Ref, Value, element, k64, loops
 
 
 class Part(NamedTuple):
@@ -271,6 +271,37 @@ def _scatter(f: Function, spec: Any, refs: list[Ref]) -> Value:
     return _indexed(f, key, out, values.broadcast(key.result), indices, act)
 
 
+def _arg(f: Function, spec: Any, refs: list[Ref]) -> None:
+    """Where the first largest or smallest element along an axis is, or the first NaN; spec is (name, axis)."""
+    name, axis = spec
+    out, source = refs
+    if not source.shape:
+        f.store(k64(0), out, None, 0)
+        return
+    b, dtype, n, step = f.b, source.dtype, source.shape[axis], source.strides[axis]
+    rest = [d for d in range(len(source.shape)) if d != axis]
+    dims: list[Dim] = [(source.shape[d], (source.strides[d], out.strides[i])) for i, d in enumerate(rest)]
+    best, found = f.top.alloca(element(dtype)), f.top.alloca(I64)
+
+    def row(offsets: list[Any]) -> None:
+        b.store(f.load(source, offsets[0], 0), best)
+        b.store(k64(0), found)
+
+        def look(i: Value) -> None:
+            x, old = f.load(source, f.moved(offsets[0], i, step), 0), b.load(best)
+            better = compute(f, "greater" if name == "argmax" else "less", (dtype, dtype), dtype, (x, old), 1)
+            if dtype.kind == "f":
+                better = b.or_(better, b.and_(b.fcmp_unordered("uno", x, x), b.fcmp_ordered("ord", old, old)))
+                better = b.and_(better, b.fcmp_ordered("ord", old, old))
+            b.store(b.select(better, x, old), best)
+            b.store(b.select(better, i, b.load(found)), found)
+
+        f.loop(n, look, start=1)
+        f.store(b.load(found), out, offsets[1], 0)
+
+    f.nest(_joined(dims), [None, None], row)
+
+
 KINDS: dict[str, Callable[..., Any]] = {
     "map": _map,
     "loop": _loop,
@@ -280,6 +311,7 @@ KINDS: dict[str, Callable[..., Any]] = {
     "set": _set,
     "matmul": _matmul,
     "reduce": reduce,
+    "arg": _arg,
     "gather": _gather,
     "scatter": _scatter,
 }

@@ -154,7 +154,7 @@ class Program:
             return self._maps(group)
         if head.op == "python":
             return self._python(head)
-        plain = head.op in ("reduce", "matmul")
+        plain = head.op in ("reduce", "arg", "matmul")
         layouts = tuple(_layout(node, plain) for node in (head, *head.inputs))
         words: tuple[Any, ...] = ()
         spec = head.params

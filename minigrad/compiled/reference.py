@@ -57,6 +57,9 @@ def _value(node: Node, inputs: list[Any], memory: Mapping[int, Any], draw: Calla
         case "reduce":
             name, axes, keepdims = node.params
             return _laid_out(getattr(np, name).reduce(inputs[0], axis=axes, keepdims=keepdims), node)
+        case "arg":
+            name, axis = node.params
+            return _laid_out(getattr(np, name)(inputs[0], axis), node)
         case "matmul":
             return _laid_out(np.matmul(*inputs), node)
         case "gather":

@@ -14,10 +14,15 @@ from ..autograd.tensor import Tensor
 from ..autograd.tracing import tracers
 from . import machine, numpy_loops, runtime
 from .bound import Bound, GuardError
+from .epoch import problem_of
 from .structure import build, flatten, kind_of
 from .trace import EagerError, Trace, snapshot
 
 _MOST_PROGRAMS = 64
+
+
+class NotCompiledError(Exception):
+    """A call cannot be made by compiled code; the text says why. Nothing has changed."""
 
 
 class HiddenInputError(RuntimeError):
@@ -64,15 +69,19 @@ def compile(step: Callable[..., Any]) -> CompiledStep:
 class CompiledStep:
     """A step that `compile` has returned.
 
+    Args:
+        step: the function.
+        only: raise `NotCompiledError` instead of making a call eagerly.
+
     Attributes:
         reason: why the last call was made eagerly; empty if it was not.
     """
 
-    def __init__(self, step: Callable[..., Any]) -> None:
+    def __init__(self, step: Callable[..., Any], only: bool = False) -> None:
         if not callable(step):
             raise TypeError(f"compile: needs a function, not {type(step).__name__}")
         functools.update_wrapper(self, step, updated=())
-        self._step = step
+        self._step, self._only = step, only
         self._programs: dict[Any, list[_Version]] = {}
         self._last: _Version | None = None
         self._problem = machine.problem() or numpy_loops.problem() or runtime.data_problem()
@@ -118,7 +127,19 @@ class CompiledStep:
 
     def _eager(self, args: Any, options: Any, reason: str) -> Any:
         self.reason = reason
+        if self._only:
+            raise NotCompiledError(reason)
         return self._step(*args, **options)
+
+    def ready(self, rows: int) -> Bound | None:
+        """The program for arguments that begin with an axis of this size, if it is checked and nothing has changed."""
+        for version in (version for versions in self._programs.values() for version in versions):
+            bound = version.bound
+            same = bound.arguments and all(memory.node.shape[:1] == (rows,) for memory in bound.arguments)
+            if version.checked and same and not observers and bound.fits() and not problem_of(bound, ()):
+                self._switch(version)
+                return bound
+        return None
 
     def _other(self, args: Any, options: Any) -> Any:
         if self._problem:
@@ -137,7 +158,7 @@ class CompiledStep:
         if version is None:
             return self._first(args, options, versions, rest, leaves)
         simple = not options and [*map(id, leaves)] == [*map(id, args)]
-        self._last = version
+        self._switch(version)
         version.kinds = key[1] if simple else ()
         if version.bound.plan.problem:
             return self._eager(args, options, version.bound.plan.problem)
@@ -149,6 +170,11 @@ class CompiledStep:
         except GuardError as error:
             return self._eager(args, options, f"{error.place}: another branch than in the trace")
 
+    def _switch(self, version: _Version) -> None:
+        if self._last is not None and self._last is not version:
+            self._last.bound.release()
+        self._last = version
+
     def _first(self, args: Any, options: Any, versions: list[_Version], rest: Any, leaves: list[Any]) -> Any:
         """Trace a call, and make its program."""
         shape: list[Any] = []
@@ -156,7 +182,7 @@ class CompiledStep:
         def flat(*given: Any) -> list[Any]:
             positional, named = build(rest, iter(given))
             results: list[Any] = []
-            shape.append(flatten(self._step(*positional, **named), results))
+            shape.append(flatten(self._step(*positional, **named), results, scalars=True))
             return results
 
         try:
@@ -170,7 +196,7 @@ class CompiledStep:
         if len(versions) >= _MOST_PROGRAMS:
             versions.clear()
         versions.append(version)
-        self._last = version
+        self._switch(version)
         return version.result([value for value in values if not isinstance(value, Tensor)])
 
     def _check(self, version: _Version, args: Any, options: Any, arrays: Sequence[Any]) -> Any:
@@ -189,7 +215,7 @@ class CompiledStep:
         version.bound.release()
         result = self._step(*args, **options)
         found: list[Any] = []
-        flatten(result, found)
+        flatten(result, found, scalars=True)
         kept = [r.existing is None for r in version.bound.trace.results]
         given = [leaf._data if isinstance(leaf, Tensor) else leaf for leaf in found]
         arrays = [array for array, new in zip(given, kept, strict=True) if new]
@@ -234,7 +260,8 @@ class _Version:
                 leaves.append(result.existing)
             else:
                 array = next(given)
-                leaves.append(Tensor._make(array) if result.is_tensor else array)
+                plain = array if array.ndim else array[()]  # as NumPy gives a scalar for a single number
+                leaves.append(Tensor._make(array) if result.is_tensor else plain)
         return build(self._rest, iter(leaves))
 
 

@@ -28,15 +28,19 @@ class Same:
         return id(self.value)
 
 
-def flatten(value: Any, leaves: list[Any]) -> Any:
-    """Add the tensors and arrays in a value to ``leaves``; return the rest, hashable."""
-    if type(value) is Tensor or isinstance(value, np.ndarray | TracedArray):
+def flatten(value: Any, leaves: list[Any], scalars: bool = False) -> Any:
+    """Add the tensors and arrays in a value, and NumPy's ``scalars``, to ``leaves``; return the rest, hashable."""
+    if (
+        type(value) is Tensor
+        or isinstance(value, np.ndarray | TracedArray)
+        or (scalars and isinstance(value, np.generic))
+    ):
         leaves.append(value)
         return _LEAF
     if isinstance(value, tuple | list):
-        return type(value), tuple(flatten(item, leaves) for item in value)
+        return type(value), tuple(flatten(item, leaves, scalars) for item in value)
     if isinstance(value, dict):
-        return dict, tuple((key, flatten(item, leaves)) for key, item in value.items())
+        return dict, tuple((key, flatten(item, leaves, scalars)) for key, item in value.items())
     if isinstance(value, _PLAIN):
         return "value", type(value), repr(value) if isinstance(value, float) else value, value
     return "object", Same(value)

@@ -92,6 +92,7 @@ class DataLoader:
         self._epoch = 0
         self._batch = 0
         self._resuming = False
+        self._rows: tuple[int, npt.NDArray[np.int64]] | None = None  # the last epoch's number and order
 
     def __repr__(self) -> str:
         order = f"shuffled by seed {self._seed}" if self.shuffle else "in order"
@@ -116,6 +117,17 @@ class DataLoader:
             self._epoch, self._batch = epoch, batch
             yield Tensor(features), Tensor(labels)
         self._epoch, self._batch = epoch + 1, 0
+
+    def rows(self, batch: int, batches: int) -> npt.NDArray[np.int64]:
+        """The numbers of the rows of some batches of the current epoch, from ``batch`` on."""
+        if self._rows is None or self._rows[0] != self._epoch:
+            self._rows = self._epoch, self._order(self._epoch)
+        return self._rows[1][batch * self.batch_size : (batch + batches) * self.batch_size]
+
+    def advance(self, batches: int) -> None:
+        """Count batches that were used without this loader; the next loop resumes with the batch after them."""
+        self._batch += batches
+        self._resuming = True
 
     def _batches(self, epoch: int, first: int) -> Iterator[tuple[Any, Any]]:
         """Yield the arrays of the batches of an epoch from number ``first`` on, on the device of the dataset."""

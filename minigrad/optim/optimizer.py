@@ -363,6 +363,19 @@ class Optimizer(Declared):
                 if each.is_due():
                     each.run(layout, self.store, self._state)
 
+    def advance(self, layout: Layout, steps: int) -> None:
+        """Account for updates that compiled code has made; a chain with a period may be due only after the last."""
+        layout.advance(steps - 1)
+        self.steps += steps - 1
+        for each in self.periodic:
+            each.counter += steps - 1
+        self.end_update(layout, None)
+
+    def scalars_ahead(self, steps: int) -> Array:
+        """The scalars of an update that comes after ``steps`` others, with the present options."""
+        rows: Array = self._ready().scalar_rows(1, ahead=steps)
+        return rows[0]
+
     def _ready(self) -> Layout:
         """The layout for the present gradients, with the present options."""
         layout = self._layout

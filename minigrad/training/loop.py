@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..autograd.tensor import Tensor
 from ..checks import whole
 from ..data import DataLoader, Dataset
 from ..nn import Module
@@ -19,6 +21,9 @@ from .checkpoint import load_checkpoint
 from .evaluation import Loss, Metric, adds_up, divisor
 from .nonfinite import explain_nonfinite
 from .run import AnyScheduler, Callback, Evaluate, Run
+
+if TYPE_CHECKING:
+    from ._compiled import Stretches
 
 
 def fit(
@@ -36,6 +41,7 @@ def fit(
     callbacks: Iterable[Callback] = (),
     monitor: str | None = None,
     resume: str | os.PathLike[str] | None = None,
+    compiled: bool = False,
 ) -> Run:
     """Train until ``epochs`` epochs are complete, or a callback stops the run.
 
@@ -66,6 +72,8 @@ def fit(
             neither declares them nor returns such a number, the ``train`` metric; then EarlyStopping and
             ReduceLROnPlateau raise ValueError after the first epoch, unless ``monitor`` is given.
         resume: a checkpoint to resume from, of a run with the same arguments.
+        compiled: make the steps by compiled code where that is possible (`minigrad.compile`); the results are the same
+            to the last bit. ``run.eager`` says why it was not possible.
 
     Returns:
         The run, whose ``progress.history`` has a row of metrics per epoch.
@@ -96,6 +104,7 @@ def fit(
         accumulate=accumulate,
         callbacks=callbacks,
         monitor=monitor,
+        compiled=compiled,
     )
     if resume is not None:
         load_checkpoint(resume, run)
@@ -112,8 +121,11 @@ def train(run: Run, epochs: int) -> Run:
     with np.errstate(over="ignore", invalid="ignore"):
         try:
             run.begin()
+            from ._compiled import Stretches  # loads Numba and LLVM, which a run needs, but an import does not
+
+            stretches = Stretches(run)
             while run.progress.epoch < epochs and not run.stopping:
-                if _train_epoch(run):
+                if _train_epoch(run, stretches):
                     _finish_epoch(run)
             for callback in run.callbacks:
                 callback.end(run)
@@ -127,50 +139,56 @@ def train(run: Run, epochs: int) -> Run:
     return run
 
 
-def _train_epoch(run: Run) -> bool:
+def _train_epoch(run: Run, stretches: Stretches) -> bool:
     """Train on the remaining batches of this epoch; return whether it was completed."""
-    model, optimizer, loss, progress = run.model, run.optimizer, run.loss, run.progress
-    accumulate, batches, sums = run.accumulate, len(run.loader), adds_up(loss)
     schedulers = _plain_schedulers(run) if run.scheduler_every == "step" else []
-    after_step = [each.after_step for each in run.callbacks if type(each).after_step is not Callback.after_step]
-    model.train()
-    group: list[tuple[Any, Any]] = []
-    for batch in run.loader:
-        group.append(batch)
-        if len(group) < accumulate and progress.batch + len(group) < batches:
-            continue
-        optimizer.zero_grad()
-        # The divisor of the mean over each batch, and over all batches of the step: batches may differ in their number
-        # of rows, and in how many of them count.
-        sizes = [divisor(loss, labels.data) for _, labels in group] if len(group) > 1 and not sums else [1] * len(group)
-        whole = 1 if sums else sum(sizes)
-        losses = 0.0
-        for (features, labels), size in zip(group, sizes, strict=True):
-            output = model(features)
-            value = loss(output, labels)
-            number = value.item()
-            if not math.isfinite(number):
-                raise explain_nonfinite(
-                    model, loss, features, labels, number, step=progress.step + 1, epoch=progress.epoch + 1
-                )
-            share = size / whole
-            (value if share == 1 else value * share).backward()
-            losses += number * share
-            progress.batch += 1
-            run.measure(number, output, labels)
-        group = []
-        optimizer.step()
-        progress.step += 1
-        progress.loss = losses
-        if progress.first_loss is None:
-            progress.first_loss = losses
-        for scheduler in schedulers:
-            scheduler.step()
-        for call in after_step:
-            call(run)
+    run.model.train()
+    loader = iter(run.loader)
+    while True:
+        if stretches.take(schedulers):
+            loader = iter(run.loader)  # which continues after the batches that were taken
+        else:
+            group = list(itertools.islice(loader, run.accumulate))
+            if not group:
+                return True
+            _step(run, group)
+            for scheduler in schedulers:
+                scheduler.step()
+            for callback in run.callbacks:
+                callback.after_step(run)
+        run.eager = stretches.reason
         if run.stopping:
             return False
-    return True
+
+
+def _step(run: Run, group: Sequence[tuple[Tensor, Tensor]]) -> None:
+    """Take one step on some batches."""
+    model, optimizer, loss, progress = run.model, run.optimizer, run.loss, run.progress
+    sums = adds_up(loss)
+    optimizer.zero_grad()
+    # The divisor of the mean over each batch, and over all batches of the step: batches may differ in their number
+    # of rows, and in how many of them count.
+    sizes = [divisor(loss, labels.data) for _, labels in group] if len(group) > 1 and not sums else [1] * len(group)
+    whole = 1 if sums else sum(sizes)
+    losses = 0.0
+    for (features, labels), size in zip(group, sizes, strict=True):
+        output = model(features)
+        value = loss(output, labels)
+        number = value.item()
+        if not math.isfinite(number):
+            raise explain_nonfinite(
+                model, loss, features, labels, number, step=progress.step + 1, epoch=progress.epoch + 1
+            )
+        share = size / whole
+        (value if share == 1 else value * share).backward()
+        losses += number * share
+        progress.batch += 1
+        run.measure(number, output, labels)
+    optimizer.step()
+    progress.step += 1
+    progress.loss = losses
+    if progress.first_loss is None:
+        progress.first_loss = losses
 
 
 def _finish_epoch(run: Run) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import random
-from ..checks import choice, same_keys, unknown, whole
+from ..checks import choice, flag, same_keys, unknown, whole
 from ..data import DataLoader, Dataset
 from ..nn import Module
 from ..optim import Optimizer
@@ -80,6 +80,20 @@ def _check_optimizer(run: Run) -> None:
             )
 
 
+class Stretch(NamedTuple):
+    """Optimizer steps that were made in one call.
+
+    Attributes:
+        first: the number of the first one.
+        losses: the loss of each.
+        rates: the learning rate of the first param group after each.
+    """
+
+    first: int
+    losses: list[float]
+    rates: list[float]
+
+
 class Callback:
     """The base class of the callbacks of `minigrad.training.fit`. Override the moments you need; each gets the `Run`.
 
@@ -96,6 +110,17 @@ class Callback:
 
     def after_step(self, run: Run) -> None:
         """After each optimizer step."""
+
+    def stretch(self, run: Run) -> int | None:
+        """Return how many of the next steps need not be seen one by one; ``None`` for any number.
+
+        Such steps may be made by compiled code in one call, after which `after_stretch` is called instead of
+        `after_step` for each. By default no step, if the class defines `after_step`, else any number.
+        """
+        return None if type(self).after_step is Callback.after_step else 0
+
+    def after_stretch(self, run: Run, steps: Stretch) -> None:
+        """After steps that `stretch` has allowed."""
 
     def after_epoch(self, run: Run) -> None:
         """After each epoch, whose row of metrics is the last one of ``run.progress.history``."""
@@ -128,6 +153,8 @@ class Run:
         scheduler_every: ``"epoch"`` or ``"step"``.
         accumulate: the number of batches per optimizer step.
         monitor: the name of the metric that decides which epoch was best.
+        compiled: whether steps are compiled where that is possible.
+        eager: why the last steps were made by Python; empty if they were not.
         direction: ``"min"`` if less of it is better, or ``"max"``.
         progress: how far it is, with ``history``, a row of metrics per epoch.
         stopping: why it stops; empty while it continues.
@@ -147,6 +174,7 @@ class Run:
         accumulate: int = 1,
         callbacks: Iterable[Callback] = (),
         monitor: str | None = None,
+        compiled: bool = False,
     ) -> None:
         check_measured("fit", model, loss, metrics)
         _check_parts(optimizer, loader, evaluate)
@@ -161,7 +189,9 @@ class Run:
         self._evaluate = evaluate
         self.progress = Progress()
         self.stopping = ""
+        self.compiled, self.eager = flag("fit", "compiled", compiled), ""
         self._unmeasured: list[tuple[float, Any, Any]] = []
+        self._adds_up = adds_up(loss)
         self._random: dict[str, Any] | None = None  # of a copy: the state of the generator when it was made
         self._directions = directions_of(self.metrics, evaluate)
         self._monitor = None if monitor is None else self._checked_monitor(monitor)
@@ -270,16 +300,20 @@ class Run:
 
     def settle(self) -> None:
         """Add all batches so far to the sums of the progress, in their order."""
-        progress, metrics, sums = self.progress, self.metrics.items(), adds_up(self.loss)
         for loss, output, labels in self._unmeasured:
-            progress.rows += len(labels)
-            size = divisor(self.loss, labels)
-            progress.loss_sum += loss * (1 if sums else size)
-            progress.loss_count += size
-            for name, metric in metrics:
-                value = as_number(f"fit: the metric {name!r}", metric(output, labels))
-                progress.sums[name] = progress.sums.get(name, 0.0) + value
+            values = {name: metric(output, labels) for name, metric in self.metrics.items()}
+            self.add(loss, len(labels), divisor(self.loss, labels), values)
         self._unmeasured.clear()
+
+    def add(self, loss: float, rows: int, size: float, metrics: Mapping[str, Any]) -> None:
+        """Add a batch to the sums of the progress: its loss, rows, the divisor of its mean loss, and its metrics."""
+        progress = self.progress
+        progress.rows += rows
+        progress.loss_sum += loss * (1 if self._adds_up else size)
+        progress.loss_count += size
+        for name, value in metrics.items():
+            found = as_number(f"fit: the metric {name!r}", value)
+            progress.sums[name] = progress.sums.get(name, 0.0) + found
 
     # --- state -------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,186 @@
+"""Many steps in one call: batches gathered from memory, scalars that change from step to step, results noted.
+
+A `Driver` belongs to one bound program and so to one model, optimizer and generator. Several drivers may run at once on
+threads (`run_together`), as machine code does not need the interpreter lock: copies of one program, each with its own
+parameters, state, scalars, random numbers and order of the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .bound import Bound, Effect
+from .runtime import DRIVE, driver, words
+
+Array = npt.NDArray[Any]
+
+
+class Outcome(NamedTuple):
+    """What has become of a stretch of steps.
+
+    Attributes:
+        done: how many steps were taken.
+        logs: for each result of the step an array with a row per step, of which ``done`` are filled.
+        eager: why the next step has to be made by Python; empty if all steps were taken.
+    """
+
+    done: int
+    logs: list[Array]
+    eager: str
+
+
+class Driver:
+    """Runs a bound step over batches of arrays.
+
+    Args:
+        bound: a step of one batch of each array.
+        sources: the arrays, C-contiguous, whose rows are gathered.
+
+    Raises:
+        ValueError: if every step needs Python, for the reason that the text gives.
+    """
+
+    def __init__(self, bound: Bound, sources: Sequence[Array]) -> None:
+        self.bound, self.sources = bound, list(sources)
+        problem = problem_of(bound, sources)
+        if problem:
+            raise ValueError(problem)
+        self._batches = [np.empty(m.node.shape, m.node.dtype) for m in bound.arguments]
+        self._made = [np.empty(shape, dtype) for shape, dtype in bound.made]
+        self._drive = driver()
+
+    def longest(self) -> int | None:
+        """How many steps may be taken before an optimizer has something to do in Python; None for any number."""
+        chains = [chain for effect in self.bound.effects for chain in getattr(effect.update, "periodic", ())]
+        return min((chain.k - chain.counter % chain.k for chain in chains), default=None)
+
+    def run(self, order: Array, steps: int, between: Callable[[], None] | None = None) -> Outcome:
+        """Take steps.
+
+        Args:
+            order: the rows of the batches, one batch after the other.
+            steps: how many steps, at most `longest`.
+            between: called after each step's scalars are known, for what changes options, such as schedulers. It is
+                called for all steps in advance.
+        """
+        stretch = self.begin(order, steps, between)
+        return self.end(stretch, self._drive(stretch.address))
+
+    def begin(self, order: Array, steps: int, between: Callable[[], None] | None = None) -> Stretch:
+        """Prepare a stretch; machine code can run it on any thread."""
+        bound = self.bound
+        bound.begin()
+        native = [effect for effect in bound.effects if not effect.reason]
+        if between is None:
+            rows = [effect.layout.scalar_rows(steps) for effect in native]
+        else:
+            rows = self._changing(native, steps, between)
+        for array, memory in zip(self._batches, bound.arguments, strict=True):
+            bound.table[bound.slot("memory", memory.node.params)] = array.ctypes.data
+        for slot, array in zip(bound.made_slots, self._made, strict=True):
+            bound.table[slot] = array.ctypes.data
+        results = self._made[: len(bound.plan.results)]
+        logs = [np.empty((steps, *array.shape), array.dtype) for array in results]
+        gathers = [
+            number
+            for array, source in zip(self._batches, self.sources, strict=True)
+            for number in (
+                len(array),
+                source.nbytes // len(source),
+                source.ctypes.data,
+                array.ctypes.data,
+                order.ctypes.data,
+            )
+        ]
+        feeds = [
+            number
+            for effect, table in zip(native, rows, strict=True)
+            for number in (effect.layout.scalars.nbytes, table.ctypes.data, effect.layout.scalars.ctypes.data)
+        ]
+        noted = [
+            number
+            for array, log in zip(results, logs, strict=True)
+            for number in (array.nbytes, array.ctypes.data, log.ctypes.data)
+        ]
+        ends = [effect.words.ctypes.data for effect in native]
+        values = {
+            "body": bound.machine.address("body"), "table": bound.table.ctypes.data, "last": steps,
+            "gathers": len(self._batches), "feeds": len(native), "logs": len(logs), "ends": len(ends),
+        }  # fmt: skip
+        table = words(DRIVE, values, *gathers, *feeds, *noted, *ends)
+        return Stretch(table, steps, logs, (order, rows))
+
+    @staticmethod
+    def _changing(native: Sequence[Effect], steps: int, between: Callable[[], None]) -> list[Array]:
+        """The scalars of steps between which options change."""
+        rows: list[list[Array]] = [[] for _ in native]
+        for step in range(steps):
+            for effect, found in zip(native, rows, strict=True):
+                found.append(effect.update.scalars_ahead(step))
+            between()
+        return [np.ascontiguousarray(np.stack(found)) for found in rows]
+
+    def end(self, stretch: Stretch, status: int) -> Outcome:
+        """Account for the steps that were taken."""
+        bound = self.bound
+        done = int(stretch.words[DRIVE.index("step")])
+        for effect in bound.effects:
+            if not effect.reason and done:
+                effect.update.advance(effect.layout, done)
+        if not status and done < stretch.steps:  # the update of this step was stopped by a norm
+            for effect in bound.effects:
+                if not effect.reason:
+                    effect.end()
+            done += 1
+            status = 0
+        own = [array.copy() for array in self._made[len(bound.plan.results) :]]
+        if done:
+            bound.settle(own)
+        eager = ""
+        if status:
+            eager = bound.given_up(status)
+        return Outcome(done, stretch.logs, eager)
+
+
+class Stretch(NamedTuple):
+    """Steps that are ready to run: the words of `minigrad.compiled.runtime.DRIVE`, and what they refer to."""
+
+    words: Any
+    steps: int
+    logs: list[Array]
+    kept: Any
+
+    @property
+    def address(self) -> int:
+        """Of the words."""
+        found: int = self.words.ctypes.data
+        return found
+
+
+def problem_of(bound: Bound, sources: Sequence[Array]) -> str:
+    """Why a step cannot be driven; empty if it can."""
+    if bound.plan.problem:
+        return bound.plan.problem
+    if bound.has_calls:
+        return "the step calls Python between or after its updates"
+    if bound.calls_generator and bound.trace.graph.guards:
+        return "the step draws random numbers in Python, and has branches"
+    for memory, source in zip(bound.arguments, sources, strict=False):
+        node = memory.node
+        if not source.flags.c_contiguous or source.shape[1:] != node.shape[1:] or source.dtype != node.dtype:
+            return "the rows of the dataset are not as the batches are"
+    return ""
+
+
+def run_together(drivers: Iterable[tuple[Driver, Array, int]], threads: int) -> list[Outcome]:
+    """Run drivers, each with its order and number of steps, on threads."""
+    given = list(drivers)
+    stretches = [each.begin(order, steps) for each, order, steps in given]
+    with ThreadPoolExecutor(threads) as pool:
+        states = list(pool.map(lambda stretch: driver()(stretch.address), stretches))
+    return [each.end(s, status) for (each, _, _), s, status in zip(given, stretches, states, strict=True)]
