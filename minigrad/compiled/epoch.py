@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import address
 from .bound import Bound, Effect
 from .runtime import DRIVE, driver, words
 
@@ -53,6 +54,7 @@ class Driver:
         self._batches = [np.empty(m.node.shape, m.node.dtype) for m in bound.arguments]
         self._made = [np.empty(shape, dtype) for shape, dtype in bound.made]
         self._drive = driver()
+        self._layouts: list[Any] | None = None
 
     def longest(self) -> int | None:
         """How many steps may be taken before an optimizer has something to do in Python; None for any number."""
@@ -80,40 +82,41 @@ class Driver:
             rows = [effect.layout.scalar_rows(steps) for effect in native]
         else:
             rows = self._changing(native, steps, between)
-        for array, memory in zip(self._batches, bound.arguments, strict=True):
-            bound.table[bound.slot("memory", memory.node.params)] = array.ctypes.data
-        for slot, array in zip(bound.made_slots, self._made, strict=True):
-            bound.table[slot] = array.ctypes.data
-        results = self._made[: len(bound.plan.results)]
-        logs = [np.empty((steps, *array.shape), array.dtype) for array in results]
-        gathers = [
-            number
-            for array, source in zip(self._batches, self.sources, strict=True)
-            for number in (
-                len(array),
-                source.nbytes // len(source),
-                source.ctypes.data,
-                array.ctypes.data,
-                order.ctypes.data,
-            )
-        ]
-        feeds = [
-            number
-            for effect, table in zip(native, rows, strict=True)
-            for number in (effect.layout.scalars.nbytes, table.ctypes.data, effect.layout.scalars.ctypes.data)
-        ]
-        noted = [
-            number
-            for array, log in zip(results, logs, strict=True)
-            for number in (array.nbytes, array.ctypes.data, log.ctypes.data)
-        ]
-        ends = [effect.words.ctypes.data for effect in native]
-        values = {
-            "body": bound.machine.address("body"), "table": bound.table.ctypes.data, "last": steps,
-            "gathers": len(self._batches), "feeds": len(native), "logs": len(logs), "ends": len(ends),
-        }  # fmt: skip
-        table = words(DRIVE, values, *gathers, *feeds, *noted, *ends)
+        made = self._made[: len(bound.plan.results)]
+        logs = [np.empty((steps, *array.shape), array.dtype) for array in made]
+        layouts = [effect.layout for effect in native]
+        if layouts != self._layouts:
+            self._layouts, self._words = layouts, self._fixed(native)
+        table = self._words.copy()
+        table[DRIVE.index("last")] = steps
+        for place, array in zip(self._changing_words, (*[order] * len(self.sources), *rows, *logs), strict=True):
+            table[place] = address(array)
+        for slot, where in self._slots:
+            bound.table[slot] = where
         return Stretch(table, steps, logs, (order, rows))
+
+    def _fixed(self, native: Sequence[Effect]) -> Any:
+        """The words of a stretch, without those that differ from one to the next, whose places are noted."""
+        bound, results = self.bound, len(self.bound.plan.results)
+        arguments = [bound.slot("memory", memory.node.params) for memory in bound.arguments]
+        slots = [*arguments, *bound.made_slots]
+        self._slots = [(slot, address(array)) for slot, array in zip(slots, [*self._batches, *self._made], strict=True)]
+        values = {
+            "body": bound.machine.address("body"), "table": address(bound.table),
+            "gathers": len(self._batches), "feeds": len(native), "logs": results, "ends": len(native),
+        }  # fmt: skip
+        rest: list[int] = []
+        self._changing_words = []
+        for array, source in zip(self._batches, self.sources, strict=True):
+            rest += [len(array), source.nbytes // len(source), address(source), address(array), 0]
+            self._changing_words.append(len(DRIVE) + len(rest) - 1)
+        for effect in native:
+            rest += [effect.layout.scalars.nbytes, 0, address(effect.layout.scalars)]
+            self._changing_words.append(len(DRIVE) + len(rest) - 2)
+        for array in self._made[:results]:
+            rest += [array.nbytes, address(array), 0]
+            self._changing_words.append(len(DRIVE) + len(rest) - 1)
+        return words(DRIVE, values, *rest, *(address(effect.words) for effect in native))
 
     @staticmethod
     def _changing(native: Sequence[Effect], steps: int, between: Callable[[], None]) -> list[Array]:
@@ -158,8 +161,7 @@ class Stretch(NamedTuple):
     @property
     def address(self) -> int:
         """Of the words."""
-        found: int = self.words.ctypes.data
-        return found
+        return address(self.words)
 
 
 def problem_of(bound: Bound, sources: Sequence[Array]) -> str:
