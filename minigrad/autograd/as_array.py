@@ -31,11 +31,12 @@ def as_array(data: Any, dtype: npt.DTypeLike | None = None, op: str = "tensor") 
             data = np.asarray(data)
         try:
             data, found = nested(op, data, dtype)
+            data = devices.created(data)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{op}: {error}") from None
         if dtype is None and data.dtype == np.float64 and np.dtype(np.float64) not in found:
             dtype = DEFAULT_DTYPE
-    array: Array = devices.namespace(data).asarray(data, dtype=dtype)
+    array: Array = devices.given(devices.namespace(data).asarray(data, dtype=dtype))
     if not array.dtype.isnative:  # as from files of another byte order, which no kernel reads
         array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype.kind not in "fiub" or array.dtype in (np.float16, np.longdouble):

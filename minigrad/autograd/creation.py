@@ -13,7 +13,7 @@ import numpy.typing as npt
 from .. import devices
 from ..checks import named_arguments
 from ..random import generator
-from .as_array import DEFAULT_DTYPE, Array
+from .as_array import DEFAULT_DTYPE
 from .tensor import Tensor
 
 DType = npt.DTypeLike | None
@@ -31,12 +31,13 @@ def _shape(op: str, sizes: tuple[Any, ...]) -> tuple[int, ...]:
     return shape
 
 
-def _made(op: str, array: Array, dtype: DType, device: Device, requires_grad: bool) -> Tensor:
+def _made(op: str, values: Any, dtype: DType, device: Device, requires_grad: bool) -> Tensor:
     """A tensor from an array created on the CPU, so that the numbers are the same on every device.
 
     Raises:
         ValueError: if a number is outside the range of an integer dtype, in which it would wrap around.
     """
+    array = devices.created(values)
     kind = np.dtype(DEFAULT_DTYPE if dtype is None else dtype)
     if array.size and array.dtype != kind:
         _check_range(op, kind, array.min(), array.max())
@@ -53,17 +54,15 @@ def _check_range(op: str, kind: np.dtype[Any], low: Any, high: Any) -> None:
 @named_arguments
 def zeros(*sizes: Any, dtype: DType = None, device: Device = None, requires_grad: bool = False) -> Tensor:
     """A tensor of zeros."""
-    return Tensor(
-        devices.namespace_on(device).zeros(_shape("zeros", sizes), dtype or DEFAULT_DTYPE), requires_grad=requires_grad
-    )
+    array = devices.namespace_on(device).zeros(_shape("zeros", sizes), dtype or DEFAULT_DTYPE)
+    return Tensor(devices.created(array), requires_grad=requires_grad)
 
 
 @named_arguments
 def ones(*sizes: Any, dtype: DType = None, device: Device = None, requires_grad: bool = False) -> Tensor:
     """A tensor of ones."""
-    return Tensor(
-        devices.namespace_on(device).ones(_shape("ones", sizes), dtype or DEFAULT_DTYPE), requires_grad=requires_grad
-    )
+    array = devices.namespace_on(device).ones(_shape("ones", sizes), dtype or DEFAULT_DTYPE)
+    return Tensor(devices.created(array), requires_grad=requires_grad)
 
 
 @named_arguments
@@ -75,7 +74,7 @@ def full(
     if dtype is None:
         kind = np.asarray(value).dtype.kind
         dtype = np.bool_ if kind == "b" else np.int64 if kind in "iu" else DEFAULT_DTYPE
-    return Tensor(devices.namespace_on(device).full(sizes, value, dtype), requires_grad=requires_grad)
+    return Tensor(devices.created(devices.namespace_on(device).full(sizes, value, dtype)), requires_grad=requires_grad)
 
 
 @named_arguments
@@ -110,7 +109,8 @@ def eye(
     n: int, m: int | None = None, *, dtype: DType = None, device: Device = None, requires_grad: bool = False
 ) -> Tensor:
     """The identity matrix with ``n`` rows and ``m`` (by default ``n``) columns."""
-    return Tensor(devices.namespace_on(device).eye(n, m, dtype=dtype or DEFAULT_DTYPE), requires_grad=requires_grad)
+    array = devices.namespace_on(device).eye(n, m, dtype=dtype or DEFAULT_DTYPE)
+    return Tensor(devices.created(array), requires_grad=requires_grad)
 
 
 @named_arguments
@@ -129,7 +129,7 @@ def _draw(op: str, draw: Any, sizes: tuple[Any, ...], dtype: DType, device: Devi
     kind = np.dtype(dtype or DEFAULT_DTYPE)
     if kind not in (np.float32, np.float64):
         raise TypeError(f"{op}: draws float32 or float64, not {kind}")
-    return _made(op, np.asarray(draw(_shape(op, sizes), kind)), kind, device, requires_grad)
+    return _made(op, draw(_shape(op, sizes), kind), kind, device, requires_grad)
 
 
 @named_arguments
@@ -140,7 +140,7 @@ def randint(low: int, high: int, shape: Any, *, dtype: DType = None, device: Dev
         raise ValueError(f"randint: there are no integers from {low} up to but excluding {high}")
     kind = np.dtype(dtype or np.int64)
     _check_range("randint", kind, low, high - 1)  # whatever is drawn
-    return _made("randint", np.asarray(generator().integers(low, high, sizes, dtype=np.int64)), kind, device, False)
+    return _made("randint", generator().integers(low, high, sizes, dtype=np.int64), kind, device, False)
 
 
 @named_arguments

@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from ..ops.primitive import Traced
 from .graph import Graph, Guard, Node, is_dense, same_layout
 
 _PACKAGE = str(Path(__file__).parent.parent)
@@ -283,6 +284,8 @@ class TracedArray(NDArrayOperatorsMixin):
         handlers["setitem"](self, key, value)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
+        if any(isinstance(x, Traced) for x in inputs):  # a tensor, which records what it meets
+            return NotImplemented
         return handlers["ufunc"](ufunc, method, inputs, out, options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:

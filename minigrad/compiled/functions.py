@@ -127,6 +127,8 @@ def _reduce(function: Any, name: str, inputs: Sequence[Any], options: dict[str, 
     if not x.size or (summed and _is_buffered(source, axes)):
         return python(reduced, (x,), {})
     if not x.ndim or not axes:
+        if summed and name == "add":  # NumPy adds to 0
+            return np.add(x, 0)
         return traced(value, graph().copy(source, value))
     return traced(value, graph().add("reduce", (source,), (name, axes, keepdims), value))
 
@@ -425,6 +427,11 @@ class Library:
             return function(*args, **options) if given else _constant(function(*args, **options))
 
         return made
+
+    @staticmethod
+    def created(x: Any) -> Any:
+        """An array, or a number, that the step has just made."""
+        return x if isinstance(x, TracedArray) else _constant(np.asarray(x))
 
     @staticmethod
     def asarray(x: Any, dtype: Any = None) -> Any:

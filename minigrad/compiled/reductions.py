@@ -59,6 +59,7 @@ def _inner(f: Function, name: str, dims: list[tuple[Dim, bool]], source: Ref, ta
         if name == "add" and dtype.kind == "f":
             function = _pairwise(f, dtype, stride == dtype.itemsize)
             total = f.b.call(function, [f.at(source.pointer, offsets[0], I8), k64(n), k64(stride)])
+            total = f.b.fadd(f.number(0.0, dtype), total)  # NumPy's sum of nothing but -0.0 is 0.0
         else:
             total = _fold(f, name, source, offsets[0], n, stride)
         if several:
@@ -73,7 +74,7 @@ def _inner(f: Function, name: str, dims: list[tuple[Dim, bool]], source: Ref, ta
 
 def _begin(f: Function, name: str, outer: list[Dim], source: Ref, target: Ref) -> None:
     """Write what a reduction over several axes begins with: its identity, or the first element of each row."""
-    first = identity(name, source.dtype)
+    first = identity(name)
     kept = [dim for dim in outer if dim[1][1]]
 
     def begin(offsets: list[Any]) -> None:
@@ -88,7 +89,7 @@ def _outer(f: Function, name: str, dims: list[tuple[Dim, bool]], source: Ref, ta
     inner = dims[-1][0]
     kept = [dim for dim, reduced in dims[:-1] if not reduced]
     reduced = [dim for dim, reduced in dims[:-1] if reduced]
-    first = identity(name, source.dtype)
+    first = identity(name)
     dtype, strides = source.dtype, inner[1]
 
     def columns(offsets: list[Any]) -> None:
@@ -101,15 +102,9 @@ def _outer(f: Function, name: str, dims: list[tuple[Dim, bool]], source: Ref, ta
             def add(offset: Any) -> None:
                 f.b.store(combine(f, name, dtype, f.b.load(total), value(offset)), total)
 
-            if len(reduced) < 2 or first is None:
-                f.b.store(value(there[0]), total)
-            else:
-                f.b.store(f.number(first, dtype, width), total)
-            if len(reduced) == 1:
-                n, (step, _) = reduced[0]
-                f.loop(n, lambda i: add(f.moved(there[0], i, step)), start=1)
-            elif reduced:
-                f.nest(reduced, [there[0], None], lambda moved: add(moved[0]))
+            start = value(there[0]) if first is None else f.number(first, dtype, width)
+            f.b.store(start, total)
+            f.nest(reduced, [there[0], None], lambda moved: add(moved[0]))
             f.store(f.b.load(total), target, there[1], strides[1], width, extras[1])
 
         f.rows(inner, offsets, piece, 32)

@@ -106,7 +106,7 @@ class CompiledStep:
             else:
                 if version.checked and version.bound.fits():
                     try:
-                        return version.result(version.bound.run(arrays))
+                        return version.result(version.bound.run(arrays), args)
                     except GuardError as error:
                         return self._eager(args, options, f"{error.place}: another branch than in the trace")
         return self._other(args, options)
@@ -129,7 +129,7 @@ class CompiledStep:
         self.reason = reason
         if self._only:
             raise NotCompiledError(reason)
-        return self._step(*args, **options)
+        return _without_history(self._step(*args, **options))
 
     def ready(self, rows: int) -> Bound | None:
         """The program for arguments that begin with an axis of this size, if it is checked and nothing has changed."""
@@ -166,7 +166,7 @@ class CompiledStep:
         if not version.checked:
             return self._check(version, args, options, arrays)
         try:
-            return version.result(version.bound.run(arrays))
+            return version.result(version.bound.run(arrays), leaves)
         except GuardError as error:
             return self._eager(args, options, f"{error.place}: another branch than in the trace")
 
@@ -197,7 +197,7 @@ class CompiledStep:
             versions.clear()
         versions.append(version)
         self._switch(version)
-        return version.result([value for value in values if not isinstance(value, Tensor)])
+        return version.result(values, leaves)
 
     def _check(self, version: _Version, args: Any, options: Any, arrays: Sequence[Any]) -> Any:
         """Make a call compiled and eagerly, and compare everything that it leaves."""
@@ -213,10 +213,10 @@ class CompiledStep:
         mine = state.now(compiled)
         state.restore()
         version.bound.release()
-        result = self._step(*args, **options)
+        result = _without_history(self._step(*args, **options))
         found: list[Any] = []
         flatten(result, found, scalars=True)
-        kept = [r.existing is None for r in version.bound.trace.results]
+        kept = [r.node is not None for r in version.bound.trace.results]
         given = [leaf._data if isinstance(leaf, Tensor) else leaf for leaf in found]
         arrays = [array for array, new in zip(given, kept, strict=True) if new]
         theirs = state.now(arrays)
@@ -247,17 +247,17 @@ class _Version:
         self.kinds: Any = ()
         self.checked = False
         self._results = bound.trace.results
-        self._single = rest == "leaf" and self._results[0].existing is None and self._results[0].is_tensor
+        self._single = rest == "leaf" and self._results[0].node is not None and self._results[0].is_tensor
 
-    def result(self, arrays: list[Any]) -> Any:
-        """What the step returns, of these arrays."""
+    def result(self, arrays: list[Any], arguments: Sequence[Any]) -> Any:
+        """What the step returns, of these arrays, and of its tensors and arrays as they were given."""
         if self._single:
             return Tensor._make(arrays[0])
         given = iter(arrays)
         leaves = []
         for result in self._results:
-            if result.existing is not None:
-                leaves.append(result.existing)
+            if result.node is None:
+                leaves.append(result.existing if result.argument is None else arguments[result.argument])
             else:
                 array = next(given)
                 plain = array if array.ndim else array[()]  # as NumPy gives a scalar for a single number
@@ -271,7 +271,7 @@ class _State:
     def __init__(self, bound: Bound) -> None:
         self._bound = bound
         self._random = random.get_state()
-        self._memories = [m for m in bound.trace.memories if m.kind in ("data", "array")]
+        self._memories = [m for m in bound.trace.memories if m.kind in ("data", "array") and m.array.flags.writeable]
         self._arrays = [(m.array, m.array.copy()) for m in self._memories]
         owners = [update for update, _ in bound.trace.updates if hasattr(update, "state_dict")]
         self._owners = {id(owner): owner for owner in (*owners, *bound.trace.owners)}
@@ -312,6 +312,13 @@ class _State:
             _collect(f"the state of {type(owner).__name__} {i or ''}".rstrip(), owner.state_dict(), found)
         found["the state of the random numbers"] = repr(random.get_state())
         return found
+
+
+def _without_history(result: Any) -> Any:
+    """What an eager step has returned, as a compiled one returns it."""
+    leaves: list[Any] = []
+    rest = flatten(result, leaves)
+    return build(rest, (x.detach() if isinstance(x, Tensor) and x._node is not None else x for x in leaves))
 
 
 def _collect(name: str, state: Any, found: dict[str, Any]) -> None:

@@ -18,8 +18,9 @@ from .. import random
 from ..autograd.memory import Memory as GradientMemory
 from ..autograd.tensor import Tensor
 from ..autograd.tracing import Tracer, Update, tracers
+from ..devices import arrays as devices
 from .arrays import TracedArray, UntraceableError, active, tracing
-from .functions import Generator
+from .functions import Generator, library
 from .graph import Graph, Layout, Node
 
 
@@ -42,8 +43,9 @@ class Memory:
         self._saved: Any = None
 
     def save(self) -> None:
-        """Remember the present values."""
-        self._saved = self.array.copy()
+        """Remember the present values, which a step cannot change if they are read-only."""
+        if self.array.flags.writeable:
+            self._saved = self.array.copy()
 
     def restore(self) -> None:
         """Write the values back that were remembered."""
@@ -93,10 +95,11 @@ class Adopted:
 
 
 class Result(NamedTuple):
-    """One tensor or array that the step returns: computed, or one that existed before."""
+    """One tensor or array that the step returns: computed, or one that existed before, or an argument by its number."""
 
     node: Node | None
     existing: Any
+    argument: int | None
     is_tensor: bool
 
 
@@ -144,7 +147,7 @@ class Trace(Tracer):
     def _run(self, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
         state = random.get_state()
         thread = threading.get_ident()
-        random.local.stand_in = Generator(random.generator())
+        random.local.stand_in, devices.traced.library = Generator(random.generator()), library
         tracers[thread] = self
         with tracing(self.graph, self._array):
             try:
@@ -155,7 +158,7 @@ class Trace(Tracer):
                 raise
             finally:
                 tracers.pop(thread)
-                random.local.stand_in = None
+                random.local.stand_in = devices.traced.library = None
             self._end(failed=False)
             self._check_escapes()
 
@@ -176,17 +179,19 @@ class Trace(Tracer):
                 raise UntraceableError(
                     f"the step adds to the gradient of argument {i}; compute it with minigrad.grad() and return it"
                 )
-        same = {id(one): argument for one, argument in zip(given, arguments, strict=True)}
+        same = {id(one): number for number, one in enumerate(given)}
         self.values = []
         for each in returned:
-            array = each._data if isinstance(each, Tensor) else each
-            existing = same.get(id(each), each if id(each) in self.adopted else None)
-            if existing is None and not isinstance(array, TracedArray):
-                array = TracedArray(array, self.graph.const(array))
-            computed = array if existing is None else None
-            self.results.append(Result(None if computed is None else computed.node, existing, isinstance(each, Tensor)))
-            self.values.append(existing if computed is None else computed.value.copy())
-        del returned, given, same
+            is_tensor, argument = isinstance(each, Tensor), same.get(id(each))
+            if argument is not None or id(each) in self.adopted:
+                self.results.append(Result(None, each if argument is None else None, argument, is_tensor))
+                continue
+            array = each._data if is_tensor else each
+            if not isinstance(array, TracedArray):
+                array = library.asarray(array)
+            self.results.append(Result(array.node, None, None, is_tensor))
+            self.values.append(array.value.copy())
+        del returned, given
         self._commit()
 
     # --- memory from outside -----------------------------------------------------------------------------------------

@@ -275,7 +275,6 @@ def _is_vector(value: Value) -> bool:
     return isinstance(value.type, ir.VectorType)
 
 
-def identity(name: str, dtype: np.dtype[Any]) -> Any:
+def identity(name: str) -> Any:
     """The number that a reduction begins with; ``None`` if it begins with the first element."""
-    zero = -0.0 if dtype.kind == "f" else 0  # NumPy's sum of nothing but -0.0 is -0.0
-    return {"add": zero, "multiply": 1, "logical_or": 0, "logical_and": 1}.get(name)
+    return {"add": 0, "multiply": 1, "logical_or": 0, "logical_and": 1}.get(name)

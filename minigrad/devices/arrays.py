@@ -9,6 +9,7 @@ CuPy is imported when a GPU is first used.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,6 +30,13 @@ DEVICE_ARRAYS: set[type] = set()
 # The types of array that record what is computed with them, and the namespace that makes them: those of
 # minigrad.compiled, once it is loaded.
 RECORDING: dict[type, Any] = {}
+
+
+class _Traced(threading.local):
+    library: Any = None  # the namespace in `RECORDING` of a step that this thread traces
+
+
+traced = _Traced()
 _cupy: Any = None
 
 
@@ -156,6 +164,16 @@ def namespace(value: Any) -> Any:
 def namespace_on(device: Any) -> Any:
     """The library whose arrays are on a device; for the names and errors see `as_device`."""
     return np if device is None or as_device(device) == "cpu" else _cupy
+
+
+def created(array: Any) -> Any:
+    """An array, or a number, that was just created; in a traced step it becomes a part of the step."""
+    return settled(array) if traced.library is None else traced.library.created(array)
+
+
+def given(array: Any) -> Any:
+    """An array that may be used elsewhere too; in a traced step it is read, and changed, whenever the step runs."""
+    return array if traced.library is None else traced.library.asarray(array)
 
 
 def refuse_mixed(op: str, values: Iterable[Any]) -> None:

@@ -200,7 +200,7 @@ def batch_norm(
     weight: Any = None,
     bias: Any = None,
     training: bool = False,
-    momentum: float = 0.1,
+    momentum: Any = 0.1,
     eps: float = 1e-5,
 ) -> Any:
     """(x − mean) / √(var + eps) · weight + bias per feature: axis 1 of ``(N, C)`` or ``(N, C, L)``.
@@ -233,7 +233,9 @@ def batch_norm(
     if training and running_mean is not None and running_var is not None:
         values = (x.data if isinstance(x, Tensor) else x).real  # a gradient check steps into the complex plane
         for running, batch in ((running_mean, mean(values, axis=axes)), (running_var, var(values, axis=axes))):
-            running.data = (1 - momentum) * running.data + momentum * batch
+            # A layer that averages computes the weights from its count, as arrays; they have the statistics' dtype too.
+            kept, new = (w.astype(running.dtype) if hasattr(w, "astype") else w for w in (1 - momentum, momentum))
+            running.data = kept * running.data + new * batch
     return out
 
 

@@ -229,12 +229,14 @@ class BatchNorm1d(Module):
         use_batch = self.training or self.running_mean is None
         if use_batch:
             check_batch(layer, x.shape)
-        momentum = self.momentum
+        momentum: Any = self.momentum
         if momentum is None and self.num_batches_tracked is not None:
-            momentum = 1.0 / (self.num_batches_tracked.item() + 1)
+            momentum = 1.0 / (self.num_batches_tracked.data + 1)
         follows = self.training and self.track_running_stats
         running = (None, None) if use_batch and not follows else (self.running_mean, self.running_var)
-        out = functional.batch_norm(x, *running, self.weight, self.bias, use_batch, momentum or 0.0, self.eps)
+        out = functional.batch_norm(
+            x, *running, self.weight, self.bias, use_batch, 0.0 if momentum is None else momentum, self.eps
+        )
         if follows and self.num_batches_tracked is not None:
             self.num_batches_tracked.data = self.num_batches_tracked.data + 1
         return out
