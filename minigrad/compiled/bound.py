@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 from collections.abc import Sequence
 from sys import getrefcount
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 
 from .. import random
 from ..autograd.graph import tick
 from ..autograd.memory import UNSHARED
 from ..autograd.tensor import Tensor
 from ..autograd.tracing import changes
-from ..kernels.layout import NotSerialError
-from ..kernels.native import NotNativeError, native_calls
+from .arrays import address
+from .effects import Effect
 from .fusion import ALIGN, Plan
 from .graph import Node
 from .machine import machine_code
 from .numpy_loops import loop
-from .program import Program
-from .runtime import CALL, KERNELS, caller, kernel_runner, words
+from .parts import Part, emit
+from .program import LATE, Code, Program
+from .runtime import CALL, caller, functions, words
 from .trace import Trace, settings
 
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
-_EFFECT = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
 
 
 class GuardError(Exception):
@@ -34,78 +36,6 @@ class GuardError(Exception):
     def __init__(self, place: str) -> None:
         super().__init__(place)
         self.place = place
-
-
-class Effect:
-    """The kernels of one update: called by address, or through Python where that is not possible.
-
-    Attributes:
-        update: the update.
-        layout: the layout that is bound.
-        reason: why Python has to call the kernels; empty if it does not.
-        words: of `minigrad.compiled.runtime.KERNELS`.
-        function, argument: what the program calls: an address, and the word it is given.
-    """
-
-    def __init__(self, update: Any, repeated: bool) -> None:
-        self.update, self._repeated = update, repeated
-        self.layout: Any = None
-        self.error: BaseException | None = None
-        self._calls: Any = None
-        self._callback = _EFFECT(self._run)
-
-    def bind(self, layout: Any) -> None:
-        """Call the kernels of this layout from now on."""
-        self.layout, self.reason = layout, ""
-        try:
-            if self._repeated:
-                raise NotSerialError("the optimizer steps more than once in a step")
-            self._calls = layout.serial_calls()
-            self._native = native_calls(layout)
-            self.function, self.words = kernel_runner(self._native)
-            policies = {norm.nonfinite for norm in layout.plan.norms}
-            self.words[KERNELS.index("ends")] = "raise" in policies
-            self.argument = self.words.ctypes.data
-        except (NotNativeError, NotSerialError) as error:
-            self.reason = str(error)
-            self.function, self.argument = ctypes.cast(self._callback, ctypes.c_void_p).value or 0, 0
-
-    def is_bound_to(self, layout: Any) -> bool:
-        """Whether nothing has changed since `bind`."""
-        if layout is not self.layout:
-            return False
-        if self.reason:
-            return True
-        try:
-            return layout.serial_calls() is self._calls
-        except NotSerialError:
-            return False
-
-    def begin(self) -> bool:
-        """Prepare the update; whether the program calls what it did before."""
-        if self.reason and self.layout is not None:
-            return True
-        layout = self.update.begin_update()
-        if self.is_bound_to(layout):
-            return True
-        self.bind(layout)
-        return False
-
-    def end(self) -> None:
-        """Account for the update."""
-        if self.reason:
-            return
-        status = int(self.words[0])
-        self.update.end_update(self.layout, self.layout.plan.norms[status - 1] if status else None)
-
-    def _run(self, _: int) -> int:
-        try:
-            layout = self.update.begin_update()
-            self.update.end_update(layout, layout.run())
-        except BaseException as error:
-            self.error = error
-            return 1
-        return 0
 
 
 class _Kept:
@@ -133,15 +63,20 @@ class Bound:
     Attributes:
         trace, plan: of the step.
         machine: the code.
-        table: the words that the program reads.
+        code: the records, with the addresses of that memory.
         effects: its updates.
-        effects_reason: why kernels are called through Python, for each effect.
     """
 
     def __init__(self, trace: Trace) -> None:
         self.trace, self.plan = trace, Plan(trace)
-        self.machine = machine_code(self.plan.key(), self._emit, ["body"])
-        self._slots = {tuple(slot): number for number, slot in enumerate(self.machine.notes["slots"])}
+        self.plan.arrange()
+        program = Program(self.plan)
+        parts = list(dict.fromkeys(record.function for record in program.records if isinstance(record.function, Part)))
+        names = [f"part{i}" for i in range(len(parts))]
+        self.machine = machine_code(_key(parts), lambda: (_written(parts, names), {}), names)
+        addresses: dict[Any, int] = {**functions()}
+        addresses |= {part: self.machine.address(name) for part, name in zip(parts, names, strict=True)}
+        self.code = Code(program, addresses)
         updates = [update for update, _ in trace.updates]
         self.effects = [Effect(u, sum(u is other for other in updates) > 1) for u in updates]
         for effect, (_, layout) in zip(self.effects, trace.updates, strict=True):
@@ -149,69 +84,70 @@ class Bound:
         self._error: BaseException | None = None
         self._callback = _CALLBACK(self._call_python)
         self._live = set(self.plan.live)
-        self._draws = sum(node.size for node in self.plan.live if node.op == "random")
+        self._draws = sum(node.size for node in self.plan.live if node.op == "random" and not self.plan.stage[node])
         self.calls_generator = any(not node.inputs for node in self.plan.calls)
         self._seen = changes[0]
-        self._workspace = np.empty(self.machine.notes["workspace"] + ALIGN, np.uint8)
-        self.table = np.zeros(len(self._slots) + 1, np.int64)  # one more to write what no part reads
+        self._workspace = np.empty(self.plan.workspace + ALIGN, np.uint8)
+        self._flag = np.zeros(1, np.int64)
+        self._constants = [np.ascontiguousarray(np.ravel(array, order="K")) for array in program.constants]
         self._bind()
         self._bind_effects()
         self._prepare()
         self.release()
 
-    def _emit(self) -> tuple[Any, dict[str, Any]]:
-        self.plan.arrange()
-        program = Program(self.plan)
-        return program.module, {"slots": program.slots, "workspace": self.plan.workspace}
-
     # --- memory ------------------------------------------------------------------------------------------------------
 
     def _bind(self) -> None:
-        """Fill the table of addresses."""
-        bits = random.generator().bit_generator.ctypes
-        callback = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
-        for key, slot in self._slots.items():
+        """Fill in the addresses that stay the same."""
+        code, bits = self.code, random.generator().bit_generator.ctypes
+        for key in code.places:
             match key:
                 case ("workspace",):
-                    self.table[slot] = -(-self._workspace.ctypes.data // ALIGN) * ALIGN
+                    code.set(key, -(-address(self._workspace) // ALIGN) * ALIGN)
+                case ("flag",):
+                    code.set(key, address(self._flag))
+                case ("constant", number):
+                    code.set(key, address(self._constants[number]))
                 case ("memory", number):
                     memory = self.trace.memories[number]
                     if memory.kind in ("data", "array"):
-                        self.table[slot] = memory.array.ctypes.data
+                        code.set(key, address(memory.array))
                 case ("loop", name, letters):
-                    self.table[slot] = loop(name, letters)[0]
+                    code.set(key, loop(name, letters)[0])
                 case ("data", name, letters):
-                    self.table[slot] = loop(name, letters)[1]
+                    code.set(key, loop(name, letters)[1])
                 case ("draw",):
-                    self.table[slot] = ctypes.cast(bits.next_double, ctypes.c_void_p).value or 0
+                    code.set(key, ctypes.cast(bits.next_double, ctypes.c_void_p).value or 0)
                 case ("generator",):
-                    self.table[slot] = int(bits.state_address)
+                    code.set(key, int(bits.state_address))
                 case ("python",):
-                    self.table[slot] = callback
+                    code.set(key, ctypes.cast(self._callback, ctypes.c_void_p).value or 0)
 
     def _bind_effects(self) -> None:
         """Fill in what updates call."""
         for number, effect in enumerate(self.effects):
-            self.table[self.slot("effect", number)] = effect.function
-            self.table[self.slot("argument", number)] = effect.argument
-
-    def slot(self, *key: Any) -> int:
-        """The word of the table with this name, or one that is not read."""
-        return self._slots.get(key, len(self._slots))
+            self.code.set(("effect", number), effect.function)
+            self.code.set(("argument", number), effect.argument)
 
     def _prepare(self) -> None:
         """Collect what each call looks at."""
         trace = self.trace
         self.arguments = [memory for memory in trace.memories if memory.kind == "argument"]
         self.made = [(node.shape, node.dtype) for node in (*self.plan.results, *self.plan.own)]
-        kinds = [("result", i) for i in range(len(self.plan.results))] + [("own", i) for i in range(len(self.plan.own))]
-        self.made_slots = [self.slot(*kind) for kind in kinds]
-        slots = [*(self.slot("memory", m.node.params) for m in self.arguments), *self.made_slots]
-        pairs = [number for slot in slots for number in (0, slot)]
-        values = {"body": self.machine.address("body"), "table": self.table.ctypes.data, "arrays": len(slots)}
-        self._words = words(CALL, values, *pairs)
+        results, own = len(self.plan.results), len(self.plan.own)
+        self.varying = [("memory", memory.node.params) for memory in self.arguments]
+        self.varying += [("result", i) for i in range(results)] + [("own", i) for i in range(own)]
+        triples: list[int] = []
+        self._objects = []  # for each array that a call is given or makes, where the address of its object goes
+        for key in self.varying:
+            start = len(CALL) + len(triples)
+            uses = self.code.uses(key)
+            self._objects.append(range(start, start + 3 * len(uses), 3))
+            triples += [number for place, offset in uses for number in (0, place, offset)]
+        values = {"records": self.code.address, "arrays": len(triples) // 3}
+        self._words = words(CALL, values, *triples)
         self._fields: Any = memoryview(self._words)  # type: ignore[arg-type]  # NumPy's stubs lack the buffer protocol
-        self._address = self._words.ctypes.data
+        self._address = address(self._words)
         self._once = caller()
         self._tensors: list[Any] = [(a.tensor, a.data, a.required) for a in trace.adopted.values()]
         self._changed = [(t, t._requires_grad) for t, _, required in self._tensors if t._requires_grad is not required]
@@ -272,10 +208,10 @@ class Bound:
         """
         self.begin()
         made = [np.empty(shape, dtype) for shape, dtype in self.made]
-        fields, at = self._fields, len(CALL)
-        for array in (*arrays, *made):
-            fields[at] = id(array)
-            at += 2
+        fields = self._fields
+        for array, places in zip((*arrays, *made), self._objects, strict=True):
+            for slot in places:
+                fields[slot] = id(array)
         state = random.get_state() if self.calls_generator and self.trace.graph.guards else None
         status = self._once(self._address)
         if status:
@@ -316,7 +252,7 @@ class Bound:
         for kept in self._kept:
             kept.memory.array = kept.place.window
             kept.grad = kept.tensor._grad if id(kept.tensor) in adding else Tensor._make(kept.place.window)
-            self.table[self.slot("memory", kept.memory.node.params)] = kept.memory.array.ctypes.data
+            self.code.set(("memory", kept.memory.node.params), address(kept.memory.array))
 
     def release(self) -> None:
         """Refer to no gradient, so that Python can use their memory again."""
@@ -338,6 +274,8 @@ class Bound:
                 failure, effect.error = effect.error, None
                 raise failure
             effect.end()  # raises
+        if status == LATE:
+            raise IndexError("compile: an index is out of range after an update; parameters have changed already")
         if self._draws:
             rewind(self._draws)
         error, self._error = self._error, None
@@ -370,6 +308,18 @@ class Bound:
             self._error = error
             return 1
         return 0
+
+
+def _key(parts: Sequence[Part]) -> str:
+    """What decides the machine code of some parts."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _written(parts: Sequence[Part], names: Sequence[str]) -> ir.Module:
+    module = ir.Module("minigrad")
+    for part, name in zip(parts, names, strict=True):
+        emit(module, name, part)
+    return module
 
 
 def _array(address: int, node: Node) -> Any:

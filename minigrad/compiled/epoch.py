@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .arrays import address
-from .bound import Bound, Effect
+from .bound import Bound
+from .effects import Effect
 from .runtime import DRIVE, driver, words
 
 Array = npt.NDArray[Any]
@@ -91,19 +92,16 @@ class Driver:
         table[DRIVE.index("last")] = steps
         for place, array in zip(self._changing_words, (*[order] * len(self.sources), *rows, *logs), strict=True):
             table[place] = address(array)
-        for slot, where in self._slots:
-            bound.table[slot] = where
+        for key, array in zip(bound.varying, (*self._batches, *self._made), strict=True):
+            bound.code.set(key, address(array))
         return Stretch(table, steps, logs, (order, rows))
 
     def _fixed(self, native: Sequence[Effect]) -> Any:
         """The words of a stretch, without those that differ from one to the next, whose places are noted."""
-        bound, results = self.bound, len(self.bound.plan.results)
-        arguments = [bound.slot("memory", memory.node.params) for memory in bound.arguments]
-        slots = [*arguments, *bound.made_slots]
-        self._slots = [(slot, address(array)) for slot, array in zip(slots, [*self._batches, *self._made], strict=True)]
+        results = len(self.bound.plan.results)
         values = {
-            "body": bound.machine.address("body"), "table": address(bound.table),
-            "gathers": len(self._batches), "feeds": len(native), "logs": results, "ends": len(native),
+            "records": self.bound.code.address, "gathers": len(self._batches), "feeds": len(native), "logs": results,
+            "ends": len(native),
         }  # fmt: skip
         rest: list[int] = []
         self._changing_words = []

@@ -7,7 +7,6 @@ again once its value has been read for the last time. A gradient is computed dir
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 
 from .graph import Guard, Node, c_strides, same_layout
@@ -58,26 +57,6 @@ class Plan:
                 if late or (node.stage and outside):
                     self.problem = f"{guard.place}: a branch depends on a value that is computed after an update"
                 self.stage[node] = 0
-
-    # --- the key -----------------------------------------------------------------------------------------------------
-
-    def key(self) -> str:
-        """A hash of everything that decides the machine code."""
-        number = {node: i for i, node in enumerate(self.live)}
-        digest = hashlib.sha256()
-        for node in self.live:
-            params = "" if node.op == "python" else repr(node.params)
-            value = b"" if node.value is None else node.value.tobytes(order="A")
-            inputs = [number[i] for i in node.inputs]
-            text = (node.op, inputs, params, node.shape, node.strides, node.dtype.str, self.stage[node])
-            digest.update(repr(text).encode() + value)
-        for write in self.trace.writes:
-            digest.update(
-                f"{number[write.node]} to {write.memory.node.params} {write.memory.kind} {write.stage}".encode()
-            )
-        ends = [number[node] for node in (*self.results, *self.own)], [g.expected for g in self.trace.graph.guards]
-        digest.update(repr((ends, [number[g.node] for g in self.trace.graph.guards], self.stages)).encode())
-        return digest.hexdigest()[:40]
 
     # --- groups ------------------------------------------------------------------------------------------------------
 

@@ -16,8 +16,6 @@ _SIGNS = {
 class _Listing:
     def __init__(self, bound: Bound) -> None:
         self.bound, self.plan, self.trace = bound, bound.plan, bound.trace
-        if not hasattr(self.plan, "groups"):  # the code came from the cache
-            self.plan.arrange()
         self.readers: dict[Node, int] = {}
         for node in self.plan.live:
             for i in node.inputs:

@@ -1,7 +1,8 @@
 """The parts of a program: one loop, product or copy each, as a function of addresses.
 
 Two parts that do the same to arrays of the same shapes and layouts are one function, which is called with other
-addresses; so the machine code of a recurrent network that is unrolled over many steps has the size of one step.
+addresses; so the machine code of a recurrent network that is unrolled over many steps has the size of one step
+(`minigrad.compiled.program`). Nothing in it depends on the process, so that it can be kept on disk.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ class Part(NamedTuple):
     Attributes:
         kind: a key of `KINDS`.
         spec: what the kind has to know, hashable.
-        layouts: of the arrays whose addresses are the arguments: first those that it writes.
-        words: further arguments, such as the addresses of functions, by their names in the table.
+        layouts: of the arrays whose addresses are the first words: first those that it writes.
+        others: how many further words there are, such as addresses of functions.
     """
 
     kind: str
     spec: Any
     layouts: tuple[Layout, ...]
-    words: tuple[Any, ...] = ()
+    others: int
 
 
 class Step(NamedTuple):
@@ -43,12 +44,14 @@ class Step(NamedTuple):
     operands: tuple[tuple[str, Any], ...]
 
 
-def emit(module: ir.Module, name: str, part: Part) -> ir.Function:
-    """Write the function of a part: of addresses and words; it returns 0, or 1 for an index that is out of range."""
-    f = Function(module, name, [PTR] * len(part.layouts) + [I64] * len(part.words), I64)
-    refs = [Ref(pointer, *layout) for pointer, layout in zip(f.args, part.layouts, strict=False)]
-    failed = KINDS[part.kind](f, part.spec, refs, *f.args[len(refs) :])
-    return f.end(k64(0) if failed is None else failed)
+def emit(module: ir.Module, name: str, part: Part) -> None:
+    """Write the function of a part: of the address of its words; it returns 0."""
+    f = Function(module, name, [I64.as_pointer()], I64, public=True)
+    size = len(part.layouts)
+    given = [f.b.load(f.b.gep(f.args[0], [k64(i)])) for i in range(size + part.others)]
+    refs = [Ref(f.b.inttoptr(word, PTR), *layout) for word, layout in zip(given, part.layouts, strict=False)]
+    KINDS[part.kind](f, part.spec, refs, *given[size:])
+    f.end(k64(0))
 
 
 # --- element by element ----------------------------------------------------------------------------------------------
@@ -184,8 +187,8 @@ def _matmul(f: Function, spec: Any, refs: list[Ref], function: Value, data: Valu
 _Act = Callable[[Any, Any], None]
 
 
-def _indexed(f: Function, key: Key, whole: Ref, part: Ref, indices: Sequence[Ref], act: _Act) -> Value:
-    """Loops over what a key selects; 1 if an index is out of range, in which case the element 0 stands in."""
+def _indexed(f: Function, key: Key, whole: Ref, part: Ref, indices: Sequence[Ref], flag: Value, act: _Act) -> None:
+    """Loops over what a key selects; ``flag`` notes an index that is out of range, for which element 0 is taken."""
     b = f.b
     before, after = key.split
     refs = [index.broadcast(key.shape) for index in indices]
@@ -200,8 +203,7 @@ def _indexed(f: Function, key: Key, whole: Ref, part: Ref, indices: Sequence[Ref
         rest.append((n, (part.strides[len(dims) + len(rest)], step * whole.strides[axis])))
     start = sum(first * whole.strides[axis] for axis, first, _, _ in key.ranges)
     whole = whole._replace(pointer=b.gep(whole.pointer, [k64(start)]))
-    failed = f.top.alloca(I64)
-    f.top.store(k64(0), failed)
+    failed = b.inttoptr(flag, I64.as_pointer())
 
     def at_index(offsets: list[Any]) -> None:
         there, place, *where = offsets
@@ -226,7 +228,6 @@ def _indexed(f: Function, key: Key, whole: Ref, part: Ref, indices: Sequence[Ref
         f.nest(outer, [there, place], last)
 
     f.nest(dims, [None] * (2 + len(refs)), at_index)
-    return b.load(failed)
 
 
 def _joined(dims: Sequence[Dim]) -> list[Dim]:
@@ -240,17 +241,17 @@ def _joined(dims: Sequence[Dim]) -> list[Dim]:
     return out
 
 
-def _gather(f: Function, key: Key, refs: list[Ref]) -> Value:
+def _gather(f: Function, key: Key, refs: list[Ref], flag: Value) -> None:
     """The elements at a key: refs are the result, the array, the indices."""
     out, whole, *indices = refs
 
     def act(source: Any, target: Any) -> None:
         f.store(f.load(*source), *target)
 
-    return _indexed(f, key, whole, out, indices, act)
+    _indexed(f, key, whole, out, indices, flag, act)
 
 
-def _scatter(f: Function, spec: Any, refs: list[Ref]) -> Value:
+def _scatter(f: Function, spec: Any, refs: list[Ref], flag: Value) -> None:
     """An array with others assigned or added at a key: refs are the result, the array, the values, the indices."""
     key, how = spec
     out, whole, values, *indices = refs
@@ -268,7 +269,7 @@ def _scatter(f: Function, spec: Any, refs: list[Ref]) -> Value:
             value = combine(f, "add", ref.dtype, f.load(*target), value)
         f.store(value, *target)
 
-    return _indexed(f, key, out, values.broadcast(key.result), indices, act)
+    _indexed(f, key, out, values.broadcast(key.result), indices, flag, act)
 
 
 def _arg(f: Function, spec: Any, refs: list[Ref]) -> None:

@@ -1,218 +1,211 @@
-"""A plan as one machine-code function: parts that are called one after the other with addresses from a table.
+"""A plan as a list of records: which part is called, and with which addresses.
 
-``body(table)`` computes a whole step and returns 0; or a positive number if a branch that Python took when the step was
-traced would be taken otherwise now (1: an index is out of range, 2 + i: guard i), in which case nothing outside has
-changed and the step has to be made eagerly; or -(k + 1) if the kernels of effect k have stopped the step.
+A record is a few words: the address of a function, the number of words, and the words that the function is given, which
+are addresses of arrays and numbers. `minigrad.compiled.runtime` calls one record's function after the other. So only
+the parts are machine code: a part that many records call, as each time step of an unrolled recurrent network does, is
+compiled once. Addresses are filled in by `minigrad.compiled.bound`, and can be those of other memory each time.
 
-Nothing in the code depends on the process: addresses are read from the table, so that machine code can be kept on disk,
-and one program can run on other memory, also on several threads at once.
+The order is: the parts of a stage; in the first stage the guards, after which the step can no longer be given up; what
+the stage writes to memory outside; and the effect that ends it. The results are copied last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
-from llvmlite import ir
 
-from .fusion import ALIGN, Plan
+from .arrays import address
+from .fusion import Plan
 from .graph import Layout, Node, c_strides
-from .parts import Part, Step, emit
-from .vectors import I8, I64, PTR, Function, Value, k64
+from .parts import Part, Step
 
-# The first word of the table: the workspace.
-WORKSPACE = ["workspace"]
+
+class Place(NamedTuple):
+    """An address: of what ``key`` names, and a number of bytes on.
+
+    The keys are ("workspace",), ("memory", number), ("result", number), ("own", number), ("constant", number),
+    ("flag",), ("loop", name, letters), ("data", name, letters), ("draw",), ("generator",), ("python",),
+    ("effect", number), ("argument", number); and ("number",), which is the number itself.
+    """
+
+    key: tuple[Any, ...]
+    offset: int = 0
+
+
+class Record(NamedTuple):
+    """A function, which is a part or the name of one in `minigrad.compiled.runtime`, and its words."""
+
+    function: Part | str
+    words: tuple[Place, ...]
+
+
+# Where parts note that an index is out of range, or a call of Python failed.
+FLAG = Place(("flag",))
+
+
+# The status of a program that finds an index out of range when it can no longer be given up.
+LATE = -(1 << 40)
+
+
+def number(value: int) -> Place:
+    """A word that is a number."""
+    return Place(("number",), value)
 
 
 class Program:
-    """The code of a plan, being written.
+    """The records of a plan.
 
     Attributes:
-        module: LLVM's.
-        slots: what each word of the table is: lists of names and numbers.
+        records: in order.
+        constants: the arrays that places with a "constant" refer to.
     """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.module = ir.Module("minigrad")
-        self.slots: list[list[Any]] = [WORKSPACE]
-        self._known: dict[Any, int] = {("workspace",): 0}
-        self._parts: dict[Part, Any] = {}
-        self._constants: dict[Any, Any] = {}
-        self._f = Function(self.module, "body", [I64.as_pointer()], I64, public=True)
-        self._words: dict[int, Value] = {}
-        self._write()
-
-    # --- the table ---------------------------------------------------------------------------------------------------
-
-    def _word(self, *key: Any) -> Value:
-        """A word of the table, read once at the beginning."""
-        if key not in self._known:
-            self._known[key] = len(self.slots)
-            self.slots.append(list(key))
-        slot = self._known[key]
-        if slot not in self._words:
-            top, table = self._f.top, self._f.args[0]
-            self._words[slot] = top.load(top.gep(table, [k64(slot)], inbounds=True))
-        return self._words[slot]
-
-    def _pointer(self, *key: Any) -> Value:
-        return self._f.b.inttoptr(self._word(*key), PTR)
-
-    def _constant(self, value: Any) -> Value:
-        """The address of a constant array."""
-        content = value.tobytes(order="A"), value.dtype, value.strides
-        if content not in self._constants:
-            raw = bytearray(value.ravel(order="K").tobytes())
-            kind = ir.ArrayType(I8, len(raw))
-            variable = ir.GlobalVariable(self.module, kind, f"constant{len(self._constants)}")
-            variable.linkage, variable.global_constant, variable.align = "internal", True, ALIGN
-            variable.initializer = ir.Constant(kind, raw)
-            self._constants[content] = variable
-        return self._f.b.bitcast(self._constants[content], PTR)
-
-    def _address(self, node: Node) -> Value:
-        """Where a value is."""
-        if node.op == "view":
-            base = self._address(node.inputs[0])
-            return self._f.b.gep(base, [k64(node.params)]) if node.params else base
-        if node.op == "input":
-            return self._pointer("memory", node.params)
-        if node.op == "after":
-            return self._address(node.inputs[0])
-        if node.op == "const":
-            one = node.uniform
-            return self._constant(node.value if one is None else np.asarray(one, node.dtype).reshape(1))
-        if node in self.plan.direct:
-            return self._pointer("memory", self.plan.direct[node].node.params)
-        return self._f.b.gep(self._pointer("workspace"), [k64(self.plan.stored[node])])
-
-    # --- the body ------------------------------------------------------------------------------------------------
-
-    def _write(self) -> None:
-        plan, f, b = self.plan, self._f, self._f.b
+        self.records: list[Record] = []
+        self.constants: list[Any] = []
+        self._known: dict[Node, int] = {}
         for stage, groups in enumerate(plan.groups):
-            failed: Value = k64(0)
             for group in groups:
-                failed = b.or_(failed, self._group(group))
+                self._group(group)
+            if any(head.op in ("gather", "scatter", "python") for head, *_ in groups):
+                self.records.append(Record("flagged", (FLAG, number(LATE if stage else 1))))
             if stage == 0:
-                failed = self._guards(failed)
-            self._leave_if(b.icmp_signed("!=", failed, k64(0)), failed)
+                self._guards()
             for write in plan.writes[stage]:
+                memory = write.memory.node
                 if plan.direct.get(write.node) is not write.memory:
-                    memory = write.memory
-                    target = Layout(memory.node.shape, memory.node.strides, memory.node.dtype)
-                    self._copy(write.node, self._pointer("memory", memory.node.params), target)
+                    self._copy(write.node, Place(("memory", memory.params)), memory.strides)
             if stage < plan.stages - 1:
-                self._effect(stage)
+                words = Place(("effect", stage)), Place(("argument", stage)), number(stage)
+                self.records.append(Record("effect", words))
         for kind, nodes in (("result", plan.results), ("own", plan.own)):
             for i, node in enumerate(nodes):
-                self._copy(node, self._pointer(kind, i), _dense(node))
-        f.end(k64(0))
+                self._copy(node, Place((kind, i)), c_strides(node.shape, node.dtype.itemsize))
 
-    def _leave_if(self, condition: Value, code: Value) -> None:
-        f, b = self._f, self._f.b
-        leave, stay = f.block("leave"), f.block("stay")
-        b.cbranch(condition, leave, stay)
-        b.position_at_end(leave)
-        b.ret(code)
-        b.position_at_end(stay)
+    # --- places --------------------------------------------------------------------------------------------------
 
-    def _guards(self, failed: Value) -> Value:
-        b = self._f.b
-        for number, guard in enumerate(self.plan.trace.graph.guards, 2):
-            value = b.load(self._address(guard.node))
-            wrong = b.icmp_unsigned("==" if guard.expected else "!=", value, ir.Constant(I8, 0))
-            first = b.and_(wrong, b.icmp_signed("==", failed, k64(0)))
-            failed = b.select(first, k64(number), failed)
-        return failed
+    def _place(self, node: Node, whole: bool = False) -> Place:
+        """Where a value is; a constant of equal elements is one element, unless ``whole``."""
+        match node.op:
+            case "view":
+                base = self._place(node.inputs[0], whole=True)
+                return base._replace(offset=base.offset + node.params)
+            case "after":
+                return self._place(node.inputs[0])
+            case "input":
+                return Place(("memory", node.params))
+            case "const":
+                if node not in self._known:
+                    self._known[node] = len(self.constants)
+                    self.constants.append(node.value)
+                return Place(("constant", self._known[node]))
+        if node in self.plan.direct:
+            return Place(("memory", self.plan.direct[node].node.params))
+        return Place(("workspace",), self.plan.stored[node])
 
-    def _effect(self, number: int) -> None:
-        """Let the kernels of an effect run: a function of one word."""
-        b = self._f.b
-        kind = ir.FunctionType(I64, [I64]).as_pointer()
-        stopped = b.call(b.inttoptr(self._word("effect", number), kind), [self._word("argument", number)])
-        self._leave_if(b.icmp_signed("!=", stopped, k64(0)), k64(-number - 1))
+    @staticmethod
+    def _layout(node: Node, whole: bool = False) -> Layout:
+        equal = node.uniform is not None and not whole
+        return Layout(node.shape, (0,) * len(node.strides) if equal else node.strides, node.dtype)
 
-    def _copy(self, node: Node, target: Value, layout: Layout) -> None:
-        part = Part("copy", None, (layout, _layout(node)))
-        self._call(part, [target, self._address(node)])
+    # --- records -------------------------------------------------------------------------------------------------
 
-    def _call(self, part: Part, addresses: Sequence[Value]) -> Value:
-        """Call the function of a part, which is written once."""
-        if part not in self._parts:
-            self._parts[part] = emit(self.module, f"part{len(self._parts)}_{part.kind}", part)
-        words = [self._word(*word) for word in part.words]
-        return self._f.b.call(self._parts[part], [*addresses, *words])
+    def _add(self, kind: str, spec: Any, nodes: list[Node], *words: Place, whole: bool = False) -> None:
+        """A part of these arrays, the written ones first, and further words."""
+        part = Part(kind, spec, tuple(self._layout(node, whole) for node in nodes), len(words))
+        self.records.append(Record(part, (*(self._place(node, whole) for node in nodes), *words)))
 
-    # --- groups --------------------------------------------------------------------------------------------------
+    def _copy(self, node: Node, target: Place, strides: tuple[int, ...]) -> None:
+        part = Part("copy", None, (Layout(node.shape, strides, node.dtype), self._layout(node)), 0)
+        self.records.append(Record(part, (target, self._place(node))))
 
-    def _group(self, group: Sequence[Node]) -> Value:
+    def _guards(self) -> None:
+        for i, guard in enumerate(self.plan.trace.graph.guards, 2):
+            words = self._place(guard.node), number(guard.expected), number(i)
+            self.records.append(Record("guard", words))
+
+    def _group(self, group: list[Node]) -> None:
         head = group[0]
-        if head.op == "map":
-            return self._maps(group)
-        if head.op == "python":
-            return self._python(head)
-        plain = head.op in ("reduce", "arg", "matmul")
-        layouts = tuple(_layout(node, plain) for node in (head, *head.inputs))
-        words: tuple[Any, ...] = ()
-        spec = head.params
-        if head.op == "loop":
-            name, letters = spec
-            spec, words = None, (("loop", name, letters), ("data", name, letters))
-        elif head.op == "matmul":
-            letters = head.dtype.char * 3
-            words = ("loop", "matmul", letters), ("data", "matmul", letters)
-        elif head.op == "random":
-            words = ("draw",), ("generator",)
-        addresses = [self._place(node, plain) for node in (head, *head.inputs)]
-        return self._call(Part(head.op, spec, layouts, words), addresses)
+        nodes = [head, *head.inputs]
+        match head.op:
+            case "map":
+                self._maps(group)
+            case "loop":
+                self._add("loop", None, nodes, *self._numpy(*head.params))
+            case "matmul":
+                self._add("matmul", None, nodes, *self._numpy("matmul", head.dtype.char * 3), whole=True)
+            case "reduce" | "arg":
+                self._add(head.op, head.params, nodes, whole=True)
+            case "gather" | "scatter":
+                self._add(head.op, head.params, nodes, FLAG)
+            case "random":
+                self._add("random", None, nodes, Place(("draw",)), Place(("generator",)))
+            case "python":
+                there = [self._place(node, whole=True) for node in (*head.inputs, head)]
+                call = number(self.plan.calls.index(head))
+                self.records.append(Record("python", (Place(("python",)), FLAG, call, *there)))
+            case _:
+                self._add(head.op, head.params, nodes)
 
-    def _place(self, node: Node, plain: bool) -> Value:
-        return self._constant(node.value) if plain and node.op == "const" else self._address(node)
+    @staticmethod
+    def _numpy(name: str, letters: str) -> tuple[Place, Place]:
+        """One of NumPy's loops, and its data."""
+        return Place(("loop", name, letters)), Place(("data", name, letters))
 
-    def _maps(self, group: Sequence[Node]) -> Value:
+    def _maps(self, group: list[Node]) -> None:
         """A loop: the values that others read, then what it reads."""
-        number = {node: i for i, node in enumerate(group)}
+        order = {node: i for i, node in enumerate(group)}
         stored = [node for node in group if node in self.plan.stored or node in self.plan.direct]
         if not stored:
-            return k64(0)
-        arrays = list(stored)
+            return
+        read: dict[Node, int] = {}
         steps = []
         for node in group:
             operands: list[tuple[str, Any]] = []
             for i in node.inputs:
                 one = i.uniform
-                if i in number:
-                    operands.append(("step", number[i]))
+                if i in order:
+                    operands.append(("step", order[i]))
                 elif one is not None:
                     operands.append(("const", (i.dtype, np.asarray(one, i.dtype).tobytes())))
                 else:
-                    if i not in arrays[len(stored) :]:
-                        arrays.append(i)
-                    operands.append(("array", len(stored) + arrays[len(stored) :].index(i)))
+                    operands.append(("array", len(stored) + read.setdefault(i, len(read))))
             steps.append(Step(node.params, tuple(i.dtype for i in node.inputs), node.dtype, tuple(operands)))
-        spec = group[0].shape, tuple(steps), tuple(number[node] for node in stored)
-        part = Part("map", spec, tuple(map(_layout, arrays)))
-        return self._call(part, [self._address(node) for node in arrays])
-
-    def _python(self, node: Node) -> Value:
-        """Call back into Python: a function of the call's number and the addresses of inputs and result."""
-        f, b = self._f, self._f.b
-        kind = ir.FunctionType(I64, [I64, PTR.as_pointer()]).as_pointer()
-        addresses = f.scratch(PTR, [self._place(i, True) for i in (*node.inputs, node)])
-        number = self.plan.calls.index(node)
-        return b.call(b.inttoptr(self._word("python"), kind), [k64(number), addresses])
+        spec = group[0].shape, tuple(steps), tuple(order[node] for node in stored)
+        self._add("map", spec, [*stored, *read])
 
 
-def _layout(node: Node, plain: bool = False) -> Layout:
-    """Where the elements of a value are; a constant of equal elements is one element, unless ``plain``."""
-    strides = node.strides
-    if node.uniform is not None and not plain:
-        strides = (0,) * len(strides)
-    return Layout(node.shape, strides, node.dtype)
+class Code:
+    """Records as words, with the addresses of memory.
 
+    Attributes:
+        places: for each key of a `Place`, where its words are and the offset that each adds.
+        address: of the first record.
+    """
 
-def _dense(node: Node) -> Layout:
-    return Layout(node.shape, c_strides(node.shape, node.dtype.itemsize), node.dtype)
+    def __init__(self, program: Program, functions: Mapping[Part | str, int]) -> None:
+        values: list[int] = []
+        found: dict[tuple[Any, ...], list[tuple[int, int]]] = {}
+        for record in program.records:
+            values += [functions[record.function], 2 + len(record.words)]
+            for key, offset in record.words:
+                if key != ("number",):
+                    found.setdefault(key, []).append((len(values), offset))
+                values.append(offset)
+        self.words = np.array([*values, 0], np.int64)
+        self.address = address(self.words)
+        self.places = {key: tuple(np.array(uses, np.int64).T) for key, uses in found.items()}
+
+    def set(self, key: tuple[Any, ...], where: int) -> None:
+        """Fill in an address."""
+        if key in self.places:
+            places, offsets = self.places[key]
+            self.words[places] = offsets + where
+
+    def uses(self, key: tuple[Any, ...]) -> list[tuple[int, int]]:
+        """The addresses of the words of a key, each with its offset."""
+        places, offsets = self.places.get(key, ((), ()))
+        return [(self.address + 8 * int(place), int(offset)) for place, offset in zip(places, offsets, strict=True)]

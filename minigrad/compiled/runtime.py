@@ -16,21 +16,21 @@ from llvmlite import ir
 from ..kernels.native import NativeCall
 from .kernel_calls import kernel_caller
 from .machine import machine_code
-from .vectors import I1, I64, PTR, VOID, Function, Value, k64
+from .vectors import I1, I8, I64, PTR, VOID, Function, Value, k64
 
 Words = np.ndarray[Any, np.dtype[np.int64]]
 
-# Of one call: the body, its table, and how many pairs follow, each the address of an array object of NumPy's and the
-# slot in the table for its data.
-CALL = ("body", "table", "arrays")
+# Of one call: the records, and how many triples follow, each the address of an array object of NumPy's, where the
+# address of its data goes, and a number of bytes to add.
+CALL = ("records", "arrays")
 # Of the kernels of an update: the status of the last run (the number of a norm that was not finite, or 0), whether that
 # ends the step, and how many triples follow: how many words, the address of the kernel, and of its words.
 KERNELS = ("status", "ends", "kernels")
-# Of many steps: the body, its table, the next step and the last, the address to count at, and how many copies of each
+# Of many steps: the records, the next step and the last, the address to count at, and how many copies of each
 # kind follow. A gather copies rows of a dataset: (rows in the batch, bytes of a row, source, target, order). A feed
 # copies what a step needs from a table with a row for each step, and a log what a step has returned to one:
 # (bytes, source, target).
-DRIVE = ("body", "table", "step", "last", "gathers", "feeds", "logs", "ends")
+DRIVE = ("records", "step", "last", "gathers", "feeds", "logs", "ends")
 _DATA = object.__basicsize__  # where an array object of NumPy's has the address of its data
 
 
@@ -39,31 +39,38 @@ def words(names: Sequence[str], values: dict[str, int], *rest: int) -> Words:
     return np.array([*(values.get(name, 0) for name in names), *rest], np.int64)
 
 
+@functools.cache
 def caller() -> Any:
-    """The function that runs a program once: of the address of `CALL` words; it returns the program's status."""
-    return _functions()[0]
+    """The function that runs a program once: of the address of `CALL` words; it returns the program's status.
+
+    The status is 0; or a positive number if a branch that Python took when the step was traced would be taken otherwise
+    now (1: an index is out of range, 2 + i: guard i), in which case nothing outside has changed and the step has to be
+    made eagerly; or -(k + 1) if the kernels of effect k have ended the step.
+    """
+    return ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(functions()["call"])  # keeps the interpreter lock
 
 
+@functools.cache
 def driver() -> Any:
     """The function that runs a program for many steps: of the address of `DRIVE` words; it returns the last status.
 
     It ends early at the first step with another status than 0, or one in which an update's kernels were stopped;
     ``step`` is that step then. The interpreter lock is free meanwhile.
     """
-    return _functions()[1]
+    return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(functions()["drive"])
 
 
 @functools.cache
-def _functions() -> Any:
+def functions() -> dict[str, int]:
+    """The addresses of the functions of this file."""
+
     def write() -> tuple[ir.Module, dict[str, Any]]:
         module = ir.Module("minigrad")
-        _write_call(module)
-        _write_drive(module)
+        for each in (_write_flagged, _write_guard, _write_effect, _write_python, _write_call, _write_drive):
+            each(module)
         return module, {}
 
-    machine = machine_code("runtime", write, ["call", "drive"])
-    once = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(machine.address("call"))  # keeps the interpreter lock
-    return once, ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(machine.address("drive"))
+    return machine_code("runtime", write, ["flagged", "guard", "effect", "python", "call", "drive"]).addresses
 
 
 def data_problem() -> str:
@@ -98,23 +105,79 @@ def _function(module: ir.Module, name: str) -> tuple[Function, Any, Any]:
     return f, lambda i: f.b.load(place(i)), place
 
 
-def _body(f: Function, address: Value, argument: Value) -> Value:
-    """Call a program."""
-    return f.b.call(f.b.inttoptr(address, ir.FunctionType(I64, [I64]).as_pointer()), [argument])
+def _write_flagged(module: ir.Module) -> None:
+    """Of the address of a flag, and the status if it is set; it is cleared."""
+    f, word, _ = _function(module, "flagged")
+    flag = f.b.inttoptr(word(0), I64.as_pointer())
+    fine = f.b.icmp_signed("==", f.b.load(flag), k64(0))
+    f.b.store(k64(0), flag)
+    f.end(f.b.select(fine, k64(0), word(1)))
+
+
+def _write_guard(module: ir.Module) -> None:
+    """Of the address of a truth value, what it has to be, and the status if it is not."""
+    f, word, _ = _function(module, "guard")
+    value = f.b.zext(f.b.load(f.b.inttoptr(word(0), I8.as_pointer())), I64)
+    f.end(f.b.select(f.b.icmp_signed("==", value, word(1)), k64(0), word(2)))
+
+
+def _write_effect(module: ir.Module) -> None:
+    """Of the address of a function, its argument, and the number of the effect."""
+    f, word, _ = _function(module, "effect")
+    function = f.b.inttoptr(word(0), ir.FunctionType(I64, [I64]).as_pointer())
+    ended = f.b.icmp_signed("!=", f.b.call(function, [word(1)]), k64(0))
+    f.end(f.b.select(ended, f.b.sub(k64(-1), word(2)), k64(0)))
+
+
+def _write_python(module: ir.Module) -> None:
+    """Of the address of a function, a flag, the number of the call, and the addresses of its arrays."""
+    f, word, place = _function(module, "python")
+    function = f.b.inttoptr(word(0), ir.FunctionType(I64, [I64, I64.as_pointer()]).as_pointer())
+    failed = f.b.call(function, [word(2), place(3)])
+    flag = f.b.inttoptr(word(1), I64.as_pointer())
+    f.b.store(f.b.or_(f.b.load(flag), failed), flag)
+    f.end(k64(0))
+
+
+def _run(f: Function, records: Value) -> Value:
+    """Call the records one after the other; the first status that is not 0."""
+    b = f.b
+    kind = ir.FunctionType(I64, [I64]).as_pointer()
+    head, call, more, done = (f.block(name) for name in ("record", "call", "more", "done"))
+    before = b.block
+    b.branch(head)
+    b.position_at_end(head)
+    at = b.phi(I64)
+    at.add_incoming(records, before)
+    words = b.inttoptr(at, I64.as_pointer())
+    function = b.load(words)
+    b.cbranch(b.icmp_signed("==", function, k64(0)), done, call)
+    b.position_at_end(call)
+    status = b.call(b.inttoptr(function, kind), [b.add(at, k64(16))])
+    b.cbranch(b.icmp_signed("==", status, k64(0)), more, done)
+    b.position_at_end(more)
+    size = b.load(b.gep(words, [k64(1)]))
+    at.add_incoming(b.add(at, b.mul(size, k64(8))), b.block)
+    b.branch(head)
+    b.position_at_end(done)
+    result = b.phi(I64)
+    result.add_incoming(k64(0), head)
+    result.add_incoming(status, call)
+    return result
 
 
 def _write_call(module: ir.Module) -> None:
     f, word, _ = _function(module, "call")
-    b, table = f.b, word(CALL.index("table"))
-    slots = b.inttoptr(table, I64.as_pointer())
+    b = f.b
 
     def fill(i: Value) -> None:
-        at = b.add(b.mul(i, k64(2)), k64(len(CALL)))
-        data = b.inttoptr(b.add(word(at), k64(_DATA)), I64.as_pointer())
-        b.store(b.load(data), b.gep(slots, [word(b.add(at, k64(1)))]))
+        at = b.add(b.mul(i, k64(3)), k64(len(CALL)))
+        data = b.load(b.inttoptr(b.add(word(at), k64(_DATA)), I64.as_pointer()))
+        target = b.inttoptr(word(b.add(at, k64(1))), I64.as_pointer())
+        b.store(b.add(data, word(b.add(at, k64(2)))), target)
 
     f.loop(word(CALL.index("arrays")), fill)
-    f.end(_body(f, word(CALL.index("body")), table))
+    f.end(_run(f, word(CALL.index("records"))))
 
 
 def _copier(f: Function) -> Any:
@@ -133,7 +196,7 @@ def _write_drive(module: ir.Module) -> None:
     starts: list[Value] = [k64(len(DRIVE))]
     for count, size in zip(counts, (5, 3, 3, 1), strict=True):
         starts.append(b.add(starts[-1], b.mul(count, k64(size))))
-    body, table = word(DRIVE.index("body")), word(DRIVE.index("table"))
+    records = word(DRIVE.index("records"))
     step_place = place(DRIVE.index("step"))
     status = f.top.alloca(I64)
     f.top.store(k64(0), status)
@@ -166,7 +229,7 @@ def _write_drive(module: ir.Module) -> None:
 
         f.loop(counts[0], gather)
         f.loop(counts[1], feed)
-        b.store(_body(f, body, table), status)
+        b.store(_run(f, records), status)
         leave_if(b.icmp_signed("!=", b.load(status), k64(0)))
         f.loop(counts[2], log)
         f.loop(counts[3], look)

@@ -1,0 +1,84 @@
+"""Effects: the kernels of optimizers and clips, which a compiled step runs between its own parts."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+from ..kernels.layout import NotSerialError
+from ..kernels.native import NotNativeError, native_calls
+from .runtime import KERNELS, kernel_runner
+
+_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
+
+
+class Effect:
+    """The kernels of one update: called by address, or through Python where that is not possible.
+
+    Attributes:
+        update: the update.
+        layout: the layout that is bound.
+        reason: why Python has to call the kernels; empty if it does not.
+        words: of `minigrad.compiled.runtime.KERNELS`.
+        function, argument: what the program calls: an address, and the word it is given.
+    """
+
+    def __init__(self, update: Any, repeated: bool) -> None:
+        self.update, self._repeated = update, repeated
+        self.layout: Any = None
+        self.error: BaseException | None = None
+        self._calls: Any = None
+        self._callback = _CALLBACK(self._run)
+
+    def bind(self, layout: Any) -> None:
+        """Call the kernels of this layout from now on."""
+        self.layout, self.reason = layout, ""
+        try:
+            if self._repeated:
+                raise NotSerialError("the optimizer steps more than once in a step")
+            self._calls = layout.serial_calls()
+            self._native = native_calls(layout)
+            self.function, self.words = kernel_runner(self._native)
+            policies = {norm.nonfinite for norm in layout.plan.norms}
+            self.words[KERNELS.index("ends")] = "raise" in policies
+            self.argument = self.words.ctypes.data
+        except (NotNativeError, NotSerialError) as error:
+            self.reason = str(error)
+            self.function, self.argument = ctypes.cast(self._callback, ctypes.c_void_p).value or 0, 0
+
+    def is_bound_to(self, layout: Any) -> bool:
+        """Whether nothing has changed since `bind`."""
+        if layout is not self.layout:
+            return False
+        if self.reason:
+            return True
+        try:
+            return layout.serial_calls() is self._calls
+        except NotSerialError:
+            return False
+
+    def begin(self) -> bool:
+        """Prepare the update; whether the program calls what it did before."""
+        if self.reason and self.layout is not None:
+            return True
+        layout = self.update.begin_update()
+        if self.is_bound_to(layout):
+            return True
+        self.bind(layout)
+        return False
+
+    def end(self) -> None:
+        """Account for the update."""
+        if self.reason:
+            return
+        status = int(self.words[0])
+        self.update.end_update(self.layout, self.layout.plan.norms[status - 1] if status else None)
+
+    def _run(self, _: int) -> int:
+        try:
+            layout = self.update.begin_update()
+            self.update.end_update(layout, layout.run())
+        except BaseException as error:
+            self.error = error
+            return 1
+        return 0
