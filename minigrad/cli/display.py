@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ..text import metric_text, metric_title
-from ..training import Callback, Run
+from ..training import Callback, Run, Stretch
 
 _REDRAW = 0.1  # seconds between two updates of the line
 
@@ -54,6 +54,10 @@ class Display(Callback):
         """Redraw the line if enough time has passed."""
         if self._progress is not None and time.perf_counter() - self._drawn > _REDRAW:
             self._draw(run)
+
+    def after_stretch(self, run: Run, steps: Stretch) -> None:
+        """The same."""
+        self.after_step(run)
 
     def _draw(self, run: Run) -> None:
         assert self._progress is not None

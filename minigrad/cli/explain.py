@@ -223,6 +223,14 @@ class _Stop(training.Callback):
             run.stop("the step is done")
         self._watch(run)
 
+    def stretch(self, run: Run) -> int:
+        """Return the number of steps before the one that is watched."""
+        return max(self.step - 1 - run.progress.step, 0)
+
+    def after_stretch(self, run: Run, steps: training.Stretch) -> None:
+        """Watch the next step if it is the one."""
+        self._watch(run)
+
     def _watch(self, run: Run) -> None:
         if run.progress.step == self.step - 1:
             self.watch = run.optimizer.watch(self.names)

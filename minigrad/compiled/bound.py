@@ -196,7 +196,7 @@ class Bound:
             update = effect.update
             if getattr(update, "_pre_hooks", None) or getattr(update, "_post_hooks", None):
                 return False
-            if getattr(update, "_watches", None) or getattr(update, "_update_hooks", None):
+            if getattr(update, "_update_hooks", None):
                 return False
         return True
 

@@ -20,6 +20,7 @@ class Effect:
         layout: the layout that is bound.
         reason: why Python has to call the kernels; empty if it does not.
         words: of `minigrad.compiled.runtime.KERNELS`.
+        noted: if Python calls the kernels, `Layout.numbers` after each call are added to this list, if it is one.
         function, argument: what the program calls: an address, and the word it is given.
     """
 
@@ -27,6 +28,7 @@ class Effect:
         self.update, self._repeated = update, repeated
         self.layout: Any = None
         self.error: BaseException | None = None
+        self.noted: list[Any] | None = None
         self._calls: Any = None
         self._callback = _CALLBACK(self._run)
 
@@ -78,6 +80,8 @@ class Effect:
         try:
             layout = self.update.begin_update()
             self.update.end_update(layout, layout.run())
+            if self.noted is not None:
+                self.noted.append(layout.numbers.copy())
         except BaseException as error:
             self.error = error
             return 1

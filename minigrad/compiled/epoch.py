@@ -7,6 +7,7 @@ parameters, state, scalars, random numbers and order of the data.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -28,53 +29,70 @@ class Outcome(NamedTuple):
     Attributes:
         done: how many steps were taken.
         logs: for each result of the step an array with a row per step, of which ``done`` are filled.
-        eager: why the next step has to be made by Python; empty if all steps were taken.
+        numbers: for each update an array with a row per step, its `Layout.numbers`, if they are noted.
+        eager: why the next step has to be made by Python; empty if that is not so.
+        error: what the update of the next step has raised, whose results are logged; that step is half done.
     """
 
     done: int
     logs: list[Array]
+    numbers: list[Array]
     eager: str
+    error: Exception | None
 
 
 class Driver:
     """Runs a bound step over batches of arrays.
 
     Args:
-        bound: a step of one batch of each array.
+        bound: a step of one batch of each array, or of several in turn: one of each, then another of each.
         sources: the arrays, C-contiguous, whose rows are gathered.
+        numbers: whether to note `Layout.numbers` of each update.
 
     Raises:
         ValueError: if every step needs Python, for the reason that the text gives.
     """
 
-    def __init__(self, bound: Bound, sources: Sequence[Array]) -> None:
+    def __init__(self, bound: Bound, sources: Sequence[Array], numbers: bool = False) -> None:
         self.bound, self.sources = bound, list(sources)
         problem = problem_of(bound, sources)
         if problem:
             raise ValueError(problem)
-        self._batches = [np.empty(m.node.shape, m.node.dtype) for m in bound.arguments]
+        # The batches of a source are side by side, as their rows are in the order.
+        pieces = len(bound.arguments) // len(sources)
+        self._batches = []
+        for memory in bound.arguments[: len(sources)]:
+            rows, *rest = memory.node.shape
+            self._batches.append(np.empty((pieces * rows, *rest), memory.node.dtype))
+        self._places = [
+            self._batches[i % len(sources)][i // len(sources) * memory.node.shape[0] :]
+            for i, memory in enumerate(bound.arguments)
+        ]
         self._made = [np.empty(shape, dtype) for shape, dtype in bound.made]
         self._drive = driver()
-        self._layouts: list[Any] | None = None
+        self._results = self._made[: len(bound.plan.results)]
+        self._wants_numbers = numbers
+        self._bindings: list[Any] = []
+        self._words: Any = None
 
     def longest(self) -> int | None:
         """How many steps may be taken before an optimizer has something to do in Python; None for any number."""
         chains = [chain for effect in self.bound.effects for chain in getattr(effect.update, "periodic", ())]
         return min((chain.k - chain.counter % chain.k for chain in chains), default=None)
 
-    def run(self, order: Array, steps: int, between: Callable[[], None] | None = None) -> Outcome:
+    def run(self, order: Array, steps: int, between: Callable[[], bool] | None = None) -> Outcome:
         """Take steps.
 
         Args:
             order: the rows of the batches, one batch after the other.
             steps: how many steps, at most `longest`.
-            between: called after each step's scalars are known, for what changes options, such as schedulers. It is
-                called for all steps in advance.
+            between: called after each step's scalars are known, for what changes options, such as schedulers; all
+                calls come in advance. It returns whether another step may follow.
         """
         stretch = self.begin(order, steps, between)
         return self.end(stretch, self._drive(stretch.address))
 
-    def begin(self, order: Array, steps: int, between: Callable[[], None] | None = None) -> Stretch:
+    def begin(self, order: Array, steps: int, between: Callable[[], bool] | None = None) -> Stretch:
         """Prepare a stretch; machine code can run it on any thread."""
         bound = self.bound
         bound.begin()
@@ -82,26 +100,29 @@ class Driver:
         if between is None:
             rows = [effect.layout.scalar_rows(steps) for effect in native]
         else:
-            rows = self._changing(native, steps, between)
-        made = self._made[: len(bound.plan.results)]
-        logs = [np.empty((steps, *array.shape), array.dtype) for array in made]
-        layouts = [effect.layout for effect in native]
-        if layouts != self._layouts:
-            self._layouts, self._words = layouts, self._fixed(native)
+            steps, rows = self._changing(native, steps, between)
+        logs = [np.empty((steps, *array.shape), array.dtype) for array in self._results]
+        numbers = [np.empty((steps, effect.layout.numbers.size)) for effect in native if self._wants_numbers]
+        bindings = [effect.words for effect in native]
+        if self._words is None or [*map(id, bindings)] != [*map(id, self._bindings)]:
+            self._bindings, self._words = bindings, self._fixed(native)
         table = self._words.copy()
         table[DRIVE.index("last")] = steps
-        for place, array in zip(self._changing_words, (*[order] * len(self.sources), *rows, *logs), strict=True):
+        changing = *[order] * len(self.sources), *rows, *logs, *numbers
+        for place, array in zip(self._changing_words, changing, strict=True):
             table[place] = address(array)
-        for key, array in zip(bound.varying, (*self._batches, *self._made), strict=True):
+        for key, array in zip(bound.varying, (*self._places, *self._made), strict=True):
             bound.code.set(key, address(array))
-        return Stretch(table, steps, logs, (order, rows))
+        for effect in bound.effects:
+            effect.noted = [] if effect.reason and self._wants_numbers else None
+        return Stretch(table, steps, logs, numbers, (order, rows))
 
     def _fixed(self, native: Sequence[Effect]) -> Any:
         """The words of a stretch, without those that differ from one to the next, whose places are noted."""
-        results = len(self.bound.plan.results)
+        used = [effect.layout.numbers for effect in native if self._wants_numbers]
         values = {
-            "records": self.bound.code.address, "gathers": len(self._batches), "feeds": len(native), "logs": results,
-            "ends": len(native),
+            "records": self.bound.code.address, "gathers": len(self._batches), "feeds": len(native),
+            "logs": len(self._results) + len(used), "ends": len(native),
         }  # fmt: skip
         rest: list[int] = []
         self._changing_words = []
@@ -111,20 +132,22 @@ class Driver:
         for effect in native:
             rest += [effect.layout.scalars.nbytes, 0, address(effect.layout.scalars)]
             self._changing_words.append(len(DRIVE) + len(rest) - 2)
-        for array in self._made[:results]:
+        for array in (*self._results, *used):
             rest += [array.nbytes, address(array), 0]
             self._changing_words.append(len(DRIVE) + len(rest) - 1)
         return words(DRIVE, values, *rest, *(address(effect.words) for effect in native))
 
     @staticmethod
-    def _changing(native: Sequence[Effect], steps: int, between: Callable[[], None]) -> list[Array]:
-        """The scalars of steps between which options change."""
+    def _changing(native: Sequence[Effect], steps: int, between: Callable[[], bool]) -> tuple[int, list[Array]]:
+        """The scalars of steps between which options change, and how many steps these are."""
         rows: list[list[Array]] = [[] for _ in native]
         for step in range(steps):
             for effect, found in zip(native, rows, strict=True):
                 found.append(effect.update.scalars_ahead(step))
-            between()
-        return [np.ascontiguousarray(np.stack(found)) for found in rows]
+            if not between():
+                steps = step + 1
+                break
+        return steps, [np.ascontiguousarray(np.stack(found)) for found in rows]
 
     def end(self, stretch: Stretch, status: int) -> Outcome:
         """Account for the steps that were taken."""
@@ -142,10 +165,17 @@ class Driver:
         own = [array.copy() for array in self._made[len(bound.plan.results) :]]
         if done:
             bound.settle(own)
-        eager = ""
+        tables = iter(stretch.numbers)
+        numbers = [np.array(e.noted) if e.reason else next(tables) for e in bound.effects if self._wants_numbers]
+        eager, error = "", None
         if status:
-            eager = bound.given_up(status)
-        return Outcome(done, stretch.logs, eager)
+            try:
+                eager = bound.given_up(status)
+            except Exception as raised:
+                error = raised
+                for array, log in zip(self._results, stretch.logs, strict=True):
+                    log[done] = array
+        return Outcome(done, stretch.logs, numbers, eager, error)
 
 
 class Stretch(NamedTuple):
@@ -154,6 +184,7 @@ class Stretch(NamedTuple):
     words: Any
     steps: int
     logs: list[Array]
+    numbers: list[Array]
     kept: Any
 
     @property
@@ -170,7 +201,7 @@ def problem_of(bound: Bound, sources: Sequence[Array]) -> str:
         return "the step calls Python between or after its updates"
     if bound.calls_generator and bound.trace.graph.guards:
         return "the step draws random numbers in Python, and has branches"
-    for memory, source in zip(bound.arguments, sources, strict=False):
+    for memory, source in zip(bound.arguments, itertools.cycle(sources), strict=False):
         node = memory.node
         if not source.flags.c_contiguous or source.shape[1:] != node.shape[1:] or source.dtype != node.dtype:
             return "the rows of the dataset are not as the batches are"

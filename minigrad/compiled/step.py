@@ -13,12 +13,14 @@ from ..autograd.observers import observers, watching
 from ..autograd.tensor import Tensor
 from ..autograd.tracing import tracers
 from . import machine, numpy_loops, runtime
+from .arrays import UntraceableError
 from .bound import Bound, GuardError
 from .epoch import problem_of
 from .structure import build, flatten, kind_of
 from .trace import EagerError, Trace, snapshot
 
 _MOST_PROGRAMS = 64
+_MOST_UNUSED = 4  # programs that were traced for the same arguments, and none of them used again
 
 
 class NotCompiledError(Exception):
@@ -71,10 +73,12 @@ class CompiledStep:
 
     Args:
         step: the function.
-        only: raise `NotCompiledError` instead of making a call eagerly.
+        only: raise `NotCompiledError` instead of making a call eagerly. No other error comes from compilation: what
+            cannot be compiled is noted as the problem.
 
     Attributes:
         reason: why the last call was made eagerly; empty if it was not.
+        problem: why no call can be compiled; empty if that is not so.
     """
 
     def __init__(self, step: Callable[..., Any], only: bool = False) -> None:
@@ -84,7 +88,7 @@ class CompiledStep:
         self._step, self._only = step, only
         self._programs: dict[Any, list[_Version]] = {}
         self._last: _Version | None = None
-        self._problem = machine.problem() or numpy_loops.problem() or runtime.data_problem()
+        self.problem = machine.problem() or numpy_loops.problem() or runtime.data_problem()
         self.reason = ""
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
@@ -131,19 +135,19 @@ class CompiledStep:
             raise NotCompiledError(reason)
         return _without_history(self._step(*args, **options))
 
-    def ready(self, rows: int) -> Bound | None:
-        """The program for arguments that begin with an axis of this size, if it is checked and nothing has changed."""
+    def ready(self, rows: int, count: int) -> Bound | None:
+        """The program for ``count`` arguments that begin with an axis of ``rows``, if it is checked and still fits."""
         for version in (version for versions in self._programs.values() for version in versions):
             bound = version.bound
-            same = bound.arguments and all(memory.node.shape[:1] == (rows,) for memory in bound.arguments)
+            same = [memory.node.shape[:1] for memory in bound.arguments] == [(rows,)] * count
             if version.checked and same and not observers and bound.fits() and not problem_of(bound, ()):
                 self._switch(version)
                 return bound
         return None
 
     def _other(self, args: Any, options: Any) -> Any:
-        if self._problem:
-            return self._eager(args, options, self._problem)
+        if self.problem:
+            return self._eager(args, options, self.problem)
         if tracers:
             return self._step(*args, **options)
         if watching():
@@ -177,6 +181,8 @@ class CompiledStep:
 
     def _first(self, args: Any, options: Any, versions: list[_Version], rest: Any, leaves: list[Any]) -> Any:
         """Trace a call, and make its program."""
+        if len(versions) >= _MOST_UNUSED and not any(version.checked for version in versions):
+            return self._eager(args, options, "a setting of the model or the options changes from step to step")
         shape: list[Any] = []
 
         def flat(*given: Any) -> list[Any]:
@@ -189,6 +195,13 @@ class CompiledStep:
             trace = Trace(flat, leaves)
         except EagerError as error:
             return self._eager(args, options, str(error))
+        except NotCompiledError:
+            raise
+        except Exception as error:
+            if not self._only:
+                raise
+            self.problem = str(error) if isinstance(error, UntraceableError) else f"{type(error).__name__}: {error}"
+            return self._eager(args, options, self.problem)
         self.reason = ""
         values = trace.values
         del trace.values
@@ -222,13 +235,17 @@ class CompiledStep:
         theirs = state.now(arrays)
         wrong = [name for name, value in mine.items() if not _same(value, theirs.get(name))]
         if wrong:
-            state.restore()
             listed = ", ".join(wrong[:4]) + (", ..." if len(wrong) > 4 else "")
-            raise HiddenInputError(
-                f"compile: the compiled step and the same step in Python differ in {listed}. It depends on something "
-                "that was another in the first call, such as a counter, a global variable or a random number of "
-                "NumPy's: pass that as a tensor, or draw by minigrad's functions"
+            text = (
+                f"the compiled step and the same step in Python differ in {listed}. It depends on something that was "
+                "another in the first call, such as a counter, a global variable or a random number of NumPy's: pass "
+                "that as a tensor, or draw by minigrad's functions"
             )
+            if self._only:
+                self.problem = text
+                return result
+            state.restore()
+            raise HiddenInputError(f"compile: {text}")
         version.checked = True
         return result
 

@@ -275,7 +275,7 @@ class Trace(Tracer):
 
     def updating(self, update: Update, layout: Any) -> None:
         """Make the changes so far known to the kernels, and what the kernels change known to the step."""
-        for name in ("_pre_hooks", "_post_hooks", "_update_hooks", "_watches"):
+        for name in ("_pre_hooks", "_post_hooks", "_update_hooks"):
             if getattr(update, name, None):
                 raise EagerError(f"{type(update).__name__} is watched, or has hooks")
         if hasattr(update, "state_dict") and not any(update is each for each, _ in self.updates):

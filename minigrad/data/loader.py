@@ -109,9 +109,17 @@ class DataLoader:
         return self._epoch
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        self.begin()
+        yield from self.rest()
+
+    def begin(self) -> None:
+        """Begin an epoch, or continue the one of a state that was loaded."""
         if self._batch and not self._resuming:
             self._epoch, self._batch = self._epoch + 1, 0
         self._resuming = False
+
+    def rest(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the batches of this epoch that were not used yet."""
         epoch, first = self._epoch, self._batch
         for batch, (features, labels) in enumerate(self._moved(self._batches(epoch, first)), first + 1):
             self._epoch, self._batch = epoch, batch
@@ -125,9 +133,8 @@ class DataLoader:
         return self._rows[1][batch * self.batch_size : (batch + batches) * self.batch_size]
 
     def advance(self, batches: int) -> None:
-        """Count batches that were used without this loader; the next loop resumes with the batch after them."""
+        """Count batches that were used without this loader, so that `rest` begins with the batch after them."""
         self._batch += batches
-        self._resuming = True
 
     def _batches(self, epoch: int, first: int) -> Iterator[tuple[Any, Any]]:
         """Yield the arrays of the batches of an epoch from number ``first`` on, on the device of the dataset."""

@@ -46,7 +46,8 @@ class Slots(dict[str, list[Array]]):
         for name in names:
             value: Any = first
             if first == "param":
-                value = self._places[name][1].parameter._data
+                number, entry = self._places[name]
+                value = self._buffers[number].data[entry.start : entry.stop].reshape(entry.shape)
             elif isinstance(first, str):
                 value = self._options[name][first]
             self.view(slot, name)[...] = value

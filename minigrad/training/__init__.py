@@ -28,7 +28,7 @@ from .logs import RunLog
 from .loop import fit, train
 from .nonfinite import NonFiniteLossError
 from .progress import Progress
-from .run import Callback, Run
+from .run import Callback, Run, Stretch
 from .tensorfile import TensorFileError, read_tensors, write_tensors
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "Run",
     "RunLog",
     "StopIfDiverged",
+    "Stretch",
     "TensorFileError",
     "checkpoints",
     "correct",

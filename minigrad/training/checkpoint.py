@@ -18,7 +18,7 @@ from ..checks import whole
 from ..devices.arrays import to_host
 from ..files import Format, clear_stale, link_atomically
 from ..nn import Module
-from .run import Callback, Run
+from .run import Callback, Run, Stretch
 from .tensorfile import TensorFileError, put_arrays, read_tensors, take_arrays, write_tensors
 
 
@@ -182,6 +182,14 @@ class Checkpoints(Callback):
         """Save if it is time."""
         if self.every is not None and run.progress.step % self.every == 0:
             self.save(run)
+
+    def stretch(self, run: Run) -> int | None:
+        """Return the number of steps until the next save."""
+        return None if self.every is None else self.every - run.progress.step % self.every
+
+    def after_stretch(self, run: Run, steps: Stretch) -> None:
+        """Save if it is time."""
+        self.after_step(run)
 
     def after_epoch(self, run: Run) -> None:
         """Save, and keep it if it is the best so far."""

@@ -14,7 +14,7 @@ from typing import IO, Any, NamedTuple
 
 from ..files import lock, named, read_bounded
 from .progress import Row
-from .run import Callback, Run
+from .run import Callback, Run, Stretch
 
 STEPS, METRICS = "steps.jsonl", "metrics.csv"
 _LINES = 256  # the number of steps that are written together
@@ -133,6 +133,14 @@ class RunLog(Callback):
         """Note the step, its epoch and loss, and the learning rate for the next one."""
         progress = run.progress
         self._noted.append((progress.step, progress.epoch + 1, progress.loss, self._group["lr"]))
+        if len(self._noted) >= _LINES:
+            self._write_steps()
+
+    def after_stretch(self, run: Run, steps: Stretch) -> None:
+        """Note all steps."""
+        epoch = run.progress.epoch + 1
+        for step, (loss, rate) in enumerate(zip(steps.losses, steps.rates, strict=True), steps.first):
+            self._noted.append((step, epoch, loss, rate))
         if len(self._noted) >= _LINES:
             self._write_steps()
 

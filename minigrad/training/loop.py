@@ -143,12 +143,16 @@ def _train_epoch(run: Run, stretches: Stretches) -> bool:
     """Train on the remaining batches of this epoch; return whether it was completed."""
     schedulers = _plain_schedulers(run) if run.scheduler_every == "step" else []
     run.model.train()
-    loader = iter(run.loader)
+    if type(run.loader) is DataLoader:
+        run.loader.begin()
+        batches = run.loader.rest()
+    else:
+        batches = iter(run.loader)
     while True:
         if stretches.take(schedulers):
-            loader = iter(run.loader)  # which continues after the batches that were taken
+            batches = run.loader.rest()
         else:
-            group = list(itertools.islice(loader, run.accumulate))
+            group = list(itertools.islice(batches, run.accumulate))
             if not group:
                 return True
             _step(run, group)
@@ -156,7 +160,6 @@ def _train_epoch(run: Run, stretches: Stretches) -> bool:
                 scheduler.step()
             for callback in run.callbacks:
                 callback.after_step(run)
-        run.eager = stretches.reason
         if run.stopping:
             return False
 

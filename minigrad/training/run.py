@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from .. import random
 from ..checks import choice, flag, same_keys, unknown, whole
 from ..data import DataLoader, Dataset
@@ -28,6 +31,7 @@ from .progress import Progress, Row
 
 AnyScheduler = Scheduler | ReduceLROnPlateau
 Evaluate = Callable[[Module], Mapping[str, float]]
+Array = npt.NDArray[np.float64]
 
 _BATCHES = 16  # the number of batches that are measured together; few enough to stay in the cache
 
@@ -87,11 +91,14 @@ class Stretch(NamedTuple):
         first: the number of the first one.
         losses: the loss of each.
         rates: the learning rate of the first param group after each.
+        numbers: a row for each, with the norms and scalars that its update used (`Layout.numbers`); only if a callback
+            wants them.
     """
 
     first: int
     losses: list[float]
     rates: list[float]
+    numbers: Array | None = None
 
 
 class Callback:
@@ -101,9 +108,11 @@ class Callback:
 
     Attributes:
         acts_on_monitor: whether it acts on the monitored metric, so that a run without one is an error.
+        wants_numbers: whether `after_stretch` reads ``steps.numbers``.
     """
 
     acts_on_monitor = False
+    wants_numbers = False
 
     def begin(self, run: Run) -> None:
         """Before the first step, also if the run resumes from a checkpoint."""
@@ -112,15 +121,14 @@ class Callback:
         """After each optimizer step."""
 
     def stretch(self, run: Run) -> int | None:
-        """Return how many of the next steps need not be seen one by one; ``None`` for any number.
+        """Return how many steps may be made before it is called again; ``None`` for any number.
 
-        Such steps may be made by compiled code in one call, after which `after_stretch` is called instead of
-        `after_step` for each. By default no step, if the class defines `after_step`, else any number.
+        Compiled code may make such steps in one call, after which `after_stretch` is called once, instead of
+        `after_step` after each. A class that defines `after_step` but not `after_stretch` sees each step.
         """
-        return None if type(self).after_step is Callback.after_step else 0
 
     def after_stretch(self, run: Run, steps: Stretch) -> None:
-        """After steps that `stretch` has allowed."""
+        """After steps that were made in one call."""
 
     def after_epoch(self, run: Run) -> None:
         """After each epoch, whose row of metrics is the last one of ``run.progress.history``."""
@@ -154,7 +162,7 @@ class Run:
         accumulate: the number of batches per optimizer step.
         monitor: the name of the metric that decides which epoch was best.
         compiled: whether steps are compiled where that is possible.
-        eager: why the last steps were made by Python; empty if they were not.
+        eager: why steps are made by Python; empty if they are not, or only where a callback looks at one.
         direction: ``"min"`` if less of it is better, or ``"max"``.
         progress: how far it is, with ``history``, a row of metrics per epoch.
         stopping: why it stops; empty while it continues.

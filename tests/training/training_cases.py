@@ -58,7 +58,10 @@ class Case:
     ``go`` trains up to an epoch, or stops after a number of steps.
     """
 
-    def __init__(self, folder, optimizer="Adam", scheduler="none", every="epoch", accumulate=1, dropout=0.2, **log):
+    def __init__(
+        self, folder, optimizer="Adam", scheduler="none", every="epoch", accumulate=1, dropout=0.2, save_every=None,
+        compiled=True, keep=2,
+    ):  # fmt: skip
         folder.mkdir(exist_ok=True)
         train, held_out = blobs()
         manual_seed(3)
@@ -66,13 +69,14 @@ class Case:
         self.loader = data.DataLoader(train, batch_size=10, shuffle=True, seed=1)
         self.optimizer = OPTIMIZERS[optimizer](self.model.parameters())
         self.scheduler = SCHEDULERS[scheduler](self.optimizer)
-        self.folder, self.checkpoints = folder, training.Checkpoints(folder / "checkpoints", **log)
+        self.folder, self.checkpoints = folder, training.Checkpoints(folder / "checkpoints", save_every, keep)
         self.settings = {
             "evaluate": held_out,
             "metrics": {"accuracy": training.correct},
             "scheduler": self.scheduler,
             "scheduler_every": every,
             "accumulate": accumulate,
+            "compiled": compiled,
         }
 
     def go(self, epochs, stop_after=None, resume=None, callbacks=()):
@@ -103,6 +107,12 @@ class StopAfter(training.Callback):
     def after_step(self, run):
         if self.step == run.progress.step:
             run.stop("a test asked for it")
+
+    def stretch(self, run):
+        return None if self.step is None else max(self.step - run.progress.step, 1)
+
+    def after_stretch(self, run, steps):
+        self.after_step(run)
 
 
 def same(a, b):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -43,15 +43,23 @@ class ClipCounts:
     def count(self) -> None:
         """Keep the norms of the step just taken, from which it follows whether a clip acted."""
         layout = self._optimizer._layout
+        if layout is not None:
+            self.count_rows([layout.numbers])
+
+    def count_rows(self, numbers: Iterable[npt.NDArray[Any]]) -> None:
+        """Keep the norms of the last steps, each from a row of `Layout.numbers`."""
+        layout = self._optimizer._layout
+        assert layout is not None
         if layout is not self._layout:
             self.settle()
             self._layout = layout
-            self._bound = max(1, min(HELD, HELD_NUMBERS // max(layout.numbers.size, 1))) if layout is not None else HELD
-        if layout is not None:
-            held = self._held
-            held.append(layout.numbers.tobytes())
+            self._bound = max(1, min(HELD, HELD_NUMBERS // max(layout.numbers.size, 1)))
+        held = self._held
+        for row in numbers:
+            held.append(row.tobytes())
             if len(held) == self._bound:
                 self.settle()
+                held = self._held
 
     def settle(self) -> None:
         """Check the steps that are kept."""

@@ -19,7 +19,7 @@ from ...checks import same_keys, unknown, whole, whole_number
 from ...data.dataset import is_stored
 from ...nn import Module
 from ...optim import Optimizer
-from ...training import Callback, Run
+from ...training import Callback, Run, Stretch
 from ...training._blas import one_blas_thread
 from ...training.nonfinite import NonFiniteLossError
 from ._activations import Output, as_probe, even_rows, observe
@@ -27,7 +27,8 @@ from ._between import Cost, Gradient, LeftOut
 from ._clips import ClipCounts
 from ._file import FORMAT, Record, RecordFile
 from ._state import describe
-from ._step import Before, Layer, Step, Stretch, host_copy, snapshot, stretches
+from ._step import Before, Layer, Step, host_copy, snapshot, stretches
+from ._step import Stretch as Piece
 from .quantities import ACTIVATION, CLIP, LAYER, QUANTILES, measured
 from .recording import Recording
 
@@ -100,7 +101,9 @@ class Recorder(Callback):
         self.max_records = max_records
         self.recording = Recording()
         self.cost = Cost()
-        self._handles: list[RemovableHandle] = []
+        self._attached = False
+        self._catching: RemovableHandle | None = None  # of the hook that catches the probe
+        self._handles: list[RemovableHandle] = []  # of the hooks: under `fit` only at steps that are recorded
         self._file = RecordFile(path)
         self._first = 0  # the first step that was seen, which is recorded whatever its number
         self._in_run = False  # under `fit`, which reports the loss after the step
@@ -114,30 +117,29 @@ class Recorder(Callback):
         self._fast: list[npt.NDArray[Any]] | None = None
         self._seen: dict[str, Any] = {}
         self._kinds: dict[str, str] = {}
-        self._stretches: tuple[Any, dict[str, list[Stretch]]] = (None, {})
+        self._stretches: tuple[Any, dict[str, list[Piece]]] = (None, {})
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy records nothing until it is attached, or its run begins; then it continues from here."""
         own = {name: value for name, value in vars(self).items() if name != "_left_out"}
         own |= {"_before": None, "_fast": None, "_gradient": None, "_stretches": (None, {})}
-        return own | {"_handles": [], "_in_run": False}
+        return own | {"_attached": False, "_catching": None, "_handles": [], "_in_run": False}
 
     # --- attaching ---------------------------------------------------------------------------------------------------
 
     def attach(self) -> Self:
         """Begin to record, until `detach`."""
-        if self._handles:
+        if self._attached:
             raise RuntimeError("Recorder: is already recording")
         header, records = self._file.open()
         if records:
             self.recording.header = header
             self.recording.records = [record for record in records if self._stays(record)]
         self._left_out = LeftOut(self.model, self.optimizer)
-        self._handles = [
-            _observed(self.optimizer._pre_hooks, self._before_step),
-            _observed(self.optimizer._update_hooks, self._after_update),
-            _observed(self.optimizer._post_hooks, self._after_step),
-        ]
+        self._attached = True
+        if not self._in_run:
+            self._hook()
+        self._catching = None
         if self.probe is None and self._wants_probe:
             self._catch_probe()
         self.cost.begin()
@@ -146,13 +148,14 @@ class Recorder(Callback):
     def detach(self) -> None:
         """Remove every hook, and write pending records to the file; a second call does nothing."""
         self.cost.end()
-        handles, self._handles = self._handles, []
-        for handle in handles:
-            handle.remove()
+        attached, self._attached = self._attached, False
+        self._unhook()
+        if self._catching is not None:
+            self._catching.remove()
         began = self._before is not None and self._lost_at > self.optimizer.steps
-        if handles and (self._asked or began):
+        if attached and (self._asked or began):
             self._keep_untaken()
-        elif handles and self.recording.records:
+        elif attached and self.recording.records:
             self._note_left_out(self.recording.records[-1])
         self._asked, self._before, self._fast, self._gradient = False, None, None, None
         self._file.close()
@@ -163,6 +166,20 @@ class Recorder(Callback):
     def __exit__(self, *error: object) -> None:
         self.detach()
 
+    def _hook(self) -> None:
+        """See every step from now on."""
+        if not self._handles:
+            self._handles = [
+                _observed(self.optimizer._pre_hooks, self._before_step),
+                _observed(self.optimizer._update_hooks, self._after_update),
+                _observed(self.optimizer._post_hooks, self._after_step),
+            ]
+
+    def _unhook(self) -> None:
+        handles, self._handles = self._handles, []
+        for handle in handles:
+            handle.remove()
+
     def _catch_probe(self) -> None:
         """Copy the first batch that the model sees in training mode."""
 
@@ -171,10 +188,14 @@ class Recorder(Callback):
                 self.probe = as_probe(tuple(even_rows(each, PROBE_ROWS) for each in args))
                 handle.remove()
 
-        handle = _observed(self.model._forward_pre_hooks, catch)
-        self._handles.append(handle)
+        handle = self._catching = _observed(self.model._forward_pre_hooks, catch)
 
     # --- under fit ---------------------------------------------------------------------------------------------------
+
+    @property
+    def wants_numbers(self) -> bool:  # type: ignore[override]  # it depends on the optimizer
+        """Whether there are clips to count."""
+        return bool(self.optimizer.clips)
 
     def begin(self, run: Run) -> None:
         """Begin to record; without a probe, take evenly spread rows of the training data."""
@@ -182,17 +203,45 @@ class Recorder(Callback):
             self.probe = as_probe(even_rows(run.loader.dataset.features, PROBE_ROWS))
         self._in_run = self._file.strict = True
         self.attach()
+        self._look_ahead()
 
     def after_step(self, run: Run) -> None:
         """Take the loss from the run."""
+        if not self._handles:
+            self._count()
         self._losses.append(math.nan if run.progress.loss is None else run.progress.loss)
         records = self.recording.records
         if records and records[-1]["step"] == run.progress.step:
             records[-1] |= self._loss()
+        self._look_ahead()
+
+    def stretch(self, run: Run) -> int:
+        """Return the number of steps before the next one that is recorded."""
+        return self._until_due()
+
+    def after_stretch(self, run: Run, steps: Stretch) -> None:
+        """Take the losses from the run, and count clips."""
+        self._losses += steps.losses
+        self.cost.steps += len(steps.losses)
+        if steps.numbers is not None:
+            self._clips.count_rows(steps.numbers)
+        self._look_ahead()
+
+    def _until_due(self) -> int:
+        if self._asked or not self._first:
+            return 0
+        return self.interval - 1 - self.optimizer.steps % self.interval
+
+    def _look_ahead(self) -> None:
+        """See the next step if it is recorded. A step that nothing sees can be compiled."""
+        if self._until_due():
+            self._unhook()
+        else:
+            self._hook()
 
     def failed(self, run: Run, error: BaseException) -> None:
         """Record the model at the step that was not taken, if its loss was not finite."""
-        if not isinstance(error, NonFiniteLossError) or not self._handles:
+        if not isinstance(error, NonFiniteLossError) or not self._attached:
             return
         self._losses.append(error.loss)
         self._keep_untaken(str(error))
@@ -239,6 +288,8 @@ class Recorder(Callback):
             raise type(error)(f"Recorder: note takes a loss, a number or a tensor with one, not {shown}") from None
         self._losses.append(value)
         self._asked = self._asked or not (math.isfinite(value) or self._lost_at)
+        if self._asked and self._attached:
+            self._hook()
 
     def _is_due(self, step: int) -> bool:
         return not step % self.interval or step == (self._first or step)
@@ -295,12 +346,17 @@ class Recorder(Callback):
         if self._before is not None:
             self._fast = [host_copy(buffer.data) for buffer in optimizer.store.buffers]
 
-    def _after_step(self, optimizer: Optimizer) -> None:
+    def _count(self) -> None:
+        """Count a step that is not recorded."""
         self.cost.steps += 1
+        if self.optimizer.clips:
+            self._clips.count()
+
+    def _after_step(self, optimizer: Optimizer) -> None:
         if self._before is None:
-            if self.optimizer.clips:
-                self._clips.count()
+            self._count()
             return
+        self.cost.steps += 1
         before, self._before = self._before, None
         started = time.perf_counter()
         self._clips.count()
