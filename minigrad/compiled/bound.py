@@ -25,7 +25,7 @@ from .numpy_loops import loop
 from .parts import Part, emit
 from .program import LATE, Code, Program
 from .runtime import CALL, caller, functions, words
-from .trace import Trace, settings
+from .trace import Trace, has_hooks, is_watched, settings
 
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
 
@@ -182,7 +182,7 @@ class Bound:
         """Whether modules, parameters and gradients are as they were when the step was traced."""
         if self._seen != changes[0]:
             for module, known in self.trace.modules.values():
-                if module._forward_hooks or module._forward_pre_hooks or settings(module) != known:
+                if has_hooks(module) or settings(module) != known:
                     return False
             self._seen = changes[0]
         for tensor, memory, required in self._tensors:
@@ -192,13 +192,7 @@ class Bound:
             grad = tensor._grad
             if (grad is not None) is not present or (present and grad._data is not tensor._place.window):
                 return False
-        for effect in self.effects:
-            update = effect.update
-            if getattr(update, "_pre_hooks", None) or getattr(update, "_post_hooks", None):
-                return False
-            if getattr(update, "_update_hooks", None):
-                return False
-        return True
+        return not any(is_watched(effect.update) for effect in self.effects)
 
     def run(self, arrays: Sequence[Any]) -> list[Any]:
         """Run the step; the arrays that it returns.

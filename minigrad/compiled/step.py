@@ -88,6 +88,8 @@ class CompiledStep:
         self._step, self._only = step, only
         self._programs: dict[Any, list[_Version]] = {}
         self._last: _Version | None = None
+        self._traced: _Version | None = None  # the last one that was traced
+        self._blocked: Callable[[], bool] | None = None  # whether what has forced a call to be eager is still there
         self.problem = machine.problem() or numpy_loops.problem() or runtime.data_problem()
         self.reason = ""
 
@@ -123,9 +125,10 @@ class CompiledStep:
         """
         from .listing import listing
 
-        if self._last is None:
+        version = self._last or self._traced
+        if version is None:
             raise RuntimeError(f"plan: no call was compiled yet{self.reason and f': {self.reason}'}")
-        return listing(self._last.bound, self.reason)
+        return listing(version.bind(), self.reason)
 
     # --- less frequent calls -----------------------------------------------------------------------------------------
 
@@ -138,7 +141,7 @@ class CompiledStep:
     def ready(self, rows: int, count: int) -> Bound | None:
         """The program for ``count`` arguments that begin with an axis of ``rows``, if it is checked and still fits."""
         for version in (version for versions in self._programs.values() for version in versions):
-            bound = version.bound
+            bound = version.bind()
             same = [memory.node.shape[:1] for memory in bound.arguments] == [(rows,)] * count
             if version.checked and same and not observers and bound.fits() and not problem_of(bound, ()):
                 self._switch(version)
@@ -150,6 +153,8 @@ class CompiledStep:
             return self._eager(args, options, self.problem)
         if tracers:
             return self._step(*args, **options)
+        if self._blocked is not None and self._blocked():
+            return self._eager(args, options, self.reason)
         if watching():
             return self._eager(args, options, "the step is being watched")
         leaves: list[Any] = []
@@ -158,7 +163,7 @@ class CompiledStep:
             return self._eager(args, options, "an argument is on the GPU")
         key = rest, tuple(map(kind_of, leaves))
         versions = self._programs.setdefault(key, [])
-        version = next((version for version in versions if version.bound.fits()), None)
+        version = next((version for version in versions if version.bind().fits()), None)
         if version is None:
             return self._first(args, options, versions, rest, leaves)
         simple = not options and [*map(id, leaves)] == [*map(id, args)]
@@ -174,13 +179,13 @@ class CompiledStep:
         except GuardError as error:
             return self._eager(args, options, f"{error.place}: another branch than in the trace")
 
-    def _switch(self, version: _Version) -> None:
+    def _switch(self, version: _Version | None) -> None:
         if self._last is not None and self._last is not version:
             self._last.bound.release()
         self._last = version
 
     def _first(self, args: Any, options: Any, versions: list[_Version], rest: Any, leaves: list[Any]) -> Any:
-        """Trace a call, and make its program."""
+        """Trace a call; its program is made by the second one, so that the first is not kept waiting."""
         if len(versions) >= _MOST_UNUSED and not any(version.checked for version in versions):
             return self._eager(args, options, "a setting of the model or the options changes from step to step")
         shape: list[Any] = []
@@ -194,6 +199,7 @@ class CompiledStep:
         try:
             trace = Trace(flat, leaves)
         except EagerError as error:
+            self._blocked = error.still
             return self._eager(args, options, str(error))
         except NotCompiledError:
             raise
@@ -205,11 +211,11 @@ class CompiledStep:
         self.reason = ""
         values = trace.values
         del trace.values
-        version = _Version(Bound(trace), shape[0])
+        self._traced = version = _Version(trace, shape[0])
         if len(versions) >= _MOST_PROGRAMS:
             versions.clear()
         versions.append(version)
-        self._switch(version)
+        self._switch(None)
         return version.result(values, leaves)
 
     def _check(self, version: _Version, args: Any, options: Any, arrays: Sequence[Any]) -> Any:
@@ -254,17 +260,25 @@ class _Version:
     """A program with the structure of its results.
 
     Attributes:
-        bound: the program.
+        bound: the program, once `bind` was called.
         kinds: of its arguments, if these are tensors and arrays by position; else empty.
         checked: whether it was compared with an eager call.
     """
 
-    def __init__(self, bound: Bound, rest: Any) -> None:
-        self.bound, self._rest = bound, rest
+    bound: Bound
+
+    def __init__(self, trace: Trace, rest: Any) -> None:
+        self._trace, self._rest = trace, rest
         self.kinds: Any = ()
         self.checked = False
-        self._results = bound.trace.results
+        self._results = trace.results
         self._single = rest == "leaf" and self._results[0].node is not None and self._results[0].is_tensor
+
+    def bind(self) -> Bound:
+        """The program, which is made at the first call."""
+        if not hasattr(self, "bound"):
+            self.bound = Bound(self._trace)
+        return self.bound
 
     def result(self, arrays: list[Any], arguments: Sequence[Any]) -> Any:
         """What the step returns, of these arrays, and of its tensors and arrays as they were given."""

@@ -7,6 +7,7 @@ the forward pass, the walk over the autograd graph and the gradient rules run as
 from __future__ import annotations
 
 import copy
+import functools
 import gc
 import threading
 from collections.abc import Callable, Sequence
@@ -25,7 +26,11 @@ from .graph import Graph, Layout, Node
 
 
 class EagerError(Exception):
-    """This call of the step has to be made eagerly; the text says why."""
+    """This call of the step has to be made eagerly; the text says why, and ``still`` whether that is still so."""
+
+    def __init__(self, reason: str, still: Callable[[], bool]) -> None:
+        super().__init__(reason)
+        self.still = still
 
 
 class Memory:
@@ -229,7 +234,7 @@ class Trace(Tracer):
         adopted = self.adopted[id(tensor)] = Adopted(tensor, self._memory_of[id(array)])
         tensor._data = traced  # type: ignore[assignment]  # stands in for the array until the trace ends
         if tensor._hooks:
-            raise EagerError(f"a hook is registered on {adopted.data.name}")
+            raise EagerError(f"a hook is registered on {adopted.data.name}", lambda: bool(tensor._hooks))
         place, grad = tensor._place, tensor._grad
         if place is None:
             if grad is not None:
@@ -267,17 +272,17 @@ class Trace(Tracer):
         """Note the modules that take part, and their settings."""
         for each in module.modules() if id(module) not in self.modules else ():
             if id(each) not in self.modules:
-                if each._forward_hooks or each._forward_pre_hooks:
-                    raise EagerError(f"a hook is registered on {type(each).__name__} {each._path or 'itself'!r}")
+                if has_hooks(each):
+                    where = f"{type(each).__name__} {each._path!r}" if each._path else type(each).__name__
+                    raise EagerError(f"a hook is registered on {where}", functools.partial(has_hooks, each))
                 self.modules[id(each)] = each, settings(each)
 
     # --- effects ---------------------------------------------------------------------------------------------------
 
     def updating(self, update: Update, layout: Any) -> None:
         """Make the changes so far known to the kernels, and what the kernels change known to the step."""
-        for name in ("_pre_hooks", "_post_hooks", "_update_hooks"):
-            if getattr(update, name, None):
-                raise EagerError(f"{type(update).__name__} is watched, or has hooks")
+        if is_watched(update):
+            raise EagerError(f"{type(update).__name__} is watched, or has hooks", lambda: is_watched(update))
         if hasattr(update, "state_dict") and not any(update is each for each, _ in self.updates):
             self._undo.append(snapshot(update))
         self._commit()
@@ -343,6 +348,9 @@ class Trace(Tracer):
                 memory.restore()
         self._arrays.clear()
         self._undo.clear()
+        for memory in self.memories:
+            if memory.kind == "gradient":
+                memory.array = None  # so that Python can use the memory again
         if moved:
             raise UntraceableError(f"the step gives {moved} another array; assign to its .data instead")
 
@@ -371,6 +379,16 @@ class Trace(Tracer):
                 f"a value of shape {array.shape} that the step computed is kept outside of it, where it would not "
                 "change with the next steps; return it from the step"
             )
+
+
+def has_hooks(module: Any) -> bool:
+    """Whether something looks at the calls of a module."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def is_watched(update: Any) -> bool:
+    """Whether something looks at each step of an optimizer."""
+    return any(getattr(update, name, None) for name in ("_pre_hooks", "_post_hooks", "_update_hooks"))
 
 
 def settings(module: Any) -> dict[str, Any]:
