@@ -48,7 +48,7 @@ def record(primitive: Primitive, args: tuple[Any, ...], settings: dict[str, Any]
         DeviceError: if the GPU fails.
     """
     if tracers:
-        tracer().computing(args)
+        args = tracer().computing(args)
     if len(args) != primitive.arity:
         args = completed(primitive, args)
     arrays: list[Any] = []

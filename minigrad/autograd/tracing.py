@@ -7,7 +7,7 @@ is a test per operation.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias
 
 # Names for the reader: the modules of these classes import this one, or are further up.
@@ -33,8 +33,9 @@ class Update(Protocol):
 class Tracer:
     """Receives what happens in its thread."""
 
-    def computing(self, args: Sequence[Any]) -> None:
-        """A primitive is about to be applied to ``args``."""
+    def computing(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """A primitive is about to be applied to ``args``; what it is to be applied to instead."""
+        return args
 
     def reading(self, tensor: Tensor) -> None:
         """The array of a tensor is about to be used."""

@@ -31,7 +31,7 @@ from .graph import Graph, Guard, Node, is_dense, same_layout
 _PACKAGE = str(Path(__file__).parent.parent)
 
 
-class UntraceableError(TypeError):
+class UntraceableError(RuntimeError):
     """A step does something that only works while it is carried out by Python; the text says where, and the remedy."""
 
 
@@ -94,6 +94,8 @@ class TracedArray(NDArrayOperatorsMixin):
 
     def __init__(self, value: Any, node: Node, base: TracedArray | None = None, where: Any = None) -> None:
         assert active.graph is not None
+        if value.dtype.char in "eFDgG" or value.dtype.kind not in "fiub":
+            raise UntraceableError(f"{caller()}: {value.dtype} cannot be part of a compiled step")
         self.value, self.graph = value, active.graph
         self._node, self._base, self._where = node, base, where
         self._version, self._seen = 0, 0 if base is None else base._version

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..devices.arrays import RECORDING
 from .arrays import TracedArray, UntraceableError, active, caller, handlers, plain, traced
-from .graph import Graph, Key, Layout, Node, c_strides
+from .graph import Graph, Key, Layout, Node, c_strides, reduction_order
 
 # Functions of an element that the processor's own instructions compute, exactly as NumPy does, for floats; every other
 # ufunc is NumPy's own loop.
@@ -23,7 +23,7 @@ NATIVE = frozenset([
     "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or", "logical_xor", "logical_not",
     "isnan", "isinf", "isfinite", "bitwise_and", "bitwise_or", "bitwise_xor", "invert",
 ])  # fmt: skip
-# Those that are not native for integers.
+# Those that are not native for integers and truth values.
 _FLOATING = frozenset([
     "divide", "reciprocal", "sqrt", "floor", "ceil", "rint", "trunc", "copysign", "fabs", "isnan", "isinf", "isfinite",
 ])  # fmt: skip
@@ -102,7 +102,7 @@ def _map(name: str, nodes: list[Node], dtypes: Sequence[Any], value: Any) -> Nod
                 return graph().copy(factor, value)
     name = "divide" if name == "true_divide" else name
     kind = nodes[0].dtype.kind
-    if name in NATIVE and (kind in "fb" or (kind in "iu" and name not in _FLOATING)):
+    if name in NATIVE and (kind == "f" or name not in _FLOATING):
         return graph().map(name, nodes, Layout(value.shape, value.strides, dtypes[-1]))
     letters = "".join(np.dtype(dtype).char for dtype in dtypes)
     return graph().add("loop", nodes, (name, letters), value)
@@ -123,26 +123,28 @@ def _reduce(function: Any, name: str, inputs: Sequence[Any], options: dict[str, 
     given = range(x.ndim) if axis is None else axis if isinstance(axis, tuple | list) else (axis,)
     axes = tuple(sorted(a % max(x.ndim, 1) for a in given))
     source = node_of(x, np.bool_ if name.startswith("logical") else value.dtype)
-    summed = value.dtype.kind == "f" and name in ("add", "multiply")
-    if not x.size or (summed and _is_buffered(source, axes)):
+    if not x.size or (value.dtype.kind == "f" and _is_numpys_order(name, _runs(source, axes))):
         return python(reduced, (x,), {})
-    if not x.ndim or not axes:
-        if summed and name == "add":  # NumPy adds to 0
-            return np.add(x, 0)
-        return traced(value, graph().copy(source, value))
     return traced(value, graph().add("reduce", (source,), (name, axes, keepdims), value))
 
 
-def _is_buffered(node: Node, axes: Sequence[int]) -> bool:
-    """Whether NumPy adds in an order that depends on the size of its buffers: over strided axes side by side."""
+def _runs(node: Node, axes: Sequence[int]) -> list[bool]:
+    """The loops that NumPy reduces in, from the outermost: whether each is reduced."""
     runs: list[tuple[int, int, bool]] = []
-    for d in sorted((d for d in range(len(node.shape)) if node.shape[d] != 1), key=lambda d: -abs(node.strides[d])):
+    for d in reduction_order(node.shape, node.strides):
         n, stride, reduced = node.shape[d], node.strides[d], d in axes
         if runs and runs[-1][2] == reduced and runs[-1][1] == stride * n:
             runs[-1] = (runs[-1][0] * n, stride, reduced)
         else:
             runs.append((n, stride, reduced))
-    return len(runs) > 1 and runs[-1][2] and runs[-2][2]
+    return [reduced for _, _, reduced in runs]
+
+
+def _is_numpys_order(name: str, runs: list[bool]) -> bool:
+    """Whether only NumPy knows the order in which it reduces floats: it depends on the size of its buffers."""
+    if name in ("maximum", "minimum"):  # where it decides about the sign of zero
+        return sum(runs) > 1 and runs[-1]
+    return runs[-2:] == [True, True]
 
 
 # --- calls of Python -------------------------------------------------------------------------------------------------
@@ -242,17 +244,19 @@ def _at(name: str, x: Any, key: Any, new: Any) -> None:
 
 
 def _scatter(x: TracedArray, key: Any, new: Any, how: str) -> None:
+    def scattered(whole: Any, new: Any, key: Any) -> Any:
+        if how == "set":
+            whole[key] = new
+        else:
+            np.add.at(whole, key, new)
+        return whole
+
     spec, indices = _spec(x, key)
     if spec is None:
-        raise UntraceableError(
-            f"{caller()}: an assignment with None beside arrays of indices cannot be part of a compiled step; reshape "
-            "the indices instead"
-        )
+        _into(x, python(lambda whole, *rest: scattered(whole.copy(), *rest), (x, new, key), {}))
+        return
     source = node_of(new, x.dtype)
-    if how == "set":
-        x.value[plain(key)] = plain(new)
-    else:
-        np.add.at(x.value, plain(key), plain(new))
+    scattered(x.value, plain(new), plain(key))
     dense = Layout(x.shape, c_strides(x.shape, x.itemsize), x.dtype)
     x.become(graph().add("scatter", (x.node, source, *indices), (spec, how), dense))
 

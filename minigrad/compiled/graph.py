@@ -153,6 +153,24 @@ def is_dense(shape: Sizes, strides: Sizes, itemsize: int) -> bool:
     return True
 
 
+def reduction_order(shape: Sizes, strides: Sizes) -> list[int]:
+    """The axes with several elements in the order in which NumPy reduces, from the outermost loop to the innermost.
+
+    They are sorted by their strides, but for broadcast axes, which stay where they are
+    (``npyiter_sort_axes`` in numpy/_core/src/multiarray/nditer_constr.c).
+    """
+    inner: list[int] = []  # from the innermost
+    for d in (d for d in reversed(range(len(shape))) if shape[d] != 1):
+        place = len(inner)
+        for i in reversed(range(place if strides[d] else 0)):
+            if abs(strides[inner[i]]) > abs(strides[d]):
+                place = i
+            elif strides[inner[i]]:
+                break
+        inner.insert(place, d)
+    return inner[::-1]
+
+
 class Graph:
     """The values of a step.
 

@@ -138,7 +138,9 @@ class Program:
             case "matmul":
                 self._add("matmul", None, nodes, *self._numpy("matmul", head.dtype.char * 3), whole=True)
             case "reduce" | "arg":
-                self._add(head.op, head.params, nodes, whole=True)
+                extreme = head.dtype.kind == "f" and head.params[0] in ("maximum", "minimum")
+                words = self._numpy(head.params[0], head.dtype.char * 3) if extreme else ()
+                self._add(head.op, head.params, nodes, *words, whole=True)
             case "gather" | "scatter":
                 self._add(head.op, head.params, nodes, FLAG)
             case "random":

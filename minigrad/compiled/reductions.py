@@ -14,13 +14,19 @@ import numpy as np
 from llvmlite import ir
 
 from .elementwise import combine
-from .vectors import I8, I32, I64, PTR, Dim, Function, Ref, Value, element, identity, k64, vector
+from .graph import reduction_order
+from .vectors import I8, I32, I64, PTR, Dim, Function, Ref, Value, element, k64, vector
 
 _PAIRS, _BLOCK = 8, 128
+# The number that a reduction begins with, but for extremes, which begin with the first element. Thus -0.0 sums to 0.0.
+_IDENTITY = {"add": 0, "multiply": 1, "logical_or": 0, "logical_and": 1}
 
 
-def reduce(f: Function, spec: Any, refs: list[Ref]) -> None:
-    """Write a reduction of ``refs[1]`` into ``refs[0]``; spec is (name, axes, keepdims)."""
+def reduce(f: Function, spec: Any, refs: list[Ref], *loop: Value) -> None:
+    """Write a reduction of ``refs[1]`` into ``refs[0]``; spec is (name, axes, keepdims).
+
+    For extremes of floats ``loop`` is NumPy's inner loop, since its order decides about the sign of zero.
+    """
     name, axes, keepdims = spec
     out, source = refs
     strides, place = [], 0
@@ -30,17 +36,15 @@ def reduce(f: Function, spec: Any, refs: list[Ref]) -> None:
     target = Ref(out.pointer, source.shape, tuple(strides), out.dtype)
     dims = _dims(source, target, axes)
     if dims[-1][1]:
-        _inner(f, name, dims, source, target)
+        _inner(f, name, dims, source, target, loop)
     else:
         _outer(f, name, dims, source, target)
 
 
 def _dims(source: Ref, target: Ref, axes: tuple[int, ...]) -> list[tuple[Dim, bool]]:
-    """Loops from the largest stride of the source to the smallest, and whether each is reduced."""
+    """Loops over the source in NumPy's order, and whether each is reduced."""
     dims: list[tuple[Dim, bool]] = []
-    for d in sorted(
-        (d for d in range(len(source.shape)) if source.shape[d] != 1), key=lambda d: -abs(source.strides[d])
-    ):
+    for d in reduction_order(source.shape, source.strides):
         n, strides, reduced = source.shape[d], (source.strides[d], target.strides[d]), d in axes
         if dims and dims[-1][1] == reduced and all(a == n * s for a, s in zip(dims[-1][0][1], strides, strict=True)):
             dims[-1] = (dims[-1][0][0] * n, strides), reduced
@@ -49,21 +53,30 @@ def _dims(source: Ref, target: Ref, axes: tuple[int, ...]) -> list[tuple[Dim, bo
     return dims or [((1, (source.dtype.itemsize, 0)), True)]
 
 
-def _inner(f: Function, name: str, dims: list[tuple[Dim, bool]], source: Ref, target: Ref) -> None:
+def _inner(
+    f: Function, name: str, dims: list[tuple[Dim, bool]], source: Ref, target: Ref, loop: tuple[Value, ...]
+) -> None:
     """Reduce rows whose elements are nearest to each other."""
     n, (stride, _) = dims[-1][0]
     several = any(reduced for _, reduced in dims[:-1])
     dtype = source.dtype
+    first = _IDENTITY.get(name)
 
     def row(offsets: list[Any]) -> None:
+        if loop:
+            f.store(f.load(source, offsets[0], 0), target, offsets[1], 0)
+            out, rest = f.at(target.pointer, offsets[1], I8), f.at(source.pointer, offsets[0], I8, stride)
+            f.numpy_loop(
+                (f.b.inttoptr(loop[0], PTR), f.b.inttoptr(loop[1], PTR)), [out, rest, out], [n - 1], [0, stride, 0]
+            )
+            return
+        start = f.load(target, offsets[1], 0) if several else None if first is None else f.number(first, dtype)
         if name == "add" and dtype.kind == "f":
             function = _pairwise(f, dtype, stride == dtype.itemsize)
             total = f.b.call(function, [f.at(source.pointer, offsets[0], I8), k64(n), k64(stride)])
-            total = f.b.fadd(f.number(0.0, dtype), total)  # NumPy's sum of nothing but -0.0 is 0.0
+            total = f.b.fadd(start, total)
         else:
-            total = _fold(f, name, source, offsets[0], n, stride)
-        if several:
-            total = combine(f, name, dtype, f.load(target, offsets[1], 0), total)
+            total = _fold(f, name, source, offsets[0], n, stride, start)
         f.store(total, target, offsets[1], 0)
 
     outer = [dim for dim, _ in dims[:-1]]
@@ -74,7 +87,7 @@ def _inner(f: Function, name: str, dims: list[tuple[Dim, bool]], source: Ref, ta
 
 def _begin(f: Function, name: str, outer: list[Dim], source: Ref, target: Ref) -> None:
     """Write what a reduction over several axes begins with: its identity, or the first element of each row."""
-    first = identity(name)
+    first = _IDENTITY.get(name)
     kept = [dim for dim in outer if dim[1][1]]
 
     def begin(offsets: list[Any]) -> None:
@@ -89,7 +102,7 @@ def _outer(f: Function, name: str, dims: list[tuple[Dim, bool]], source: Ref, ta
     inner = dims[-1][0]
     kept = [dim for dim, reduced in dims[:-1] if not reduced]
     reduced = [dim for dim, reduced in dims[:-1] if reduced]
-    first = identity(name)
+    first = _IDENTITY.get(name)
     dtype, strides = source.dtype, inner[1]
 
     def columns(offsets: list[Any]) -> None:
@@ -102,8 +115,7 @@ def _outer(f: Function, name: str, dims: list[tuple[Dim, bool]], source: Ref, ta
             def add(offset: Any) -> None:
                 f.b.store(combine(f, name, dtype, f.b.load(total), value(offset)), total)
 
-            start = value(there[0]) if first is None else f.number(first, dtype, width)
-            f.b.store(start, total)
+            f.b.store(value(there[0]) if first is None else f.number(first, dtype, width), total)
             f.nest(reduced, [there[0], None], lambda moved: add(moved[0]))
             f.store(f.b.load(total), target, there[1], strides[1], width, extras[1])
 
@@ -112,23 +124,27 @@ def _outer(f: Function, name: str, dims: list[tuple[Dim, bool]], source: Ref, ta
     f.nest(kept, [None, None], columns)
 
 
-def _fold(f: Function, name: str, source: Ref, offset: Any, n: int, stride: int) -> Value:
-    """A reduction whose order does not matter: in 8 lanes, and then these."""
+def _fold(f: Function, name: str, source: Ref, offset: Any, n: int, stride: int, start: Value | None) -> Value:
+    """A reduction of a row, after ``start``: in order if that matters, else in 8 lanes, and then these."""
     dtype, b = source.dtype, f.b
-    width = 8 if n >= 16 and stride == dtype.itemsize else 1
+    ordered = name == "multiply" and dtype.kind == "f"
+    width = 8 if n >= 16 and stride == dtype.itemsize and not ordered else 1
     place = f.top.alloca(vector(element(dtype), width))
-    b.store(f.load(source, offset, stride, width), place)
+    begun = start is not None and width == 1
+    b.store(start if begun else f.load(source, offset, stride, width), place)
 
     def add(i: Value) -> None:
         there = f.moved(offset, i, width * stride)
         b.store(combine(f, name, dtype, b.load(place), f.load(source, there, stride, width)), place)
 
-    f.loop(n // width, add, start=1)
+    f.loop(n // width, add, start=0 if begun else 1)
     value = b.load(place)
     if width == 1:
         return value
     parts = [b.extract_element(value, ir.Constant(I32, j)) for j in range(width)]
     parts += [f.load(source, offset, stride, 1, i * stride) for i in range(n // width * width, n)]
+    if start is not None:
+        parts.append(start)
     while len(parts) > 1:
         pairs = zip(parts[::2], parts[1::2], strict=False)
         parts = [combine(f, name, dtype, x, y) for x, y in pairs] + parts[len(parts) // 2 * 2 :]

@@ -253,11 +253,12 @@ class Trace(Tracer):
         if grad is not None:
             grad._data = traced
 
-    def computing(self, args: Sequence[Any]) -> None:
-        """Adopt the tensors among the inputs of a primitive."""
+    def computing(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Adopt the tensors and arrays among the inputs of a primitive."""
         for arg in args:
             if isinstance(arg, Tensor):
                 self.reading(arg)
+        return tuple([self._array(arg) if type(arg) is np.ndarray else arg for arg in args])
 
     def clearing(self, tensor: Tensor) -> None:
         """Note that the gradient of a tensor is forgotten."""

@@ -273,8 +273,3 @@ class Function:
 
 def _is_vector(value: Value) -> bool:
     return isinstance(value.type, ir.VectorType)
-
-
-def identity(name: str) -> Any:
-    """The number that a reduction begins with; ``None`` if it begins with the first element."""
-    return {"add": 0, "multiply": 1, "logical_or": 0, "logical_and": 1}.get(name)
