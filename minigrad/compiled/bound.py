@@ -189,8 +189,8 @@ class Bound:
             if tensor._data is not memory.array or tensor._requires_grad is not required or tensor._hooks:
                 return False
         for tensor, present in self._presence:
-            grad = tensor._grad
-            if (grad is not None) is not present or (present and grad._data is not tensor._place.window):
+            grad, place = tensor._grad, tensor._place
+            if (grad is not None) is not present or (present and place and grad._data is not place.window):
                 return False
         return not any(is_watched(effect.update) for effect in self.effects)
 

@@ -37,7 +37,8 @@ class Memory:
     """Memory from outside that a step reads or changes.
 
     Attributes:
-        kind: ``"data"`` or ``"gradient"`` of ``tensor``, ``"argument"`` of the step, or another ``"array"``.
+        kind: ``"data"`` or ``"gradient"`` of ``tensor``, ``"kept gradient"`` outside of an optimizer's memory,
+            ``"argument"`` of the step, or another ``"array"``.
         array: what it was in the trace.
         node: its node.
         tensor: the tensor; for an argument its number.
@@ -95,8 +96,6 @@ class Adopted:
     def restore(self) -> None:
         """Give the tensor its gradient back."""
         self.tensor._grad, self.tensor._requires_grad = self.grad, self.required
-        if self.grad is not None and self.gradient is not None:
-            self.grad._data = self.gradient.array
 
 
 class Result(NamedTuple):
@@ -238,7 +237,7 @@ class Trace(Tracer):
         place, grad = tensor._place, tensor._grad
         if place is None:
             if grad is not None:
-                grad._data = self._array(grad._data)  # type: ignore[assignment]  # as above
+                tensor._grad = Tensor._make(self._outside("kept gradient", grad._data, tensor))
             return
         memory: GradientMemory = place.memory
         if id(memory) not in self._renewed:  # somebody may hold the gradients of the last step
@@ -250,8 +249,8 @@ class Trace(Tracer):
         traced = self._outside("gradient", window, tensor)
         adopted.gradient = self._memory_of[id(window)]
         place.window = traced
-        if grad is not None:
-            grad._data = traced
+        if grad is not None:  # another tensor, as somebody may have kept this one
+            tensor._grad = Tensor._make(traced)
 
     def computing(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Adopt the tensors and arrays among the inputs of a primitive."""
@@ -266,8 +265,6 @@ class Trace(Tracer):
         adopted = self.adopted.get(id(tensor))
         if adopted is not None:
             adopted.cleared = True
-            if adopted.grad is not None and adopted.gradient is not None:
-                adopted.grad._data = adopted.gradient.array
 
     def entering(self, module: Any) -> None:
         """Note the modules that take part, and their settings."""
@@ -352,6 +349,8 @@ class Trace(Tracer):
         for memory in self.memories:
             if memory.kind == "gradient":
                 memory.array = None  # so that Python can use the memory again
+        for adopted in self.adopted.values():
+            adopted.grad = None
         if moved:
             raise UntraceableError(f"the step gives {moved} another array; assign to its .data instead")
 
