@@ -99,7 +99,8 @@ class Bound:
 
     def _bind(self) -> None:
         """Fill in the addresses that stay the same."""
-        code, bits = self.code, random.generator().bit_generator.ctypes
+        code = self.code
+        self.draw_from(random.generator())
         for key in code.places:
             match key:
                 case ("workspace",):
@@ -116,12 +117,15 @@ class Bound:
                     code.set(key, loop(name, letters)[0])
                 case ("data", name, letters):
                     code.set(key, loop(name, letters)[1])
-                case ("draw",):
-                    code.set(key, ctypes.cast(bits.next_double, ctypes.c_void_p).value or 0)
-                case ("generator",):
-                    code.set(key, int(bits.state_address))
                 case ("python",):
                     code.set(key, ctypes.cast(self._callback, ctypes.c_void_p).value or 0)
+
+    def draw_from(self, generator: np.random.Generator) -> None:
+        """Draw random numbers from this generator from now on; by default it is minigrad's."""
+        self._bits: Any = generator.bit_generator
+        found = self._bits.ctypes
+        self.code.set(("draw",), ctypes.cast(found.next_double, ctypes.c_void_p).value or 0)
+        self.code.set(("generator",), int(found.state_address))
 
     def _bind_effects(self) -> None:
         """Fill in what updates call."""
@@ -271,7 +275,7 @@ class Bound:
         if status == LATE:
             raise IndexError("compile: an index is out of range after an update; parameters have changed already")
         if self._draws:
-            rewind(self._draws)
+            _rewind(self._bits, self._draws)
         error, self._error = self._error, None
         if error is not None:
             return f"an error in a call of Python: {error}"
@@ -324,9 +328,8 @@ def _array(address: int, node: Node) -> Any:
     return np.ndarray(node.shape, node.dtype, memory, -low, node.strides)
 
 
-def rewind(draws: int) -> None:
-    """Take uniform numbers back that were drawn from minigrad's generator."""
-    bits: Any = random.generator().bit_generator
+def _rewind(bits: Any, draws: int) -> None:
+    """Take uniform numbers back that were drawn from a generator."""
     kept = bits.state
     bits.advance(2**128 - draws)
     bits.state = {**bits.state, "has_uint32": kept["has_uint32"], "uinteger": kept["uinteger"]}
