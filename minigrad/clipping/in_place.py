@@ -13,6 +13,7 @@ from ..autograd.memory import gather, placed
 from ..autograd.tensor import Tensor
 from ..autograd.tracing import run_update
 from ..checks import listed
+from ..devices.arrays import own
 from ..kernels.cohort import Member
 from ..kernels.layout import Layout
 from ..kernels.plan import Plan
@@ -64,7 +65,7 @@ def clip_grad_norm_(
     if layout is None:
         return Tensor(np.zeros(() if scope == "global" else 0))
     values = layout.norm_values(layout.plan.norms[0])
-    return Tensor(np.array(values[0] if scope == "global" else values[sorted({n for _, n in layout.parts(scope)})]))
+    return Tensor(own(values[0] if scope == "global" else values[sorted({n for _, n in layout.parts(scope)})]))
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
@@ -128,12 +129,13 @@ class _InPlace:
     """A clip of the gradients of some parameters, as an update."""
 
     def __init__(self, clip: Clip, parameters: list[Tensor]) -> None:
-        self.layout = _layout_for(clip, parameters)
+        self.layout, self._options = _layout_for(clip, parameters), clip.options
         self._bound = [(parameter, placed(parameter)) for parameter in parameters]
 
     def begin_update(self) -> Layout:
         """Copy the gradients that are elsewhere into their places."""
         gather(self._bound)
+        self.layout.bind_options([self._options])  # which may be another call's by now, see `_layout_for`
         return self.layout
 
     def advance(self, layout: Layout, steps: int) -> None:
@@ -164,7 +166,6 @@ def _layout_for(clip: Clip, parameters: list[Tensor]) -> Layout:
         if clip.exclude is None or isinstance(clip.exclude, Named):  # a function may differ in each call
             kept = [(weakref.ref(parameter), placed(parameter).memory) for parameter in parameters]
             placed(parameters[0]).clips[kind] = kept, layout
-    layout.bind_options([clip.options])
     return layout
 
 

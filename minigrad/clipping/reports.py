@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..autograd.memory import placed
-from ..devices.arrays import beside, to_host
+from ..devices.arrays import beside, peek, to_host
 from ..kernels.layout import Array, Layout
 from ..kernels.norms import joined
 from ..kernels.store import Entry
@@ -127,7 +127,7 @@ def _arriving(entry: Entry, row: int, earlier: Sequence[tuple[Clip, Factors]], l
 
 def _gathered(entry: Entry) -> Array:
     """One parameter's gradient, as the step found it in the buffer."""
-    return placed(entry.parameter).window
+    return peek(placed(entry.parameter).window)
 
 
 def _clamped(update: Array, clip: Clip, row: int, layout: Layout) -> Array:
@@ -137,7 +137,7 @@ def _clamped(update: Array, clip: Clip, row: int, layout: Layout) -> Array:
 
 def nonfinite_error(norm: Norm, layout: Layout) -> FloatingPointError:
     """The error of a norm that stopped a step; it names the parameters at fault."""
-    values = layout.norm_values(norm)
+    values = peek(layout.norm_values(norm))
     names = layout.store.range_names(norm.scope)
     ranges = [names[i] for i in np.flatnonzero(~np.isfinite(values))[:3]]
     culprits = [

@@ -6,7 +6,7 @@ import ctypes
 import hashlib
 from collections.abc import Sequence
 from sys import getrefcount
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from llvmlite import ir
@@ -39,13 +39,20 @@ class GuardError(Exception):
 
 
 class _Kept:
-    """The gradient of a tensor that an optimizer has, in the memory that `minigrad.autograd.memory` gives it."""
+    """The gradient of a tensor that an optimizer has, in the memory that `minigrad.autograd.memory` gives it.
 
-    __slots__ = ("grad", "memory", "place", "tensor")
+    Attributes:
+        tensor, place, memory: of the gradient.
+        grad: the gradient that the tensor is given.
+        adding: whether the step adds to a gradient that it had before.
+    """
 
-    def __init__(self, tensor: Tensor, memory: Any) -> None:
+    __slots__ = ("adding", "grad", "memory", "place", "tensor")
+
+    def __init__(self, tensor: Tensor, memory: Any, adding: bool) -> None:
         assert tensor._place is not None
-        self.tensor, self.place, self.memory, self.grad = tensor, tensor._place, memory, tensor._grad
+        self.tensor, self.place, self.memory, self.adding = tensor, tensor._place, memory, adding
+        self.grad: Any = None
 
     def is_shared(self) -> bool:
         """Whether somebody has kept the gradient or its array, or it has moved."""
@@ -77,10 +84,8 @@ class Bound:
         addresses: dict[Any, int] = {**functions()}
         addresses |= {part: self.machine.address(name) for part, name in zip(parts, names, strict=True)}
         self.code = Code(program, addresses)
-        updates = [update for update, _ in trace.updates]
-        self.effects = [Effect(u, sum(u is other for other in updates) > 1) for u in updates]
-        for effect, (_, layout) in zip(self.effects, trace.updates, strict=True):
-            effect.bind(layout)
+        self.effects, self._after = self._effects()
+        self.has_calls = bool(self._after) or any(effect.calls for effect in self.effects)
         self._error: BaseException | None = None
         self._callback = _CALLBACK(self._call_python)
         self._live = set(self.plan.live)
@@ -154,31 +159,67 @@ class Bound:
         self._address = address(self._words)
         self._once = caller()
         self._tensors: list[Any] = [(a.tensor, a.data, a.required) for a in trace.adopted.values()]
-        self._changed = [(t, t._requires_grad) for t, _, required in self._tensors if t._requires_grad is not required]
+        adopted = trace.adopted.values()
+        self._changed = [(a.tensor, a.required_after) for a in adopted if a.required is not a.required_after]
         owned = {id(tensor) for tensor, _, _ in trace.gradients}
+        there = owned.union(*(ran.present for ran in trace.updates))  # at the end, or in an update
         self._presence: list[Any] = []
+        self._kept: list[_Kept] = []
+        self._elsewhere: list[tuple[Tensor, Node]] = []  # gradients that are added to, of tensors without a place
         for a in trace.adopted.values():
             read = a.gradient is not None and a.gradient.node in self._live
-            if a.required and (read or not a.cleared):
+            needed = read or not a.cleared
+            if needed and (a.required or a.present):
                 self._presence.append((a.tensor, a.present))
-        self._forgotten = [a.tensor for a in trace.adopted.values() if a.cleared and id(a.tensor) not in owned]
-        self._absent = [t for t, _, _ in trace.gradients if (t, False) in self._presence]
-        self._kept: list[_Kept] = []
-        self._own: list[Tensor] = []
-        for tensor, memory, _ in trace.gradients:
-            if isinstance(memory, Node):
-                self._own.append(tensor)
-            else:
-                self._kept.append(_Kept(tensor, memory))
+            if a.gradient is None:
+                continue
+            if a.tensor._place is not None:
+                if id(a.tensor) in there or ("memory", a.gradient.node.params) in self.code.places:
+                    self._kept.append(_Kept(a.tensor, a.gradient, a.present and needed))
+            elif a.present:
+                self._elsewhere.append((a.tensor, a.gradient.node))
+        kept = {id(kept.tensor) for kept in self._kept}
+        self._cleared = [a.tensor for a in trace.adopted.values() if a.cleared and id(a.tensor) not in kept]
+        gone = [*self._cleared, *(kept.tensor for kept in self._kept)]
+        self._forgotten = list({id(tensor): tensor for tensor in gone if id(tensor) not in owned}.values())
+        self._own = [tensor for tensor, memory, _ in trace.gradients if isinstance(memory, Node)]
+        self._hold(owned)
+        self._adding = [kept for kept in self._kept if kept.adding]
+        self._replaced: list[tuple[Tensor, Any]] = []
         self._versions = [w.memory.tensor._version for w in trace.writes if w.memory.kind == "data"]
-        self._before, self._after = self._actions()
-        self.has_calls = bool(self._after) or not all(isinstance(each, Effect) for each in self._before)
 
-    def _actions(self) -> tuple[list[Any], list[Any]]:
-        """What Python does before the program runs, and after it: updates by their effect, and functions."""
-        actions = [(self.effects[effect] if effect is not None else call) for call, effect in self.trace.actions]
-        last = max((i for i, each in enumerate(actions) if isinstance(each, Effect)), default=-1)
-        return actions[: last + 1], actions[last + 1 :]
+    def _effects(self) -> tuple[list[Effect], list[Any]]:
+        """The updates, and the functions that Python calls after them."""
+        updates, live = self.trace.updates, self.plan.live
+        effects: list[Effect] = []
+        calls: list[Any] = []
+        python = ""
+        for action, number in self.trace.actions:
+            if number is None:
+                calls.append(action)
+                continue
+            ran = updates[number]
+            if calls:
+                python = "Python calls functions before it"
+            reason = python
+            if sum(ran.update is each.update or ran.layout is each.layout for each in updates) > 1:
+                reason = "it runs more than once in a step"
+            elif getattr(ran.update, "periodic", ()) and any(node.stage > number for node in live):
+                reason = "a chain that runs after every k-th update comes before other work"
+            effects.append(Effect(ran, reason, calls))
+            calls = []
+        return effects, calls
+
+    def _hold(self, owned: set[int]) -> None:
+        """Note which gradients are present when an update begins, and at the end."""
+        updates = self.trace.updates
+        if all(id(kept.tensor) in ran.present for kept in self._kept for ran in updates):
+            self._returned: list[_Kept] = []
+            return
+        for effect, ran in zip(self.effects, updates, strict=True):
+            effect.presence = [(kept, id(kept.tensor) in ran.present) for kept in self._kept]
+        here = owned - {*map(id, self._own)}
+        self._returned = [kept for kept in self._kept if id(kept.tensor) in here]
 
     # --- one call ----------------------------------------------------------------------------------------------------
 
@@ -196,7 +237,14 @@ class Bound:
             grad, place = tensor._grad, tensor._place
             if (grad is not None) is not present or (present and place and grad._data is not place.window):
                 return False
-        return not any(is_watched(effect.update) for effect in self.effects)
+        for tensor, node in self._elsewhere:
+            array = tensor._grad._data if tensor._grad is not None else None
+            if array is None or array.strides != node.strides or array.dtype != node.dtype:
+                return False
+        return not any(
+            is_watched(effect.update) or getattr(effect.update, "_bound", None) is not effect.parameters
+            for effect in self.effects
+        )
 
     def run(self, arrays: Sequence[Any]) -> list[Any]:
         """Run the step; the arrays that it returns.
@@ -217,9 +265,9 @@ class Bound:
             if state is not None:
                 random.set_state(state)
             raise GuardError(place)
-        self.settle(made[len(self.plan.results) :])
         for effect in self.effects:
             effect.end()
+        self.settle(made[len(self.plan.results) :])
         for each in self._after:
             each()
         return made[: len(self.plan.results)]
@@ -230,27 +278,39 @@ class Bound:
             if kept.is_shared():
                 self._renew()
                 break
+        self._replaced.clear()
         for kept in self._kept:
-            kept.tensor._grad = kept.grad
-        for each in self._before:
-            if not isinstance(each, Effect):
-                each()
-            elif not each.begin():
+            if kept.tensor._grad is not kept.grad:
+                self._replaced.append((kept.tensor, kept.tensor._grad))
+                kept.tensor._grad = kept.grad
+        for tensor in self._cleared:
+            if tensor._grad is not None:
+                self._replaced.append((tensor, tensor._grad))
+                tensor._grad = None
+        for tensor, node in self._elsewhere:
+            assert tensor._grad is not None  # as `fits` has found
+            self.code.set(("memory", node.params), address(tensor._grad._data))
+        for effect in self.effects:
+            if not effect.begin():
                 self._bind_effects()
 
     def _renew(self) -> None:
         """Find the memory of gradients again; it is new where somebody has kept a gradient that is not added to."""
         self.release()
-        adding = {id(tensor) for tensor, present in self._presence if present}
         for kept in self._kept:
-            if id(kept.tensor) not in adding:
+            if not kept.adding:
                 kept.tensor._grad = None
                 if getrefcount(kept.place.window) > UNSHARED:
                     kept.place.memory.renew()
         for kept in self._kept:
-            kept.memory.array = kept.place.window
-            kept.grad = kept.tensor._grad if id(kept.tensor) in adding else Tensor._make(kept.place.window)
-            self.code.set(("memory", kept.memory.node.params), address(kept.memory.array))
+            window = kept.memory.array = kept.place.window
+            grad = kept.grad = Tensor._make(window)
+            if kept.adding and kept.tensor._grad is not None:
+                grad = kept.grad = kept.tensor._grad
+            if grad._data is not window:  # the memory is new because of another gradient in it
+                window[...] = grad._data
+                grad._data = window
+            self.code.set(("memory", kept.memory.node.params), address(window))
 
     def release(self) -> None:
         """Refer to no gradient, so that Python can use their memory again."""
@@ -261,38 +321,57 @@ class Bound:
         """Undo what a step that was given up has done; the line of the branch that it would have taken.
 
         Raises:
-            Exception: the error of an update that has failed.
+            BaseException: the error of an update that has failed. What came before the update is done then.
         """
-        self.release()
-        for tensor in self._absent:
-            tensor._grad = None
         if status < 0:
-            effect = self.effects[-status - 1]
-            if effect.error is not None:
-                failure, effect.error = effect.error, None
-                raise failure
-            effect.end()  # raises
+            self._fail(-status - 1)
         if status == LATE:
             raise IndexError("compile: an index is out of range after an update; parameters have changed already")
+        self.release()
+        for tensor, grad in self._replaced:
+            tensor._grad = grad
+        for effect in self.effects:
+            effect.undo()
         if self._draws:
             _rewind(self._bits, self._draws)
         error, self._error = self._error, None
         if error is not None:
+            if not isinstance(error, Exception):  # such as KeyboardInterrupt
+                raise error
             return f"an error in a call of Python: {error}"
         return "an index" if status == 1 else self.trace.graph.guards[status - 2].place
 
+    def _fail(self, number: int) -> NoReturn:
+        """Account for a step that has run up to an update that has failed, and raise the error."""
+        for effect in self.effects[:number]:
+            effect.end()
+        effect = self.effects[number]
+        for kept, present in effect.presence:
+            kept.tensor._grad = kept.grad if present else None
+        for later in self.effects[number + 1 :]:
+            later.undo()
+        self.release()
+        error, effect.error = effect.error, None
+        if error is None:
+            effect.end()  # raises
+        raise error or AssertionError
+
     def settle(self, own: Sequence[Any]) -> None:
         """Account for a step that has run, except for its updates; ``own`` are gradients outside of a store."""
+        for kept in self._returned:
+            kept.tensor._grad = kept.grad
         for tensor, array in zip(self._own, own, strict=True):
             tensor._grad = Tensor._make(array)
         for tensor in self._forgotten:
             tensor._grad = None
         for tensor, required in self._changed:
             tensor._requires_grad = required
-        if self._versions:
+        if self._versions or self._adding:
             now = tick()
             for version in self._versions:
                 version[0] = now
+            for kept in self._adding:
+                kept.grad._version[0] = now
 
     def _call_python(self, number: int, addresses: int) -> int:
         """A call of Python from the program."""

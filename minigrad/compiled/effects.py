@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..kernels.layout import NotSerialError
 from ..kernels.native import NotNativeError, native_calls
 from .runtime import KERNELS, kernel_runner
+from .trace import Ran
 
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
 
@@ -15,30 +17,38 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
 class Effect:
     """The kernels of one update: called by address, or through Python where that is not possible.
 
+    Args:
+        ran: the update, as it ran in the trace.
+        python: why Python has to call the kernels in any case; empty if it does not.
+        calls: the functions that Python has to call before the update; it calls the kernels then.
+
     Attributes:
-        update: the update.
+        update, parameters, calls: as given.
         layout: the layout that is bound.
+        presence: which gradients are present when the update begins, if these are not all; set by `Bound`.
         reason: why Python has to call the kernels; empty if it does not.
         words: of `minigrad.compiled.runtime.KERNELS`.
         noted: if Python calls the kernels, `Layout.numbers` after each call are added to this list, if it is one.
         function, argument: what the program calls: an address, and the word it is given.
     """
 
-    def __init__(self, update: Any, repeated: bool) -> None:
-        self.update, self._repeated = update, repeated
-        self.layout: Any = None
+    def __init__(self, ran: Ran, python: str, calls: Sequence[Callable[[], Any]]) -> None:
+        self.update, self.parameters, self.calls, self._python = ran.update, ran.parameters, calls, python
+        self.presence: list[tuple[Any, bool]] = []
         self.error: BaseException | None = None
         self.noted: list[Any] | None = None
-        self._calls: Any = None
+        self._serial: Any = None
+        self._stepped: Any = None
         self._callback = _CALLBACK(self._run)
+        self.bind(ran.layout)
 
     def bind(self, layout: Any) -> None:
         """Call the kernels of this layout from now on."""
         self.layout, self.reason = layout, ""
         try:
-            if self._repeated:
-                raise NotSerialError("the optimizer steps more than once in a step")
-            self._calls = layout.serial_calls()
+            if self._python:
+                raise NotSerialError(self._python)
+            self._serial = layout.serial_calls()
             self._native = native_calls(layout)
             self.function, self.words = kernel_runner(self._native)
             policies = {norm.nonfinite for norm in layout.plan.norms}
@@ -55,19 +65,30 @@ class Effect:
         if self.reason:
             return True
         try:
-            return layout.serial_calls() is self._calls
+            return layout.serial_calls() is self._serial
         except NotSerialError:
             return False
 
     def begin(self) -> bool:
         """Prepare the update; whether the program calls what it did before."""
-        if self.reason and self.layout is not None:
+        if self.reason:
             return True
-        layout = self.update.begin_update()
+        self._stepped = getattr(self.update, "stepped", None)
+        layout = self._begin_update()
         if self.is_bound_to(layout):
             return True
         self.bind(layout)
         return False
+
+    def undo(self) -> None:
+        """Take `begin` back."""
+        if not self.reason and self._stepped is not None:
+            self.update.stepped = self._stepped
+
+    def _begin_update(self) -> Any:
+        for kept, present in self.presence:
+            kept.tensor._grad = kept.grad if present else None
+        return self.update.begin_update()
 
     def end(self) -> None:
         """Account for the update."""
@@ -78,7 +99,9 @@ class Effect:
 
     def _run(self, _: int) -> int:
         try:
-            layout = self.update.begin_update()
+            for call in self.calls:
+                call()
+            layout = self._begin_update()
             self.update.end_update(layout, layout.run())
             if self.noted is not None:
                 self.noted.append(layout.numbers.copy())

@@ -47,9 +47,6 @@ class Plan:
         self.calls = [node for node in self.live if node.op == "python"]
         self.stage = {node: node.stage for node in self.live}
         self._hoist(graph.guards)
-        kept = {memory.node for memory in trace.memories if memory.kind == "kept gradient"}
-        if kept & {*self.live, *(write.memory.node for write in trace.writes)}:
-            self.problem = "the step uses or adds to a gradient of a tensor that no optimizer has"
 
     def _hoist(self, guards: Sequence[Guard]) -> None:
         """Compute the conditions of branches before the first effect, as after it the step cannot be given up."""

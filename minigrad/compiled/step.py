@@ -16,7 +16,7 @@ from . import machine, numpy_loops, runtime
 from .arrays import UntraceableError
 from .bound import Bound, GuardError
 from .epoch import problem_of
-from .structure import build, flatten, kind_of
+from .structure import are_named, build, flatten, kind_of, named_objects
 from .trace import EagerError, Trace, snapshot
 
 _MOST_PROGRAMS = 64
@@ -110,9 +110,11 @@ class CompiledStep:
                     break
                 arrays.append(array)
             else:
-                if version.checked and version.bound.fits():
+                if version.checked and version.fits():
                     try:
-                        return version.result(version.bound.run(arrays), args)
+                        arrays = version.bound.run(arrays)
+                        self.reason = ""
+                        return version.result(arrays, args)
                     except GuardError as error:
                         return self._eager(args, options, f"{error.place}: another branch than in the trace")
         return self._other(args, options)
@@ -143,7 +145,7 @@ class CompiledStep:
         for version in (version for versions in self._programs.values() for version in versions):
             bound = version.bind()
             same = [memory.node.shape[:1] for memory in bound.arguments] == [(rows,)] * count
-            if version.checked and same and not observers and bound.fits() and not problem_of(bound, ()):
+            if version.checked and same and not observers and version.fits() and not problem_of(bound, ()):
                 self._switch(version)
                 return bound
         return None
@@ -163,7 +165,7 @@ class CompiledStep:
             return self._eager(args, options, "an argument is on the GPU")
         key = rest, tuple(map(kind_of, leaves))
         versions = self._programs.setdefault(key, [])
-        version = next((version for version in versions if version.bind().fits()), None)
+        version = next((version for version in versions if version.fits()), None)
         if version is None:
             return self._first(args, options, versions, rest, leaves)
         simple = not options and [*map(id, leaves)] == [*map(id, args)]
@@ -175,7 +177,9 @@ class CompiledStep:
         if not version.checked:
             return self._check(version, args, options, arrays)
         try:
-            return version.result(version.bound.run(arrays), leaves)
+            arrays = version.bound.run(arrays)
+            self.reason = ""
+            return version.result(arrays, leaves)
         except GuardError as error:
             return self._eager(args, options, f"{error.place}: another branch than in the trace")
 
@@ -211,7 +215,7 @@ class CompiledStep:
         self.reason = ""
         values = trace.values
         del trace.values
-        self._traced = version = _Version(trace, shape[0])
+        self._traced = version = _Version(trace, shape[0], self._step)
         if len(versions) >= _MOST_PROGRAMS:
             versions.clear()
         versions.append(version)
@@ -253,6 +257,7 @@ class CompiledStep:
             state.restore()
             raise HiddenInputError(f"compile: {text}")
         version.checked = True
+        self.reason = ""
         return result
 
 
@@ -267,8 +272,8 @@ class _Version:
 
     bound: Bound
 
-    def __init__(self, trace: Trace, rest: Any) -> None:
-        self._trace, self._rest = trace, rest
+    def __init__(self, trace: Trace, rest: Any, step: Any) -> None:
+        self._trace, self._rest, self._named = trace, rest, named_objects(step)
         self.kinds: Any = ()
         self.checked = False
         self._results = trace.results
@@ -279,6 +284,10 @@ class _Version:
         if not hasattr(self, "bound"):
             self.bound = Bound(self._trace)
         return self.bound
+
+    def fits(self) -> bool:
+        """Whether everything that the step involves is as it was when it was traced."""
+        return are_named(self._named) and self.bind().fits()
 
     def result(self, arrays: list[Any], arguments: Sequence[Any]) -> Any:
         """What the step returns, of these arrays, and of its tensors and arrays as they were given."""
@@ -304,7 +313,7 @@ class _State:
         self._random = random.get_state()
         self._memories = [m for m in bound.trace.memories if m.kind in ("data", "array") and m.array.flags.writeable]
         self._arrays = [(m.array, m.array.copy()) for m in self._memories]
-        owners = [update for update, _ in bound.trace.updates if hasattr(update, "state_dict")]
+        owners = [ran.update for ran in bound.trace.updates if hasattr(ran.update, "state_dict")]
         self._owners = {id(owner): owner for owner in (*owners, *bound.trace.owners)}
         self._undo = [snapshot(owner) for owner in self._owners.values()]
         self._tensors = [adopted.tensor for adopted in bound.trace.adopted.values()]

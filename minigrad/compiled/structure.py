@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,6 +60,32 @@ def build(rest: Any, leaves: Iterator[Any]) -> Any:
         return {key: build(item, leaves) for key, item in content}
     items = [build(item, leaves) for item in content]
     return kind(*items) if hasattr(kind, "_fields") else kind(items)
+
+
+def named_objects(function: Any) -> list[tuple[Any, str, Any]]:
+    """The tensors, models, optimizers and schedulers that a function finds by name: (holder, name, object).
+
+    They are looked for among its global variables, its closure's, and the attributes of the object that it is a method
+    of. The holder is a dictionary, or the cell of a closure.
+    """
+    owner, plain = getattr(function, "__self__", None), getattr(function, "__func__", function)
+    code = getattr(plain, "__code__", None)
+    if code is None:
+        return []
+    holders = [plain.__globals__, getattr(owner, "__dict__", {})]
+    found = [(holder, name, holder[name]) for holder in holders for name in code.co_names if name in holder]
+    for cell in plain.__closure__ or ():
+        with contextlib.suppress(ValueError):  # not set yet
+            found.append((cell, "", cell.cell_contents))
+    return [each for each in found if isinstance(each[2], Tensor) or hasattr(type(each[2]), "state_dict")]
+
+
+def are_named(objects: list[tuple[Any, str, Any]]) -> bool:
+    """Whether these objects are still found by their names."""
+    for holder, name, value in objects:  # noqa: SIM110 - a generator would take three times as long
+        if (holder.get(name) if name else holder.cell_contents) is not value:
+            return False
+    return True
 
 
 def kind_of(leaf: Any) -> Any:

@@ -37,8 +37,7 @@ class Memory:
     """Memory from outside that a step reads or changes.
 
     Attributes:
-        kind: ``"data"`` or ``"gradient"`` of ``tensor``, ``"kept gradient"`` outside of an optimizer's memory,
-            ``"argument"`` of the step, or another ``"array"``.
+        kind: ``"data"`` or ``"gradient"`` of ``tensor``, ``"argument"`` of the step, or another ``"array"``.
         array: what it was in the trace.
         node: its node.
         tensor: the tensor; for an argument its number.
@@ -84,7 +83,7 @@ class Adopted:
         tensor, data, gradient: the tensor, the memory of its values, and of its gradient if it is in a store.
         present: whether it had a gradient.
         cleared: whether the step forgets that gradient.
-        required: whether it required a gradient.
+        required, required_after: whether it required a gradient, before and after the step.
     """
 
     def __init__(self, tensor: Any, data: Memory) -> None:
@@ -92,10 +91,26 @@ class Adopted:
         self.gradient: Memory | None = None
         self.grad, self.present = tensor._grad, tensor._grad is not None
         self.cleared, self.required = False, tensor._requires_grad
+        self.required_after = self.required
 
     def restore(self) -> None:
         """Give the tensor its gradient back."""
         self.tensor._grad, self.tensor._requires_grad = self.grad, self.required
+
+
+class Ran(NamedTuple):
+    """An update whose kernels ran.
+
+    Attributes:
+        update, layout: what ran.
+        present: the identities of the tensors that had a gradient then.
+        parameters: of the optimizer: a list that is another one if parameters join or leave.
+    """
+
+    update: Any
+    layout: Any
+    present: set[int]
+    parameters: Any
 
 
 class Result(NamedTuple):
@@ -120,7 +135,7 @@ class Trace(Tracer):
         writes: what changes in it.
         adopted: the tensors that took part.
         modules: the modules that were called, each with its settings.
-        updates: for each effect the update whose kernels ran, and its layout.
+        updates: for each effect the update whose kernels ran.
         actions: updates and functions in the order in which they came; ``owners`` are the objects of the functions.
         results: what the step returned, flat; ``values`` are its arrays in the traced call.
         gradients: for each tensor that has a gradient afterward the memory of it, or the node if it is in no store.
@@ -136,7 +151,7 @@ class Trace(Tracer):
         self.writes: list[Write] = []
         self.adopted: dict[int, Adopted] = {}
         self.modules: dict[int, Any] = {}
-        self.updates: list[tuple[Update, Any]] = []
+        self.updates: list[Ran] = []
         self.actions: list[tuple[Any, int | None]] = []
         self.owners: list[Any] = []
         self.gradients: list[tuple[Tensor, Memory | Node, Any]] = []
@@ -210,7 +225,8 @@ class Trace(Tracer):
         self.memories.append(memory)
         self._memory_of[id(array)] = memory
         # The store has to remain the only one that refers to the array of a gradient (see minigrad.autograd.memory).
-        self._arrays[id(array)] = array, None if kind == "gradient" else traced
+        placed = kind == "gradient" and tensor._place is not None
+        self._arrays[id(array)] = array, None if placed else traced
         return traced
 
     def _array(self, array: Any) -> TracedArray:
@@ -237,7 +253,9 @@ class Trace(Tracer):
         place, grad = tensor._place, tensor._grad
         if place is None:
             if grad is not None:
-                tensor._grad = Tensor._make(self._outside("kept gradient", grad._data, tensor))
+                traced = self._outside("gradient", grad._data, tensor)
+                adopted.gradient = self.memories[-1]
+                tensor._grad = Tensor._make(traced)
             return
         memory: GradientMemory = place.memory
         if id(memory) not in self._renewed:  # somebody may hold the gradients of the last step
@@ -281,11 +299,12 @@ class Trace(Tracer):
         """Make the changes so far known to the kernels, and what the kernels change known to the step."""
         if is_watched(update):
             raise EagerError(f"{type(update).__name__} is watched, or has hooks", lambda: is_watched(update))
-        if hasattr(update, "state_dict") and not any(update is each for each, _ in self.updates):
+        if hasattr(update, "state_dict") and not any(update is each.update for each in self.updates):
             self._undo.append(snapshot(update))
         self._commit()
         effect = len(self.updates)
-        self.updates.append((update, layout))
+        present = {id(a.tensor) for a in self.adopted.values() if a.tensor._grad is not None}
+        self.updates.append(Ran(update, layout, present, getattr(update, "_bound", None)))
         self.actions.append((update, effect))
         self.graph.effects += 1
         for memory in self.memories:
@@ -301,7 +320,7 @@ class Trace(Tracer):
         self.actions.append((function, None))
 
     def _traced(self, memory: Memory) -> TracedArray | None:
-        if memory.kind == "gradient":
+        if memory.kind == "gradient" and memory.tensor._place is not None:
             window = memory.tensor._place.window
             return window if isinstance(window, TracedArray) else None
         return self._arrays[id(memory.array)][1]
@@ -327,16 +346,18 @@ class Trace(Tracer):
         moved = ""
         for adopted in self.adopted.values():
             tensor, gradient = adopted.tensor, adopted.gradient
+            adopted.required_after = tensor._requires_grad
             if tensor._data is not self._arrays[id(adopted.data.array)][1]:
                 moved = moved or adopted.data.name
             tensor._data = adopted.data.array
+            traced = None
             if gradient is not None:
-                window, tensor._place.window = tensor._place.window, gradient.array
-            else:
-                window = None
+                traced = self._traced(gradient)
+                if tensor._place is not None:
+                    tensor._place.window = gradient.array
             if failed or moved:
                 continue
-            self._keep_gradient(adopted, window)
+            self._keep_gradient(adopted, traced)
         if failed or moved:
             for adopted in self.adopted.values():
                 adopted.restore()
@@ -354,13 +375,17 @@ class Trace(Tracer):
         if moved:
             raise UntraceableError(f"the step gives {moved} another array; assign to its .data instead")
 
-    def _keep_gradient(self, adopted: Adopted, window: Any) -> None:
+    def _keep_gradient(self, adopted: Adopted, traced: Any) -> None:
         """Note where the gradient of a tensor is after the step."""
         tensor, grad = adopted.tensor, adopted.tensor._grad
         if grad is None:
             return
-        if window is not None and grad._data is window:
+        if traced is not None and grad._data is traced:
             assert adopted.gradient is not None
+            if adopted.present and not adopted.cleared:  # it was added to, and is the same gradient still
+                version = grad._version
+                grad = tensor._grad = adopted.grad
+                grad._version[0] = version[0]
             grad._data = adopted.gradient.array
             self.gradients.append((tensor, adopted.gradient, None))
             return
@@ -392,9 +417,10 @@ def is_watched(update: Any) -> bool:
 
 
 def settings(module: Any) -> dict[str, Any]:
-    """The attributes of a module that decide what it computes: numbers, text and functions, not tensors or parts."""
+    """The attributes of a module that decide what it computes: numbers, text, functions, and which tensors."""
     kinds = (int, float, str, bool, type(None), tuple)
-    return {name: value for name, value in vars(module).items() if isinstance(value, kinds) or callable(value)}
+    found = {name: value for name, value in vars(module).items() if isinstance(value, kinds) or callable(value)}
+    return found | {name: id(value) for name, value in vars(module).items() if isinstance(value, Tensor)}
 
 
 def snapshot(optimizer: Any) -> Callable[[], None]:

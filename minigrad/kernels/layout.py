@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..devices.arrays import given
 from ..rules import Norm
 from .blocks import ROW, block_tables, lengths, range_column, spans
 from .cohort import Cohort
@@ -236,7 +237,7 @@ class Layout:
 
     def norm_values(self, norm: Norm) -> Array:
         """A norm over each of its ranges, as the last step found it."""
-        totals = self.norms[self.plan.norms.index(norm)][: self.store.counts[norm.scope]]
+        totals = given(self.norms)[self.plan.norms.index(norm)][: self.store.counts[norm.scope]]
         return finished(norm.order, totals)
 
     def scalars_of(self, entry: Entry) -> dict[str, float]:

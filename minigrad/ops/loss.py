@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..devices.arrays import DEVICE_ARRAYS, any_true, largest, namespace, peek, smallest
+from ..devices.arrays import DEVICE_ARRAYS, RECORDING, any_true, largest, namespace, peek, smallest
 from ..devices.summation import add_up
 from .activation import sigmoid, softplus
 from .elementwise import clip, equal, log, masked, maximum, not_equal, sign, where
@@ -157,7 +157,8 @@ def _bce_with_logits(
     losses = np.log1p(np.exp(-size))
     if pos_weight is not None:
         losses *= positive + negative
-    product = weighted if size.size and largest(size) == np.inf else np.multiply
+    # The same numbers, slower, unless a score is infinite; in a traced step a branch would cost more.
+    product = weighted if type(size) in RECORDING or (size.size and largest(size) == np.inf) else np.multiply
     losses += product(np.maximum(x, 0), negative)
     losses -= product(np.minimum(x, 0), positive)
     return _reduce(losses if weight is None else losses * weight, reduction)

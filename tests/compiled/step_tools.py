@@ -132,10 +132,25 @@ def course(make, calls, compiled, between=None):
         try:
             result = step(*args, **options)
         except Exception as error:
-            result = f"{type(error).__name__}: {error}"
+            result = {"raised": f"{type(error).__name__}: {error}"}
         found.append(now(made.things, without_history(result)))
         reasons.append(getattr(step, "reason", None))
     return found, reasons, step
+
+
+def fails_as_before(make, calls, number, error, between=None):
+    """The call with this number raises; it changes nothing, and the others are as eager's without it."""
+    found, _, step = course(make, calls, True, between)
+    assert error in found[number].pop("[1]['raised']")
+    minigrad.manual_seed(SEED)
+    before = found[number - 1] if number else now(make().things, {})
+    state = {name: value for name, value in before.items() if not name.startswith("[1]") and "report" not in name}
+    wrong = differences({name: found[number].get(name) for name in state}, state)
+    assert not wrong, f"changed: {wrong}"
+    expected, _, _ = course(make, [*calls[:number], *calls[number + 1 :]], False, between)
+    for mine, theirs in zip([*found[:number], *found[number + 1 :]], expected, strict=True):
+        assert not differences(mine, theirs)
+    return step
 
 
 def same_as_eager(make, calls, between=None, eager=()):
@@ -144,7 +159,7 @@ def same_as_eager(make, calls, between=None, eager=()):
     found, reasons, step = course(make, calls, True, between)
     for number, (mine, theirs) in enumerate(zip(found, expected, strict=True)):
         wrong = differences(mine, theirs)
-        raised = {result[name] for result in (mine, theirs) for name in wrong if isinstance(result.get(name), str)}
-        assert not wrong, f"call {number} ({reasons[number] or 'compiled'}): {wrong[:9]} differ; {raised}"
+        raised = [result.get("[1]['raised']") for result in (mine, theirs)]
+        assert not wrong, f"call {number} ({reasons[number] or 'compiled'}): {raised}; {wrong[:9]} differ"
     assert [number for number, reason in enumerate(reasons) if reason] == [*eager], reasons
     return step
