@@ -83,11 +83,19 @@ def _call(function: Any, name: str, inputs: Sequence[Any], options: dict[str, An
         return python(function, inputs, options)
     value = np.asarray(function(*map(plain, inputs), **options))
     if name == "matmul":
-        return traced(value, graph().add("matmul", [node_of(x, value.dtype) for x in inputs], None, value))
+        return traced(value, graph().add("matmul", _factors(inputs, value.dtype), None, value))
     kinds = [x.dtype if hasattr(x, "dtype") else type(x) for x in inputs]
     dtypes = function.resolve_dtypes((*kinds, None), casting="unsafe")
     nodes = [node_of(x, dtype) for x, dtype in zip(inputs, dtypes, strict=False)]
     return traced(value, _map(name, nodes, dtypes, value))
+
+
+def _factors(inputs: Sequence[Any], dtype: Any) -> list[Node]:
+    """The nodes of a product. The library has another way for a matrix and its own transpose, found by the address."""
+    a, b = (node_of(x, dtype) for x in inputs)
+    if a.base is b.base and not np.may_share_memory(*map(plain, inputs)):
+        b = graph().add("map", (b,), "same", Layout(b.shape, b.strides, b.dtype), unique=True)
+    return [a, b]
 
 
 def _map(name: str, nodes: list[Node], dtypes: Sequence[Any], value: Any) -> Node:
