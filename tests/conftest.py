@@ -12,10 +12,16 @@ import cupy_standin
 import pytest
 import report_tools
 
-from minigrad import cli
+from minigrad import cli, training
 from minigrad.devices import arrays as devices
 from minigrad.devices import cuda as gpu_module
 from minigrad.study.report import _pictures as pictures
+
+# With MINIGRAD_EAGER=1, the tests run with steps that are made by Python, except for those that ask for compiled ones.
+if os.environ.get("MINIGRAD_EAGER"):
+    for function in (training.fit, training.Run.__init__):
+        assert function.__kwdefaults__["compiled"]
+        function.__kwdefaults__["compiled"] = False
 
 # How many sets of parameters of each test a quick run keeps.
 SAMPLE = 3

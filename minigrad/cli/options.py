@@ -219,6 +219,8 @@ RUN = (
     Option("device", "NAME", "cpu or cuda; see minigrad devices", _device, "cpu"),
     Option("threads", "N", "threads of the update kernels; the result does not depend on it", whole(1),
         stated="one per core"),
+    Option("eager", "", "make every step by Python instead of compiled code; the result does not depend on it",
+        default=False),
     Option("quiet", "", "print only errors", default=False),
 )  # fmt: skip
 

@@ -69,7 +69,7 @@ COMMANDS = {
         "Continue a run from its last checkpoint. The finished run is bit for bit the same as if it had not been "
         "interrupted.",
         _RUN,
-        of_run=("epochs", "device", "threads", "quiet"),
+        of_run=("epochs", "device", "threads", "eager", "quiet"),
     ),
     "evaluate": Command(
         "test the weights of a run on its held-out data",
@@ -88,7 +88,7 @@ COMMANDS = {
             Option("param", "NAME[I,J]", "the weight, such as '0.weight[3,7]'"),
             Option("json", "", "print it as JSON"),
         ],
-        of_run=("threads", "quiet"),
+        of_run=("threads", "eager", "quiet"),
     ),
     "report": Command(
         "a run as one HTML page",
@@ -102,7 +102,7 @@ COMMANDS = {
             Option("step", "N", "explain this step", whole(1), stated="the last one"),
             Option("no_explain", "", "explain no update; explaining trains the run again from its last checkpoint"),
         ],
-        of_run=("threads", "quiet"),
+        of_run=("threads", "eager", "quiet"),
     ),
     "compare": Command(
         "several optimizers or runs on one problem",

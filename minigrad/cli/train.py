@@ -158,6 +158,8 @@ def _summarize(run: Run, epochs: int, seconds: float, directory: RunDirectory | 
         took = f"; {plural(epochs, 'epoch')} in {seconds:.1f} s" if epochs else ""
         whole = f", {run.progress.epoch} in all" if epochs and epochs < run.progress.epoch else ""
         out.print(f"{best_of(run)}{took}{whole}", soft_wrap=True)
+    if run.compiled and run.eager:
+        out.print(f"steps were not compiled: {run.eager}", markup=False, soft_wrap=True)
     for each in run.callbacks:
         if isinstance(each, study.Recorder):
             out.print(f"recording: {each.cost.describe(each.interval, '--record ')}", soft_wrap=True)

@@ -235,6 +235,7 @@ def make_run(arguments: Mapping[str, Any], problem: Problem, callbacks: Iterable
         scheduler_every=every,
         accumulate=arguments["accumulate"],
         callbacks=callbacks,
+        compiled=not arguments.get("eager", False),
     )
 
 

@@ -41,7 +41,7 @@ def fit(
     callbacks: Iterable[Callback] = (),
     monitor: str | None = None,
     resume: str | os.PathLike[str] | None = None,
-    compiled: bool = False,
+    compiled: bool = True,
 ) -> Run:
     """Train until ``epochs`` epochs are complete, or a callback stops the run.
 
@@ -72,8 +72,10 @@ def fit(
             neither declares them nor returns such a number, the ``train`` metric; then EarlyStopping and
             ReduceLROnPlateau raise ValueError after the first epoch, unless ``monitor`` is given.
         resume: a checkpoint to resume from, of a run with the same arguments.
-        compiled: make the steps by compiled code where that is possible (`minigrad.compile`); the results are the same
-            to the last bit. ``run.eager`` says why it was not possible.
+        compiled: make the steps by compiled code where that is possible, as `minigrad.compile` does; the results are
+            the same to the last bit. ``run.eager`` says why it was not possible. The Python code of the model and the
+            loss then runs at the first steps only: if it does more than compute, as by printing or counting, pass
+            ``False``. Metrics and callbacks are always called.
 
     Returns:
         The run, whose ``progress.history`` has a row of metrics per epoch.
@@ -121,7 +123,7 @@ def train(run: Run, epochs: int) -> Run:
     with np.errstate(over="ignore", invalid="ignore"):
         try:
             run.begin()
-            from ._compiled import Stretches  # loads Numba and LLVM, which a run needs, but an import does not
+            from ._compiled import Stretches  # loads Numba and LLVM, which a step needs, but an import does not
 
             stretches = Stretches(run)
             while run.progress.epoch < epochs and not run.stopping:

@@ -182,7 +182,7 @@ class Run:
         accumulate: int = 1,
         callbacks: Iterable[Callback] = (),
         monitor: str | None = None,
-        compiled: bool = False,
+        compiled: bool = True,
     ) -> None:
         check_measured("fit", model, loss, metrics)
         _check_parts(optimizer, loader, evaluate)

@@ -253,6 +253,7 @@ def test_the_defaults_that_help_states_are_those_of_a_run(command):
         "config",
         "no_output",
         "checkpoint_every",
+        "eager",
     }
     options = {a.dest for a in parsers()[1][command]._actions if a.option_strings} - {"help", "quiet"} - silent
     assert options - set(hyper_parameters()) | {"lr"} == set(stated)

@@ -54,18 +54,24 @@ def send(*numbers, apart=0.0):
 
 @pytest.fixture
 def in_step(monkeypatch):
-    """Does something when a run of the command has taken a step of that number, once."""
+    """Does something when a run of the command has taken a step of that number, once; a stretch of steps ends there."""
 
     def at(step, act):
-        after_step = training.RunLog.after_step
+        before = {name: getattr(training.RunLog, name) for name in ("stretch", "after_step", "after_stretch")}
 
-        def call(self, run):
-            after_step(self, run)
-            if run.progress.step == step:
-                monkeypatch.setattr(training.RunLog, "after_step", after_step)
-                act()
+        def call(name):
+            def then(self, run, *steps):
+                before[name](self, run, *steps)
+                if run.progress.step == step:
+                    for each, function in before.items():
+                        monkeypatch.setattr(training.RunLog, each, function)
+                    act()
 
-        monkeypatch.setattr(training.RunLog, "after_step", call)
+            return then
+
+        monkeypatch.setattr(training.RunLog, "stretch", lambda self, run: max(step - run.progress.step, 0) or None)
+        for name in ("after_step", "after_stretch"):
+            monkeypatch.setattr(training.RunLog, name, call(name))
 
     return at
 
