@@ -6,7 +6,7 @@ the parts are machine code: a part that many records call, as each time step of 
 compiled once. Addresses are filled in by `minigrad.compiled.bound`, and can be those of other memory each time.
 
 The order is: the parts of a stage; in the first stage the guards, after which the step can no longer be given up; what
-the stage writes to memory outside; and the effect that ends it. The results are copied last.
+the stage writes to memory outside; and the effect that ends it. Results are copied at the end of their stage.
 """
 
 from __future__ import annotations
@@ -78,12 +78,13 @@ class Program:
                 memory = write.memory.node
                 if plan.direct.get(write.node) is not write.memory:
                     self._copy(write.node, Place(("memory", memory.params)), memory.strides)
+            for kind, nodes in (("result", plan.results), ("own", plan.own)):
+                for i, node in enumerate(nodes):
+                    if node.stage == stage:  # before the effect, so that they are known if it ends the step
+                        self._copy(node, Place((kind, i)), c_strides(node.shape, node.dtype.itemsize))
             if stage < plan.stages - 1:
                 words = Place(("effect", stage)), Place(("argument", stage)), number(stage)
                 self.records.append(Record("effect", words))
-        for kind, nodes in (("result", plan.results), ("own", plan.own)):
-            for i, node in enumerate(nodes):
-                self._copy(node, Place((kind, i)), c_strides(node.shape, node.dtype.itemsize))
 
     # --- places --------------------------------------------------------------------------------------------------
 

@@ -1,12 +1,15 @@
 """`fit` with compiled steps does what it does with steps made by Python, to the last bit of every file."""
 
+import functools
 import itertools
 
+import numpy as np
 import pytest
-from training_cases import OPTIMIZERS, SCHEDULERS, Case, same
+from training_cases import OPTIMIZERS, SCHEDULERS, Case, blobs, same
 
-from minigrad import random, study
+from minigrad import clipping, data, manual_seed, nn, optim, random, schedulers, study, training
 from minigrad.compiled.epoch import Driver
+from minigrad.nn.functional import cross_entropy
 
 
 @pytest.fixture
@@ -77,3 +80,408 @@ def test_a_recorder(tmp_path, driven, optimizer, recorded):
 @pytest.mark.parametrize("every", [1, 2, 3, 7])
 def test_checkpoints_between_epochs(tmp_path, every):
     both(tmp_path, optimizer="Adam", epochs=4, every="step", scheduler="OneCycleLR", keep=100, save_every=every)
+
+
+@pytest.mark.parametrize("accumulate", [2, 3, 4, 7])
+def test_accumulated_gradients(tmp_path, driven, accumulate):
+    both(tmp_path, optimizer="AdamW", accumulate=accumulate, every="step", scheduler="OneCycleLR", epochs=5)
+    assert driven or accumulate > 2  # of 4 full batches
+
+
+@pytest.mark.parametrize("stops", [[3, 10, 13], [1], [4, 5, 6, 7], [17]])
+@pytest.mark.parametrize("optimizer", ["Adam", "SGD plain", "Lookahead pullback"])
+def test_runs_stop_and_resume_in_either_way(tmp_path, optimizer, stops):
+    whole = Case(tmp_path / "whole", optimizer, compiled=False)
+    whole.go(4)
+    for first in (False, True):
+        folder, resume = tmp_path / f"parts {first}", None
+        for compiled, stop in zip(itertools.cycle([first, not first]), [*stops, None], strict=False):
+            case = Case(folder, optimizer, compiled=compiled)
+            if resume is not None:
+                manual_seed(99)  # a new process has drawn something else
+            case.go(4, stop, resume)
+            resume = case.last()
+        assert case.files() == whole.files()
+        assert same(case.run.state_dict(), whole.run.state_dict())
+
+
+# --- other models, data and losses -----------------------------------------------------------------------------------
+
+
+def fitted(compiled, **settings):
+    """A run of settings that are made for each: model, loader, optimizer, and the rest of the arguments of fit."""
+    manual_seed(5)
+    made = {name: make() for name, make in settings.items()}
+    model, loader = made.pop("model", None) or nn.MLP([2, 8, 3]), made.pop("loader", None) or batches()()
+    optimizer = made.pop("optimizer", None)
+    optimizer = optim.Adam(model.parameters(), 0.01) if optimizer is None else optimizer(model)
+    if "scheduler" in made:
+        made["scheduler"] = made["scheduler"](optimizer)
+    runs, error = [], None
+    callbacks = [Keep(runs), *made.pop("callbacks", ())]
+    try:
+        training.fit(model, optimizer, loader, made.pop("epochs", 5), **made, callbacks=callbacks, compiled=compiled)
+    except Exception as raised:
+        error = raised
+    (run,) = runs
+    return {"random": random.get_state(), "run": run.state_dict(), "skipped": optimizer.skipped}, run, error
+
+
+class Keep(training.Callback):
+    """Keeps the run, also if it fails."""
+
+    def __init__(self, runs):
+        self.runs = runs
+
+    def begin(self, run):
+        self.runs.append(run)
+
+
+def batches(rows=45, size=10, seed=1, **options):
+    return lambda: data.DataLoader(blobs()[0].subset(range(rows)), size, shuffle=True, seed=seed, **options)
+
+
+def compared(**settings):
+    """The run with compiled steps, which does what the run without does."""
+    (one, eager, _), (other, compiled, error) = (fitted(way, **settings) for way in (False, True))
+    if error is not None:
+        raise error
+    assert not [name for name in one if not same(one[name], other[name])]
+    assert eager.eager == "compiled=False"
+    return compiled
+
+
+@pytest.mark.parametrize(
+    "loader",
+    {
+        "drop last": batches(drop_last=True),
+        "no short batch": batches(rows=40),
+        "one batch": batches(size=45),
+        "larger than the data": batches(size=100),
+        "single rows": batches(rows=7, size=1),
+        "a short batch of one": batches(rows=41),
+        "in order": lambda: data.DataLoader(blobs()[0], 10),
+        "double": lambda: data.DataLoader(data.Dataset(blobs()[0].features.astype(np.float64), blobs()[0].labels), 9),
+    }.items(),
+    ids=lambda pair: pair[0],
+)
+def test_loaders(driven, loader):
+    model = (lambda: nn.MLP([2, 8, 3]).double()) if loader[0] == "double" else (lambda: nn.MLP([2, 8, 3]))
+    assert compared(model=model, loader=loader[1], epochs=lambda: 8).eager == ""
+    # One batch in an epoch leaves nothing to be done in one call.
+    assert bool(driven) == (loader[0] not in ("one batch", "larger than the data"))
+
+
+class Squares(data.Dataset):
+    """Rows that are computed when they are asked for."""
+
+    def __init__(self):
+        pass
+
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, row):
+        return [float(row), 1.0], row % 3
+
+
+@pytest.mark.parametrize(
+    ("loader", "reason"),
+    [
+        (lambda: data.DataLoader(Squares(), 5, shuffle=True, seed=1), "not a Dataset of arrays"),
+        (lambda: data.DataLoader([([0.5, 1.0], 1)] * 8, 4), "not a Dataset of arrays"),
+        (lambda: type("Own", (data.DataLoader,), {})(blobs()[0], 5), "in a DataLoader"),
+    ],
+)
+def test_what_is_not_stored_is_not_compiled_and_the_run_says_so(loader, reason):
+    assert reason in compared(loader=loader).eager
+
+
+def test_an_epoch_begins_anew_if_somebody_has_looked_at_a_batch():
+    def peeked():
+        loader = batches()()
+        next(iter(loader))
+        return loader
+
+    compared(loader=peeked)
+
+
+def test_a_loader_that_was_used_by_fit_begins_its_next_epoch_as_ever():
+    loaders = []
+    for compiled in (False, True):
+        loader = batches()()
+        model = nn.MLP([2, 8, 3])
+        for _ in range(2):
+            training.fit(model, optim.SGD(model.parameters(), 0.1), loader, 2, compiled=compiled)
+        loaders.append([features.data for features, _ in loader])
+    assert same(*loaders)
+
+
+LOSSES = {
+    "a sum": lambda: functools.partial(cross_entropy, reduction="sum"),
+    "class weights": lambda: functools.partial(cross_entropy, weight=np.array([1.0, 0.5, 1.5], np.float32)),
+    "ignored labels": lambda: functools.partial(cross_entropy, ignore_index=1),
+    "a module": lambda: nn.CrossEntropyLoss(label_smoothing=0.1),
+    "a function": lambda: lambda output, labels: cross_entropy(output, labels) + (output**2).mean() * 0.01,
+    "a branch": lambda: lambda output, labels: loss if (loss := cross_entropy(output, labels)) < 1 else loss * 0.5,
+}
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_losses(driven, loss, accumulate):
+    run = compared(loss=LOSSES[loss], accumulate=lambda: accumulate, epochs=lambda: 6)
+    if accumulate == 2 and loss in ("class weights", "ignored labels"):
+        assert "does not count all rows alike" in run.eager
+    elif loss != "a branch":
+        assert run.eager == ""
+        assert driven
+
+
+class Noisy(nn.Module):
+    """Draws numbers of NumPy's, which no compiled step can know."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.rng = nn.Linear(2, 3), np.random.default_rng(0)
+
+    def forward(self, x):
+        return self.inner(x + float(self.rng.normal()))
+
+
+class Counting(nn.Module):
+    """Counts its calls in a setting, by which its forward pass can depend on them."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.calls = nn.Linear(2, 3), 0
+
+    def forward(self, x):
+        self.calls += 1
+        return self.inner(x) * (1 + 1 / self.calls)
+
+
+class Reading(nn.Module):
+    """Needs a number from a tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(2, 3)
+
+    def forward(self, x):
+        return self.inner(x) * (1 + float(x.mean().item()))
+
+
+class Strange(nn.Module):
+    """Uses an array in a way that a traced one does not know."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(2, 3)
+
+    def forward(self, x):
+        assert x.data.ctypes.data
+        return self.inner(x)
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (Noisy, "depends on something"),
+        (Counting, "depends on something"),
+        (Reading, "test_compiled_fit.py"),
+        (Strange, "ctypes"),
+    ],
+)
+def test_a_model_that_cannot_be_compiled_is_trained_as_ever(driven, model, reason):
+    run = compared(model=model)
+    assert reason in run.eager
+    assert not driven
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: nn.MLP([2, 8, 3], dropout=0.3, norm="batch"),
+        lambda: nn.MLP([2, 8, 3], dropout=0.3, norm="layer"),
+        lambda: nn.Sequential(nn.Linear(2, 8), nn.GELU(), nn.Dropout(0.5), nn.Linear(8, 3)),
+        lambda: nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8, momentum=None), nn.Tanh(), nn.Linear(8, 3)),
+    ],
+)
+def test_models(driven, model):
+    assert compared(model=model, evaluate=lambda: blobs()[1]).eager == ""
+    assert driven
+
+
+def test_a_frozen_layer_and_one_that_is_thawed_between_epochs(driven):
+    def frozen():
+        model = nn.MLP([2, 8, 3])
+        model[0].weight.requires_grad = False
+        return model
+
+    def thaw(run):
+        run.model[0].weight.requires_grad = run.progress.epoch >= 3
+
+    compared(model=frozen, callbacks=lambda: [training.OnEpoch(thaw)], epochs=lambda: 6)
+    assert driven
+
+
+# --- metrics and callbacks -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_metrics_of_the_user_see_every_batch_in_order(driven, count):
+    seen = []
+
+    def hits(output, labels):
+        seen.append((type(output), output.copy(), labels.copy()))
+        return (output.argmax(1) == labels).sum()
+
+    metrics = {"accuracy": training.correct, "hits": hits, "rows": lambda output, labels: len(labels)}
+    compared(metrics=lambda: metrics if count == 2 else {"hits": hits}, accumulate=lambda: count)
+    assert driven
+    half = len(seen) // 2
+    assert same(seen[:half], seen[half:])
+
+
+class EveryStep(training.Callback):
+    """Sees every step, like a callback that was written before there were stretches."""
+
+    def __init__(self):
+        self.seen = []
+
+    def after_step(self, run):
+        grads = [p.grad.data.copy() for p in run.model.parameters()]
+        self.seen.append((run.progress.step, run.progress.batch, run.progress.loss, grads))
+
+
+class Deeper(training.Checkpoints):
+    """Sees every step too, though its base class does not have to."""
+
+    def __init__(self):
+        self.seen, self.every = [], None
+
+    def begin(self, run):
+        pass
+
+    after_epoch = end = begin
+
+    def after_step(self, run):
+        self.seen.append(run.progress.step)
+
+
+@pytest.mark.parametrize("kind", [EveryStep, Deeper])
+def test_a_callback_of_the_user_sees_every_step(driven, kind):
+    made = []
+
+    def callbacks():
+        made.append(kind())
+        return made[-1:]
+
+    assert compared(callbacks=callbacks).eager == ""
+    assert not driven
+    assert len(made[0].seen) == 25
+    assert same(made[0].seen, made[1].seen)
+
+
+class Changes(training.Callback):
+    """Changes options, weights and state between steps."""
+
+    def after_step(self, run):
+        optimizer, step = run.optimizer, run.progress.step
+        if step % 4 == 0:
+            optimizer.param_groups[0]["lr"] *= 0.9
+        if step == 6:
+            optimizer.param_groups[0]["weight_decay"] = 0.1
+        if step == 9:
+            next(iter(run.model.parameters())).data[0] += 1
+        if step == 11:
+            optimizer.reset_state()
+        if step == 15:
+            optimizer.param_groups[0]["weight_decay"] = 0.0
+            run.model[0].weight.data = run.model[0].weight.data * 2
+
+
+def test_a_callback_that_changes_options_weights_and_state():
+    compared(callbacks=lambda: [Changes()], epochs=lambda: 6)
+
+
+def test_a_schedule_that_switches_an_option_on_and_off_within_an_epoch(driven):
+    values = [0.0, 0.1, 0.2, 0.0, 0.0, 0.3, 0.1, 0.0] * 12
+
+    def decay(optimizer):
+        schedule = schedulers.Scheduler(optimizer, lambda step: values[int(step)], option="weight_decay")
+        return [schedule, schedulers.ExponentialLR(optimizer, 0.99)]
+
+    compared(scheduler=lambda: decay, scheduler_every=lambda: "step", loader=batches(size=3))
+    assert driven
+
+
+def test_a_hook_that_looks_at_steps_is_called_and_the_run_says_so(driven):
+    calls = []
+
+    def hooked(model):
+        optimizer = optim.SGD(model.parameters(), 0.1)
+        optimizer.register_step_post_hook(lambda optimizer: calls.append(optimizer.steps))
+        return optimizer
+
+    assert "a hook is registered on SGD" in compared(optimizer=lambda: hooked).eager
+    assert calls == [*range(1, 26)] * 2
+    assert not driven
+
+
+# --- ends ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_not_finite_ends_both_at_the_same_step_in_the_same_state(driven):
+    found = [
+        fitted(
+            way, optimizer=lambda: lambda model: optim.SGD(model.parameters(), 0.3, momentum=0.99),
+            model=lambda: nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Dropout(0.1), nn.Linear(8, 3)),
+            loss=lambda: lambda output, labels: (output**4).mean() + cross_entropy(output, labels),
+            epochs=lambda: 50, loader=batches(size=2),
+        )
+        for way in (False, True)
+    ]  # fmt: skip
+    (one, _, first), (other, _, second) = found
+    assert isinstance(first, training.NonFiniteLossError)
+    assert str(first) == str(second)
+    assert first.step == second.step
+    assert sum(driven) > 1
+    assert not [name for name in one if not same(one[name], other[name])]
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero")
+@pytest.mark.parametrize("policy", ["skip", "raise", "propagate"])
+def test_clips_that_meet_gradients_that_are_not_finite(driven, policy):
+    class Size(nn.Module):
+        def forward(self, x):
+            return (x * x).sqrt()
+
+    def model():
+        return nn.Sequential(nn.Linear(2, 8, bias=False), Size(), nn.BatchNorm1d(8), nn.Dropout(0.1), nn.Linear(8, 3))
+
+    def poisoned():
+        train = blobs()[0]
+        features = np.tile(train.features, (3, 1))
+        features[77] = 0  # where the size of a hidden unit is 0, it has no gradient
+        return data.DataLoader(data.Dataset(features, np.tile(train.labels, 3)), 5, shuffle=True, seed=2)
+
+    def clipped(model):
+        return optim.SGD(model.parameters(), 1e-3, clip=clipping.by_global_norm(1.0, nonfinite=policy))
+
+    found = [fitted(way, model=model, loader=poisoned, optimizer=lambda: clipped) for way in (False, True)]
+    (one, _, first), (other, _, second) = found
+    assert str(first) == str(second)
+    assert type(first) is type(second) is {"raise": FloatingPointError, "skip": type(None)}.get(policy, type(first))
+    assert (one["skipped"] > 0) == (policy == "skip")
+    assert driven
+    assert not [name for name in one if not same(one[name], other[name])]
+
+
+def test_a_run_that_diverges_and_one_that_stops_early():
+    def slow(model):
+        return optim.SGD(model.parameters(), 1e-9)
+
+    run = compared(optimizer=lambda: slow, callbacks=lambda: [training.EarlyStopping(2)], epochs=lambda: 30)
+    assert "has not improved" in run.stopping
