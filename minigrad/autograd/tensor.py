@@ -847,15 +847,15 @@ def seed_gradient(op: str, output: Tensor, gradient: Any, traced: bool) -> Any:
                 f"{op}: a tensor of shape {output.shape} needs a gradient of that shape; pass one, or reduce it to a "
                 "single number first, for instance with .sum() or .mean()"
             )
-        if output.shape or traced or output.device != "cpu":
+        if output.shape or traced or type(output._data) is not np.ndarray:
             array = devices.namespace(output).ones(output.shape, output.dtype)
         else:
             array = output.dtype.type(1)
         return Tensor._make(array) if traced else array
     if isinstance(gradient, Tensor) and gradient.device != output.device:
         raise ValueError(f"{op}: the gradient is on {gradient.device}, the output on {output.device}; move one of them")
-    given = gradient._data if isinstance(gradient, Tensor) else devices.to_device(as_array(gradient), output.device)
-    array = given.astype(output.dtype, copy=False)
+    given = gradient.data if isinstance(gradient, Tensor) else devices.to_device(as_array(gradient), output.device)
+    array = devices.namespace(output).asarray(given).astype(output.dtype, copy=False)
     if array.shape != output.shape:
         raise ValueError(f"{op}: the gradient has shape {array.shape}, the output {output.shape}; they must be equal")
     if traced:

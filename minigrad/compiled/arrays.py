@@ -126,7 +126,7 @@ class TracedArray(NDArrayOperatorsMixin):
         graph, base = self.graph, self._base
         node = graph.cast(node, self.dtype)
         if base is None:
-            if node.shape != self.shape:
+            if node.shape != self.shape or not same_layout(self.shape, node.strides, self.strides):
                 node = graph.copy(node, self.value)
             self._node = node
             self._version += 1
@@ -171,13 +171,13 @@ class TracedArray(NDArrayOperatorsMixin):
 
     def __bool__(self) -> bool:
         truth, node = bool(self.value), self.node
-        if node.op != "const":
+        if node.base.op != "const":
             self.graph.guards.append(Guard(self.graph.cast(node, np.bool_), truth, caller()))
         return truth
 
     def _known(self, what: str) -> Any:
         """The value, if it is the same in every step."""
-        return self.value if self.node.op == "const" else self._refuse(what)
+        return self.value if self.node.base.op == "const" else self._refuse(what)
 
     def _refuse(self, what: str) -> NoReturn:
         raise UntraceableError(

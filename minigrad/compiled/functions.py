@@ -13,7 +13,7 @@ import numpy as np
 
 from ..devices.arrays import RECORDING
 from .arrays import TracedArray, UntraceableError, active, caller, handlers, plain, traced
-from .graph import Graph, Key, Layout, Node, c_strides, reduction_order
+from .graph import Graph, Key, Layout, Node, c_strides, is_dense, reduction_order
 
 # Functions of an element that the processor's own instructions compute, exactly as NumPy does, for floats; every other
 # ufunc is NumPy's own loop.
@@ -219,12 +219,13 @@ def _of_view(key: Any) -> Any:
     return items if any(item is Ellipsis for item in items) else (*items, Ellipsis)
 
 
-def getitem(x: TracedArray, key: Any) -> Any:
-    """``x[key]``."""
+def getitem(x: TracedArray, key: Any, order: Any = "K") -> Any:
+    """``x[key]``; ``order`` is the layout of what is looked up at arrays."""
     if _is_basic(key):
-        return x.viewed(x.value[_of_view(key)])
+        view = x.viewed(x.value[_of_view(key)])
+        return view if isinstance(x.value[key], np.ndarray) else view.copy()  # NumPy makes a scalar
     spec, indices = _spec(x, key)
-    value = np.array(x.value[plain(key)], order="C")
+    value = np.asarray(x.value[plain(key)], order=order)
     if spec is None:
         return python(lambda a, k: a[k], (x, key), {})
     return traced(value, graph().add("gather", (x.node, *indices), spec, value))
@@ -240,8 +241,10 @@ def setitem(x: TracedArray, key: Any, new: Any) -> None:
     node = node_of(new, x.dtype)
     target.value[...] = plain(new)
     if node.shape != target.shape:
-        layout = target.value if whole else Layout(target.shape, c_strides(target.shape, x.itemsize), x.dtype)
-        node = graph().map("same", (node,), layout)
+        like = target.value
+        if not (whole and is_dense(like.shape, like.strides, like.itemsize)):
+            like = Layout(target.shape, c_strides(target.shape, x.itemsize), x.dtype)
+        node = graph().map("same", (node,), like)
     target.become(node)
 
 
@@ -353,7 +356,9 @@ def _full_like(x: Any, fill: Any, dtype: Any = None, shape: Any = None) -> Any:
 def _take(x: Any, indices: Any, axis: int | None = None) -> Any:
     key = indices if isinstance(indices, TracedArray) else np.asarray(indices)
     x = x if isinstance(x, TracedArray) else active.adopt(x)
-    return x.reshape(-1)[key] if axis is None else x[(slice(None),) * (axis % x.ndim) + (key,)]
+    if axis is None:
+        return x.reshape(-1)[key]
+    return getitem(x, (slice(None),) * (axis % x.ndim) + (key,), "C")
 
 
 def _arg(function: Any) -> Callable[..., Any]:
@@ -415,7 +420,10 @@ FUNCTIONS |= {
 
 
 def _constant(value: Any) -> Any:
-    return TracedArray(value, graph().const(value)) if isinstance(value, np.ndarray) else value
+    if not isinstance(value, np.ndarray):
+        return value
+    own = is_dense(value.shape, value.strides, value.itemsize)
+    return TracedArray(value, graph().const(value)) if own else active.adopt(value)
 
 
 class _Grid:

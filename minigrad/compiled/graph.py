@@ -91,6 +91,8 @@ class Node:
     @property
     def uniform(self) -> Any:
         """The number that all elements of a constant are, or ``None``."""
+        if self.op == "view":
+            return self.inputs[0].uniform
         if self.op != "const" or not self.size:
             return None
         first = self.value.flat[0]
@@ -204,6 +206,7 @@ class Graph:
     ) -> Node:
         """The node for a value with the shape, strides and dtype of ``like``; a known one unless ``unique``."""
         node = Node(op, inputs, params, like.shape, like.strides, like.dtype, value)
+        assert node.is_outside or op == "view" or is_dense(node.shape, node.strides, node.dtype.itemsize), node
         if not unique:
             content = None if value is None else value.tobytes(order="A")
             key = (op, *map(id, inputs), params, node.shape, node.strides, node.dtype, content)
@@ -242,7 +245,7 @@ class Graph:
             return base
         if base.op == "view":
             base, offset = base.inputs[0], offset + base.params
-        if base.op == "const":
+        if base.op == "const" and math.prod(shape) == 1:
             memory = base.value.ravel(order="K")
             return self.const(np.array(np.ndarray(shape, base.dtype, memory, offset, strides), order="K"))
         return self.add("view", (base,), offset, Layout(shape, strides, base.dtype))

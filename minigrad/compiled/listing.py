@@ -28,7 +28,7 @@ class _Listing:
             return f"{self.name(node.inputs[0])} (updated)"
         if node.op == "input":
             return self.trace.memories[node.params].name
-        if node.op == "const":
+        if node.base.op == "const":
             one = node.uniform
             return f"constant {_shape(node)}" if one is None else f"{one:.6g}" if node.dtype.kind == "f" else str(one)
         if node.op == "view":

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import devices
+from ..devices.arrays import RECORDING
 from .primitive import Primitive, Rule, Traced, primitive
 
 __all__ = [
@@ -167,9 +168,13 @@ isfinite = _unary("isfinite", np.isfinite, "Where x is neither NaN nor infinite.
 
 def _masked(x: Any, mask: Any) -> Any:
     bits = _BITS.get(x.dtype)
-    plain = type(x) is type(mask) is np.ndarray
-    if bits is None or not plain or x.shape != mask.shape or not x.shape:
+    plain, traced = type(x) is type(mask) is np.ndarray, type(mask) in RECORDING
+    if bits is None or not (plain or traced) or x.shape != mask.shape or not x.shape:
         return np.where(mask, x, 0)
+    if traced:  # the layout decides in which order later sums add
+        out = np.zeros_like(mask, dtype=x.dtype)
+        out[...] = np.where(mask, x, 0)
+        return out
     # A mask of bits, all ones (-1) or all zeros. On a random mask this is 20 times as fast as np.where, whose branches
     # no processor can predict, and as fast as a product, which would turn infinity into NaN.
     kept = np.negative(mask.view(np.int8)).astype(bits)

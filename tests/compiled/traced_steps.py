@@ -62,7 +62,7 @@ class TracedStep:
         self._before = [tensor._data.copy() for tensor in outside]
         self._begin()
         self.trace = Trace(lambda *leaves: list(step(*leaves)), given(arrays))
-        self.traced = self._end(self.trace.values)
+        self.traced = self._end(self._merged(self.trace.values, arrays))
         self._begin()
         self._bound: Bound | None = None
 
@@ -99,9 +99,8 @@ class TracedStep:
             GuardError: if Python would take another branch.
         """
         self._begin()
-        made = iter(self.bound.run([array.copy(order="K") for array in arrays]))
-        results = [next(made) if r.existing is None else self._existing(r, arrays) for r in self.trace.results]
-        return self._end(results)
+        made = self.bound.run([array.copy(order="K") for array in arrays])
+        return self._end(self._merged(made, arrays))
 
     def reference(self, arrays: Sequence[Any]) -> list[Any]:
         """The results of NumPy's evaluation of the graph."""
@@ -113,19 +112,14 @@ class TracedStep:
         }
         with np.errstate(all="ignore"):
             values = evaluate(self.trace.graph.nodes, memory, random.generator().random)
-        results = [
-            np.array(values[r.node]) if r.node is not None else self._existing(r, arrays) for r in self.trace.results
-        ]
+        results = [np.array(values[r.node]) for r in self.trace.results if r.node is not None]
         written = [(write.memory.array, np.array(values[write.node])) for write in self.trace.writes]
         for array, value in written:
             array[...] = value
-        return self._end(results)
+        return self._end(self._merged(results, arrays))
 
-    def _existing(self, result: Any, arrays: Sequence[Any]) -> Any:
-        """A result that is an argument or another tensor from outside."""
-        if any(result.existing is tensor for tensor in self.outside):
-            return result.existing
-        (number,) = [
-            m.tensor for m in self.trace.memories if m.array is getattr(result.existing, "_data", result.existing)
-        ]
-        return arrays[number]
+    def _merged(self, made: Sequence[Any], arrays: Sequence[Any]) -> list[Any]:
+        """All results: those that were computed, arguments, and tensors from outside."""
+        new = iter(made)
+        known = [r.existing if r.argument is None else arrays[r.argument] for r in self.trace.results]
+        return [next(new) if r.node else old for r, old in zip(self.trace.results, known, strict=True)]
