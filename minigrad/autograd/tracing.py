@@ -46,6 +46,9 @@ class Tracer:
     def entering(self, module: Module) -> None:
         """A module is about to be called."""
 
+    def beginning(self, update: Update) -> None:
+        """An update is about to be made."""
+
     def updating(self, update: Update, layout: Layout) -> None:
         """The kernels of a layout are about to run for an update."""
 
@@ -69,6 +72,8 @@ def tracer() -> Tracer:
 
 def run_update(update: Update) -> Layout:
     """Run the kernels of an update."""
+    if tracers:
+        tracer().beginning(update)
     layout = update.begin_update()
     if tracers:
         tracer().updating(update, layout)

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from ..ops.primitive import Traced
-from .graph import Graph, Guard, Node, is_dense, same_layout
+from .graph import Graph, Guard, Node, is_constant, is_dense, same_layout
 
 _PACKAGE = str(Path(__file__).parent.parent)
 
@@ -171,15 +171,16 @@ class TracedArray(NDArrayOperatorsMixin):
 
     def __bool__(self) -> bool:
         truth, node = bool(self.value), self.node
-        if node.base.op != "const":
+        if not is_constant(node):
             self.graph.guards.append(Guard(self.graph.cast(node, np.bool_), truth, caller()))
         return truth
 
     def _known(self, what: str) -> Any:
         """The value, if it is the same in every step."""
-        return self.value if self.node.base.op == "const" else self._refuse(what)
+        return self.value if is_constant(self.node) else self.refuse(what)
 
-    def _refuse(self, what: str) -> NoReturn:
+    def refuse(self, what: str) -> NoReturn:
+        """Raise UntraceableError for something that needs the numbers."""
         raise UntraceableError(
             f"{caller()}: {what} needs the numbers in a traced array of shape {self.shape}, which are other ones in "
             "every step; return the tensor from the compiled step and convert it outside, or compute with tensors"
@@ -218,7 +219,7 @@ class TracedArray(NDArrayOperatorsMixin):
     def view(self, dtype: Any = None) -> TracedArray:
         if dtype is None or np.dtype(dtype) == self.dtype:
             return self.viewed(self.value.view())
-        self._refuse("reading the bits as another type")
+        self.refuse("reading the bits as another type")
 
     def reshape(self, *shape: Any) -> Any:
         return np.reshape(self, shape[0] if len(shape) == 1 else shape)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..devices.arrays import RECORDING
 from .arrays import TracedArray, UntraceableError, active, caller, handlers, plain, traced
-from .graph import Graph, Key, Layout, Node, c_strides, is_dense, reduction_order
+from .graph import Graph, Key, Layout, Node, c_strides, is_constant, is_dense, reduction_order
 
 # Functions of an element that the processor's own instructions compute, exactly as NumPy does, for floats; every other
 # ufunc is NumPy's own loop.
@@ -181,8 +181,10 @@ def python(function: Callable[..., Any], args: Any, options: dict[str, Any]) -> 
     pattern = placed(args), {key: placed(value) for key, value in options.items()}
     value = function(*plain(args), **{key: plain(value) for key, value in options.items()})
     if not isinstance(value, np.ndarray | np.generic):
-        if isinstance(value, type | np.dtype | str | None):
+        if isinstance(value, type | np.dtype | None):
             return value
+        if isinstance(value, str):
+            found[0].refuse("a text, or printing,")
         raise UntraceableError(
             f"{caller()}: {name} of a traced array gives a {type(value).__name__}; only functions that return one "
             "array can be part of a compiled step"
@@ -276,7 +278,9 @@ def _spec(x: TracedArray, key: Any) -> tuple[Key | None, list[Node]]:
     """The `Key` of an index with arrays, and their nodes; None where an axis is inserted beside arrays."""
     items: list[Any] = []
     for item in key if isinstance(key, tuple) else (key,):
-        if isinstance(item, TracedArray) and item.dtype == np.bool_:
+        if isinstance(item, TracedArray) and item.dtype == np.bool_ and is_constant(item.node):
+            item = item.value
+        elif isinstance(item, TracedArray) and item.dtype == np.bool_:
             raise UntraceableError(
                 f"{caller()}: a mask as an index gives a result whose size depends on the values, so the step cannot "
                 "be compiled; use where(mask, x, 0), or multiply by the mask"

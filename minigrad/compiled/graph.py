@@ -140,6 +140,18 @@ class Guard(NamedTuple):
     place: str
 
 
+def is_constant(node: Node) -> bool:
+    """Whether a value is the same whenever it is computed."""
+    stack, seen = [node], {node}
+    while stack:
+        node = stack.pop()
+        if node.op in ("input", "after", "random") or (node.op == "python" and not node.inputs):
+            return False
+        stack += [each for each in node.inputs if each not in seen]
+        seen.update(node.inputs)
+    return True
+
+
 def c_strides(shape: Iterable[int], itemsize: int) -> Sizes:
     """The strides of an array in C order."""
     strides, step = [], itemsize

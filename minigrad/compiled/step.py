@@ -238,7 +238,11 @@ class CompiledStep:
         mine = state.now(compiled)
         state.restore()
         version.bound.release()
-        result = _without_history(self._step(*args, **options))
+        try:
+            result = _without_history(self._step(*args, **options))
+        except BaseException:
+            state.restore()
+            raise
         found: list[Any] = []
         flatten(result, found, scalars=True)
         kept = [r.node is not None for r in version.bound.trace.results]

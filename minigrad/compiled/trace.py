@@ -52,6 +52,12 @@ class Memory:
         if self.array.flags.writeable:
             self._saved = self.array.copy()
 
+    def forget(self) -> None:
+        """Drop what was remembered; and the memory of a gradient, which Python can use again."""
+        self._saved = None
+        if self.kind == "gradient":
+            self.array = None
+
     def restore(self) -> None:
         """Write the values back that were remembered."""
         if self._saved is not None:
@@ -94,8 +100,12 @@ class Adopted:
         self.required_after = self.required
 
     def restore(self) -> None:
-        """Give the tensor its gradient back."""
-        self.tensor._grad, self.tensor._requires_grad = self.grad, self.required
+        """Make the tensor what it was."""
+        tensor, gradient = self.tensor, self.gradient
+        tensor._data = self.data.array
+        tensor._grad, tensor._requires_grad = self.grad, self.required
+        if gradient is not None and tensor._place is not None:
+            tensor._place.window = gradient.array
 
 
 class Ran(NamedTuple):
@@ -171,15 +181,20 @@ class Trace(Tracer):
         with tracing(self.graph, self._array):
             try:
                 self._call(function, arguments)
-            except BaseException:
-                self._end(failed=True)
+                self._end()
+            except BaseException as error:
+                self._restore()
                 random.set_state(state)
+                cause: BaseException | None = error
+                while cause is not None:  # NumPy raises others from it
+                    if isinstance(cause, UntraceableError):
+                        raise cause from None
+                    cause = cause.__cause__
                 raise
             finally:
                 tracers.pop(thread)
                 random.local.stand_in = devices.traced.library = None
-            self._end(failed=False)
-            self._check_escapes()
+                self._forget()
 
     def _call(self, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
         given: list[Any] = []
@@ -220,8 +235,7 @@ class Trace(Tracer):
         node = self.graph.add("input", (), len(self.memories), array, unique=True)
         traced = TracedArray(array, node)
         memory = Memory(kind, array, node, tensor)
-        if kind != "argument":
-            memory.save()
+        memory.save()
         self.memories.append(memory)
         self._memory_of[id(array)] = memory
         # The store has to remain the only one that refers to the array of a gradient (see minigrad.autograd.memory).
@@ -295,12 +309,15 @@ class Trace(Tracer):
 
     # --- effects ---------------------------------------------------------------------------------------------------
 
-    def updating(self, update: Update, layout: Any) -> None:
-        """Make the changes so far known to the kernels, and what the kernels change known to the step."""
+    def beginning(self, update: Update) -> None:
+        """Remember the state of an optimizer."""
         if is_watched(update):
             raise EagerError(f"{type(update).__name__} is watched, or has hooks", lambda: is_watched(update))
         if hasattr(update, "state_dict") and not any(update is each.update for each in self.updates):
             self._undo.append(snapshot(update))
+
+    def updating(self, update: Update, layout: Any) -> None:
+        """Make the changes so far known to the kernels, and what the kernels change known to the step."""
         self._commit()
         effect = len(self.updates)
         present = {id(a.tensor) for a in self.adopted.values() if a.tensor._grad is not None}
@@ -341,8 +358,8 @@ class Trace(Tracer):
 
     # --- the end -------------------------------------------------------------------------------------------------
 
-    def _end(self, failed: bool) -> None:
-        """Give all tensors their arrays back; after a failure everything is as it was before."""
+    def _end(self) -> None:
+        """Give all tensors their arrays back, and see that nothing else has those of the trace."""
         moved = ""
         for adopted in self.adopted.values():
             tensor, gradient = adopted.tensor, adopted.gradient
@@ -355,25 +372,29 @@ class Trace(Tracer):
                 traced = self._traced(gradient)
                 if tensor._place is not None:
                     tensor._place.window = gradient.array
-            if failed or moved:
-                continue
             self._keep_gradient(adopted, traced)
-        if failed or moved:
-            for adopted in self.adopted.values():
-                adopted.restore()
-            for undo in self._undo:
-                undo()
-            for memory in self.memories:
-                memory.restore()
+        if moved:
+            raise UntraceableError(f"the step gives {moved} another array; assign to its .data instead")
+        self._arrays.clear()
+        self._check_escapes()
+
+    def _restore(self) -> None:
+        """Make everything as it was before the step."""
+        for adopted in self.adopted.values():
+            adopted.restore()
+        for undo in self._undo:
+            undo()
+        for memory in self.memories:
+            memory.restore()
+
+    def _forget(self) -> None:
+        """Refer to nothing that Python may use again."""
         self._arrays.clear()
         self._undo.clear()
         for memory in self.memories:
-            if memory.kind == "gradient":
-                memory.array = None  # so that Python can use the memory again
+            memory.forget()
         for adopted in self.adopted.values():
             adopted.grad = None
-        if moved:
-            raise UntraceableError(f"the step gives {moved} another array; assign to its .data instead")
 
     def _keep_gradient(self, adopted: Adopted, traced: Any) -> None:
         """Note where the gradient of a tensor is after the step."""
@@ -397,9 +418,9 @@ class Trace(Tracer):
 
     def _check_escapes(self) -> None:
         """Raise if a traced array is kept somewhere."""
-        if any(array() is not None for array in active.arrays):
+        if any(ref() is not None for ref in active.arrays):
             gc.collect()
-        for array in filter(None, (array() for array in active.arrays)):
+        for array in (array for ref in active.arrays if (array := ref()) is not None):
             raise UntraceableError(
                 f"a value of shape {array.shape} that the step computed is kept outside of it, where it would not "
                 "change with the next steps; return it from the step"
