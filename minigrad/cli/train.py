@@ -100,7 +100,7 @@ def carry_on(
     show: bool = True,
     config: dict[str, Any] | None = None,
 ) -> float:
-    """Train to the end, write the files of a finished run, and print a summary; return the seconds that it took.
+    """Train to the end, write the files of a finished run, and print a summary; return the seconds that training took.
 
     Args:
         run: at its beginning, or with a checkpoint loaded.
@@ -124,6 +124,7 @@ def carry_on(
         with contextlib.nullcontext() if directory is None else EndNote(run, directory, stop, config):
             with stop:
                 training.train(run, arguments["epochs"])
+            seconds = time.perf_counter() - started
             if directory is not None:
                 _finish(run, directory, picture=stop.number is None)
     except (FloatingPointError, OSError, MemoryError, DeviceError) as error:
@@ -134,7 +135,6 @@ def carry_on(
         raise CommandError(f"minigrad: {words(error)}{remedy}") from None
     except KeyboardInterrupt as error:
         raise CommandError(_interrupted(getattr(error, "number", None), "", directory), status_of(error)) from None
-    seconds = time.perf_counter() - started
     if stop.number is not None:
         after = f" after step {run.progress.step}"
         raise CommandError(_interrupted(stop.number, after, directory), 128 + stop.number)

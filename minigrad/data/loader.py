@@ -92,7 +92,8 @@ class DataLoader:
         self._epoch = 0
         self._batch = 0
         self._resuming = False
-        self._rows: tuple[int, npt.NDArray[np.int64]] | None = None  # the last epoch's number and order
+        # The last order, with the seed and the epoch that it belongs to.
+        self._rows: tuple[tuple[int, int], npt.NDArray[np.int64]] | None = None
 
     def __repr__(self) -> str:
         order = f"shuffled by seed {self._seed}" if self.shuffle else "in order"
@@ -128,9 +129,7 @@ class DataLoader:
 
     def rows(self, batch: int, batches: int) -> npt.NDArray[np.int64]:
         """The numbers of the rows of some batches of the current epoch, from ``batch`` on."""
-        if self._rows is None or self._rows[0] != self._epoch:
-            self._rows = self._epoch, self._order(self._epoch)
-        return self._rows[1][batch * self.batch_size : (batch + batches) * self.batch_size]
+        return self._order(self._epoch)[batch * self.batch_size : (batch + batches) * self.batch_size]
 
     def advance(self, batches: int) -> None:
         """Count batches that were used without this loader, so that `rest` begins with the batch after them."""
@@ -157,10 +156,13 @@ class DataLoader:
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         """The rows in the order of an epoch."""
-        if not self.shuffle:
-            return np.arange(len(self.dataset))
-        rng = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(epoch,)))
-        return rng.permutation(len(self.dataset))
+        if self._rows is None or self._rows[0] != (self._seed, epoch):
+            order = np.arange(len(self.dataset))
+            if self.shuffle:
+                rng = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(epoch,)))
+                order = rng.permutation(len(self.dataset))
+            self._rows = (self._seed, epoch), order
+        return self._rows[1]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position of the loader as a dictionary of plain numbers, which JSON can hold."""
@@ -192,6 +194,9 @@ class DataLoader:
                 )
         self._seed, self._epoch, self._batch = state["seed"], state["epoch"], state["batch"]
         self._resuming = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_rows": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """A copy continues as a loader with the loaded state does: with the next batch."""

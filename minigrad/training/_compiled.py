@@ -8,9 +8,11 @@ progress line are not kept waiting.
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +30,7 @@ from .run import Callback, Run, Stretch
 Array = npt.NDArray[Any]
 
 _SECONDS = 0.1  # of a stretch
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _FIRST = 16  # steps of the first stretch, whose duration is not known yet
 
 
@@ -150,30 +153,34 @@ class Stretches:
             rates.append(groups[0].get("lr", 0.0))
             return not any(group.restructured for group in groups)  # which may mean another program
 
-        started = time.perf_counter()
-        outcome = driver.run(rows, steps, between if schedulers else None)
-        done = outcome.done
-        if done:
-            self._rate = done / max(time.perf_counter() - started, 1e-9)
-        if done < len(rates):
-            for scheduler, state in zip(schedulers, before, strict=True):
-                scheduler.load_state_dict(state)
-            rates.clear()
-            for _ in range(done):
-                between()
-        if outcome.error is None and not done:
+        with Held() as held:
+            started = time.perf_counter()
+            outcome = driver.run(rows, steps, between if schedulers else None)
+            done = outcome.done
+            if done:
+                self._rate = done / max(time.perf_counter() - started, 1e-9)
+            if done < len(rates):
+                for scheduler, state in zip(schedulers, before, strict=True):
+                    scheduler.load_state_dict(state)
+                rates.clear()
+                for _ in range(done):
+                    between()
+            first = run.progress.step + 1
+            pieces = list(rows.reshape(steps * run.accumulate, -1))
+            losses = self._account(pieces, outcome.logs, done)
+            if outcome.error is not None:
+                self._account(pieces[done * run.accumulate :], [log[done:] for log in outcome.logs], 1, taken=False)
+        try:
+            numbers = outcome.numbers[0] if outcome.numbers else None
+            stretch = Stretch(first, losses, rates or [groups[0].get("lr", 0.0)] * done, numbers)
+            for callback in run.callbacks if done else ():
+                callback.after_stretch(run, stretch)
+            if outcome.error is not None:
+                raise outcome.error
+        finally:
+            held.deliver()
+        if not done:
             self._one(schedulers)
-            return
-        first = run.progress.step + 1
-        pieces = list(rows.reshape(steps * run.accumulate, -1))
-        losses = self._account(pieces, outcome.logs, done)
-        numbers = outcome.numbers[0] if outcome.numbers else None
-        stretch = Stretch(first, losses, rates or [groups[0].get("lr", 0.0)] * done, numbers)
-        for callback in run.callbacks if done else ():
-            callback.after_stretch(run, stretch)
-        if outcome.error is not None:
-            self._account(pieces[done * run.accumulate :], [log[done:] for log in outcome.logs], 1, taken=False)
-            raise outcome.error
 
     def _account(self, pieces: Sequence[Array], logs: Sequence[Array], steps: int, taken: bool = True) -> list[float]:
         """Add steps to the progress of the run, as the loop in Python does, and return their losses.
@@ -212,6 +219,34 @@ class Stretches:
             if progress.first_loss is None:
                 progress.first_loss = losses[0]
         return losses
+
+
+class Held:
+    """A context that no signal ends in the middle, so that the steps in it are accounted for.
+
+    Signals such as Ctrl-C that arrive there are handled by `deliver`.
+    """
+
+    def __init__(self) -> None:
+        self._arrived: list[tuple[int, Any]] = []
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():  # which alone handles signals
+            handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+            self._handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+            for number in self._handlers:
+                signal.signal(number, lambda number, frame: self._arrived.append((number, frame)))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def deliver(self) -> None:
+        """Handle the signals."""
+        for number, frame in self._arrived:
+            self._handlers[number](number, frame)
 
 
 def _numbers(log: Array, steps: int) -> list[Any]:

@@ -2,6 +2,8 @@
 
 import functools
 import itertools
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -485,3 +487,21 @@ def test_a_run_that_diverges_and_one_that_stops_early():
 
     run = compared(optimizer=lambda: slow, callbacks=lambda: [training.EarlyStopping(2)], epochs=lambda: 30)
     assert "has not improved" in run.stopping
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_a_ctrl_c_in_a_stretch_ends_the_run_after_it(tmp_path, monkeypatch):
+    end = Driver.end
+
+    def interrupted(self, *args):
+        os.kill(os.getpid(), signal.SIGINT)
+        return end(self, *args)
+
+    monkeypatch.setattr(Driver, "end", interrupted)
+    case = Case(tmp_path / "run")
+    runs = []
+    with pytest.raises(KeyboardInterrupt):
+        case.go(4, callbacks=[Keep(runs)])
+    assert runs[0].progress.step == case.optimizer.steps == len((case.folder / "steps.jsonl").read_text().splitlines())
+    assert runs[0].progress.step > 2
+    assert runs[0].progress.step % 5 == runs[0].progress.batch
