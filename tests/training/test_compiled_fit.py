@@ -7,11 +7,13 @@ import signal
 
 import numpy as np
 import pytest
+from kill_harness import CASES, COMMON
 from training_cases import OPTIMIZERS, SCHEDULERS, Case, blobs, same
 
-from minigrad import clipping, data, manual_seed, nn, optim, random, schedulers, study, training
+from minigrad import cli, clipping, data, manual_seed, nn, optim, random, schedulers, study, training
 from minigrad.compiled.epoch import Driver
 from minigrad.nn.functional import cross_entropy
+from minigrad.training import _compiled
 
 
 @pytest.fixture
@@ -505,3 +507,58 @@ def test_a_ctrl_c_in_a_stretch_ends_the_run_after_it(tmp_path, monkeypatch):
     assert runs[0].progress.step == case.optimizer.steps == len((case.folder / "steps.jsonl").read_text().splitlines())
     assert runs[0].progress.step > 2
     assert runs[0].progress.step % 5 == runs[0].progress.batch
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Nothing is flushed, and no picture drawn."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+    monkeypatch.setattr(study.plots, "metrics", lambda history, path: path.write_bytes(b""))
+
+
+def trained(folder, *words):
+    assert cli.main(["train", *COMMON.split(), "--output", str(folder), "--name", "run", "--quiet", *words]) == 0
+    return files_of(folder / "run-1")
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("case", CASES)
+def test_the_command_writes_the_same_files(tmp_path, driven, case):
+    eager = trained(tmp_path / "eager", *CASES[case].split(), "--eager")
+    assert not driven
+    compiled = trained(tmp_path / "compiled", *CASES[case].split())
+    # Callbacks that look at every step, or at every second and third, leave nothing to be done in one call.
+    assert driven or case in ("SGD", "Adadelta")
+    assert b'"eager": true' in eager.pop("config.json")
+    assert b'"eager": false' in compiled.pop("config.json")
+    assert eager.keys() == compiled.keys()
+    assert not [name for name in eager if eager[name] != compiled[name]]
+
+
+@pytest.mark.usefixtures("quick")
+def test_explain_trains_again_compiled_up_to_the_step_that_it_watches(tmp_path, driven, capsys):
+    trained(tmp_path, *CASES["AdamW"].split())
+    run, found = str(tmp_path / "run-1"), []
+    for words in ([], ["--eager"]):
+        driven.clear()
+        assert cli.main(["explain", run, "--param", "0.weight[2,1]", "--step", "13", *words]) == 0
+        found.append((capsys.readouterr().out, bool(driven)))
+    assert found[0][0] == found[1][0]
+    assert "is the logged one to the last bit" in found[0][0]
+    assert [each for _, each in found] == [True, False]
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_command_says_why_steps_were_not_compiled(capsys, monkeypatch):
+    words = ["train", *COMMON.split(), "--no-output"]
+    line = "steps were not compiled: the moon is full"
+    assert cli.main(words) == 0
+    assert "not compiled" not in capsys.readouterr().out
+    monkeypatch.setattr(_compiled, "watched", lambda run: "the moon is full")
+    assert cli.main(words) == 0
+    assert capsys.readouterr().out.count(line) == 1
+    assert cli.main([*words, "--eager"]) == 0
+    assert "not compiled" not in capsys.readouterr().out
