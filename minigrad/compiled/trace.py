@@ -376,6 +376,7 @@ class Trace(Tracer):
         if moved:
             raise UntraceableError(f"the step gives {moved} another array; assign to its .data instead")
         self._arrays.clear()
+        traced = None
         self._check_escapes()
 
     def _restore(self) -> None:
