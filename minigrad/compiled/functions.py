@@ -94,7 +94,8 @@ def _factors(inputs: Sequence[Any], dtype: Any) -> list[Node]:
     """The nodes of a product. The library has another way for a matrix and its own transpose, found by the address."""
     a, b = (node_of(x, dtype) for x in inputs)
     if a.base is b.base and not np.may_share_memory(*map(plain, inputs)):
-        b = graph().add("map", (b,), "same", Layout(b.shape, b.strides, b.dtype), unique=True)
+        apart = graph().add("map", (b.base,), "same", b.base, unique=True)
+        b = apart if b is b.base else graph().view(apart, b.params, b.shape, b.strides)
     return [a, b]
 
 
