@@ -184,19 +184,19 @@ def best_of(times: Mapping[str, Times], who: str) -> tuple[str, str] | None:
     return best, best.removeprefix(who).strip(" ,")
 
 
-def mine(times: Mapping[str, Times]) -> dict[str, Any]:
-    """Return the columns of our fastest setting."""
-    best, setting = best_of(times, "minigrad") or ("minigrad", "")
-    return {"minigrad (µs)": times[best].measure()} | ({"minigrad's fastest": setting} if setting else {})
+def mine(times: Mapping[str, Times], own: str = "minigrad") -> dict[str, Any]:
+    """Return the columns of our fastest setting; ``own`` is how the names of our contenders begin."""
+    best, setting = best_of(times, own) or (own, "")
+    return {f"{own} (µs)": times[best].measure()} | ({f"{own}'s fastest": setting} if setting else {})
 
 
-def versus(times: Mapping[str, Times], peer: str) -> dict[str, Any]:
+def versus(times: Mapping[str, Times], peer: str, own: str = "minigrad") -> dict[str, Any]:
     """Return the columns of a peer's fastest setting compared with ours; none if it did not take part."""
-    theirs, own = best_of(times, peer), best_of(times, "minigrad")
-    if theirs is None or own is None:
+    theirs, ours = best_of(times, peer), best_of(times, own)
+    if theirs is None or ours is None:
         return {}
     best, setting = theirs
     columns: dict[str, Any] = {f"{peer} (µs)": times[best].measure()}
     if setting:
         columns[f"{peer}'s fastest"] = setting
-    return columns | {f"times faster than {peer}": ratio(times[best], times[own[0]])}
+    return columns | {f"times faster than {peer}": ratio(times[best], times[ours[0]])}

@@ -14,12 +14,18 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colors, which color-blind readers can tell apart; markers and order tell them apart too.
 OURS, TORCH, JAX, OTHER, GRAY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#666666"
+LIGHT = "#56B4E9"
 STYLES = {
     "minigrad": (OURS, "o", "-"),
     "PyTorch": (TORCH, "s", "--"),
     "optax": (JAX, "^", "-."),
     "JAX": (JAX, "^", "-."),
     "JAX with optax": (JAX, "^", "-."),
+    "eager": (GRAY, "o", "-"),
+    "compiled call": (LIGHT, "o", "-"),
+    "compiled epoch": (OURS, "o", "-"),
+    "jax.jit": (JAX, "^", "-."),
+    "lax.scan": (OTHER, "v", "-."),
 }
 Painter = Callable[[Sequence["Axes"], Result], None]
 
@@ -176,6 +182,21 @@ def _training(axes: Sequence[Axes], result: Result) -> None:
     _legend(axes[1])
 
 
+def _compiled(axes: Sequence[Axes], result: Result) -> None:
+    calls, epochs = rows_of(result, "calls"), rows_of(result, "epochs")
+    ways = ("eager", "compiled call", "compiled epoch", "PyTorch", "jax.jit", "lax.scan")
+    rows = [call | epoch for call, epoch in zip(calls, epochs, strict=True)]
+    _bars(axes[0], rows, "model", {way: f"{way} (µs)" for way in ways})
+    axes[0].set_xlabel("µs per training step with Adam")
+    axes[0].set_xscale("log")
+    for ax, rows, own, peer in ((axes[1], calls, "call", "jax.jit"), (axes[2], epochs, "epoch", "lax.scan")):
+        _bars(ax, rows, "model", {who: f"times faster than {who}" for who in ("PyTorch", peer)}, base=1.0)
+        _ratio_axis(ax)
+        ax.set_xlabel(f"compiled {own}: times faster than")
+    for ax in axes:
+        _legend(ax)
+
+
 def _bandwidth(axes: Sequence[Axes], result: Result) -> None:
     rows = rows_of(result, "bandwidth")
     colors = [GRAY if row["what"].startswith(("copy", "triad")) else OURS for row in rows]
@@ -285,6 +306,7 @@ _PAINTERS: dict[str, tuple[Painter, Any, tuple[float, float]]] = {
     "step_by_algorithm": (_by_algorithm, _visible, (6.5, 7.0)),
     "clip_step": (_clip, 2, (5.5, 4.2)),
     "training_step": (_training, 2, (5.5, 4.8)),
+    "compiled": (_compiled, 3, (5.5, 4.8)),
     "bandwidth": (_bandwidth, 1, (7.5, 4.2)),
     "scaling": (_scaling, 2, (5.5, 4.2)),
     "startup": (_startup, 1, (8.0, 3.2)),

@@ -39,22 +39,29 @@ def speed(folder: Path) -> str:
     steps, training, bandwidth, startup, depth = (_read(folder, name) for name in names)
     rows = [_row(_step_title(row), row, "optax") for row in rows_of(steps, "adam") if row["parameters"] in SIZES]
     rows += [_row(_model_title(row), row, "JAX") for row in rows_of(training, "models") if row["model"] in MODELS]
+    measured = [steps, training]
+    remarks = _remarks(training, bandwidth, startup, depth)
+    if (folder / "compiled.json").exists():
+        compiled = _read(folder, "compiled")
+        rows += [_row(_call_title(row), row, "jax.jit", "compiled call") for row in rows_of(compiled, "calls")]
+        rows += [_row(_epoch_title(row), row, "lax.scan", "compiled epoch") for row in rows_of(compiled, "epochs")]
+        measured.append(compiled)
+        remarks = (remarks[0], _on_compilation(compiled), *remarks[1:])
     rows = [{"": row[""], **{column: row.get(column) for column in _COLUMNS}} for row in rows]
-    parts = [_wrapped(_introduction(steps, training)), markdown(rows)]
-    return "\n\n".join([*parts, *map(_wrapped, _remarks(training, bandwidth, startup, depth))])
+    return "\n\n".join([_wrapped(_introduction(measured)), markdown(rows), *map(_wrapped, remarks)])
 
 
 _COLUMNS = ("minigrad", "PyTorch", "times faster", "JAX, optax", "times faster than those")
 
 
-def _row(title: str, row: dict[str, Any], jax: str) -> dict[str, Any]:
+def _row(title: str, row: dict[str, Any], jax: str, own: str = "minigrad") -> dict[str, Any]:
     def value(column: str) -> float | str:
         found = row.get(column)
         return found.median if isinstance(found, Measure) else "not installed"
 
     return {
         "": title,
-        "minigrad": value("minigrad (µs)"),
+        "minigrad": value(f"{own} (µs)"),
         "PyTorch": value("PyTorch (µs)"),
         "times faster": value("times faster than PyTorch"),
         "JAX, optax": value(f"{jax} (µs)"),
@@ -76,11 +83,21 @@ def _model_title(row: dict[str, Any]) -> str:
     return f"training step with Adam, MLP {row['model']}, batch {row['batch']}"
 
 
-def _introduction(steps: Result, training: Result) -> str:
-    commands = dict.fromkeys(f"`{result['command']}`" for result in (steps, training))
+def _call_title(row: dict[str, Any]) -> str:
+    return f"compiled training step with Adam, MLP {row['model']}, batch {row['batch']}"
+
+
+def _epoch_title(row: dict[str, Any]) -> str:
+    return f"the same, an epoch per call, MLP {row['model']}, batch {row['batch']}"
+
+
+def _introduction(measured: Sequence[Result]) -> str:
+    steps = measured[0]
+    commands = list(dict.fromkeys(f"`{result['command']}`" for result in measured))
+    listed = " and ".join([", ".join(commands[:-1]), commands[-1]] if commands[1:] else commands)
     versions, machine = steps["versions"], steps["machine"]
     return (
-        f"From {' and '.join(commands)} ({steps['started']}) on {machine['cores for this process']} cores "
+        f"From {listed} ({steps['started']}) on {machine['cores for this process']} cores "
         f"({machine['processor']}), compared with PyTorch {versions['torch']} in each of its implementations of the "
         f"optimizer, on one thread and on all, and JAX {versions['jax']} with optax {versions['optax']} in one jitted "
         "call with donated buffers, over tensors and flattened: the fastest variant of each, interleaved in one "
@@ -108,6 +125,28 @@ def _remarks(training: Result, bandwidth: Result, startup: Result, depth: Result
         "[`benchmarks/results/results.md`](benchmarks/results/results.md). `pip install '.[bench]'` installs the "
         "peers, `python -m benchmarks` measures, `--quick` in two minutes, and `python -m benchmarks.readme` writes "
         "this section.",
+    )
+
+
+def _on_compilation(compiled: Result) -> str:
+    start = {(row["steps"], row["cache"]): row for row in rows_of(compiled, "starts")}
+    second, whole = (
+        {key: number(row[column].median) for key, row in start.items()}
+        for column in ("second step (s)", "to the first step (s)")
+    )
+    train = rows_of(compiled, "commands")
+    again = {
+        (row["steps"], "folder" if "folder" in row["files"] else "none"): number(row["training again (s)"].median)
+        for row in train
+    }
+    return (
+        "With an epoch per call, times are per step, beside a step of PyTorch and `jax.lax.scan`. The second call of a "
+        f"step compiles it: the MLP 64-32-10 in {second['compiled', 'empty']} s, or in {second['compiled', 'filled']} "
+        f"s when its code is in the cache. From import to the end of the first step, a fresh process takes "
+        f"{whole['compiled', 'filled']} s if that is compiled and {whole['eager', 'filled']} s if it is eager. After "
+        f"compilation, `minigrad train` takes {again['compiled', 'none']} s for {train[0]['epochs']} epochs on the "
+        f"digits without files and {again['compiled', 'folder']} s with a run folder; with eager steps, "
+        f"{again['eager', 'none']} s and {again['eager', 'folder']} s."
     )
 
 

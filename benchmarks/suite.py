@@ -25,6 +25,7 @@ GROUPS = (
     "clip_step",
     "gradients_by_hand",
     "training_step",
+    "compiled",
     "bandwidth",
     "scaling",
     "startup",

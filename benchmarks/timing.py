@@ -66,6 +66,11 @@ class Times:
         """The median in seconds."""
         return self.measure(1.0).median
 
+    @property
+    def best(self) -> float:
+        """The shortest in seconds."""
+        return min(value for burst in self.bursts for value in burst)
+
 
 def ratio(numerator: Times, denominator: Times, scale: float = 1.0) -> Measure:
     """Return how many times longer the numerator takes: quartiles over pairs of neighboring bursts.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 import minigrad
-from minigrad import nn, optim
+from minigrad import Tensor, nn, optim
 
 from . import peers
 from .effort import Effort
@@ -27,6 +27,9 @@ MODELS = (
     ((784, 256, 128, 10), 128),
     ((784, 1024, 1024, 10), 128),
 )
+# So small that the model stays as it is, and with it the work of a step. Otherwise it would learn the random labels by
+# heart while it is timed, and compute with denormal numbers, which take a CPU much longer.
+RATE = 1e-8
 
 
 def measure(effort: Effort) -> list[Table]:
@@ -40,7 +43,8 @@ def measure(effort: Effort) -> list[Table]:
     notes = (
         "Float32; ReLU; cross-entropy, or for one output the squared error; Adam. minigrad and its NumPy calls with "
         "matrix products on one thread and on all, PyTorch with each implementation of Adam on one thread and on all, "
-        "JAX with the whole step in one jitted call with donated buffers: the fastest setting of each. "
+        "JAX with the whole step in one jitted call with donated buffers, over tensors and flattened: the fastest "
+        "setting of each. "
         "The unavoidable NumPy calls: forward, loss and backward written by hand, without the optimizer. On a small "
         "model, the rest of an eager step is Python's work for each operation, which a program compiled by JAX does "
         "not have; on a large one the matrix products dominate."
@@ -53,15 +57,14 @@ def measure(effort: Effort) -> list[Table]:
 
 def one_model(sizes: tuple[int, ...], batch: int, seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:
     """Compare on one model. Return the comparison and the times of all contenders."""
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((batch, sizes[0]), dtype=np.float32)
-    y = rng.integers(0, sizes[-1], batch) if sizes[-1] > 1 else rng.standard_normal((batch, 1), dtype=np.float32)
-    contenders = _on_blas_threads("minigrad", ours(sizes, x, y))
-    contenders |= _on_blas_threads("NumPy calls", bare(sizes, x, y))
+    x, y = random_data(sizes, batch)
+    step = training_loop(*mlp(sizes))
+    contenders = on_blas_threads("minigrad", functools.partial(step, minigrad.Tensor(x), minigrad.Tensor(y)))
+    contenders |= on_blas_threads("NumPy calls", bare(sizes, x, y))
     if peers.has("torch"):
         contenders |= in_torch(sizes, x, y)
     if peers.has("jax"):
-        contenders["JAX"] = in_jax(sizes, x, y)
+        contenders |= in_jax("JAX", sizes, x, y)
     times = interleaved(contenders, seconds)
     calls, _ = peers.best_of(times, "NumPy calls") or ("", "")
     row = {
@@ -75,27 +78,44 @@ def one_model(sizes: tuple[int, ...], batch: int, seconds: float) -> tuple[dict[
     return row, {"model": row["model"]} | {name: each.measure() for name, each in times.items()}
 
 
-def _on_blas_threads(name: str, call: Callable[[], Any]) -> dict[str, Contender]:
+def random_data(sizes: tuple[int, ...], rows: int) -> tuple[Any, Any]:
+    """Return features and labels for a model: classes, or numbers if it has one output."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((rows, sizes[0]), dtype=np.float32)
+    return x, rng.integers(0, sizes[-1], rows) if sizes[-1] > 1 else rng.standard_normal((rows, 1), dtype=np.float32)
+
+
+def on_blas_threads(name: str, call: Callable[[], Any], units: int = 1) -> dict[str, Contender]:
+    """Return the contender with matrix products on one thread and on all, if their number can be set."""
     if peers.blas() is None:
-        return {name: Contender(call)}
+        return {name: Contender(call, units=units)}
     return {
-        f"{name}, {count} BLAS thread{'s' * (count > 1)}": Contender(call, functools.partial(peers.blas_threads, count))
+        f"{name}, {count} BLAS thread{'s' * (count > 1)}": Contender(
+            call, functools.partial(peers.blas_threads, count), units
+        )
         for count in peers.thread_counts(peers.all_blas_threads())
     }
 
 
-def ours(sizes: tuple[int, ...], x: Any, y: Any) -> Callable[[], Any]:
-    """The training loop of the README."""
+def mlp(sizes: tuple[int, ...]) -> tuple[nn.Module, optim.Optimizer, Callable[..., Tensor]]:
+    """Return the model, its optimizer and its loss."""
     minigrad.manual_seed(0)
     model = nn.MLP(sizes)
-    optimizer = optim.Adam(model.parameters())
-    features, labels = minigrad.Tensor(x), minigrad.Tensor(y)
     loss = nn.functional.cross_entropy if sizes[-1] > 1 else nn.functional.mse_loss
+    return model, optim.Adam(model.parameters(), lr=RATE), loss
 
-    def step() -> None:
+
+def training_loop(
+    model: nn.Module, optimizer: optim.Optimizer, loss: Callable[..., Tensor]
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return a step of the training loop of the README."""
+
+    def step(features: Tensor, labels: Tensor) -> Tensor:
         optimizer.zero_grad()
-        loss(model(features), labels).backward()
+        value = loss(model(features), labels)
+        value.backward()
         optimizer.step()
+        return value
 
     return step
 
@@ -116,7 +136,7 @@ def in_torch(sizes: tuple[int, ...], x: Any, y: Any) -> dict[str, Contender]:
     found: dict[str, Contender] = {}
     for label, choice in peers.IMPLEMENTATIONS.items():
         model, parameters = make()
-        optimizer = torch.optim.Adam(parameters, **choice)
+        optimizer = torch.optim.Adam(parameters, lr=RATE, **choice)
 
         def step(model: Any = model, optimizer: Any = optimizer) -> None:
             optimizer.zero_grad()
@@ -127,17 +147,35 @@ def in_torch(sizes: tuple[int, ...], x: Any, y: Any) -> dict[str, Contender]:
     return found
 
 
-def in_jax(sizes: tuple[int, ...], x: Any, y: Any) -> Contender:
-    """The same in JAX: value and gradient, update and application in one jitted call."""
+def in_jax(name: str, sizes: tuple[int, ...], x: Any, y: Any) -> dict[str, Contender]:
+    """The same in JAX, in one jitted call, for each layout of optax."""
+    jax, _ = peers.jax_modules()
+    batch = jax.numpy.array(x), jax.numpy.array(y)
+    return {
+        f"{name}, {layout}": jitted(jax.jit(step, donate_argnums=0), state, batch)
+        for layout, state, step in jax_steps(sizes)
+    }
+
+
+def jitted(program: Any, state: Any, rest: tuple[Any, ...], units: int = 1) -> Contender:
+    """Return a call of a jitted program from state and other arguments to the next state and a result."""
+    jax, _ = peers.jax_modules()
+    held = [state]
+
+    def call() -> None:
+        held[0], value = program(held[0], *rest)
+        jax.block_until_ready((held[0], value))
+
+    return Contender(call, units=units)
+
+
+def jax_steps(sizes: tuple[int, ...]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield for each layout of optax its name, the state, and the step, from state and batch to state and loss.
+
+    A step is value and gradient, update and application. The state is parameters and optimizer state.
+    """
     jax, optax = peers.jax_modules()
     jnp = jax.numpy
-    rng = np.random.default_rng(0)
-    parameters: Any = [
-        (jnp.array(rng.standard_normal((m, n), dtype=np.float32) / np.float32(m) ** 0.5), jnp.zeros(n))
-        for m, n in itertools.pairwise(sizes)
-    ]
-    features, labels = jnp.array(x), jnp.array(y)
-    transform = optax.adam(1e-3)
 
     def loss(parameters: Any, features: Any, labels: Any) -> Any:
         for weight, bias in parameters[:-1]:
@@ -147,19 +185,23 @@ def in_jax(sizes: tuple[int, ...], x: Any, y: Any) -> Contender:
             return jnp.mean((output - labels) ** 2)
         return optax.softmax_cross_entropy_with_integer_labels(output, labels).mean()
 
-    @functools.partial(jax.jit, donate_argnums=(0, 1))
-    def update(parameters: Any, state: Any, features: Any, labels: Any) -> Any:
-        value, gradients = jax.value_and_grad(loss)(parameters, features, labels)
-        updates, state = transform.update(gradients, state, parameters)
-        return optax.apply_updates(parameters, updates), state, value
+    def made(transform: Any) -> tuple[Any, Any]:
+        rng = np.random.default_rng(0)
+        parameters: Any = [
+            (jnp.array(rng.standard_normal((m, n), dtype=np.float32) / np.float32(m) ** 0.5), jnp.zeros(n))
+            for m, n in itertools.pairwise(sizes)
+        ]
 
-    held = [parameters, transform.init(parameters)]
+        def step(state: Any, features: Any, labels: Any) -> Any:
+            parameters, moments = state
+            value, gradients = jax.value_and_grad(loss)(parameters, features, labels)
+            updates, moments = transform.update(gradients, moments, parameters)
+            return (optax.apply_updates(parameters, updates), moments), value
 
-    def step() -> None:
-        *held[:], value = update(*held, features, labels)
-        jax.block_until_ready((held[0], value))
+        return (parameters, transform.init(parameters)), step
 
-    return Contender(step)
+    yield "by tensor", *made(optax.adam(RATE))
+    yield "flattened", *made(optax.flatten(optax.adam(RATE)))
 
 
 def bare(sizes: tuple[int, ...], x: Any, y: Any) -> Callable[[], Any]:

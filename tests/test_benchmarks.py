@@ -12,14 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import minigrad
+
 ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.append(str(ROOT))  # the benchmarks are not installed
 
 from benchmarks import __main__ as command  # noqa: E402
-from benchmarks import effort, peers, plots, processes, readme, report, suite, timing  # noqa: E402
+from benchmarks import compiled, effort, peers, plots, processes, readme, report, suite, timing  # noqa: E402
 from benchmarks.optimizers_on_digits import Outcome, Protocol, _order, _row, tune  # noqa: E402
 from benchmarks.timing import Contender, Measure, Times  # noqa: E402
+from benchmarks.training_step import random_data  # noqa: E402
 
 CONDITIONS = {
     "group": "training_step",
@@ -93,6 +96,30 @@ def test_the_fastest_setting_of_each_side_is_compared():
     assert row["PyTorch's fastest"] == "fused, 1 thread"
     assert row["times faster than PyTorch"] == Measure.of([3.0, 4.0])
     assert peers.versus(times, "optax") == {}
+
+
+def test_the_shortest_calls_are_compared_too():
+    times = {
+        "compiled call, 1 BLAS thread": Times([[4e-6, 9e-6], [5e-6]]),
+        "compiled call, 2 BLAS threads": Times([[6e-6], [2e-6]]),
+        "compiled epoch": Times([[1e-6], [3e-6]]),
+        "jax.jit, by tensor": Times([[9e-6], [8e-6]]),
+        "jax.jit, flattened": Times([[5e-6], [7e-6]]),
+    }
+    row = compiled.best(times)
+    assert row["compiled call (µs)"] == pytest.approx(2.0)
+    assert row["jax.jit (µs)"] == pytest.approx(5.0)
+    assert row["compiled call, times faster than jax.jit"] == pytest.approx(2.5)
+    assert not any("lax.scan" in column or "PyTorch" in column for column in row)
+
+
+def test_the_steps_that_are_called_compiled_are_compiled(monkeypatch):
+    sizes, batch = (4, 3, 2), 4
+    features, labels = map(minigrad.Tensor, random_data(sizes, batch))
+    assert compiled.compiled(sizes, features, labels).ready(batch, 2) is not None
+    monkeypatch.setattr("minigrad.compiled.machine.problem", lambda: "no compiler")
+    with pytest.raises(RuntimeError, match="was not compiled: no compiler"):
+        compiled.compiled(sizes, features, labels)
 
 
 # Tables and files
@@ -268,6 +295,39 @@ def test_another_figure_in_the_results_or_in_the_readme_is_noticed(tmp_path):
     (tmp_path / "step_by_size.json").unlink()
     with pytest.raises(ValueError, match="python -m benchmarks --only step_by_size"):
         readme.speed(tmp_path)
+
+
+def test_the_readme_shows_what_is_measured_of_compiled_steps(tmp_path):
+    for path in suite.RESULTS.glob("*.json"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+
+    def of(value):
+        return Measure.of([value])
+
+    model = {"model": "3-2", "batch": 4}
+    call = {"compiled call (µs)": of(11.0), "jax.jit (µs)": of(31.0), "times faster than jax.jit": of(2.8)}
+    epoch = {"compiled epoch (µs)": of(7.0), "PyTorch (µs)": of(91.0), "times faster than PyTorch": of(13.0)}
+    starts = [
+        {"steps": steps, "cache": cache, "second step (s)": of(0.12), "to the first step (s)": of(0.91)}
+        for steps in ("eager", "compiled")
+        for cache in ("empty", "filled")
+    ]
+    trained = [
+        {"steps": steps, "files": files, "epochs": 30, "training again (s)": of(0.14)}
+        for steps in ("eager", "compiled")
+        for files in ("none (--no-output)", "a run folder")
+    ]
+    tables = {"calls": [model | call], "epochs": [model | epoch], "starts": starts, "commands": trained}
+    conditions = CONDITIONS | {"group": "compiled", "command": "python -m benchmarks --only compiled"}
+    report.write(conditions, [report.Table(name, name, rows) for name, rows in tables.items()], tmp_path)
+    text = readme.speed(tmp_path)
+    rows = [line for line in text.splitlines() if "MLP 3-2" in line]
+    assert rows == [
+        "| compiled training step with Adam, MLP 3-2, batch 4 | 11.0 | not installed | not installed | 31.0 | 2.80 |",
+        "| the same, an epoch per call, MLP 3-2, batch 4 | 7.00 | 91.0 | 13.0 | not installed | not installed |",
+    ]
+    assert "`python -m benchmarks --only compiled`" in text
+    assert "takes 0.140 s for 30 epochs" in " ".join(text.split())
 
 
 def test_the_page_of_results_is_made_of_the_files_beside_it():
