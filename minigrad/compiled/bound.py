@@ -91,7 +91,7 @@ class Bound:
         self._live = set(self.plan.live)
         self._draws = sum(node.size for node in self.plan.live if node.op == "random" and not self.plan.stage[node])
         self.calls_generator = any(not node.inputs for node in self.plan.calls)
-        self._seen = changes[0]
+        self._seen = -1  # settings may have changed since the trace
         self._workspace = np.empty(self.plan.workspace + ALIGN, np.uint8)
         self._flag = np.zeros(1, np.int64)
         self._constants = [np.ascontiguousarray(np.ravel(array, order="K")) for array in program.constants]

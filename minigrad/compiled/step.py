@@ -145,9 +145,11 @@ class CompiledStep:
     def ready(self, rows: int, count: int) -> Bound | None:
         """The program for ``count`` arguments that begin with an axis of ``rows``, if it is checked and still fits."""
         for version in (version for versions in self._programs.values() for version in versions):
+            if not version.checked:
+                continue
             bound = version.bind()
             same = [memory.node.shape[:1] for memory in bound.arguments] == [(rows,)] * count
-            if version.checked and same and not observers and version.fits() and not problem_of(bound, ()):
+            if same and not observers and version.fits() and not problem_of(bound, ()):
                 self._switch(version)
                 return bound
         return None

@@ -50,6 +50,7 @@ class Stretches:
         self._step = CompiledStep(self._make_step(), only=True)
         self._drivers: dict[int, Driver] = {}
         self._sources: list[Array] = [run.loader.dataset.features, run.loader.dataset.labels]
+        self._driven = all(source.flags.c_contiguous for source in self._sources)  # else batches have other strides
         self._numbers = any(callback.wants_numbers for callback in run.callbacks)
         self._all_count = all_count(run.loss, self._sources[1])
 
@@ -115,7 +116,7 @@ class Stretches:
         rows = self._run.loader.batch_size
         bound = self._step.ready(rows, len(self._sources) * self._run.accumulate) if steps > 1 else None
         # Python that calls the update's kernels would find the options that the schedulers set last.
-        if bound is None or (schedulers and any(effect.reason for effect in bound.effects)):
+        if bound is None or not self._driven or (schedulers and any(effect.reason for effect in bound.effects)):
             self._one(schedulers)
         else:
             self._drive(bound, steps, schedulers)
@@ -302,7 +303,7 @@ def problem(run: Run) -> str:
         return "compiled=False"
     if type(loader) is not DataLoader or not is_stored(loader.dataset) or type(loader.dataset) is not Dataset:
         return "the data is not a Dataset of arrays in a DataLoader"
-    if loader.device != "cpu" or any(parameter.device != "cpu" for parameter in run.model.parameters()):
+    if {loader.device, loader.dataset.device, *(each.device for each in run.model.parameters())} != {"cpu"}:
         return "training is on the GPU"
     if run.accumulate > 1 and not adds_up(run.loss) and not all_count(run.loss, loader.dataset.labels):
         return "gradients are accumulated, and the loss does not count all rows alike"

@@ -1,8 +1,10 @@
 """`fit` with compiled steps does what it does with steps made by Python, to the last bit of every file."""
 
+import copy
 import functools
 import itertools
 import os
+import pickle
 import signal
 
 import numpy as np
@@ -12,6 +14,8 @@ from training_cases import OPTIMIZERS, SCHEDULERS, Case, blobs, same
 
 from minigrad import cli, clipping, data, manual_seed, nn, optim, random, schedulers, study, training
 from minigrad.compiled.epoch import Driver
+from minigrad.kernels import layout
+from minigrad.kernels.threads import get_num_threads, set_num_threads
 from minigrad.nn.functional import cross_entropy
 from minigrad.training import _compiled
 
@@ -292,7 +296,7 @@ class Strange(nn.Module):
     ("model", "reason"),
     [
         (Noisy, "depends on something"),
-        (Counting, "depends on something"),
+        (Counting, "changes from step to step"),
         (Reading, "test_compiled_fit.py"),
         (Strange, "ctypes"),
     ],
@@ -562,3 +566,148 @@ def test_the_command_says_why_steps_were_not_compiled(capsys, monkeypatch):
     assert capsys.readouterr().out.count(line) == 1
     assert cli.main([*words, "--eager"]) == 0
     assert "not compiled" not in capsys.readouterr().out
+
+
+# --- what callbacks, data and threads can do -------------------------------------------------------------------------
+
+
+def reseed(run):
+    manual_seed(run.progress.epoch)
+
+
+def go_back(run):
+    if run.progress.epoch == 2:
+        run.kept = run.model.state_dict(), run.optimizer.state_dict()
+    if run.progress.epoch == 4:
+        run.model.load_state_dict(run.kept[0])
+        run.optimizer.load_state_dict(run.kept[1])
+
+
+def add_a_layer(run):
+    if run.progress.epoch == 3:
+        run.optimizer.add_param_group({"params": run.model[2].parameters(), "lr": 0.03})
+
+
+def copy_everything(run):
+    run.copies = copy.deepcopy((run.model, run.optimizer)), pickle.dumps((run.model, run.optimizer))
+
+
+def other_dropout(run):
+    run.model[2].p = 0.1 * run.progress.epoch
+
+
+def evaluate(run):
+    run.model.eval()
+    run.model(run.loader.dataset.features)
+
+
+@pytest.mark.parametrize("act", [reseed, go_back, add_a_layer, copy_everything, other_dropout, evaluate])
+def test_what_callbacks_do_between_epochs(driven, act):
+    model = functools.partial(nn.MLP, [2, 8, 3], dropout=0.3)
+    if act is add_a_layer:
+        model = functools.partial(nn.MLP, [2, 8, 3])
+    part = (lambda m: optim.Adam(m[0].parameters(), 0.01)) if act is add_a_layer else None
+    settings = {"optimizer": lambda: part} if part else {}
+    run = compared(model=model, callbacks=lambda: [training.OnEpoch(act)], epochs=lambda: 7, **settings)
+    # With another probability in every epoch, a program for its last, short batch would be used once.
+    assert run.eager == "" or act is other_dropout
+    assert driven
+
+
+class KeepsGradients(training.Callback):
+    """Keeps the gradients of every step, which must not change later."""
+
+    def __init__(self):
+        self.kept, self.copies = [], []
+
+    def after_step(self, run):
+        self.kept += [p.grad for p in run.model.parameters()]
+        self.copies += [p.grad.data.copy() for p in run.model.parameters()]
+
+
+def test_gradients_that_a_callback_keeps_do_not_change():
+    made = []
+
+    def callbacks():
+        made.append(KeepsGradients())
+        return made[-1:]
+
+    compared(callbacks=callbacks)
+    for each in made:
+        assert same([g.data for g in each.kept], each.copies)
+    assert same(made[0].copies, made[1].copies)
+
+
+@pytest.mark.parametrize("kind", ["Fortran", "every second row", "memory-mapped", "read-only", "int32 labels", "3-d"])
+def test_how_the_data_lies_in_memory(driven, tmp_path, kind):
+    def loader():
+        train = blobs()[0]
+        features, labels = np.tile(train.features, (3, 1)), np.tile(train.labels, 3)
+        if kind == "Fortran":
+            features = np.asfortranarray(features)
+        elif kind == "every second row":
+            features, labels = features[::2], labels[::2]
+        elif kind == "memory-mapped":
+            np.save(tmp_path / "x.npy", features)
+            features = np.load(tmp_path / "x.npy", mmap_mode="r")
+        elif kind == "read-only":
+            features.flags.writeable = labels.flags.writeable = False
+        elif kind == "int32 labels":
+            labels = labels.astype(np.int32)
+        else:
+            features = features.reshape(-1, 2, 1) * np.ones(3, np.float32)
+        return data.DataLoader(data.Dataset(features, labels), 10, shuffle=True, seed=0)
+
+    model = (lambda: nn.Sequential(nn.Flatten(), nn.Linear(6, 3))) if kind == "3-d" else (lambda: nn.MLP([2, 8, 3]))
+    assert compared(model=model, loader=loader).eager == ""
+    assert bool(driven) == (kind not in ("Fortran", "every second row"))
+
+
+@pytest.mark.parametrize("clip", [None, clipping.by_global_norm(0.1)])
+@pytest.mark.parametrize("every", ["epoch", "step"])
+def test_kernels_on_several_threads_are_called_through_python(tmp_path, driven, monkeypatch, every, clip):
+    monkeypatch.setattr(layout, "PARALLEL_FROM", 1)
+    before = get_num_threads()
+    set_num_threads(2)
+    records = []
+
+    def settings():
+        def clipped(model):
+            optimizer = optim.Adam(model.parameters(), 0.01, clip=clip)
+            path = tmp_path / f"{len(records)}.jsonl"
+            records.append(study.Recorder(model, optimizer, every=6, path=path))
+            return optimizer
+
+        return clipped
+
+    class Recording(list):
+        def __iter__(self):
+            return iter(records[-1:])
+
+    try:
+        run = compared(
+            optimizer=settings, callbacks=Recording, epochs=lambda: 6, loader=batches(size=5),
+            scheduler=lambda: lambda optimizer: schedulers.ExponentialLR(optimizer, 0.9), scheduler_every=lambda: every,
+        )  # fmt: skip
+    finally:
+        set_num_threads(before)
+    assert run.eager == ""
+    assert bool(driven) == (every == "epoch")
+    assert (tmp_path / "0.jsonl").read_bytes() == (tmp_path / "1.jsonl").read_bytes()
+
+
+def test_a_recorder_around_fit_and_a_search_for_anomalies_see_every_step(driven):
+    states = []
+    for compiled in (False, True):
+        manual_seed(0)
+        model = nn.MLP([2, 8, 3])
+        optimizer = optim.Adam(model.parameters(), 0.01)
+        with study.Recorder(model, optimizer, every=3) as recorder:
+            run = training.fit(model, optimizer, batches()(), 2, compiled=compiled)
+        assert not compiled or "a hook is registered" in run.eager
+        with study.detect_anomaly():
+            run = training.fit(model, optimizer, batches()(), 2, compiled=compiled)
+        assert not compiled or "being watched" in run.eager
+        states.append((run.state_dict(), recorder.recording.records))
+    assert same(*states)
+    assert not driven
