@@ -256,7 +256,7 @@ class Graph:
         if offset == 0 and shape == base.shape and same_layout(shape, strides, base.strides):
             return base
         if base.op == "view":
-            base, offset = base.inputs[0], offset + base.params
+            return self.view(base.inputs[0], offset + base.params, shape, strides)
         if base.op == "const" and math.prod(shape) == 1:
             memory = base.value.ravel(order="K")
             return self.const(np.array(np.ndarray(shape, base.dtype, memory, offset, strides), order="K"))

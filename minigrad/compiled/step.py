@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -217,6 +218,9 @@ class CompiledStep:
             self.problem = str(error) if isinstance(error, UntraceableError) else f"{type(error).__name__}: {error}"
             return self._eager(args, options, self.problem)
         self.reason = ""
+        named = list(inspect.signature(self._step).parameters) if len(leaves) == len(args) and not options else []
+        for memory, name in zip(trace.memories, named, strict=False):
+            memory.label = name
         values = trace.values
         del trace.values
         self._traced = version = _Version(trace, shape[0], self._step)

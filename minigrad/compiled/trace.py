@@ -20,6 +20,7 @@ from ..autograd.memory import Memory as GradientMemory
 from ..autograd.tensor import Tensor
 from ..autograd.tracing import Tracer, Update, tracers
 from ..devices import arrays as devices
+from ..nn.parameter import join
 from .arrays import TracedArray, UntraceableError, active, tracing
 from .functions import Generator, library
 from .graph import Graph, Layout, Node
@@ -40,11 +41,13 @@ class Memory:
         kind: ``"data"`` or ``"gradient"`` of ``tensor``, ``"argument"`` of the step, or another ``"array"``.
         array: what it was in the trace.
         node: its node.
-        tensor: the tensor; for an argument its number.
+        tensor: the tensor, if it is one's.
+        label: its name for a reader, if it has one.
     """
 
     def __init__(self, kind: str, array: Any, node: Node, tensor: Any = None) -> None:
         self.kind, self.array, self.node, self.tensor = kind, array, node, tensor
+        self.label: str = getattr(tensor, "name", "") or ""
         self._saved: Any = None
 
     def save(self) -> None:
@@ -66,12 +69,9 @@ class Memory:
     @property
     def name(self) -> str:
         """What it is, for a reader."""
-        if self.kind == "argument":
-            return f"argument{self.tensor}"
-        known = getattr(self.tensor, "name", "") or ""
         if self.kind == "gradient":
-            return f"the gradient of {known or 'a tensor'}"
-        return known or f"{self.kind}{self.node.params}"
+            return f"the gradient of {self.label or 'a tensor'}"
+        return self.label or f"{self.kind}{self.node.params}"
 
 
 class Write(NamedTuple):
@@ -170,6 +170,7 @@ class Trace(Tracer):
         self._committed: dict[int, int] = {}
         self._memory_of: dict[int, Memory] = {}
         self._renewed: set[int] = set()
+        self._names: dict[int, str] = {}  # of buffers
         self._undo: list[Callable[[], None]] = []
         self._run(function, arguments)
 
@@ -198,9 +199,9 @@ class Trace(Tracer):
 
     def _call(self, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
         given: list[Any] = []
-        for number, argument in enumerate(arguments):
+        for argument in arguments:
             array: Any = argument._data if isinstance(argument, Tensor) else argument
-            traced = self._outside("argument", array, number)
+            traced = self._outside("argument", array)
             if isinstance(argument, Tensor):
                 tensor = Tensor._make(traced)
                 tensor._requires_grad = argument._requires_grad
@@ -306,6 +307,8 @@ class Trace(Tracer):
                     where = f"{type(each).__name__} {each._path!r}" if each._path else type(each).__name__
                     raise EagerError(f"a hook is registered on {where}", functools.partial(has_hooks, each))
                 self.modules[id(each)] = each, settings(each)
+                for name in each._buffers:
+                    self._names[id(vars(each)[name])] = join(each._path, name)
 
     # --- effects ---------------------------------------------------------------------------------------------------
 
@@ -396,6 +399,7 @@ class Trace(Tracer):
             memory.forget()
         for adopted in self.adopted.values():
             adopted.grad = None
+            adopted.data.label = adopted.data.label or self._names.get(id(adopted.tensor), "")
 
     def _keep_gradient(self, adopted: Adopted, traced: Any) -> None:
         """Note where the gradient of a tensor is after the step."""
