@@ -186,11 +186,7 @@ class Trace(Tracer):
             except BaseException as error:
                 self._restore()
                 random.set_state(state)
-                cause: BaseException | None = error
-                while cause is not None:  # NumPy raises others from it
-                    if isinstance(cause, UntraceableError):
-                        raise cause from None
-                    cause = cause.__cause__
+                raise_untraceable(error)
                 raise
             finally:
                 tracers.pop(thread)
@@ -430,6 +426,17 @@ class Trace(Tracer):
                 f"a value of shape {array.shape} that the step computed is kept outside of it, where it would not "
                 "change with the next steps; return it from the step"
             )
+
+
+def raise_untraceable(error: BaseException) -> None:
+    """Raise the UntraceableError that an error was raised from, as NumPy raises others from it."""
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and not any(cause is each for each in seen):
+        if isinstance(cause, UntraceableError):
+            raise cause from None
+        seen.append(cause)
+        cause = cause.__cause__
 
 
 def has_hooks(module: Any) -> bool:
