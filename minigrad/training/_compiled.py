@@ -299,8 +299,6 @@ def watched(run: Run) -> str:
 def problem(run: Run) -> str:
     """Why the steps of a run are made by Python; empty if they can be compiled."""
     loader = run.loader
-    if not run.compiled:
-        return "compiled=False"
     if type(loader) is not DataLoader or not is_stored(loader.dataset) or type(loader.dataset) is not Dataset:
         return "the data is not a Dataset of arrays in a DataLoader"
     if {loader.device, loader.dataset.device, *(each.device for each in run.model.parameters())} != {"cpu"}:

@@ -123,9 +123,7 @@ def train(run: Run, epochs: int) -> Run:
     with np.errstate(over="ignore", invalid="ignore"):
         try:
             run.begin()
-            from ._compiled import Stretches  # loads Numba and LLVM, which a step needs, but an import does not
-
-            stretches = Stretches(run)
+            stretches = _stretches(run)
             while run.progress.epoch < epochs and not run.stopping:
                 if _train_epoch(run, stretches):
                     _finish_epoch(run)
@@ -141,7 +139,17 @@ def train(run: Run, epochs: int) -> Run:
     return run
 
 
-def _train_epoch(run: Run, stretches: Stretches) -> bool:
+def _stretches(run: Run) -> Stretches | None:
+    """What takes compiled steps; none if that is not wanted."""
+    if not run.compiled:
+        run.eager = "compiled=False"
+        return None
+    from ._compiled import Stretches  # loads Numba and LLVM, which an import of minigrad.training does not need
+
+    return Stretches(run)
+
+
+def _train_epoch(run: Run, stretches: Stretches | None) -> bool:
     """Train on the remaining batches of this epoch; return whether it was completed."""
     schedulers = _plain_schedulers(run) if run.scheduler_every == "step" else []
     run.model.train()
@@ -151,7 +159,7 @@ def _train_epoch(run: Run, stretches: Stretches) -> bool:
     else:
         batches = iter(run.loader)
     while True:
-        if stretches.take(schedulers):
+        if stretches is not None and stretches.take(schedulers):
             batches = run.loader.rest()
         else:
             group = list(itertools.islice(batches, run.accumulate))
