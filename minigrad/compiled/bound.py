@@ -89,7 +89,6 @@ class Bound:
         self._error: BaseException | None = None
         self._callback = _CALLBACK(self._call_python)
         self._live = set(self.plan.live)
-        self._draws = sum(node.size for node in self.plan.live if node.op == "random" and not self.plan.stage[node])
         self.calls_generator = any(not node.inputs for node in self.plan.calls)
         self._seen = -1  # settings may have changed since the trace
         self._workspace = np.empty(self.plan.workspace + ALIGN, np.uint8)
@@ -332,8 +331,8 @@ class Bound:
             tensor._grad = grad
         for effect in self.effects:
             effect.undo()
-        if self._draws:
-            _rewind(self._bits, self._draws)
+        if self.plan.draws:
+            _rewind(self._bits, self.plan.draws)
         error, self._error = self._error, None
         if error is not None:
             if not isinstance(error, Exception):  # such as KeyboardInterrupt

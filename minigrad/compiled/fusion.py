@@ -28,6 +28,8 @@ class Plan:
         stored: the offset in the workspace of each value that has one.
         direct: the values that are computed in the memory of a gradient.
         workspace: bytes.
+        decided: the first stage's group after which the step can no longer be given up.
+        draws: how many random numbers are drawn until then.
         all_values: the bytes of all values, if each had its own memory.
         problem: why the step cannot be compiled; usually empty.
     """
@@ -149,8 +151,13 @@ class Plan:
             read(write.node, ends[write.stage])
         for node in (*self.results, *self.own):
             read(node, len(order) + 1)
+        self.decided = max((t for t, group in enumerate(self.groups[0]) if can_fail(group)), default=-1)
+        for guard in self.trace.graph.guards:
+            self.decided = max(self.decided, time.get(guard.node.base, -1))
+        drawn = [n for n in self.live if n.op == "random" and time[n] <= self.decided and not self.stage[n]]
+        self.draws = sum(node.size for node in drawn)
         self.direct: dict[Node, Memory] = {}
-        self._choose_direct(last, ends)
+        self._choose_direct(last, ends, time)
         self.stored: dict[Node, int] = {}
         self.all_values = 0
         space = _Space()
@@ -165,7 +172,7 @@ class Plan:
                 space.give(self.stored[node], node.nbytes)
         self.workspace = space.size
 
-    def _choose_direct(self, last: dict[Node, int], ends: Sequence[int]) -> None:
+    def _choose_direct(self, last: dict[Node, int], ends: Sequence[int], time: dict[Node, int]) -> None:
         """Find the gradients that can be computed where they are kept."""
         live = set(self.live)
         for write in self.trace.writes:
@@ -175,11 +182,19 @@ class Plan:
                 memory.kind == "gradient"
                 and memory.node not in live  # nobody reads the old one
                 and self._computed_in.get(node) == write.stage
+                and self.decided < time[node]  # before, the old one must stay, as the step may be given up
                 and last[node] <= ends[write.stage]
                 and node not in self.direct
                 and same_layout(node.shape, node.strides, plain)
             ):
                 self.direct[node] = memory
+
+
+def can_fail(group: Sequence[Node]) -> bool:
+    """Whether a group looks up indices that the step computes or is given, or calls Python."""
+    head = group[0]
+    given = {"gather": head.inputs[1:], "scatter": head.inputs[2:]}.get(head.op, ())
+    return head.op == "python" or any(index.base.op != "const" for index in given)
 
 
 def _ancestors(nodes: Iterable[Node]) -> set[Node]:

@@ -5,8 +5,8 @@ are addresses of arrays and numbers. `minigrad.compiled.runtime` calls one recor
 the parts are machine code: a part that many records call, as each time step of an unrolled recurrent network does, is
 compiled once. Addresses are filled in by `minigrad.compiled.bound`, and can be those of other memory each time.
 
-The order is: the parts of a stage; in the first stage the guards, after which the step can no longer be given up; what
-the stage writes to memory outside; and the effect that ends it. Results are copied at the end of their stage.
+The order is: the parts of a stage; in the first stage, as early as possible, the guards, after which the step can no
+longer be given up; what the stage writes to memory outside, and its results; and the effect that ends it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .arrays import address
-from .fusion import Plan
+from .fusion import Plan, can_fail
 from .graph import Layout, Node, c_strides
 from .parts import Part, Step
 
@@ -68,12 +68,14 @@ class Program:
         self.constants: list[Any] = []
         self._known: dict[Node, int] = {}
         for stage, groups in enumerate(plan.groups):
-            for group in groups:
-                self._group(group)
-            if any(head.op in ("gather", "scatter", "python") for head, *_ in groups):
-                self.records.append(Record("flagged", (FLAG, number(LATE if stage else 1))))
-            if stage == 0:
-                self._guards()
+            last = len(groups) - 1 if stage else plan.decided
+            for i in range(-1, len(groups)):
+                if i >= 0:
+                    self._group(groups[i])
+                if i == last and any(map(can_fail, groups)):
+                    self.records.append(Record("flagged", (FLAG, number(LATE if stage else 1))))
+                if i == last and not stage:
+                    self._guards()
             for write in plan.writes[stage]:
                 memory = write.memory.node
                 if plan.direct.get(write.node) is not write.memory:

@@ -176,3 +176,36 @@ def test_many_runs_at_once_are_the_same_for_any_number_of_threads():
     alone = results(1)
     assert results(3) == alone
     assert len(set(alone[0])) == 6
+
+
+def test_a_call_that_is_given_up_leaves_the_gradients_that_it_would_have_replaced():
+    """Also where the step forgets the old ones only after the forward pass, and random numbers are drawn."""
+
+    def made():
+        minigrad.manual_seed(0)
+        model = nn.Sequential(nn.Linear(5, 8), nn.Dropout(0.3), nn.Linear(8, 3))
+        own = optim.Adam(model.parameters())
+
+        def step(features, labels):
+            loss = nn.functional.cross_entropy(model(features), labels)
+            own.zero_grad()
+            loss.backward()
+            own.step()
+            return loss
+
+        return model, own, step
+
+    def train(step):
+        for batch in batches(np.arange(5 * BATCH)):
+            step(*batch)
+        features, labels = data()
+        labels[3] = 3
+        with pytest.raises(IndexError, match="label 3"):
+            step(minigrad.tensor(features[:BATCH]), minigrad.tensor(labels[:BATCH]))
+
+    model, own, step = made()
+    train(step)
+    expected = state(model, own)
+    model, own, step = made()
+    train(minigrad.compile(step))
+    assert state(model, own) == expected
