@@ -88,7 +88,7 @@ def _call_title(row: dict[str, Any]) -> str:
 
 
 def _epoch_title(row: dict[str, Any]) -> str:
-    return f"the same, an epoch per call, MLP {row['model']}, batch {row['batch']}"
+    return f"compiled epoch with Adam, per step, MLP {row['model']}, batch {row['batch']}"
 
 
 def _introduction(measured: Sequence[Result]) -> str:
@@ -140,7 +140,7 @@ def _on_compilation(compiled: Result) -> str:
         for row in train
     }
     return (
-        "With an epoch per call, times are per step, beside a step of PyTorch and `jax.lax.scan`. The second call of a "
+        "A compiled epoch is one call, beside PyTorch's steps and one `jax.lax.scan`. The second call of a "
         f"step compiles it: the MLP 64-32-10 in {second['compiled', 'empty']} s, or in {second['compiled', 'filled']} "
         f"s when its code is in the cache. From import to the end of the first step, a fresh process takes "
         f"{whole['compiled', 'filled']} s if that is compiled and {whole['eager', 'filled']} s if it is eager. After "

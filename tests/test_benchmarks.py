@@ -324,7 +324,7 @@ def test_the_readme_shows_what_is_measured_of_compiled_steps(tmp_path):
     rows = [line for line in text.splitlines() if "MLP 3-2" in line]
     assert rows == [
         "| compiled training step with Adam, MLP 3-2, batch 4 | 11.0 | not installed | not installed | 31.0 | 2.80 |",
-        "| the same, an epoch per call, MLP 3-2, batch 4 | 7.00 | 91.0 | 13.0 | not installed | not installed |",
+        "| compiled epoch with Adam, per step, MLP 3-2, batch 4 | 7.00 | 91.0 | 13.0 | not installed | not installed |",
     ]
     assert "`python -m benchmarks --only compiled`" in text
     assert "takes 0.140 s for 30 epochs" in " ".join(text.split())
