@@ -138,6 +138,10 @@ class _InPlace:
         self.layout.bind_options([self._options])  # which may be another call's by now, see `_layout_for`
         return self.layout
 
+    def scalars_ahead(self, steps: int) -> Any:
+        """The scalars of a clip that comes after ``steps`` others."""
+        return self.layout.scalar_rows(1, ahead=steps)[0]
+
     def advance(self, layout: Layout, steps: int) -> None:
         """Account for clips that compiled code has made."""
         self.end_update(layout, None)

@@ -216,7 +216,10 @@ def beside(value: Any, array: Any) -> Any:
 
 def own(array: Any) -> Any:
     """A copy, as an array (also of a NumPy scalar)."""
-    return array.copy() if type(array) in DEVICE_ARRAYS or type(array) in RECORDING else np.array(array)
+    kind = type(array)
+    return (
+        np.array(array) if kind is np.ndarray or (kind not in DEVICE_ARRAYS and kind not in RECORDING) else array.copy()
+    )
 
 
 def peek(array: Any) -> Any:
@@ -226,7 +229,8 @@ def peek(array: Any) -> Any:
 
 def settled(value: Any) -> Any:
     """``value`` as an array: NumPy returns a scalar from a full reduction, CuPy an array."""
-    return value if type(value) in DEVICE_ARRAYS or type(value) in RECORDING else np.asarray(value)
+    kind = type(value)
+    return value if kind is np.ndarray or kind in DEVICE_ARRAYS or kind in RECORDING else np.asarray(value)
 
 
 # --- where CuPy differs ----------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from ..autograd.hooks import Hooks, RemovableHandle
 from ..autograd.memory import Place, gather, placed
 from ..autograd.modes import enable_grad
 from ..autograd.tensor import Tensor
-from ..autograd.tracing import run_update, tracer, tracers
+from ..autograd.tracing import tracer, tracers
 from ..checks import Range, parameters_of, refuse_unknown, whole
 from ..clipping.clip import Clip, Clips
 from ..clipping.reports import ClipReport, nonfinite_error, reports
@@ -319,7 +319,10 @@ class Optimizer(Declared):
         if self._pre_hooks:
             for hook in tuple(self._pre_hooks.values()):
                 hook(self)
-        run_update(self)
+        layout = self.begin_update()  # as `run_update` does, at a frame less
+        if tracers:
+            tracer().updating(self, layout)
+        self.end_update(layout, layout.run())
         if self._post_hooks:
             for hook in tuple(self._post_hooks.values()):
                 hook(self)
@@ -681,9 +684,10 @@ class Optimizer(Declared):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients; with ``set_to_none=False`` set them to zero, which counts as a gradient."""
-        for parameter, _ in self._bound:
-            if tracers:
+        if tracers:
+            for parameter, _ in self._bound:
                 tracer().clearing(parameter)
+        for parameter, _ in self._bound:
             if set_to_none:
                 parameter._grad = None
             elif parameter._grad is not None:
