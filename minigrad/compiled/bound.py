@@ -34,8 +34,7 @@ class GuardError(Exception):
     """A branch would be taken otherwise than in the trace; ``place`` is its line. The step has changed nothing."""
 
     def __init__(self, place: str) -> None:
-        super().__init__(place)
-        self.place = place
+        super().__init__(f"{place}: another branch than in the trace")
 
 
 class _Kept:
@@ -166,7 +165,10 @@ class Bound:
         self._kept: list[_Kept] = []
         self._elsewhere: list[tuple[Tensor, Node]] = []  # gradients that are added to, of tensors without a place
         for a in trace.adopted.values():
-            read = a.gradient is not None and a.gradient.node in self._live
+            read = a.gradient is not None and (
+                a.gradient.node in self._live
+                or (a.tensor._place is None and ("memory", a.gradient.node.params) in self.code.places)
+            )
             needed = read or not a.cleared
             if needed and (a.required or a.present):
                 self._presence.append((a.tensor, a.present))
@@ -175,7 +177,7 @@ class Bound:
             if a.tensor._place is not None:
                 if id(a.tensor) in there or ("memory", a.gradient.node.params) in self.code.places:
                     self._kept.append(_Kept(a.tensor, a.gradient, a.present and needed))
-            elif a.present:
+            elif a.present and read:
                 self._elsewhere.append((a.tensor, a.gradient.node))
         kept = {id(kept.tensor) for kept in self._kept}
         self._cleared = [a.tensor for a in trace.adopted.values() if a.cleared and id(a.tensor) not in kept]
@@ -282,13 +284,13 @@ class Bound:
             if kept.tensor._grad is not kept.grad:
                 self._replaced.append((kept.tensor, kept.tensor._grad))
                 kept.tensor._grad = kept.grad
+        for tensor, node in self._elsewhere:
+            assert tensor._grad is not None  # as `fits` has found
+            self.code.set(("memory", node.params), address(tensor._grad._data))
         for tensor in self._cleared:
             if tensor._grad is not None:
                 self._replaced.append((tensor, tensor._grad))
                 tensor._grad = None
-        for tensor, node in self._elsewhere:
-            assert tensor._grad is not None  # as `fits` has found
-            self.code.set(("memory", node.params), address(tensor._grad._data))
         for effect in self.effects:
             if not effect.begin():
                 self._bind_effects()

@@ -84,7 +84,7 @@ def _call(function: Any, name: str, inputs: Sequence[Any], options: dict[str, An
     value = np.asarray(function(*map(plain, inputs), **options))
     if name == "matmul":
         return traced(value, graph().add("matmul", _factors(inputs, value.dtype), None, value))
-    kinds = [x.dtype if hasattr(x, "dtype") else type(x) for x in inputs]
+    kinds = [x.dtype if hasattr(x, "dtype") else np.dtype(bool) if type(x) is bool else type(x) for x in inputs]
     dtypes = function.resolve_dtypes((*kinds, None), casting="unsafe")
     nodes = [node_of(x, dtype) for x, dtype in zip(inputs, dtypes, strict=False)]
     return traced(value, _map(name, nodes, dtypes, value))

@@ -168,6 +168,8 @@ def same_layout(shape: Sizes, a: Sizes, b: Sizes) -> bool:
 
 def is_dense(shape: Sizes, strides: Sizes, itemsize: int) -> bool:
     """Whether the elements fill their memory without gaps, in any order of the axes."""
+    if 0 in shape:
+        return True
     step = itemsize
     for stride, n in sorted((s, n) for s, n in zip(strides, shape, strict=True) if n != 1):
         if stride != step:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 import inspect
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import random
+from ..autograd.modes import mode
 from ..autograd.observers import observers, watching
 from ..autograd.tensor import Tensor
-from ..autograd.tracing import tracers
+from ..autograd.tracing import Tracer, tracers
 from . import machine, numpy_loops, runtime
 from .arrays import UntraceableError
 from .bound import Bound, GuardError
@@ -93,8 +95,10 @@ class CompiledStep:
         self._last: _Version | None = None
         self._traced: _Version | None = None  # the last one that was traced
         self._blocked: Callable[[], bool] | None = None  # whether what has forced a call to be eager is still there
+        self._blocked_by = ""
         self.problem = machine.problem() or numpy_loops.problem() or runtime.data_problem()
         self.reason = ""
+        self._lock = threading.RLock()  # calls of several threads come one after the other
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -113,13 +117,19 @@ class CompiledStep:
                     break
                 arrays.append(array)
             else:
-                if version.checked and version.fits():
-                    try:
+                reason = ""
+                self._lock.acquire()  # a with statement would take twice as long
+                try:
+                    if version is self._last and version.checked and version.fits():
                         arrays = version.bound.run(arrays)
                         self.reason = ""
                         return version.result(arrays, args)
-                    except GuardError as error:
-                        return self._eager(args, options, f"{error.place}: another branch than in the trace")
+                except GuardError as error:
+                    reason = str(error)
+                finally:
+                    self._lock.release()
+                if reason:
+                    return self._eager(args, options, reason)
         return self._other(args, options)
 
     def plan(self) -> str:
@@ -141,7 +151,15 @@ class CompiledStep:
         self.reason = reason
         if self._only:
             raise NotCompiledError(reason)
-        return _without_history(self._step(*args, **options))
+        return self._in_python(args, options)
+
+    def _in_python(self, args: Any, options: Any) -> Any:
+        thread = threading.get_ident()
+        tracers[thread] = Tracer()  # so that compiled steps which it calls are part of it here too
+        try:
+            return _without_history(self._step(*args, **options))
+        finally:
+            tracers.pop(thread)
 
     def ready(self, rows: int, count: int) -> Bound | None:
         """The program for ``count`` arguments that begin with an axis of ``rows``, if it is checked and still fits."""
@@ -156,18 +174,31 @@ class CompiledStep:
         return None
 
     def _other(self, args: Any, options: Any) -> Any:
-        if self.problem:
-            return self._eager(args, options, self.problem)
-        if tracers:
+        if threading.get_ident() in tracers:  # part of another step
             return self._step(*args, **options)
+        try:
+            with self._lock:
+                return self._compiled(args, options)
+        except NotCompiledError as error:
+            reason = str(error)
+        return self._eager(args, options, reason)
+
+    def _compiled(self, args: Any, options: Any) -> Any:
+        """Make a call by compiled code, or trace it.
+
+        Raises:
+            NotCompiledError: if it has to be made eagerly.
+        """
+        if self.problem:
+            raise NotCompiledError(self.problem)
         if self._blocked is not None and self._blocked():
-            return self._eager(args, options, self.reason)
+            raise NotCompiledError(self._blocked_by)
         if watching():
-            return self._eager(args, options, "the step is being watched")
+            raise NotCompiledError("the step is being watched")
         leaves: list[Any] = []
         rest = flatten((args, options), leaves)
         if any(isinstance(leaf, Tensor) and leaf.device != "cpu" for leaf in leaves):
-            return self._eager(args, options, "an argument is on the GPU")
+            raise NotCompiledError("an argument is on the GPU")
         key = rest, tuple(map(kind_of, leaves))
         versions = self._programs.setdefault(key, [])
         version = next((version for version in versions if version.fits()), None)
@@ -177,7 +208,7 @@ class CompiledStep:
         self._switch(version)
         version.kinds = key[1] if simple else ()
         if version.bound.plan.problem:
-            return self._eager(args, options, version.bound.plan.problem)
+            raise NotCompiledError(version.bound.plan.problem)
         arrays = [leaf._data if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         if not version.checked:
             return self._check(version, args, options, arrays)
@@ -186,7 +217,7 @@ class CompiledStep:
             self.reason = ""
             return version.result(arrays, leaves)
         except GuardError as error:
-            return self._eager(args, options, f"{error.place}: another branch than in the trace")
+            raise NotCompiledError(str(error)) from None
 
     def _switch(self, version: _Version | None) -> None:
         if self._last is not None and self._last is not version:
@@ -196,7 +227,7 @@ class CompiledStep:
     def _first(self, args: Any, options: Any, versions: list[_Version], rest: Any, leaves: list[Any]) -> Any:
         """Trace a call; its program is made by the second one, so that the first is not kept waiting."""
         if len(versions) >= _MOST_UNUSED and not any(version.checked for version in versions):
-            return self._eager(args, options, "a setting of the model or the options changes from step to step")
+            raise NotCompiledError("a setting of the model or the options changes from step to step")
         shape: list[Any] = []
 
         def flat(*given: Any) -> list[Any]:
@@ -208,15 +239,15 @@ class CompiledStep:
         try:
             trace = Trace(flat, leaves)
         except EagerError as error:
-            self._blocked = error.still
-            return self._eager(args, options, str(error))
+            self._blocked, self._blocked_by = error.still, str(error)
+            raise NotCompiledError(str(error)) from None
         except NotCompiledError:
             raise
         except Exception as error:
             if not self._only:
                 raise
             self.problem = str(error) if isinstance(error, UntraceableError) else f"{type(error).__name__}: {error}"
-            return self._eager(args, options, self.problem)
+            raise NotCompiledError(self.problem) from None
         self.reason = ""
         named = list(inspect.signature(self._step).parameters) if len(leaves) == len(args) and not options else []
         for memory, name in zip(trace.memories, named, strict=False):
@@ -237,7 +268,7 @@ class CompiledStep:
             compiled = version.bound.run(arrays)
         except GuardError as error:
             state.restore()
-            return self._eager(args, options, f"{error.place}: another branch than in the trace")
+            raise NotCompiledError(str(error)) from None
         except BaseException:
             state.restore()
             raise
@@ -245,7 +276,7 @@ class CompiledStep:
         state.restore()
         version.bound.release()
         try:
-            result = _without_history(self._step(*args, **options))
+            result = self._in_python(args, options)
         except BaseException:
             state.restore()
             raise
@@ -286,6 +317,7 @@ class _Version:
 
     def __init__(self, trace: Trace, rest: Any, step: Any) -> None:
         self._trace, self._rest, self._named = trace, rest, named_objects(step)
+        self._recorded = mode.enabled
         self.kinds: Any = ()
         self.checked = False
         self._results = trace.results
@@ -299,7 +331,7 @@ class _Version:
 
     def fits(self) -> bool:
         """Whether everything that the step involves is as it was when it was traced."""
-        return are_named(self._named) and self.bind().fits()
+        return mode.enabled is self._recorded and are_named(self._named) and self.bind().fits()
 
     def result(self, arrays: list[Any], arguments: Sequence[Any]) -> Any:
         """What the step returns, of these arrays, and of its tensors and arrays as they were given."""

@@ -317,6 +317,8 @@ class Optimizer(Declared):
             with enable_grad():
                 loss = closure()
         if self._pre_hooks:
+            if tracers:
+                tracer().beginning(self)
             for hook in tuple(self._pre_hooks.values()):
                 hook(self)
         layout = self.begin_update()  # as `run_update` does, at a frame less

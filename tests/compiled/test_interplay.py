@@ -1,12 +1,80 @@
-"""A compiled step beside everything else: what looks on, evaluation, gradients that are kept, guards."""
+"""A compiled step beside everything else: hooks, modes, shapes, copies, guards, threads, unusual arguments."""
+
+import copy
+import pickle
+import sys
+import threading
+from collections import namedtuple
 
 import numpy as np
 import pytest
-from step_tools import Training, batches, mlp, same_as_eager
+from step_tools import (
+    Training,
+    batches,
+    course,
+    differences,
+    labels,
+    mlp,
+    normal,
+    parts,
+    same_as_eager,
+    without_history,
+)
 
 import minigrad
-from minigrad import clipping, optim
+from minigrad import Tensor, clipping, nn, optim
 from minigrad.nn import functional as F
+from minigrad.study import detect_anomaly
+
+# --- what looks on: eager, with the same bits, and a reason -----------------------------------------
+
+
+def on_module(made):
+    return made.model[0].register_forward_hook(lambda module, args, output: output * 1.5)
+
+
+def before_module(made):
+    return made.model.register_forward_pre_hook(lambda module, args: (args[0] * 0.5,))
+
+
+def on_tensor(made):
+    return made.model[0].weight.register_hook(lambda g: g * 2)
+
+
+def before_step(made):
+    return made.optimizer.register_step_pre_hook(lambda optimizer: made.seen.append(optimizer.steps))
+
+
+def after_step(made):
+    return made.optimizer.register_step_post_hook(lambda optimizer: made.seen.append(optimizer.steps))
+
+
+def watch(made):
+    return made.optimizer.watch()
+
+
+HOOKS = [on_module, before_module, on_tensor, before_step, after_step, watch]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("first", [0, 2])
+def test_hooks(hook, first):
+    """While there is a hook, steps are eager; without it they are compiled again."""
+
+    class Hooked(Training):
+        def __init__(self):
+            super().__init__(mlp(dropout=0.2))
+            self.seen = []
+            self.things.append(self.seen)
+
+    def between(made, number, step):
+        if number == first:
+            made.handle = hook(made)
+        if number == first + 3:
+            made.handle.remove()
+
+    step = same_as_eager(Hooked, batches(10), between, eager=[first, first + 1, first + 2])
+    assert "eagerly" not in step.plan().splitlines()[-1]
 
 
 def test_explain_of_a_watched_step():
@@ -19,6 +87,48 @@ def test_explain_of_a_watched_step():
     assert "watched" in step.reason
     assert "0.weight" in str(made.optimizer.explain("0.weight", (1, 2)))
     watched.remove()
+
+
+def test_anomaly_detection():
+    def between(made, number, step):
+        if number == 2:
+            made.context = detect_anomaly()
+            made.context.__enter__()
+        if number == 4:
+            made.context.__exit__(None, None, None)
+
+    same_as_eager(Training, batches(7), between, eager=[2, 3])
+
+
+# --- modes, shapes, dtypes --------------------------------------------------------------------------
+
+
+def test_modes_shapes_and_dtypes():
+    """There is another program for each; batches are of several lengths."""
+    calls = [batches(1, n=n)[0] for n in (4, 4, 3, 4, 3, 1, 4, 3)]
+    calls += [(x.numpy(), y.numpy()) for x, y in calls[:3]] + [(calls[0][0], labels(4).astype(np.int32))] * 3
+
+    def between(made, number, step):
+        made.model.train(number % 5 != 4)
+
+    same_as_eager(lambda: Training(mlp(dropout=0.3)), calls, between)
+
+
+def test_a_model_that_is_converted_between_calls():
+    calls = batches(3) + batches(4, dtype="float64") + batches(3)
+
+    def between(made, number, step):
+        if number in (3, 7):
+            made.model.astype("float64" if number == 3 else "float32")
+
+    class Stateless(Training):
+        def step(self, features, target):
+            self.model.zero_grad()
+            loss = F.cross_entropy(self.model(features), target)
+            loss.backward()
+            return loss
+
+    same_as_eager(Stateless, calls, between)
 
 
 def test_evaluation():
@@ -41,6 +151,29 @@ def test_evaluation():
         for features, _ in batches():
             assert compiled(features).data.tobytes() == model(features).data.tobytes()
     assert not compiled.reason
+
+
+def test_no_grad_around_some_calls():
+    def step(made, features, target):
+        made.optimizer.zero_grad()
+        loss = F.cross_entropy(made.model(features), target)
+        if loss.requires_grad:
+            loss.backward()
+            made.optimizer.step()
+        return loss
+
+    minigrad.manual_seed(0)
+    mine = Training(mlp(), step=step)
+    theirs = copy.deepcopy(mine)
+    compiled = minigrad.compile(mine.step)
+    for number, call in enumerate(batches(9)):
+        with minigrad.set_grad_enabled(number not in (2, 3, 6)):
+            assert compiled(*call).data.tobytes() == theirs.step(*call).data.tobytes()
+        assert not compiled.reason
+        assert not differences(parts(mine.things), parts(theirs.things))
+
+
+# --- what is kept between calls ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", [lambda g: g, lambda g: g.data, lambda g: g[0], lambda g: g.detach()])
@@ -77,6 +210,49 @@ def test_parameters_and_results_that_are_kept():
     assert np.array_equal(detached.data, made.model[0].weight.data)
 
 
+@pytest.mark.parametrize("how", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["copy", "pickle"])
+def test_copies_between_calls(how):
+    def between(made, number, step):
+        if number in (2, 5):
+            made.model, made.optimizer = how((made.model, made.optimizer))
+            made.things = [made.model, made.optimizer]
+
+    same_as_eager(lambda: Training(mlp(dropout=0.1)), batches(9), between)
+
+
+def test_parts_of_a_model_that_are_replaced():
+    def between(made, number, step):
+        if number == 3:
+            made.model[2] = nn.Linear(8, 3)
+        if number == 5:
+            made.model[0].weight = nn.Parameter(normal(8, 6, seed=3).data)
+        if number in (3, 5):
+            made.optimizer = optim.SGD(made.model.parameters(), lr=0.1)
+            made.things = [made.model, made.optimizer]
+
+    same_as_eager(Training, batches(8), between)
+
+
+# --- guards -------------------------------------------------------------------------------------------
+
+
+def test_branches():
+    """A branch as in the trace is compiled, another one is eager."""
+
+    def step(made, features, target):
+        made.optimizer.zero_grad()
+        loss = F.cross_entropy(made.model(features), target)
+        loss = loss * 0.5 if (features.sum() > 100) else loss
+        loss.backward()
+        made.optimizer.step()
+        return loss
+
+    calls = batches(7)
+    calls[3] = calls[3][0] + 50, calls[3][1]
+    compiled = same_as_eager(lambda: Training(mlp(dropout=0.2, norm=True), step=step), calls, eager=[3])
+    assert "test_interplay.py" in compiled.plan()
+
+
 @pytest.mark.parametrize("number", [2, 4])
 def test_a_label_out_of_range(number):
     """Eager's error, and nothing has changed that eager would not change."""
@@ -91,3 +267,221 @@ def test_a_label_out_of_range(number):
     calls = batches(6)
     calls[number] = calls[number][0], minigrad.tensor([0, 1, 3, 0])
     same_as_eager(lambda: Training(mlp(dropout=0.2, norm=True), step=step), calls, eager=[number])
+
+
+# --- threads, nesting, methods --------------------------------------------------------------------------
+
+
+def test_threads():
+    """Each thread has its own model; a step of one is never part of another's trace."""
+    minigrad.manual_seed(0)
+    mine = [Training(mlp()) for _ in range(3)]
+    theirs = [copy.deepcopy(each) for each in mine]
+    steps = [minigrad.compile(each.step) for each in mine]
+
+    def run(step):
+        for call in batches(12):
+            step(*call)
+
+    threads = [threading.Thread(target=run, args=(step,)) for step in steps]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for one, other in zip(mine, theirs, strict=True):
+        run(other.step)
+        assert not differences(parts(one.things), parts(other.things))
+
+
+def test_threads_that_share_a_step():
+    model, weight = mlp(), nn.Parameter(normal(3, 6).data)
+
+    def step(x):
+        (gradient,) = minigrad.grad((x @ weight.T).tanh().sum(), weight)
+        return model(x).tanh(), gradient
+
+    given = [normal(4, 6, seed=i) for i in range(4)]
+    expected = [step(x) for x in given]
+    compiled = minigrad.compile(step)
+    wrong = []
+
+    def run(number):
+        for _ in range(400):
+            for one, other in zip(compiled(given[number]), expected[number], strict=True):
+                if one.data.tobytes() != other.data.tobytes():
+                    wrong.append(number)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(given))]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not wrong
+    assert not compiled.reason
+
+
+def test_nested_steps():
+    """A compiled function in a compiled function is part of it, also where the step is made eagerly."""
+
+    def make(compiled):
+        made = Training(mlp(dropout=0.1))
+
+        def loss(features, target):
+            return F.cross_entropy(made.model(features), target)
+
+        if compiled:
+            loss = minigrad.compile(loss)
+
+        def step(self, features, target):
+            self.optimizer.zero_grad()
+            value = loss(features, target)
+            value.backward()
+            if features.sum() < 100:
+                self.optimizer.step()
+            return value
+
+        made.own_step = step
+        return made
+
+    calls = batches(7)
+    calls[4] = calls[4][0] + 50, calls[4][1]
+    expected, _, _ = course(lambda: make(False), calls, False)
+    found, reasons, _ = course(lambda: make(True), calls, True)
+    for a, b in zip(found, expected, strict=True):
+        assert not differences(a, b)
+    assert [number for number, reason in enumerate(reasons) if reason] == [4]
+
+
+def test_a_compiled_method_and_keywords():
+    class Trainer:
+        def __init__(self):
+            self.model = mlp()
+            self.optimizer = optim.SGD(self.model.parameters(), lr=0.1)
+
+        @minigrad.compile
+        def step(self, features, *, target, factor=1.0):
+            """Train."""
+            self.optimizer.zero_grad()
+            loss = F.cross_entropy(self.model(features), target) * factor
+            loss.backward()
+            self.optimizer.step()
+            return {"loss": loss, "factor": factor}
+
+    assert Trainer.step.__doc__ == "Train."
+    minigrad.manual_seed(0)
+    mine = Trainer(), Trainer()
+    theirs = copy.deepcopy(mine)
+    for i, (x, y) in enumerate(batches(8)):
+        options = {"factor": 0.5} if i % 3 == 2 else {}
+        for one, other in zip(mine, theirs, strict=True):
+            a = one.step(x, target=y, **options)
+            b = Trainer.step.__wrapped__(other, x, target=y, **options)
+            assert a["loss"].data.tobytes() == b["loss"].data.tobytes()
+            assert a["factor"] == b["factor"]
+            assert not differences(parts([one.model, one.optimizer]), parts([other.model, other.optimizer]))
+
+
+# --- arguments and results --------------------------------------------------------------------------------
+
+Pair = namedtuple("Pair", ["first", "second"])
+ARGUMENTS = {
+    "numpy": lambda i: (normal(4, 6, seed=i).numpy(),),
+    "numpy of another dtype": lambda i: (normal(4, 6, seed=i, dtype="float64").numpy(),),
+    "transposed": lambda i: (normal(6, 4, seed=i).T,),
+    "strided": lambda i: (normal(8, 12, seed=i)[::2, ::-2],),
+    "expanded": lambda i: (minigrad.Tensor(np.broadcast_to(normal(6, seed=i).data, (4, 6))),),
+    "one": lambda i: (normal(1, 6, seed=i),),
+    "nothing": lambda i: (normal(0, 6, seed=i),),
+    "a number": lambda i: (normal(seed=i),),
+    "integers": lambda i: (labels(4, 6, seed=i),),
+    "read-only": lambda i: (read_only(normal(4, 6, seed=i).data),),
+}
+
+
+def read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize("make", ARGUMENTS.values(), ids=ARGUMENTS)
+def test_arguments(make):
+    weight = nn.Parameter(normal(6).data)
+
+    def step(x):
+        scaled = (x * weight).tanh() if isinstance(x, Tensor) else np.tanh(x * weight)
+        (gradient,) = minigrad.grad(scaled.sum(), weight)
+        return scaled, gradient, x
+
+    compiled = minigrad.compile(step)
+    for i in range(5):
+        args = make(i)
+        mine, theirs = compiled(*args), step(*args)
+        for a, b in zip(mine[:2], theirs[:2], strict=True):
+            assert type(a) is type(b)
+            assert (a.dtype, a.shape, a.data.tobytes()) == (b.dtype, b.shape, b.data.tobytes())
+        assert mine[2] is args[0]
+    assert not compiled.reason
+
+
+def test_structures():
+    model = mlp()
+
+    def step(batch, options, *rest, flag=True):
+        x = batch["pair"].first + batch["list"][0] * options["scale"]
+        y = model(x) if flag else x
+        return {
+            "out": Pair(y, [x, None, "text", 3]),
+            "rest": rest,
+            "empty": (),
+            "number": 2.5,
+            "weight": model[0].weight,
+        }
+
+    compiled = minigrad.compile(step)
+    for i in range(6):
+        batch = {"pair": Pair(normal(4, 6, seed=i), 3), "list": [normal(4, 6, seed=i + 1), "a"]}
+        options, flag = {"scale": 0.5 if i % 2 else 2.0}, i < 4
+        mine = compiled(batch, options, normal(2, seed=i), (1, 2), flag=flag)
+        theirs = step(batch, options, normal(2, seed=i), (1, 2), flag=flag)
+        assert isinstance(mine["out"], Pair)
+        assert mine["weight"] is model[0].weight
+        mine, theirs = parts(without_history(mine)), parts(without_history(theirs))
+        assert mine.keys() == theirs.keys()
+        assert not differences(mine, theirs)
+    assert not compiled.reason
+
+
+def test_parameters_as_arguments():
+    weight = nn.Parameter(normal(3, 6).data)
+    compiled = minigrad.compile(lambda w, x: (x @ w.T).tanh().sum())
+    for i in range(4):
+        x = normal(4, 6, seed=i)
+        with minigrad.no_grad():
+            weight.data[...] = normal(3, 6, seed=i).data
+        assert compiled(weight, x).data.tobytes() == (x @ weight.T).tanh().sum().data.tobytes()
+
+
+def test_floats_and_flags_make_programs():
+    compiled = minigrad.compile(lambda x, factor, mode: x * factor if mode else x / factor)
+    x = normal(3)
+    for factor in (0.5, -0.0, 0.0, 2, 2.0, True, float("nan")) * 3:
+        for mode in (True, False):
+            with np.errstate(all="ignore"):
+                expected = x * factor if mode else x / factor
+                found = compiled(x, factor, mode).data
+            assert np.array_equal(found, expected.data, equal_nan=True)
+            assert np.array_equal(np.signbit(found), np.signbit(expected.data)) or factor != factor
+
+
+def test_arrays_outside_are_read_by_reference():
+    table = np.arange(6.0, dtype="f").reshape(2, 3)
+    compiled = minigrad.compile(lambda x: x * table)
+    x = normal(2, 3)
+    for i in range(5):
+        table[...] = i
+        assert np.array_equal(compiled(x).data, x.data * i)
