@@ -26,7 +26,7 @@ from .hooks import Hooks, RemovableHandle
 from .memory import UNSHARED, Place
 from .modes import enable_grad, is_grad_enabled
 from .observers import observers
-from .tracing import tracer, tracers
+from .tracing import changes, tracer, tracers
 
 T = TypeVar("T", bound="Tensor")
 Axis = int | tuple[int, ...] | None
@@ -345,6 +345,7 @@ class Tensor(Traced):
                 f"requires_grad: a tensor of {self.dtype} has no gradient; make it float32 with .float() first"
             )
         self._requires_grad = bool(value)
+        changes[0] += 1
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Set `requires_grad` and return the tensor."""

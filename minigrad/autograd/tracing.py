@@ -59,7 +59,8 @@ class Tracer:
 # By thread identifier. A thread without a tracer has no entry.
 tracers: dict[int, Tracer] = {}
 
-# How often a setting of any module has changed, or a hook was added or removed; compiled steps look again if it has.
+# How often a setting of any module or whether any tensor requires a gradient has changed, or a hook was added or
+# removed; compiled steps look again if it has.
 changes = [0]
 
 _SILENT = Tracer()

@@ -182,8 +182,8 @@ class TracedArray(NDArrayOperatorsMixin):
     def refuse(self, what: str) -> NoReturn:
         """Raise UntraceableError for something that needs the numbers."""
         raise UntraceableError(
-            f"{caller()}: {what} needs the numbers in a traced array of shape {self.shape}, which are other ones in "
-            "every step; return the tensor from the compiled step and convert it outside, or compute with tensors"
+            f"{caller()}: {what} needs the numbers in a traced array of shape {self.shape}, which change from step to "
+            "step; return the tensor from the compiled step and convert it outside, or compute with tensors"
         )
 
     def item(self, *args: Any) -> Any:

@@ -53,15 +53,6 @@ class _Kept:
         self.tensor, self.place, self.memory, self.adding = tensor, tensor._place, memory, adding
         self.grad: Any = None
 
-    def is_shared(self) -> bool:
-        """Whether somebody has kept the gradient or its array, or it has moved."""
-        there = self.tensor._grad is self.grad
-        return (
-            getrefcount(self.grad) > UNSHARED + there
-            or self.place.window is not self.memory.array
-            or getrefcount(self.place.window) > UNSHARED + 2
-        )
-
 
 class Bound:
     """A traced step as machine code, on the memory that it was traced with.
@@ -144,20 +135,22 @@ class Bound:
         results, own = len(self.plan.results), len(self.plan.own)
         self.varying = [("memory", memory.node.params) for memory in self.arguments]
         self.varying += [("result", i) for i in range(results)] + [("own", i) for i in range(own)]
-        triples: list[int] = []
-        self._objects = []  # for each array that a call is given or makes, where the address of its object goes
-        for key in self.varying:
-            start = len(CALL) + len(triples)
-            uses = self.code.uses(key)
-            self._objects.append(range(start, start + 3 * len(uses), 3))
-            triples += [number for place, offset in uses for number in (0, place, offset)]
-        values = {"records": self.code.address, "arrays": len(triples) // 3}
-        self._words = words(CALL, values, *triples)
+        triples = [
+            number
+            for i, key in enumerate(self.varying)
+            for place, offset in self.code.uses(key)
+            for number in (i, place, offset)
+        ]
+        arrays = [0] * len(self.varying)
+        values = {"records": self.code.address, "arrays": len(arrays), "uses": len(triples) // 3}
+        self._words = words(CALL, values, *arrays, *triples)
         self._fields: Any = memoryview(self._words)  # type: ignore[arg-type]  # NumPy's stubs lack the buffer protocol
         self._address = address(self._words)
         self._once = caller()
-        self._tensors: list[Any] = [(a.tensor, a.data, a.required) for a in trace.adopted.values()]
         adopted = trace.adopted.values()
+        self._tensors = [(a.tensor, a.data) for a in adopted]
+        updates = [(effect.update, effect.parameters) for effect in self.effects]
+        self._parameters = [(update, given) for update, given in updates if hasattr(update, "_bound")]
         self._changed = [(a.tensor, a.required_after) for a in adopted if a.required is not a.required_after]
         owned = {id(tensor) for tensor, _, _ in trace.gradients}
         there = owned.union(*(ran.present for ran in trace.updates))  # at the end, or in an update
@@ -187,7 +180,10 @@ class Bound:
         self._hold(owned)
         self._adding = [kept for kept in self._kept if kept.adding]
         self._replaced: list[tuple[Tensor, Any]] = []
+        self._count = len(self.plan.results)
         self._versions = [w.memory.tensor._version for w in trace.writes if w.memory.kind == "data"]
+        kinds = self._returned, self._own, self._forgotten, self._changed, self._versions, self._adding
+        self._settles = any(kinds)
 
     def _effects(self) -> tuple[list[Effect], list[Any]]:
         """The updates, and the functions that Python calls after them."""
@@ -227,12 +223,11 @@ class Bound:
     def fits(self) -> bool:
         """Whether modules, parameters and gradients are as they were when the step was traced."""
         if self._seen != changes[0]:
-            for module, known in self.trace.modules.values():
-                if has_hooks(module) or settings(module) != known:
-                    return False
+            if not self._settings_fit():
+                return False
             self._seen = changes[0]
-        for tensor, memory, required in self._tensors:
-            if tensor._data is not memory.array or tensor._requires_grad is not required or tensor._hooks:
+        for tensor, memory in self._tensors:
+            if tensor._data is not memory.array:
                 return False
         for tensor, present in self._presence:
             grad, place = tensor._grad, tensor._place
@@ -242,10 +237,20 @@ class Bound:
             array = tensor._grad._data if tensor._grad is not None else None
             if array is None or array.strides != node.strides or array.dtype != node.dtype:
                 return False
-        return not any(
-            is_watched(effect.update) or getattr(effect.update, "_bound", None) is not effect.parameters
-            for effect in self.effects
-        )
+        for update, parameters in self._parameters:  # noqa: SIM110 - a generator takes three times as long
+            if update._bound is not parameters:
+                return False
+        return True
+
+    def _settings_fit(self) -> bool:
+        """Whether settings of modules, what requires a gradient, and hooks are as they were; `changes` counts these."""
+        for module, known in self.trace.modules.values():
+            if has_hooks(module) or settings(module) != known:
+                return False
+        for adopted in self.trace.adopted.values():
+            if adopted.tensor._requires_grad is not adopted.required or adopted.tensor._hooks:
+                return False
+        return not any(is_watched(effect.update) for effect in self.effects)
 
     def run(self, arrays: Sequence[Any]) -> list[Any]:
         """Run the step; the arrays that it returns.
@@ -256,9 +261,8 @@ class Bound:
         self.begin()
         made = [np.empty(shape, dtype) for shape, dtype in self.made]
         fields = self._fields
-        for array, places in zip((*arrays, *made), self._objects, strict=True):
-            for slot in places:
-                fields[slot] = id(array)
+        for slot, array in enumerate((*arrays, *made), len(CALL)):
+            fields[slot] = id(array)
         state = random.get_state() if self.calls_generator and self.trace.graph.guards else None
         status = self._once(self._address)
         if status:
@@ -268,18 +272,24 @@ class Bound:
             raise GuardError(place)
         for effect in self.effects:
             effect.end()
-        self.settle(made[len(self.plan.results) :])
+        if self._settles:
+            self.settle(made[self._count :])
         for each in self._after:
             each()
-        return made[: len(self.plan.results)]
+        return made[: self._count] if self._own else made
 
     def begin(self) -> None:
         """Give gradients their places, and prepare updates."""
+        self._replaced.clear()
         for kept in self._kept:
-            if kept.is_shared():
+            there = kept.tensor._grad is kept.grad
+            if (
+                getrefcount(kept.grad) > UNSHARED + there  # somebody has kept it, or its array
+                or getrefcount(kept.place.window) > UNSHARED + 2
+                or kept.place.window is not kept.memory.array
+            ):
                 self._renew()
                 break
-        self._replaced.clear()
         for kept in self._kept:
             if kept.tensor._grad is not kept.grad:
                 self._replaced.append((kept.tensor, kept.tensor._grad))

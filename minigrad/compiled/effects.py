@@ -51,6 +51,7 @@ class Effect:
             self._serial = layout.serial_calls()
             self._native = native_calls(layout)
             self.function, self.words = kernel_runner(self._native)
+            self._status = memoryview(self.words)  # type: ignore[arg-type]  # NumPy's stubs lack the buffer protocol
             policies = {norm.nonfinite for norm in layout.plan.norms}
             self.words[KERNELS.index("ends")] = "raise" in policies
             self.argument = self.words.ctypes.data
@@ -58,14 +59,10 @@ class Effect:
             self.reason = str(error)
             self.function, self.argument = ctypes.cast(self._callback, ctypes.c_void_p).value or 0, 0
 
-    def is_bound_to(self, layout: Any) -> bool:
-        """Whether nothing has changed since `bind`."""
-        if layout is not self.layout:
-            return False
-        if self.reason:
-            return True
+    def _is_serial(self) -> bool:
+        """Whether the layout would still make the calls that are bound."""
         try:
-            return layout.serial_calls() is self._serial
+            return bool(self.layout.serial_calls() is self._serial)
         except NotSerialError:
             return False
 
@@ -74,8 +71,8 @@ class Effect:
         if self.reason:
             return True
         self._stepped = getattr(self.update, "stepped", None)
-        layout = self._begin_update()
-        if self.is_bound_to(layout):
+        layout = self._begin_update() if self.presence else self.update.begin_update()
+        if layout is self.layout and self._is_serial():
             return True
         self.bind(layout)
         return False
@@ -94,7 +91,7 @@ class Effect:
         """Account for the update."""
         if self.reason:
             return
-        status = int(self.words[0])
+        status = self._status[0]
         self.update.end_update(self.layout, self.layout.plan.norms[status - 1] if status else None)
 
     def _run(self, _: int) -> int:

@@ -20,9 +20,9 @@ from .vectors import I1, I8, I64, PTR, VOID, Function, Value, k64
 
 Words = np.ndarray[Any, np.dtype[np.int64]]
 
-# Of one call: the records, and how many triples follow, each the address of an array object of NumPy's, where the
-# address of its data goes, and a number of bytes to add.
-CALL = ("records", "arrays")
+# Of one call: the records; how many array objects of NumPy's follow, by their addresses; and how many triples follow
+# these, each the number of an object, where the address of its data goes, and a number of bytes to add.
+CALL = ("records", "arrays", "uses")
 # Of the kernels of an update: the status of the last run (the number of a norm that was not finite, or 0), whether that
 # ends the step, and how many triples follow: how many words, the address of the kernel, and of its words.
 KERNELS = ("status", "ends", "kernels")
@@ -171,12 +171,14 @@ def _write_call(module: ir.Module) -> None:
     b = f.b
 
     def fill(i: Value) -> None:
-        at = b.add(b.mul(i, k64(3)), k64(len(CALL)))
-        data = b.load(b.inttoptr(b.add(word(at), k64(_DATA)), I64.as_pointer()))
+        at = b.add(b.mul(i, k64(3)), b.add(count, k64(len(CALL))))
+        array = word(b.add(word(at), k64(len(CALL))))
+        data = b.load(b.inttoptr(b.add(array, k64(_DATA)), I64.as_pointer()))
         target = b.inttoptr(word(b.add(at, k64(1))), I64.as_pointer())
         b.store(b.add(data, word(b.add(at, k64(2)))), target)
 
-    f.loop(word(CALL.index("arrays")), fill)
+    count = word(CALL.index("arrays"))
+    f.loop(word(CALL.index("uses")), fill)
     f.end(_run(f, word(CALL.index("records"))))
 
 

@@ -15,7 +15,7 @@ from ..autograd.hooks import Hooks, RemovableHandle
 from ..autograd.memory import Place, gather, placed
 from ..autograd.modes import enable_grad
 from ..autograd.tensor import Tensor
-from ..autograd.tracing import tracer, tracers
+from ..autograd.tracing import run_update, tracer, tracers
 from ..checks import Range, parameters_of, refuse_unknown, whole
 from ..clipping.clip import Clip, Clips
 from ..clipping.reports import ClipReport, nonfinite_error, reports
@@ -321,10 +321,11 @@ class Optimizer(Declared):
                 tracer().beginning(self)
             for hook in tuple(self._pre_hooks.values()):
                 hook(self)
-        layout = self.begin_update()  # as `run_update` does, at a frame less
         if tracers:
-            tracer().updating(self, layout)
-        self.end_update(layout, layout.run())
+            run_update(self)
+        else:  # the same, at a frame less
+            layout = self.begin_update()
+            self.end_update(layout, layout.run())
         if self._post_hooks:
             for hook in tuple(self._post_hooks.values()):
                 hook(self)
