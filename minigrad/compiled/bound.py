@@ -263,7 +263,7 @@ class Bound:
         fields = self._fields
         for slot, array in enumerate((*arrays, *made), len(CALL)):
             fields[slot] = id(array)
-        state = random.get_state() if self.calls_generator and self.trace.graph.guards else None
+        state = random.get_state() if self.calls_generator and self.plan.decided >= 0 else None
         status = self._once(self._address)
         if status:
             place = self.given_up(status)
@@ -310,9 +310,14 @@ class Bound:
         self.release()
         for kept in self._kept:
             if not kept.adding:
-                kept.tensor._grad = None
-                if getrefcount(kept.place.window) > UNSHARED:
+                tensor = kept.tensor
+                self._replaced.append((tensor, tensor._grad))  # which the tensor gets back if the step is given up
+                here = tensor._grad is not None and tensor._grad._data is kept.place.window
+                if getrefcount(kept.place.window) > UNSHARED + here or (
+                    here and getrefcount(tensor._grad) > UNSHARED + 1
+                ):
                     kept.place.memory.renew()
+                tensor._grad = None
         for kept in self._kept:
             window = kept.memory.array = kept.place.window
             grad = kept.grad = Tensor._make(window)
@@ -325,6 +330,7 @@ class Bound:
 
     def release(self) -> None:
         """Refer to no gradient, so that Python can use their memory again."""
+        self._replaced.clear()
         for kept in self._kept:
             kept.grad = kept.memory.array = None
 
@@ -338,8 +344,9 @@ class Bound:
             self._fail(-status - 1)
         if status == LATE:
             raise IndexError("compile: an index is out of range after an update; parameters have changed already")
+        replaced = self._replaced[::-1]
         self.release()
-        for tensor, grad in self._replaced:
+        for tensor, grad in replaced:
             tensor._grad = grad
         for effect in self.effects:
             effect.undo()

@@ -254,12 +254,16 @@ def test_branches():
 
 
 @pytest.mark.parametrize("number", [2, 4])
-def test_a_label_out_of_range(number):
-    """Eager's error, and nothing has changed that eager would not change."""
+@pytest.mark.parametrize("order", ["before", "between"])
+def test_a_label_out_of_range(number, order):
+    """Eager's error, and nothing has changed that eager would not change: not even the gradients of the step before."""
 
     def step(made, features, target):
-        made.optimizer.zero_grad()
+        if order == "before":
+            made.optimizer.zero_grad()
         loss = F.cross_entropy(made.model(features), target)
+        if order == "between":
+            made.optimizer.zero_grad()
         loss.backward()
         made.optimizer.step()
         return loss
