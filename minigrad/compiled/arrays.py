@@ -94,7 +94,7 @@ class TracedArray(NDArrayOperatorsMixin):
 
     def __init__(self, value: Any, node: Node, base: TracedArray | None = None, where: Any = None) -> None:
         assert active.graph is not None
-        if value.dtype.char in "eFDgG" or value.dtype.kind not in "fiub":
+        if value.dtype.char in "eFDgG" or value.dtype.kind not in "fiub" or not value.dtype.isnative:
             raise UntraceableError(f"{caller()}: {value.dtype} cannot be part of a compiled step")
         self.value, self.graph = value, active.graph
         self._node, self._base, self._where = node, base, where

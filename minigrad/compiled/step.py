@@ -19,7 +19,7 @@ from . import machine, numpy_loops, runtime
 from .arrays import UntraceableError
 from .bound import Bound, GuardError
 from .epoch import problem_of
-from .structure import are_named, build, flatten, kind_of, named_objects
+from .structure import are_named, build, flatten, kind_of, named_objects, objects_in, refusal
 from .trace import EagerError, Trace, snapshot
 
 _MOST_PROGRAMS = 64
@@ -102,6 +102,9 @@ class CompiledStep:
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
+
+    def __reduce__(self) -> Any:
+        return type(self), (self._step, self._only)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         version = self._last
@@ -197,10 +200,11 @@ class CompiledStep:
             raise NotCompiledError("the step is being watched")
         leaves: list[Any] = []
         rest = flatten((args, options), leaves)
-        if any(isinstance(leaf, Tensor) and leaf.device != "cpu" for leaf in leaves):
-            raise NotCompiledError("an argument is on the GPU")
+        refused = next(filter(None, map(refusal, leaves)), "")
+        if refused:
+            raise NotCompiledError(refused)
         key = rest, tuple(map(kind_of, leaves))
-        versions = self._programs.setdefault(key, [])
+        versions = self._programs.get(key, [])
         version = next((version for version in versions if version.fits()), None)
         if version is None:
             return self._first(args, options, versions, rest, leaves)
@@ -228,6 +232,12 @@ class CompiledStep:
         """Trace a call; its program is made by the second one, so that the first is not kept waiting."""
         if len(versions) >= _MOST_UNUSED and not any(version.checked for version in versions):
             raise NotCompiledError("a setting of the model or the options changes from step to step")
+        unused = sum(not any(version.checked for version in known) for known in self._programs.values())
+        if unused >= _MOST_PROGRAMS:
+            raise NotCompiledError(
+                f"{unused} programs were made for other arguments, and none of them used again; pass numbers that "
+                "change as tensors"
+            )
         shape: list[Any] = []
 
         def flat(*given: Any) -> list[Any]:
@@ -254,10 +264,11 @@ class CompiledStep:
             memory.label = name
         values = trace.values
         del trace.values
-        self._traced = version = _Version(trace, shape[0], self._step)
+        self._traced = version = _Version(trace, shape[0], named_objects(self._step, [*objects_in(rest)]))
         if len(versions) >= _MOST_PROGRAMS:
             versions.clear()
         versions.append(version)
+        self._programs[rest, tuple(map(kind_of, leaves))] = versions
         self._switch(None)
         return version.result(values, leaves)
 
@@ -315,8 +326,8 @@ class _Version:
 
     bound: Bound
 
-    def __init__(self, trace: Trace, rest: Any, step: Any) -> None:
-        self._trace, self._rest, self._named = trace, rest, named_objects(step)
+    def __init__(self, trace: Trace, rest: Any, named: list[tuple[Any, str, Any]]) -> None:
+        self._trace, self._rest, self._named = trace, rest, named
         self._recorded = mode.enabled
         self.kinds: Any = ()
         self.checked = False

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,10 @@ from .arrays import TracedArray
 # Values that are the same if they are equal; others, such as modules, if they are the same object.
 _PLAIN = (int, float, complex, str, bytes, bool, type(None), np.generic, np.dtype)
 _LEAF = "leaf"
+# Packages whose functions are not searched for names.
+_LIBRARIES = (__name__.partition(".")[0], "numpy")
+# How far the search for names follows attributes of attributes, and functions that functions call.
+_DEPTH = 3
 
 
 class Same:
@@ -27,6 +33,15 @@ class Same:
 
     def __hash__(self) -> int:
         return id(self.value)
+
+
+def objects_in(rest: Any) -> Iterator[Any]:
+    """The objects in what `flatten` has returned."""
+    if rest != _LEAF and rest[0] == "object":
+        yield rest[1].value
+    elif rest != _LEAF and rest[0] != "value":
+        for item in rest[1]:
+            yield from objects_in(item[1] if rest[0] is dict else item)
 
 
 def flatten(value: Any, leaves: list[Any], scalars: bool = False) -> Any:
@@ -62,22 +77,52 @@ def build(rest: Any, leaves: Iterator[Any]) -> Any:
     return kind(*items) if hasattr(kind, "_fields") else kind(items)
 
 
-def named_objects(function: Any) -> list[tuple[Any, str, Any]]:
+def named_objects(function: Any, given: Sequence[Any] = (), depth: int = _DEPTH) -> list[tuple[Any, str, Any]]:
     """The tensors, models, optimizers and schedulers that a function finds by name: (holder, name, object).
 
     They are looked for among its global variables, its closure's, and the attributes of the object that it is a method
-    of. The holder is a dictionary, or the cell of a closure.
+    of, of objects in the arguments ``given``, and of objects and functions that are found this way. The holder is a
+    dictionary, or the cell of a closure.
     """
+    function = getattr(function, "__wrapped__", function)  # of a compiled step
+    if isinstance(function, functools.partial):
+        function, given = function.func, [*given, *function.args, *function.keywords.values()]
+    if not isinstance(function, FunctionType | MethodType):
+        function = getattr(function, "__call__", None)  # noqa: B004 - an object that can be called
     owner, plain = getattr(function, "__self__", None), getattr(function, "__func__", function)
     code = getattr(plain, "__code__", None)
-    if code is None:
+    if not depth or code is None or str(plain.__module__).partition(".")[0] in _LIBRARIES:
         return []
-    holders = [plain.__globals__, getattr(owner, "__dict__", {})]
-    found = [(holder, name, holder[name]) for holder in holders for name in code.co_names if name in holder]
+    places: list[tuple[Any, str, Any]] = []
     for cell in plain.__closure__ or ():
         with contextlib.suppress(ValueError):  # not set yet
-            found.append((cell, "", cell.cell_contents))
-    return [each for each in found if isinstance(each[2], Tensor) or hasattr(type(each[2]), "state_dict")]
+            places.append((cell, "", cell.cell_contents))
+    holders = [plain.__globals__, *map(_attributes, (*given, owner))]
+    found = []
+    for _ in range(_DEPTH):
+        places += [(holder, name, holder[name]) for holder in holders for name in code.co_names if name in holder]
+        holders = []
+        for place in places:
+            value = place[2]
+            inner = [] if _is_tracked(value) else named_objects(value, (), depth - 1)
+            there = {} if _is_tracked(value) else _attributes(value)
+            if _is_tracked(value) or inner or not there.keys().isdisjoint(code.co_names):
+                found += [place, *inner]
+                holders.append(there)
+        places = []
+    return list({(id(holder), name): (holder, name, value) for holder, name, value in found}.values())
+
+
+def _is_tracked(value: Any) -> bool:
+    return isinstance(value, Tensor) or hasattr(type(value), "state_dict")
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    """The attributes of an object that is not a model or the like, a class or a file of code."""
+    if _is_tracked(value) or isinstance(value, type | ModuleType) or hasattr(value, "__code__"):
+        return {}
+    found: dict[str, Any] = getattr(value, "__dict__", {})
+    return found
 
 
 def are_named(objects: list[tuple[Any, str, Any]]) -> bool:
@@ -86,6 +131,15 @@ def are_named(objects: list[tuple[Any, str, Any]]) -> bool:
         if (holder.get(name) if name else holder.cell_contents) is not value:
             return False
     return True
+
+
+def refusal(leaf: Any) -> str:
+    """Why a program cannot be given a tensor or array; empty if it can."""
+    if isinstance(leaf, Tensor):
+        return "" if leaf.device == "cpu" else "an argument is on the GPU"
+    if type(leaf) not in (np.ndarray, np.memmap):
+        return f"an argument is a {type(leaf).__name__}"
+    return "" if leaf.dtype.isnative else f"the bytes of an argument of dtype {leaf.dtype.str} are in another order"
 
 
 def kind_of(leaf: Any) -> Any:

@@ -1,6 +1,7 @@
 """A compiled step beside everything else: hooks, modes, shapes, copies, guards, threads, unusual arguments."""
 
 import copy
+import functools
 import pickle
 import sys
 import threading
@@ -231,6 +232,58 @@ def test_parts_of_a_model_that_are_replaced():
             made.things = [made.model, made.optimizer]
 
     same_as_eager(Training, batches(8), between)
+
+
+class Holder:
+    def __init__(self, model):
+        self.model = model
+
+    def inner(self, x):
+        return self.model(x)
+
+    def __call__(self, x):
+        return self.model(x)
+
+
+def call_helper(holder, x):
+    return holder.inner(x)
+
+
+WAYS = {
+    "closure": lambda holder: lambda x: holder.model(x),
+    "method": lambda holder: holder.inner,
+    "callable": lambda holder: holder,
+    "partial": lambda holder: functools.partial(lambda other, x: other.model(x), holder),
+    "helper": lambda holder: lambda x: holder.inner(x),
+    "two helpers": lambda holder: lambda x: call_helper(holder, x),
+    "nested": lambda holder: minigrad.compile(lambda x: holder.model(x)),
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_a_model_that_another_one_replaces(way):
+    """Objects that hold models are followed, as far as the step names them."""
+    holder, x = Holder(mlp()), normal(4, 6)
+    compiled = minigrad.compile(way(holder))
+    for number in range(7):
+        if number in (2, 5):
+            holder.model = mlp()
+        assert compiled(x).data.tobytes() == holder.model(x).data.tobytes()
+    assert not compiled.reason
+
+
+def test_a_copy_of_a_compiled_step():
+    """It has the same function, and programs for itself."""
+    made = Training()
+    made.compiled = minigrad.compile(made.step)
+    for call in batches(3):
+        made.compiled(*call)
+    other = copy.deepcopy(made)
+    assert other.compiled._step.__self__ is other
+    for call in batches(4):
+        made.step(*call)
+        other.compiled(*call)
+    assert not differences(parts(other.things), parts(made.things))
 
 
 # --- guards -------------------------------------------------------------------------------------------
@@ -489,3 +542,21 @@ def test_arrays_outside_are_read_by_reference():
     for i in range(5):
         table[...] = i
         assert np.array_equal(compiled(x).data, x.data * i)
+
+
+def test_numbers_that_always_change_make_no_more_programs():
+    compiled = minigrad.compile(lambda x, factor: x * factor)
+    x = normal(3)
+    for i in range(80):
+        assert np.array_equal(compiled(x, float(i)).data, (x * float(i)).data)
+    assert "pass numbers that change as tensors" in compiled.reason
+
+
+@pytest.mark.parametrize("change", [np.ma.asarray, lambda x: x.astype(">f4")], ids=["masked", "byte order"])
+def test_arrays_of_another_kind(change):
+    x = change(normal(4, 6).data)
+    compiled = minigrad.compile(lambda x: np.exp(x) * 2)
+    for _ in range(3):
+        assert type(compiled(x)) is type(x)
+        assert np.array_equal(compiled(x), np.exp(x) * 2)
+    assert "an argument" in compiled.reason
