@@ -24,6 +24,7 @@ from .trace import EagerError, Trace, snapshot
 
 _MOST_PROGRAMS = 64
 _MOST_UNUSED = 4  # programs that were traced for the same arguments, and none of them used again
+_one_trace = threading.RLock()  # a trace changes the tensors that it meets until it ends
 
 
 class NotCompiledError(Exception):
@@ -180,7 +181,7 @@ class CompiledStep:
         if threading.get_ident() in tracers:  # part of another step
             return self._step(*args, **options)
         try:
-            with self._lock:
+            with _one_trace, self._lock:
                 return self._compiled(args, options)
         except NotCompiledError as error:
             reason = str(error)

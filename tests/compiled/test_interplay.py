@@ -329,6 +329,19 @@ def test_a_label_out_of_range(number, order):
 # --- threads, nesting, methods --------------------------------------------------------------------------
 
 
+def in_threads(threads):
+    """Run threads that take turns as often as possible."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+
+
 def test_threads():
     """Each thread has its own model; a step of one is never part of another's trace."""
     minigrad.manual_seed(0)
@@ -369,17 +382,30 @@ def test_threads_that_share_a_step():
                     wrong.append(number)
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(len(given))]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
+    in_threads(threads)
     assert not wrong
     assert not compiled.reason
+
+
+def test_threads_that_share_a_model():
+    """While one thread traces, the model holds other arrays; another thread's compiled steps wait."""
+    model = mlp()
+    given = [normal(n, 6, seed=n) for n in range(1, 9)]
+    expected = [model(x).data.tobytes() for x in given]
+    wrong = []
+
+    def run():
+        compiled = minigrad.compile(lambda x: model(x))
+        try:
+            for _ in range(4):
+                wrong.extend(
+                    x.shape for x, bits in zip(given, expected, strict=True) if compiled(x).data.tobytes() != bits
+                )
+        except BaseException as error:
+            wrong.append(error)
+
+    in_threads([threading.Thread(target=run) for _ in range(4)])
+    assert not wrong
 
 
 def test_nested_steps():
