@@ -24,6 +24,7 @@ from ..nn.parameter import join
 from .arrays import TracedArray, UntraceableError, active, tracing
 from .functions import Generator, library
 from .graph import Graph, Layout, Node
+from .structure import Same
 
 
 class EagerError(Exception):
@@ -450,10 +451,12 @@ def is_watched(update: Any) -> bool:
 
 
 def settings(module: Any) -> dict[str, Any]:
-    """The attributes of a module that decide what it computes: numbers, text, functions, and which tensors."""
+    """The attributes of a module that decide what it computes: numbers, text, functions, and which other objects."""
     kinds = (int, float, str, bool, type(None), tuple)
-    found = {name: value for name, value in vars(module).items() if isinstance(value, kinds) or callable(value)}
-    return found | {name: id(value) for name, value in vars(module).items() if isinstance(value, Tensor)}
+    return {
+        name: value if isinstance(value, kinds) or callable(value) else Same(value)
+        for name, value in vars(module).items()
+    }
 
 
 def snapshot(optimizer: Any) -> Callable[[], None]:

@@ -415,6 +415,7 @@ class Module:
     def __delattr__(self, name: str) -> None:
         if isinstance(getattr(type(self), name, None), Setting):
             raise AttributeError(f"{type(self).__name__}.{name} cannot be deleted; set it to another value")
+        changes[0] += 1
         self._forget(name)
         object.__delattr__(self, name)
 

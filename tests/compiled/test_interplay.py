@@ -234,6 +234,29 @@ def test_parts_of_a_model_that_are_replaced():
     same_as_eager(Training, batches(8), between)
 
 
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner, self.activation, self.factors = nn.Linear(6, 3), nn.Tanh(), [1.0]
+
+    def forward(self, x):
+        return self.activation(self.inner(x)) * self.factors[0]
+
+
+def test_attributes_of_modules():
+    """Also lists, which are replaced, and a forward of one module, which is deleted again."""
+
+    def between(made, number, step):
+        if number == 2:
+            made.model.factors = [2.0]
+        if number == 4:
+            made.model.activation.forward = lambda x: x * 2
+        if number == 6:
+            del made.model.activation.forward
+
+    same_as_eager(lambda: Training(Scaled()), batches(9), between)
+
+
 class Holder:
     def __init__(self, model):
         self.model = model
