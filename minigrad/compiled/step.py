@@ -57,7 +57,8 @@ def compile(step: Callable[..., Any]) -> CompiledStep:
 
     Args:
         step: a function of tensors and arrays, also in tuples, lists and dictionaries. Models, optimizers and
-            constants may be arguments or come from outside. Numbers and text that it finds outside are those of the
+            constants may be arguments or come from outside. There is another program for each value of a number among
+            the arguments: pass numbers that change as tensors. Numbers and text that it finds outside are those of the
             first call, except the settings of modules and options of optimizers, which are followed. What it prints,
             counts or keeps happens in the first calls only: it must return what is to be used outside. Returned
             tensors have no history.
