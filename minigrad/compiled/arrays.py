@@ -14,6 +14,7 @@ remembers its base, which it follows. The path of one product: ``a * b`` calls `
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
 import sys
 import threading
@@ -79,6 +80,14 @@ def address(array: Any) -> int:
     """Where the first element of an array is."""
     found: int = array.__array_interface__["data"][0]
     return found
+
+
+def array_at(where: int, like: Any) -> Any:
+    """The array in memory at an address, with the shape, strides and dtype of ``like``."""
+    ends = [(n - 1) * s for n, s in zip(like.shape, like.strides, strict=True)]
+    low, high = sum(end for end in ends if end < 0), sum(end for end in ends if end > 0) + like.dtype.itemsize
+    memory = (ctypes.c_char * (high - low)).from_address(where + low)
+    return np.ndarray(like.shape, like.dtype, memory, -low, like.strides)
 
 
 class TracedArray(NDArrayOperatorsMixin):

@@ -16,7 +16,7 @@ from ..autograd.graph import tick
 from ..autograd.memory import UNSHARED
 from ..autograd.tensor import Tensor
 from ..autograd.tracing import changes
-from .arrays import address
+from .arrays import address, array_at
 from .effects import Effect
 from .fusion import ALIGN, Plan
 from .graph import Node
@@ -396,7 +396,7 @@ class Bound:
         try:
             node = self.plan.calls[number]
             pointers = (ctypes.c_void_p * (len(node.inputs) + 1)).from_address(addresses)
-            arrays = [_array(p or 0, n) for p, n in zip(pointers, (*node.inputs, node), strict=True)]
+            arrays = [array_at(p or 0, n) for p, n in zip(pointers, (*node.inputs, node), strict=True)]
             with np.errstate(all="ignore"):
                 arrays[-1][...] = node.params(*arrays[:-1])
         except BaseException as error:
@@ -415,14 +415,6 @@ def _written(parts: Sequence[Part], names: Sequence[str]) -> ir.Module:
     for part, name in zip(parts, names, strict=True):
         emit(module, name, part)
     return module
-
-
-def _array(address: int, node: Node) -> Any:
-    """The array of a node at an address."""
-    low = sum(min(0, (n - 1) * s) for n, s in zip(node.shape, node.strides, strict=True))
-    high = sum(max(0, (n - 1) * s) for n, s in zip(node.shape, node.strides, strict=True)) + node.dtype.itemsize
-    memory = (ctypes.c_char * (high - low)).from_address(address + low)
-    return np.ndarray(node.shape, node.dtype, memory, -low, node.strides)
 
 
 def _rewind(bits: Any, draws: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import address, array_at
 from .graph import Key, Layout, Node
 
 
@@ -97,21 +98,8 @@ def _map(node: Node, inputs: list[Any]) -> Any:
 
 
 def _view(base: Any, offset: int, like: Any) -> Any:
-    """Other strides on the memory of an array, from a number of bytes on."""
-    start = np.lib.stride_tricks.as_strided(base, (), ())
-    memory = np.ndarray((), base.dtype, start, 0) if not offset else None
-    if memory is None:
-        address = base.__array_interface__["data"][0] + offset
-        interface = {"data": (address, False), "shape": like.shape, "strides": like.strides, "typestr": base.dtype.str}
-        holder = type("Memory", (), {"__array_interface__": {**interface, "version": 3}})()
-        view = np.asarray(holder)
-        _alive[id(view)] = base
-        return view
-    return np.lib.stride_tricks.as_strided(base, like.shape, like.strides)
-
-
-# Arrays whose memory others are views of, while a graph is evaluated.
-_alive: dict[int, Any] = {}
+    """Other strides on the memory of an array, from a number of bytes on; the array has to be kept."""
+    return array_at(address(base) + offset, like)
 
 
 def empty(like: Node | Layout) -> Any:
