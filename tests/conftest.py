@@ -23,7 +23,7 @@ if os.environ.get("MINIGRAD_EAGER"):
         assert function.__kwdefaults__["compiled"]
         function.__kwdefaults__["compiled"] = False
 
-# How many sets of parameters of each test a quick run keeps.
+# How many sets of parameters of each test a quick run keeps, unless it is marked with another number.
 SAMPLE = 3
 
 
@@ -44,8 +44,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         groups.setdefault(item.nodeid.partition("[")[0], []).append(item)
     kept = set()
     for group in groups.values():
-        last = len(group) - 1
-        kept |= {group[round(last * k / (SAMPLE - 1))] for k in range(SAMPLE)}
+        marker, last = group[0].get_closest_marker("sample"), len(group) - 1
+        size = SAMPLE if marker is None else marker.args[0]
+        kept |= {group[round(last * k / max(size - 1, 1))] for k in range(size)}
     kept -= {item for item in kept if item.get_closest_marker("slow")}
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = [item for item in items if item in kept]

@@ -15,6 +15,8 @@ from minigrad import ops
 from minigrad.autograd.tensor import Tensor
 from minigrad.compiled.functions import NATIVE
 
+pytestmark = pytest.mark.sample(1)
+
 DTYPES = [np.float32, np.float64, np.int8, np.int32, np.int64, np.uint8, np.bool_]
 
 

@@ -7,6 +7,8 @@ import minigrad
 from minigrad import clipping, nn, optim, random
 from minigrad.compiled.epoch import Driver, run_together
 
+pytestmark = pytest.mark.sample(1)
+
 ROWS, BATCH = 96, 8
 STEPS = ROWS // BATCH
 

@@ -27,6 +27,8 @@ from minigrad import Tensor, clipping, nn, optim
 from minigrad.nn import functional as F
 from minigrad.study import detect_anomaly
 
+pytestmark = pytest.mark.sample(1)
+
 # --- what looks on: eager, with the same bits, and a reason -----------------------------------------
 
 

@@ -17,6 +17,8 @@ from minigrad.kernels.layout import NotSerialError
 from minigrad.kernels.native import NotNativeError, native_calls
 from minigrad.kernels.threads import get_num_threads, set_num_threads
 
+pytestmark = pytest.mark.sample(1)
+
 EVERY_VARIANT = pytest.mark.parametrize(("entry", "variant"), VARIANTS, ids=lambda value: getattr(value, "name", value))
 BOTH_DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 CLIPS = {

@@ -9,6 +9,8 @@ import minigrad
 from minigrad import Tensor, nn
 from minigrad.nn import functional as F
 
+pytestmark = pytest.mark.sample(1)
+
 DTYPES = "float32", "float64"
 
 

@@ -20,6 +20,8 @@ from minigrad.compiled import UntraceableError
 from minigrad.compiled.bound import GuardError
 from minigrad.ops import PRIMITIVES
 
+pytestmark = pytest.mark.sample(1)
+
 SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 1e-42, 3e38]
 
 # Those that Python decides about by their values, so that a compiled step may have to be made eagerly for others:

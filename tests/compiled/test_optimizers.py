@@ -14,6 +14,8 @@ from minigrad import clipping, nn, optim, schedulers
 from minigrad.nn import functional as F
 from minigrad.ops import primitive, sqrt
 
+pytestmark = pytest.mark.slow
+
 squareplus = primitive(  # the one of examples/your_own_op.py
     "test_compiled_squareplus",
     lambda x, *, b=4.0: (x + np.sqrt(x * x + b)) / 2,

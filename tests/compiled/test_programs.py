@@ -16,6 +16,8 @@ from minigrad import ops
 from minigrad.autograd.gradients import grad
 from minigrad.autograd.tensor import Tensor
 
+pytestmark = pytest.mark.slow
+
 Rng = np.random.Generator
 LARGEST = 600  # elements of a value
 TOGETHER = 20  # programs in a test

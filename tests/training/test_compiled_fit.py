@@ -19,6 +19,8 @@ from minigrad.kernels.threads import get_num_threads, set_num_threads
 from minigrad.nn.functional import cross_entropy
 from minigrad.training import _compiled
 
+pytestmark = pytest.mark.sample(1)
+
 
 @pytest.fixture
 def driven(monkeypatch):
