@@ -199,8 +199,8 @@ def problem_of(bound: Bound, sources: Sequence[Array]) -> str:
         return bound.plan.problem
     if bound.has_calls:
         return "the step calls Python between or after its updates"
-    if bound.calls_generator and bound.trace.graph.guards:
-        return "the step draws random numbers in Python, and has branches"
+    if bound.calls_generator and bound.plan.decided >= 0:
+        return "the step draws random numbers in Python, and may be given up after that"
     for memory, source in zip(bound.arguments, itertools.cycle(sources), strict=False):
         node = memory.node
         if not source.flags.c_contiguous or source.shape[1:] != node.shape[1:] or source.dtype != node.dtype:
