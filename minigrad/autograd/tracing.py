@@ -24,7 +24,7 @@ class Update(Protocol):
         """Make everything ready; the layout that is to run."""
 
     def advance(self, layout: Layout, steps: int) -> None:
-        """Account for the layout having run so many times, with the scalars that it gave for these steps."""
+        """Account for ``steps`` runs of the layout, with the scalars that it gave for them."""
 
     def end_update(self, layout: Layout, stopped: Norm | None) -> None:
         """Account for the layout having run, or for a norm that was not finite and has stopped it."""

@@ -66,7 +66,7 @@ def tracing(graph: Graph, adopt: Callable[[Any], TracedArray]) -> Iterator[None]
 
 
 def caller() -> str:
-    """The user's line that led here, as file:line; "?" if there is none."""
+    """The user's line that led here, as file:line, or "?" if it is not found."""
     frame: Any = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename

@@ -180,7 +180,7 @@ class Plan:
             plain = c_strides(node.shape, node.dtype.itemsize)
             if (
                 memory.kind == "gradient"
-                and memory.node not in live  # nobody reads the old one
+                and memory.node not in live  # the old one is not read
                 and self._computed_in.get(node) == write.stage
                 and self.decided < time[node]  # before, the old one must stay, as the step may be given up
                 and last[node] <= ends[write.stage]

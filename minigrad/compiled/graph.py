@@ -10,7 +10,7 @@ and ``add.rn`` so that nothing is contracted, and CuPy or the driver loads it. F
 one block: its records are walked by all threads, the inner loop of a part is divided among them, ``bar.sync`` separates
 records, and the workspace is in shared memory (227 kB on an H100, 18 kB are used by an MLP 64-32-10); an epoch is one
 launch, and a sweep has a block per run. NumPy's inner loops and its products have no counterpart there: ``exp`` and the
-like need a version of their own in a fixed order of operations, small products tiles in registers. For large models
+like need separate versions in a fixed order of operations, and small products tiles in registers. For large models
 the parts are separate launches around cuBLAS (its own handle with a preset workspace), captured as a CUDA graph by the
 driver API, because CuPy refuses to capture its calls of cuBLAS. The kernels of updates are `numba.cuda`'s, as today.
 

@@ -135,7 +135,7 @@ def _write(path: Path, identity: str, notes: str, code: bytes) -> None:
 
 
 def _read(path: Path, identity: str) -> tuple[str, bytes] | None:
-    """Return the stored notes and code; ``None`` if there is no file, or one that is damaged or not trusted."""
+    """Return the stored notes and code; ``None`` if the file is missing, damaged or not trusted."""
     checksum, _, content = (read_private(path) or b"").partition(b"\n")
     if checksum != _checksum(identity, content):
         return None

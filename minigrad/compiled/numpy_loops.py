@@ -56,7 +56,7 @@ def loop(name: str, letters: str) -> tuple[int, int]:
         letters: the dtypes of its inputs, then of its outputs, such as ``"fff"``; see ``np.dtype.char``.
 
     Raises:
-        LookupError: if there is no such ufunc or loop, or the loops of this NumPy cannot be used.
+        LookupError: if that ufunc or loop does not exist, or the loops of this NumPy cannot be used.
     """
     if problem():
         raise LookupError(problem())
@@ -156,7 +156,7 @@ def call(name: str, letters: str, arrays: Sequence[np.ndarray[Any, Any]]) -> Non
     """Call a loop on vectors of one length, the outputs last, or the loop of ``matmul`` on matrices.
 
     Raises:
-        LookupError: if there is no such loop.
+        LookupError: if that loop does not exist.
     """
     function, data = _find(name, letters)
     lengths, strides = [arrays[0].size], [array.strides[0] for array in arrays]
