@@ -1,0 +1,1 @@
+"""Sweeps: rates, seeds and other settings of a run, varied; their results and the statistics of these."""
