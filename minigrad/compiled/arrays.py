@@ -29,6 +29,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from ..ops.primitive import Traced
 from .graph import Graph, Guard, Node, is_constant, is_dense, same_layout
 
+DATA = object.__basicsize__  # where an array object of NumPy's has the address of its data
 _PACKAGE = str(Path(__file__).parent.parent)
 
 
@@ -77,9 +78,8 @@ def caller() -> str:
 
 
 def address(array: Any) -> int:
-    """Where the first element of an array is."""
-    found: int = array.__array_interface__["data"][0]
-    return found
+    """Where the first element of an array is; a quarter of the time of ``array.ctypes.data``."""
+    return ctypes.c_void_p.from_address(id(array) + DATA).value or 0
 
 
 def array_at(where: int, like: Any) -> Any:

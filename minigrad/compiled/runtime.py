@@ -14,6 +14,7 @@ import numpy as np
 from llvmlite import ir
 
 from ..kernels.native import NativeCall
+from .arrays import DATA, address
 from .kernel_calls import kernel_caller
 from .machine import machine_code
 from .vectors import I1, I8, I64, PTR, VOID, Function, Value, k64
@@ -31,7 +32,6 @@ KERNELS = ("status", "ends", "kernels")
 # copies what a step needs from a table with a row for each step, and a log what a step has returned to one:
 # (bytes, source, target).
 DRIVE = ("records", "step", "last", "gathers", "feeds", "logs", "ends")
-_DATA = object.__basicsize__  # where an array object of NumPy's has the address of its data
 
 
 def words(names: Sequence[str], values: dict[str, int], *rest: int) -> Words:
@@ -76,8 +76,7 @@ def functions() -> dict[str, int]:
 def data_problem() -> str:
     """Why addresses cannot be read from array objects; empty if they can."""
     probe = np.empty(3)
-    found = ctypes.c_void_p.from_address(id(probe) + _DATA).value
-    return "" if found == probe.ctypes.data else "this NumPy keeps the addresses of arrays elsewhere"
+    return "" if address(probe) == probe.ctypes.data else "this NumPy keeps the addresses of arrays elsewhere"
 
 
 def kernel_runner(calls: Sequence[NativeCall]) -> tuple[int, Words]:
@@ -173,7 +172,7 @@ def _write_call(module: ir.Module) -> None:
     def fill(i: Value) -> None:
         at = b.add(b.mul(i, k64(3)), b.add(count, k64(len(CALL))))
         array = word(b.add(word(at), k64(len(CALL))))
-        data = b.load(b.inttoptr(b.add(array, k64(_DATA)), I64.as_pointer()))
+        data = b.load(b.inttoptr(b.add(array, k64(DATA)), I64.as_pointer()))
         target = b.inttoptr(word(b.add(at, k64(1))), I64.as_pointer())
         b.store(b.add(data, word(b.add(at, k64(2)))), target)
 
