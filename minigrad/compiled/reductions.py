@@ -25,7 +25,7 @@ _IDENTITY = {"add": 0, "multiply": 1, "logical_or": 0, "logical_and": 1}
 def reduce(f: Function, spec: Any, refs: list[Ref], *loop: Value) -> None:
     """Write a reduction of ``refs[1]`` into ``refs[0]``; spec is (name, axes, keepdims).
 
-    For extremes of floats ``loop`` is NumPy's inner loop, since its order decides about the sign of zero.
+    For extremes of floats ``loop`` is NumPy's inner loop, whose order decides about the sign of zero.
     """
     name, axes, keepdims = spec
     out, source = refs
@@ -64,11 +64,14 @@ def _inner(
 
     def row(offsets: list[Any]) -> None:
         if loop:
-            f.store(f.load(source, offsets[0], 0), target, offsets[1], 0)
-            out, rest = f.at(target.pointer, offsets[1], I8), f.at(source.pointer, offsets[0], I8, stride)
-            f.numpy_loop(
-                (f.b.inttoptr(loop[0], PTR), f.b.inttoptr(loop[1], PTR)), [out, rest, out], [n - 1], [0, stride, 0]
-            )
+            value = _fold(f, name, source, offsets[0], n, stride, None)
+            f.store(value, target, offsets[1], 0)
+            with f.b.if_then(f.b.fcmp_unordered("ueq", value, f.number(0, dtype)), likely=False):  # also of NaN
+                f.store(f.load(source, offsets[0], 0), target, offsets[1], 0)
+                out, rest = f.at(target.pointer, offsets[1], I8), f.at(source.pointer, offsets[0], I8, stride)
+                f.numpy_loop(
+                    (f.b.inttoptr(loop[0], PTR), f.b.inttoptr(loop[1], PTR)), [out, rest, out], [n - 1], [0, stride, 0]
+                )
             return
         start = f.load(target, offsets[1], 0) if several else None if first is None else f.number(first, dtype)
         if name == "add" and dtype.kind == "f":
@@ -128,7 +131,7 @@ def _fold(f: Function, name: str, source: Ref, offset: Any, n: int, stride: int,
     """A reduction of a row, after ``start``: in order if that matters, else in 8 lanes, and then these."""
     dtype, b = source.dtype, f.b
     ordered = name == "multiply" and dtype.kind == "f"
-    width = 8 if n >= 16 and stride == dtype.itemsize and not ordered else 1
+    width = 8 if n >= 8 and stride == dtype.itemsize and not ordered else 1
     place = f.top.alloca(vector(element(dtype), width))
     begun = start is not None and width == 1
     b.store(start if begun else f.load(source, offset, stride, width), place)
