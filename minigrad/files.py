@@ -180,6 +180,26 @@ def lock(handle: int) -> bool | None:
     return True
 
 
+@contextlib.contextmanager
+def locked(folder: Path, what: str) -> Iterator[None]:
+    """A block in which no other process may write a folder, if the system has locks.
+
+    Raises:
+        ValueError: if another process is writing it; ``what`` it writes is part of the message.
+        OSError: if it cannot be opened.
+    """
+    if os.name != "posix":
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        if lock(handle) is False:
+            raise ValueError(f"{folder}: another process is writing this {what}")
+        yield
+    finally:
+        os.close(handle)
+
+
 # --- the rest of writing and reading ---------------------------------------------------------------------------------
 
 

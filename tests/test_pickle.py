@@ -772,6 +772,7 @@ EXAMPLES = {
     study.Recorder: _recorder,
     study.Recording: lambda: _recorder().recording,
     study.RecordingError: lambda: study.RecordingError("text"),
+    study.Sweep: lambda: study.sweep(data="moons", epochs=1, seeds=1),
     schedulers.Scheduler: lambda: schedulers.Scheduler(_optimizer(), LINEAR),
     schedulers.ReduceLROnPlateau: lambda: schedulers.ReduceLROnPlateau(_optimizer()),
     schedulers.ChainedScheduler: lambda: training_cases.SCHEDULERS["ChainedScheduler"](_optimizer()),

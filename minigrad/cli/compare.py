@@ -20,6 +20,7 @@ from ..devices.arrays import to_host
 from ..files import write_atomically
 from ..recipes import catalog
 from ..recipes.calls import parse_call
+from ..recipes.options import as_words
 from ..study import plots
 from ..text import metric_text, metric_title, rich_table, table
 from ..training import Run
@@ -29,8 +30,8 @@ from ..training.evaluation import best_of
 from ..training.progress import Row
 from .display import console
 from .ending import FAILED, CommandError, status_of, words
-from .options import Arguments, complete
-from .parser import arguments_of_run, as_words, with_file
+from .options import OPTIONS, Arguments, complete
+from .parser import arguments_of_run, with_file
 from .prepare import check_data, describe_optimizer, new_directory, prepare, writing
 from .train import carry_on
 
@@ -97,7 +98,7 @@ def compare(given: Arguments) -> int:
 
 def _again(paths: dict[str, str], given: Arguments) -> str:
     """The command that continues this comparison."""
-    options = as_words({name: value for name, value in given.items() if name != "optimizer"})
+    options = as_words({name: value for name, value in given.items() if name != "optimizer"}, OPTIONS)
     return f"minigrad compare {shlex.join([*paths.values(), *options])}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .. import training
+from ..recipes.recipe import tested
 from ..text import metric_text, metric_title
 from ..training import Run
 from ..training._run_directory import RunDirectory
@@ -39,8 +40,10 @@ def evaluate(given: Arguments) -> int:
             _load_parameters(str(source), run)
     except (ValueError, OSError) as error:
         raise CommandError(f"{COMMAND}: {words(error)}") from None
-    out.print(f"{source} on {len(asked.held_out)} held-out rows of {asked.train.name}", markup=False, soft_wrap=True)
-    for name, value in run.evaluation().items():
+    test = "" if asked.test is None else f" and {len(asked.test)} test rows"
+    text = f"{source} on {len(asked.held_out)} held-out rows{test} of {asked.train.name}"
+    out.print(text, markup=False, soft_wrap=True)
+    for name, value in {**run.evaluation(), **tested(run, asked)}.items():
         out.print(f"{metric_title(name)}: {metric_text(name, value, '{:.6g}'.format)}")
     return 0
 

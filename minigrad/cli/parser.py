@@ -12,6 +12,7 @@ from typing import Any
 from .._version import __version__
 from ..checks import unknown
 from ..files import parse_json, read_bounded
+from ..recipes.options import as_words
 from ..training._run_directory import CONFIG, RunDirectory
 from .ending import CommandError, words
 from .options import GROUPS, OPTIONS, Arguments, Option, complete, whole
@@ -19,6 +20,7 @@ from .options import GROUPS, OPTIONS, Arguments, Option, complete, whole
 _SUMMARY = "A deep-learning framework small enough to read."
 _MORE = "minigrad train trains a small network on handwritten digits; minigrad help COMMAND shows its options."
 _LIMIT = 1 << 22  # bytes of a file of options
+_IN_FILES = {name: option for name, option in OPTIONS.items() if name != "config"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -213,40 +215,9 @@ def _read(path: str) -> dict[str, Any]:
 
 def _parsed(options: Mapping[str, Any], file: str) -> Arguments:
     try:
-        parsed = parse(["train", *as_words(options)])
-    except CommandError as error:
+        parsed = parse(["train", *as_words(options, _IN_FILES)])
+    except (CommandError, ValueError) as error:
         text = str(error).removeprefix("minigrad train: ").removeprefix("argument --")
         raise CommandError(f"{file}: {text}") from None
     del parsed["command"]
     return parsed
-
-
-def as_words(options: Mapping[str, Any]) -> list[str]:
-    """Return options as words of a command line, so that a file is checked exactly as a command line is.
-
-    Raises:
-        CommandError: for an unknown name, or a value that no option has.
-    """
-    found: list[str] = []
-    for name, value in options.items():
-        option = OPTIONS.get(name.replace("-", "_"))
-        if option is None or option.name == "config":
-            raise CommandError(unknown("option", name, OPTIONS))
-        if option.metavar:
-            values = value if option.repeated and isinstance(value, list) else [value]
-            found += [f"{option.flag}={_text(name, each)}" for each in values]
-        elif not isinstance(value, bool):
-            raise CommandError(f"{name} must be true or false, not {value!r:.80}")
-        elif value or option.negated:
-            found.append(option.flag if value else f"--no-{option.flag.removeprefix('--')}")
-    return found
-
-
-def _text(name: str, value: Any) -> str:
-    if isinstance(value, list | tuple) and value and all(isinstance(v, int | float | str) for v in value):
-        return ",".join(map(str, value))
-    if value is None:
-        return "none"
-    if isinstance(value, bool | int | float | str):
-        return str(value)
-    raise CommandError(f"{name} must be a number, a word, true or false, or a list of them, not {value!r:.80}")

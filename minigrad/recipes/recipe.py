@@ -20,7 +20,7 @@ from ..devices.arrays import require_updates
 from ..nn.containers import ACTIVATIONS, NORMS
 from ..optim import Optimizer
 from ..random import manual_seed
-from ..training.evaluation import Metric
+from ..training.evaluation import Metric, evaluate
 from ..training.run import AnyScheduler, Callback, Run
 from . import catalog
 from .calls import arguments_of, check_arguments, parse_call, parse_value
@@ -39,7 +39,8 @@ class Problem:
     """The problem of a run: its data and its loss.
 
     Attributes:
-        train, held_out: the two parts of the dataset.
+        train, held_out: the rows to train on, and the rows to test on after every epoch.
+        test: with ``validation``, the rows that training never sees, since ``held_out`` are then the validation rows.
         loss: the mean loss.
         metrics: ``accuracy`` for class labels, nothing for numbers.
         outputs: how many outputs the model needs.
@@ -50,6 +51,7 @@ class Problem:
     loss: Callable[[Any, Any], Any]
     metrics: dict[str, Metric]
     outputs: int
+    test: Dataset | None = None
 
     @property
     def inputs(self) -> int:
@@ -57,13 +59,15 @@ class Problem:
         return int(np.prod(self.train.features.shape[1:]))
 
     def fingerprint(self) -> dict[str, Any]:
-        """The identity of the data: its name, its sizes, and a SHA-256 over all values of both parts."""
+        """The identity of the data: its name, its sizes, and a SHA-256 over all values of all parts."""
+        parts = [self.train, self.held_out, *([] if self.test is None else [self.test])]
         digest = hashlib.sha256()
-        for part in (self.train, self.held_out):
+        for part in parts:
             for array in part[:]:
                 digest.update(f"{array.dtype.str} {array.shape}".encode())
                 digest.update(array.tobytes())
-        sizes = {"train_rows": len(self.train), "held_out_rows": len(self.held_out), "features": self.inputs}
+        sizes = dict(zip(("train_rows", "held_out_rows", "test_rows"), map(len, parts), strict=False))
+        sizes["features"] = self.inputs
         return {"name": self.train.name, **sizes, "outputs": self.outputs, "sha256": digest.hexdigest()}
 
 
@@ -73,9 +77,12 @@ def problem(arguments: Mapping[str, Any]) -> Problem:
     Raises:
         ValueError, OSError: for an unknown name, a missing or damaged file, or a loss that does not fit the labels.
     """
-    train, held_out = _load(arguments.get("data", DEFAULT_DATA))
+    parts = list(_load(arguments.get("data", DEFAULT_DATA)))
+    if validation := arguments.get("validation"):
+        parts = [*_split(parts[0], validation), parts[1]]
     if arguments.get("dtype", DEFAULT_DTYPE) == "float64":
-        train, held_out = (_as_double(part) for part in (train, held_out))
+        parts = [_as_double(part) for part in parts]
+    train, held_out, *test = parts
     classes = train.labels.dtype.kind in "iu"
     call = parse_call(arguments.get("loss") or ("cross_entropy" if classes else "mse_loss"))
     name = spelled("loss", call.name, catalog.LOSSES)
@@ -85,10 +92,18 @@ def problem(arguments: Mapping[str, Any]) -> Problem:
         raise ValueError(
             f"{name} needs {'numbers' if classes else 'class numbers'} as labels, but {train.name} has {kind}"
         )
-    outputs = max(train.classes, held_out.classes) if classes else int(np.prod(train.labels.shape[1:]))
+    outputs = max(part.classes for part in parts) if classes else int(np.prod(train.labels.shape[1:]))
     loss = catalog.LOSSES[name]
     metrics = catalog.METRICS if classes else {}
-    return Problem(train, held_out, functools.partial(loss, **options) if options else loss, metrics, outputs)
+    return Problem(train, held_out, functools.partial(loss, **options) if options else loss, metrics, outputs, *test)
+
+
+def tested(run: Run, problem: Problem) -> dict[str, float]:
+    """Return ``test_loss`` and the other metrics of a run on the test rows; nothing without `Problem.test`."""
+    if problem.test is None:
+        return {}
+    found = evaluate(run.model, problem.test, run.loss, run.metrics)
+    return {f"test_{name}": float(value) for name, value in found.items()}
 
 
 def _load(text: str) -> tuple[Dataset, Dataset]:
@@ -98,10 +113,17 @@ def _load(text: str) -> tuple[Dataset, Dataset]:
     call = parse_call(text)
     name = spelled("dataset", call.name, data.DATASETS)
     whole = data.DATASETS[name](**check_arguments(name, call, catalog.data_arguments(name)))
+    return _split(whole, HELD_OUT_FRACTION)
+
+
+def _split(whole: Dataset, fraction: float) -> tuple[Dataset, Dataset]:
+    """Hold out a fraction of the rows, and of every class if labels are classes."""
     if whole.labels.dtype.kind in "iu":
-        return data.stratified_split(whole, HELD_OUT_FRACTION, HELD_OUT_SEED)
+        return data.stratified_split(whole, fraction, HELD_OUT_SEED)
     rows = np.random.default_rng(HELD_OUT_SEED).permutation(len(whole))
-    held = round(len(whole) * HELD_OUT_FRACTION)
+    held = round(len(whole) * fraction)
+    if not 0 < held < len(whole):
+        raise ValueError(f"{whole.name} has {len(whole)} rows, of which {held} would be held out")
     return whole.subset(np.sort(rows[held:])), whole.subset(np.sort(rows[:held]))
 
 

@@ -25,6 +25,7 @@ from .graphs.trace import trace
 from .records.recorder import Recorder
 from .records.recording import Recording, RecordingError
 from .report import report
+from .sweeps import Sweep, load_sweep, sweep
 
 __all__ = [
     "Algorithm",
@@ -37,12 +38,15 @@ __all__ = [
     "Recorder",
     "Recording",
     "RecordingError",
+    "Sweep",
     "Term",
     "detect_anomaly",
     "draw_graph",
     "explain",
     "findings",
+    "load_sweep",
     "plots",
     "report",
+    "sweep",
     "trace",
 ]

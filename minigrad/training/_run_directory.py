@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
-from ..files import Format, clear_stale, lock, named, sync_folder, temporary_for
+from ..files import Format, clear_stale, locked, named, sync_folder, temporary_for
 from .checkpoint import BEST, checkpoints, read_checkpoint
 from .logs import METRICS, STEPS
 
@@ -163,16 +163,8 @@ class RunDirectory:
             ValueError: if another process is writing it.
             OSError: if it cannot be opened.
         """
-        if os.name != "posix":
+        with locked(self.path, "run"):
             yield
-            return
-        handle = os.open(self.path, os.O_RDONLY)
-        try:
-            if lock(handle) is False:
-                raise ValueError(f"{self.path}: another process is writing this run")
-            yield
-        finally:
-            os.close(handle)
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write ``config.json`` atomically."""

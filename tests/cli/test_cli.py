@@ -245,6 +245,7 @@ def test_the_defaults_that_help_states_are_those_of_a_run(command):
     for name, text in stated.items():
         assert text == words.get(name, str(used.get(name))), name
     silent = {
+        "validation",
         "patience",
         "clip",
         "schedule",

@@ -1,0 +1,196 @@
+"""Runs the runs of a sweep: on threads of this process, or in batches on any ``concurrent.futures.Executor``."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ...recipes.options import Arguments
+from ...recipes.recipe import Problem, make_run, problem, tested
+from ...training import EarlyStopping, NonFiniteLossError, StopIfDiverged
+from ...training._blas import one_blas_thread
+from ...training.run import Callback, Run
+from ._together import train_together
+from .store import METRICS, Curve, Result, Store
+
+_FIRST_SEEDS = 2  # of a cell, before it is found hopeless
+_ATTEMPTS = 3  # how often a batch is run if its worker dies
+
+
+class Batch(NamedTuple):
+    """Some runs to be made by one worker, as values that can be pickled.
+
+    Attributes:
+        arguments: all arguments of each run, by its number.
+        threads: how many runs at a time.
+    """
+
+    arguments: dict[int, Arguments]
+    threads: int = 1
+
+
+class _Watch(Callback):
+    """Measures the time of a run, and tests it at its end."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.seconds = 0.0
+        self.tested: dict[str, float] = {}
+        self._problem = problem
+
+    def begin(self, run: Run) -> None:
+        self._started = time.perf_counter()
+
+    def end(self, run: Run) -> None:
+        self.tested = tested(run, self._problem)
+
+    def close(self) -> None:
+        self.seconds = time.perf_counter() - self._started
+
+
+def problems() -> Callable[[Arguments], Problem]:
+    """Return a function like `minigrad.recipes.recipe.problem` that makes each problem only once."""
+    made: dict[tuple[Any, ...], Problem] = {}
+
+    def get(arguments: Arguments) -> Problem:
+        key = tuple(arguments.get(name) for name in ("data", "dtype", "loss", "validation"))
+        if key not in made:
+            made[key] = problem(arguments)
+        return made[key]
+
+    return get
+
+
+def check(arguments: Sequence[Arguments]) -> None:
+    """Make each run, so that wrong settings are found before anything is trained.
+
+    Raises:
+        ValueError, TypeError, OSError, minigrad.devices.cuda.DeviceError: as `make_run` does.
+    """
+    get = problems()
+    for each in arguments:
+        make_run(each, get(each))
+
+
+def train_batch(batch: Batch) -> Iterator[tuple[int, Result]]:
+    """Train the runs of a batch, and yield each result with its number as it comes."""
+    get = problems()
+    watches: dict[int, _Watch] = {}
+
+    def maker(place: int, arguments: Arguments) -> Callable[[], Run]:
+        def make() -> Run:
+            patience = arguments.get("patience")
+            stopping = [StopIfDiverged(), *([EarlyStopping(patience)] if patience else [])]
+            asked = get(arguments)
+            watches[place] = _Watch(asked)
+            return make_run(arguments, asked, [*stopping, watches[place]])
+
+        return make
+
+    numbers = list(batch.arguments)
+    if not numbers:
+        return
+    epochs = [arguments["epochs"] for arguments in batch.arguments.values()]
+    with one_blas_thread():
+        for length in dict.fromkeys(epochs):  # usually one
+            chosen = [number for number, each in zip(numbers, epochs, strict=True) if each == length]
+            makes = [maker(place, batch.arguments[number]) for place, number in enumerate(chosen)]
+            for place, run, error in train_together(makes, length, batch.threads):
+                yield chosen[place], _result(run, error, watches.pop(place))
+
+
+def _result(run: Run, error: BaseException | None, watch: _Watch) -> Result:
+    """Return how a run ended, as a row of the table."""
+    progress, reason = run.progress, run.stopping
+    curve: Curve = [
+        {name.replace("held_out", "validation"): float(v) for name, v in row.items()} for row in progress.history
+    ]
+    last: dict[str, Any] = dict(curve[-1]) if curve else {}
+    status, step = "finished", None
+    if error is None and not math.isfinite(last.get("validation_loss", 0.0)):
+        status, step = "diverged", progress.step
+        reason = f"the validation loss is {last['validation_loss']} after the last step"
+    elif error is not None:
+        status, reason = "failed", f"{type(error).__name__}: {error}"
+        if isinstance(error, FloatingPointError):
+            status, reason = "diverged", str(error)
+            step = error.step if isinstance(error, NonFiniteLossError) else progress.step
+    return Result(
+        status,
+        progress.epoch,
+        progress.step,
+        step,
+        **{name: last.get(name) for name in METRICS},
+        **watch.tested,
+        seconds=round(watch.seconds, 6),
+        reason=" ".join(reason.split()),
+        curve=curve,
+    )
+
+
+# --- hopeless cells --------------------------------------------------------------------------------------------------
+
+
+def rounds(store: Store, numbers: Sequence[int], stop_hopeless: bool) -> Iterator[list[int]]:
+    """Yield the runs in one part, or those of the first seeds and then those of cells that are not hopeless.
+
+    A cell is hopeless if its better run of the first seeds is worse than the median of such runs of its optimizer. The
+    other runs of hopeless cells get results with the status ``stopped``. Since all cells have made their first seeds
+    by then, this does not depend on the order in which runs end.
+    """
+    if not stop_hopeless:
+        yield list(numbers)
+        return
+    cells: dict[int, list[int]] = {}
+    for number in numbers:
+        cells.setdefault(store.runs[number][0], []).append(number)
+    yield [number for runs in cells.values() for number in runs[:_FIRST_SEEDS]]
+    losses: dict[str, dict[int, float]] = {}
+    for cell, runs in cells.items():
+        found = [_loss(store.results[number]) for number in runs[:_FIRST_SEEDS] if number in store.results]
+        losses.setdefault(store.cells[cell]["optimizer"], {})[cell] = min(found, default=math.inf)
+    for optimizer, of_cells in losses.items():
+        median = sorted(of_cells.values())[(len(of_cells) - 1) // 2]
+        reason = f"its validation loss is above the median of the cells of {optimizer}"
+        for cell, loss in of_cells.items():
+            if loss > median or math.isinf(loss):
+                rest = [number for number in cells[cell][_FIRST_SEEDS:] if number not in store.results]
+                store.add({number: Result("stopped", reason=reason) for number in rest})
+    yield list(numbers)
+
+
+def _loss(result: Result) -> float:
+    loss = result.validation_loss
+    return loss if result.status == "finished" and loss is not None else math.inf
+
+
+# --- executors -------------------------------------------------------------------------------------------------------
+
+_one_batch = threading.Lock()  # of a worker process with several threads
+
+
+def run_batch(batch: Batch) -> dict[int, Result]:
+    """Train the runs of a batch in a worker, one batch at a time per process."""
+    with _one_batch:
+        return dict(train_batch(batch))
+
+
+def results(
+    arguments: Mapping[int, Arguments], threads: int | None = None, executor: concurrent.futures.Executor | None = None
+) -> Iterator[dict[int, Result]]:
+    """Train runs, and yield their results as they come.
+
+    Args:
+        arguments: all arguments of each run, by its number.
+        threads: how many runs at a time in this process; by default one per core.
+        executor: where to run batches of them instead.
+    """
+    if executor is None:
+        for number, result in train_batch(Batch(dict(arguments), threads or len(os.sched_getaffinity(0)))):
+            yield {number: result}
+        return
+    raise NotImplementedError

@@ -1,0 +1,194 @@
+"""`sweep`: train with many settings and seeds; `Sweep`: the results, and what they mean."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...checks import choice, whole
+from ...recipes.options import OPTIMIZER, OPTIONS, Arguments, as_words
+from . import engine
+from .grid import PLUS, Axis, Range, make_cells, read_axis
+from .store import METRICS, Result, Store
+
+VALIDATION = 0.2  # the fraction of the training rows on which a sweep selects, if not given
+
+Row = dict[str, Any]
+
+
+class Sweep:
+    """The results of a sweep.
+
+    Attributes:
+        folder: its folder; ``None`` if it was not stored.
+        settings: the names of the options that vary, the first columns of the table.
+        asked: how many runs were asked for; fewer may be done.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.folder, self.settings, self.asked = store.folder, list(store.settings), len(store.runs)
+        self._numbers = sorted(store.results)
+
+    @property
+    def table(self) -> list[Row]:
+        """A row for each run that is done, in the order of ``runs.csv``; a value that does not apply is ``None``."""
+        return [self._store.row(number) for number in self._numbers]
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """Return a column of the table: numbers, with NaN where there is none, or objects."""
+        values = [row[name] for row in self.table]
+        if any(isinstance(value, str | tuple | bool) for value in values):
+            return np.array([*values, None], dtype=object)[:-1]
+        return np.array([np.nan if value is None else value for value in values])
+
+    def curve(self, run: int) -> list[dict[str, float]]:
+        """Return the metrics of each epoch of a run, given by its number, as in ``curves.csv``."""
+        return [dict(row) for row in self._store.results[run].curve]
+
+    def arguments(self, run: int) -> Arguments:
+        """Return all arguments of a run, given by its number."""
+        return self._store.arguments(run)
+
+    def command(self, run: int) -> list[str]:
+        """Return the words of the command that makes a run again, as a run directory."""
+        words = as_words({name: value for name, value in self.arguments(run).items() if _is_needed(name, value)})
+        return ["minigrad", "train", *words]
+
+    def best(self, metric: str = "") -> Row:
+        """Return the row of the best run by a metric, by default the validation accuracy, or else the loss.
+
+        Raises:
+            ValueError: for an unknown metric, or if no run has finished.
+        """
+        has_accuracy = any(row["validation_accuracy"] is not None for row in self.table)
+        metric = choice("best", "metric", metric or f"validation_{'accuracy' if has_accuracy else 'loss'}", METRICS)
+        finished = [row for row in self.table if row["status"] == "finished" and row[metric] is not None]
+        if not finished:
+            raise ValueError("best: no run of the sweep has finished")
+        return (max if metric.endswith("accuracy") else min)(finished, key=lambda row: row[metric])
+
+    def __repr__(self) -> str:
+        where = "" if self.folder is None else f" in {self.folder}"
+        return f"Sweep of {', '.join(self.settings)}: {len(self._numbers)} of {self.asked} runs done{where}"
+
+
+def _is_needed(name: str, value: Any) -> bool:
+    option = OPTIONS[name]
+    return value != option.default or option in OPTIMIZER
+
+
+def load_sweep(folder: str | os.PathLike[str]) -> Sweep:
+    """Return the sweep in a folder, also one that is still running.
+
+    Raises:
+        FileNotFoundError: if the folder does not hold a sweep.
+        ValueError: naming the file that is damaged.
+    """
+    return Sweep(Store.read(folder))
+
+
+def sweep(
+    optimizers: str | Iterable[str] = "SGD",
+    *,
+    seeds: int | Iterable[int] = 5,
+    folder: str | os.PathLike[str] | None = None,
+    random: int | None = None,
+    stop_hopeless: bool = False,
+    threads: int | None = None,
+    executor: concurrent.futures.Executor | None = None,
+    progress: Callable[[int, int, Result | None], None] | None = None,
+    **settings: Any,
+) -> Sweep:
+    """Train with all combinations of settings and seeds, each bit for bit as ``minigrad train`` does.
+
+    Args:
+        optimizers: names, such as ``"Adam"``, with their own settings where needed: ``"Adam:lr=1e-4..0.1:7"``.
+        seeds: how many, counted from 0, or which.
+        folder: where to store the results as they come; a sweep that is there is continued, and extended by other
+            settings and seeds. Without it they are only returned.
+        random: draw this many cells for each optimizer at random instead of taking all combinations.
+        stop_hopeless: after the first two seeds, leave out the other seeds of cells that are worse than the median of
+            their optimizer; they are marked ``stopped``.
+        threads: how many runs at a time in this process; by default one per core.
+        executor: where to run instead, in batches, such as a ``ProcessPoolExecutor``.
+        progress: called with the number of runs that are done, the number of all, and each new result.
+        settings: the options of ``minigrad train`` by name. A list has several values, as do a text with commas and a
+            range: ``"1e-4..1:9"`` is nine numbers on a logarithmic scale, ``"0.1..0.9:5:linear"`` five. With ``random``
+            a range needs no count. ``validation`` is 0.2 if not given.
+
+    Raises:
+        ValueError, TypeError: for wrong settings, before anything is trained.
+        OSError: if the folder cannot be written; what was done before is stored.
+
+    >>> found = study.sweep(["SGD", "Adam"], lr="0.01..0.1:2", seeds=2, data="moons", epochs=2)
+    >>> len(found.table), found.settings
+    (8, ['optimizer', 'lr'])
+    """
+    base, axes = _read(settings)
+    names = [optimizers] if isinstance(optimizers, str) else list(optimizers)
+    cells = make_cells(names, axes, None if random is None else whole("sweep", "random", random))
+    chosen = _seeds(seeds)
+    with Store.open(folder, base) as store:
+        numbers = store.ask(base, cells, chosen)
+        first = {store.runs[number][0]: number for number in reversed(numbers)}  # of each cell
+        engine.check([store.arguments(number) for number in first.values()])
+        run_missing(store, numbers, stop_hopeless, threads, executor, progress)
+        return Sweep(store)
+
+
+def _read(settings: dict[str, Any]) -> tuple[Arguments, dict[str, Axis]]:
+    """Return the settings with one value, and those with several."""
+    base: Arguments = {"validation": VALIDATION}
+    axes: dict[str, Axis] = {}
+    for name, given in settings.items():
+        plain = name.replace("-", "_")
+        if plain == "validation":
+            base[plain] = OPTIONS[plain].read(str(given))
+            continue
+        axis = read_axis(name, given)
+        if isinstance(axis, Range) or len(axis) > 1:
+            axes[plain] = axis
+        elif axis[0] is not None:
+            base[plain] = axis[0].split(PLUS) if OPTIONS[plain].repeated else axis[0]
+    return base, axes
+
+
+def _seeds(seeds: int | Iterable[int]) -> list[int]:
+    if isinstance(seeds, int):
+        return list(range(whole("sweep", "seeds", seeds)))
+    return list(dict.fromkeys(whole("sweep", "seeds", seed, least=0) for seed in seeds))
+
+
+def run_missing(
+    store: Store,
+    numbers: Sequence[int],
+    stop_hopeless: bool,
+    threads: int | None,
+    executor: concurrent.futures.Executor | None,
+    progress: Callable[[int, int, Result | None], None] | None,
+) -> None:
+    """Make the runs that have no result yet, and store each as it comes; failed ones are tried again."""
+    again = ("failed",) if stop_hopeless else ("failed", "stopped")
+    store.results = {number: each for number, each in store.results.items() if each.status not in again}
+    store.save()
+
+    def report(result: Result | None) -> None:
+        if progress is not None:
+            progress(sum(number in store.results for number in numbers), len(numbers), result)
+
+    try:
+        for part in engine.rounds(store, numbers, stop_hopeless):
+            wanted = {number: store.arguments(number) for number in part if number not in store.results}
+            report(None)
+            for found in engine.results(wanted, threads, executor):
+                store.add(found)
+                for result in found.values():
+                    report(result)
+    finally:
+        store.save()
