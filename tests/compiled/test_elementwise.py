@@ -173,8 +173,8 @@ def test_reductions_have_numpys_bits_over_all_axes_of_all_layouts(shape: Any, dt
     draws = [draws_of(dtype, size, seed).reshape(shape) for seed in range(2)]
     if np.dtype(dtype).kind == "f":
         rng = np.random.default_rng(0)
-        zeros = rng.choice([0.0, -0.0], shape)
-        draws = [rng.standard_normal(shape), np.full(shape, -0.0), zeros, *draws]
+        zeros = [rng.choice([0.0, -0.0, *others], shape) for others in ([], [-1.0], [1.0])]
+        draws = [rng.standard_normal(shape), np.full(shape, -0.0), *zeros, *draws]
     check(step, [(np.asarray(x, dtype),) for x in draws])
 
 
