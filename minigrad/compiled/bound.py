@@ -62,7 +62,10 @@ class Bound:
         machine: the code.
         code: the records, with the addresses of that memory.
         effects: its updates.
+        filled: the driver whose arguments and results are in the code; ``None`` after other calls.
     """
+
+    filled: Any = None
 
     def __init__(self, trace: Trace) -> None:
         self.trace, self.plan = trace, Plan(trace)
@@ -260,7 +263,7 @@ class Bound:
         """
         self.begin()
         made = [np.empty(shape, dtype) for shape, dtype in self.made]
-        fields = self._fields
+        fields, self.filled = self._fields, None
         for slot, array in enumerate((*arrays, *made), len(CALL)):
             fields[slot] = id(array)
         state = random.get_state() if self.calls_generator and self.plan.decided >= 0 else None
@@ -281,16 +284,19 @@ class Bound:
     def begin(self) -> None:
         """Give gradients their places, and prepare updates."""
         self._replaced.clear()
+        elsewhere = False
         for kept in self._kept:
             there = kept.tensor._grad is kept.grad
+            elsewhere |= not there
             if (
                 getrefcount(kept.grad) > UNSHARED + there  # somebody has kept it, or its array
                 or getrefcount(kept.place.window) > UNSHARED + 2
                 or kept.place.window is not kept.memory.array
             ):
                 self._renew()
+                elsewhere = True
                 break
-        for kept in self._kept:
+        for kept in self._kept if elsewhere else ():
             if kept.tensor._grad is not kept.grad:
                 self._replaced.append((kept.tensor, kept.tensor._grad))
                 kept.tensor._grad = kept.grad

@@ -111,8 +111,10 @@ class Driver:
         changing = *[order] * len(self.sources), *rows, *logs, *numbers
         for place, array in zip(self._changing_words, changing, strict=True):
             table[place] = address(array)
-        for key, array in zip(bound.varying, (*self._places, *self._made), strict=True):
-            bound.code.set(key, address(array))
+        if bound.filled is not self:
+            bound.filled = self
+            for key, array in zip(bound.varying, (*self._places, *self._made), strict=True):
+                bound.code.set(key, address(array))
         for effect in bound.effects:
             effect.noted = [] if effect.reason and self._wants_numbers else None
         return Stretch(table, steps, logs, numbers, (order, rows))

@@ -112,13 +112,11 @@ class CompiledStep:
         version = self._last
         if version is not None and not options and len(args) == len(version.kinds) and not (observers or tracers):
             arrays: list[Any] = []
-            for arg, (kind, shape, dtype, strides, required) in zip(args, version.kinds, strict=True):
+            for arg, (kind, known) in zip(args, version.kinds, strict=True):
                 if type(arg) is not kind:
                     break
                 array = arg._data if kind is Tensor else arg
-                if array.shape != shape or array.dtype is not dtype or array.strides != strides:
-                    break
-                if kind is Tensor and arg._requires_grad is not required:
+                if (array.shape, array.strides, array.dtype, kind is Tensor and arg._requires_grad) != known:
                     break
                 arrays.append(array)
             else:

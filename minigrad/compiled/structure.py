@@ -146,4 +146,4 @@ def kind_of(leaf: Any) -> Any:
     """What a program depends on of a tensor or array."""
     array = leaf._data if isinstance(leaf, Tensor) else leaf
     required = isinstance(leaf, Tensor) and leaf._requires_grad
-    return type(leaf), array.shape, array.dtype, array.strides, required
+    return type(leaf), (array.shape, array.strides, array.dtype, required)
