@@ -28,6 +28,7 @@ def test_medians_are_those_of_numpy_and_leave_out_missing_runs():
     assert np.array_equal(statistics.medians(values), np.median(values, -1))
     assert np.array_equal(statistics.medians(values[:, :6]), np.median(values[:, :6], -1))
     assert statistics.medians([3.0, NAN, 1.0, 2.0]) == 2.0
+    assert statistics.medians([NAN, 3.0, NAN, 1.0, NAN]) == 2.0
     assert np.isnan(statistics.medians([NAN, NAN]))
     assert np.isnan(statistics.medians(np.empty((2, 0)))).all()
 

@@ -1,4 +1,4 @@
-"""Plots: a picture for each question about a training, from a recording or its file.
+"""Plots: a picture for each question about a training, from a recording or its file, or about a sweep.
 
 ::
 
@@ -13,15 +13,21 @@ from ._activations import activation_health
 from ._curves import losses, metrics, schedule
 from ._layers import gradient_flow, trust_ratios, update_ratios
 from ._optimizer import clip_ledger, optimizer_state
+from ._sweeps import heat_map, learning_curves, performance_profiles, sensitivity, time_to_target
 
 __all__ = [
     "activation_health",
     "clip_ledger",
     "gradient_flow",
+    "heat_map",
+    "learning_curves",
     "losses",
     "metrics",
     "optimizer_state",
+    "performance_profiles",
     "schedule",
+    "sensitivity",
+    "time_to_target",
     "trust_ratios",
     "update_ratios",
 ]
