@@ -1,4 +1,4 @@
-"""``minigrad report``: a run as one HTML page."""
+"""``minigrad report``: a run or a sweep as one HTML page."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from rich.console import Console
 
 from ..optim._watch import Record
-from ..study import Explanation
-from ..study.report import check_target, write
+from ..study import Explanation, load_sweep
+from ..study.report import check_target, is_sweep, write, write_sweep
 from ..study.report._findings import counts
 from ..study.report._run_data import read_run
 from ..training._run_directory import REPORT
@@ -32,6 +32,8 @@ def report(given: Arguments) -> int:
     """Write the page, with the update of a few weights explained."""
     path = given["run"]
     out = console(given.get("quiet", False))
+    if is_sweep(path):
+        return _report_sweep(given, out)
     target = Path(given.get("output") or Path(path, REPORT))
     try:
         source = read_run(path)
@@ -62,6 +64,20 @@ def report(given: Arguments) -> int:
         out.print(problem, markup=False, soft_wrap=True)
     if source.recording is None:
         out.print("the run has no recording; minigrad train --record makes one", markup=False, soft_wrap=True)
+    return 0
+
+
+def _report_sweep(given: Arguments, out: Console) -> int:
+    """Write the page of a sweep."""
+    try:
+        sweep = load_sweep(given["run"])
+        target = write_sweep(sweep, given.get("output"))
+    except (ValueError, OSError) as error:
+        raise CommandError(f"{COMMAND}: {words(error)}") from None
+    out.print(f"wrote {target}, {target.stat().st_size / 1e3:,.0f} kB", markup=False, soft_wrap=True)
+    results = sweep.results
+    for verdict in results.verdicts(results.selected()):
+        out.print(verdict, markup=False, soft_wrap=True)
     return 0
 
 

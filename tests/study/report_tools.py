@@ -22,6 +22,12 @@ EVIL = (
     "x" * 5000,
 )
 VOID = {"meta", "img", "br", "hr"}
+TAGS = {
+    *("html", "head", "meta", "title", "style", "body", "header", "nav", "main", "footer", "section", "article"),
+    *("h1", "h2", "h3", "p", "ul", "li", "dl", "dt", "dd", "div", "span", "a", "strong", "small", "code", "pre"),
+    *("table", "caption", "thead", "tbody", "tr", "th", "td", "figure", "figcaption", "img", "details", "summary"),
+    *("svg", "polyline", "path", "circle"),
+}
 
 
 def train(folder, name, *words):

@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 import pytest
-from report_tools import EVIL, Page
+from report_tools import EVIL, TAGS, Page
 
 from minigrad import cli, study
 from minigrad.study.report._findings import all_findings
@@ -19,12 +19,6 @@ from minigrad.training._run_directory import Ending
 from minigrad.training.logs import Step
 
 MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
-TAGS = {
-    *("html", "head", "meta", "title", "style", "body", "header", "nav", "main", "footer", "section", "article"),
-    *("h1", "h2", "h3", "p", "ul", "li", "dl", "dt", "dd", "div", "span", "a", "strong", "small", "code", "pre"),
-    *("table", "caption", "thead", "tbody", "tr", "th", "td", "figure", "figcaption", "img", "details", "summary"),
-    *("svg", "polyline", "path", "circle"),
-}
 SECTIONS = [
     *("findings", "summary", "curves", "updates", "gradients", "activations", "state", "clips", "trust"),
     *("model", "layers", "weights", "settings"),

@@ -12,6 +12,7 @@ import numpy as np
 from ...text import metric_text, metric_title, plural
 from ..sweeps.results import Cell, Results, Selected, is_accuracy
 from ..sweeps.statistics import Series, best_place, median_band, medians, performance_profile
+from ..sweeps.sweep import Sweep, load_sweep
 from ._labels import label_ends, note, tidy
 from .style import QUIET, canvas, finish, font, log_scale, look, picture_format, plain, steps_axis
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Path = str | os.PathLike[str]
+Source = Sweep | Results | Path
 _BAND: dict[str, Any] = {"alpha": 0.16, "linewidth": 0}
 _STRIP = 0.032  # of the height of the axes, for the share of diverged runs of one line
 NAMES = {"lr": "learning rate"}
@@ -30,11 +32,28 @@ def setting_title(name: str) -> str:
     return NAMES.get(name, name.replace("_", " "))
 
 
+def results_of(plot: str, source: Source) -> Results:
+    """The results of a sweep, given by the sweep, its results or its folder.
+
+    Raises:
+        TypeError: for anything else.
+        FileNotFoundError, ValueError: if the folder is not that of a sweep, or nothing has been run.
+    """
+    if isinstance(source, str | os.PathLike):
+        source = load_sweep(source)
+    found = source.results if isinstance(source, Sweep) else source
+    if not isinstance(found, Results):
+        raise TypeError(f"{plot}: needs a sweep or its folder, not {type(source).__name__}")
+    if not found.table:
+        raise ValueError(f"{plot}: nothing to draw: no run of the sweep is done")
+    return found
+
+
 # --- one setting -----------------------------------------------------------------------------------------------------
 
 
 def sensitivity(
-    results: Results,
+    sweep: Source,
     metric: str = "",
     *,
     by: Sequence[str] | None = None,
@@ -47,7 +66,7 @@ def sensitivity(
     the best value with the interval of it. If other numeric settings vary too, they are at their best for each value.
 
     Args:
-        results: of a sweep, `minigrad.study.Sweep.results`.
+        sweep: a sweep, its folder, or `minigrad.study.Sweep.results`.
         metric: such as ``"validation_accuracy"``; by default a panel for the training loss and one for the metric that
             cells are selected by, unless ``ax`` is given, which gets the latter.
         by: the settings that make a line; by default those that are not numbers, such as the optimizer.
@@ -56,6 +75,7 @@ def sensitivity(
     Raises:
         ValueError: for an unknown metric or setting, or if no numeric setting varies.
     """
+    results = results_of("sensitivity", sweep)
     return _panels(lambda panel, each: _sensitivity(panel, results, each, by), results, metric, ax, path)
 
 
@@ -177,7 +197,7 @@ def _around(at: Series) -> tuple[Series, Series]:
 
 
 def heat_map(
-    results: Results,
+    sweep: Source,
     x: str = "",
     y: str = "",
     metric: str = "",
@@ -191,7 +211,7 @@ def heat_map(
     cross means that half of the runs or more diverged.
 
     Args:
-        results: of a sweep.
+        sweep: as in `sensitivity`.
         x, y: two numeric settings; by default the first two that vary.
         metric: by default the one that cells are selected by.
         by: the settings that make a panel; by default those that are not numbers.
@@ -200,6 +220,7 @@ def heat_map(
     Raises:
         ValueError: for an unknown metric or setting, or if fewer than two numeric settings vary.
     """
+    results = results_of("heat_map", sweep)
     metric = results.known_metric(metric)
     names = [each for each in (x, y) if each] + [each for each in results.numeric if each not in (x, y)]
     if len(names) < 2:
@@ -280,7 +301,7 @@ def _fields(ax: Axes, at: list[Any], up: list[Any], values: Series, metric: str,
 
 
 def time_to_target(
-    results: Results,
+    sweep: Source,
     target: float | None = None,
     metric: str = "",
     *,
@@ -295,7 +316,7 @@ def time_to_target(
     of the dashed line, and count as infinite.
 
     Args:
-        results: of a sweep.
+        sweep: as in `sensitivity`.
         target: a value of the metric; by default one that all selected cells reach (`Results.common_target`).
         metric: by default the one that cells are selected by.
         unit: ``"steps"``, ``"epochs"`` or ``"seconds"``.
@@ -305,6 +326,7 @@ def time_to_target(
     Raises:
         ValueError: for an unknown metric, unit or setting.
     """
+    results = results_of("time_to_target", sweep)
     metric = results.known_metric(metric)
     selected = results.selected(metric, by)
     goal = results.common_target(selected, metric) if target is None else target
@@ -385,7 +407,7 @@ def performance_profiles(
 
 
 def learning_curves(
-    results: Results,
+    sweep: Source,
     metric: str = "",
     *,
     by: Sequence[str] | None = None,
@@ -397,8 +419,9 @@ def learning_curves(
     A line ends where half of the runs have diverged.
 
     Args:
-        results, metric, by, ax, path: as in `sensitivity`.
+        sweep, metric, by, ax, path: as in `sensitivity`.
     """
+    results = results_of("learning_curves", sweep)
     chosen = results.selected("", by)
     order = list(results.groups(by))
     return _panels(

@@ -1,4 +1,4 @@
-"""Reports: a run as one HTML page, which needs no network, no other file and no script."""
+"""Reports: a run or a sweep as one HTML page, which needs no network, no other file and no script."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from ...optim.explanation import Explanation
 from ...training._run_directory import REPORT
 from ..findings import Finding
 from ..records.recording import Source
+from ..sweeps.store import SWEEP
+from ..sweeps.sweep import Sweep, load_sweep
+from . import _sweep
 from ._page import GENERATOR, build
 from ._run_data import RunData, read_any
 
@@ -20,13 +23,16 @@ LARGEST = 2_000_000  # bytes of a page
 
 
 def report(
-    run: Source,
+    run: Source | Sweep,
     path: str | os.PathLike[str] | None = None,
     *,
     explanations: Iterable[Explanation] = (),
     notes: Sequence[str] = (),
 ) -> Path:
     """Write a report of a run as one HTML page: findings, curves, layers, ledgers, explained updates, settings.
+
+    Of a sweep, the page says which settings are best and whether the difference is real, with pictures of sensitivity,
+    training and time to a target.
 
     >>> study.report("runs/digits-adam-1")  # doctest: +SKIP
     PosixPath('runs/digits-adam-1/report.html')
@@ -35,7 +41,7 @@ def report(
     `minigrad.study.Recorder`) the page shows what is in the logs, and how to record.
 
     Args:
-        run: a run directory, a recorder, a recording, or the file of one.
+        run: a run directory, a recorder, a recording, or the file of one; or a sweep or its folder.
         path: the file to write; by default ``report.html`` in the run directory, or in the current folder if ``run`` is
             not a directory.
         explanations: of weights, from `minigrad.optim.Optimizer.explain`, to be shown term by term.
@@ -51,6 +57,10 @@ def report(
         ValueError: naming the file of the run that is damaged; for a recording a `RecordingError`.
         OSError: naming the file, if it cannot be written; an existing report is then unchanged.
     """
+    if isinstance(run, str | os.PathLike) and is_sweep(run):
+        run = load_sweep(run)
+    if isinstance(run, Sweep):
+        return write_sweep(run, path)
     data = read_any(run)
     if path is None:
         path = Path(run, REPORT) if data.is_run and isinstance(run, str | os.PathLike) else Path(REPORT)
@@ -68,11 +78,34 @@ def write(data: RunData, path: Path, explanations: Sequence[Explanation], notes:
         ValueError: if the page is too large.
     """
     text, found = build(data, explanations, notes)
+    _write(data.name, text, path)
+    return found
+
+
+def is_sweep(folder: str | os.PathLike[str]) -> bool:
+    """Whether it is the folder of a sweep."""
+    return Path(folder, SWEEP).exists()
+
+
+def write_sweep(sweep: Sweep, path: str | os.PathLike[str] | None = None) -> Path:
+    """Write the page of a sweep, by default as ``report.html`` in its folder, and return its path.
+
+    Raises:
+        FileExistsError: if the file exists and is not a report.
+        OSError: naming the file.
+        ValueError: if no run of the sweep is done.
+    """
+    path = Path(sweep.folder or "", REPORT) if path is None else Path(path)
+    check_target(path)
+    _write("sweep", _sweep.build(sweep), path)
+    return path
+
+
+def _write(name: str, text: str, path: Path) -> None:
     content = text.encode()
     if len(content) > LARGEST:
-        raise ValueError(f"{data.name}: its report would have {len(content):,} bytes, and the limit is {LARGEST:,}")
+        raise ValueError(f"{name}: its report would have {len(content):,} bytes, and the limit is {LARGEST:,}")
     write_atomically(path, content)
-    return found
 
 
 def check_target(path: Path) -> None:

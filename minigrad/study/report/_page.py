@@ -29,12 +29,11 @@ def build(data: RunData, explanations: Sequence[Explanation], notes: Sequence[st
     panels = sections["layers"]["panels"] if "layers" in sections else []
     places = {*sections, *(panel["place"] for panel in panels)}
     sections["findings"] = findings_section(data, found, places)
-    text = page_template().render(
+    text = template("page.html").render(
         name=data.name,
         is_run=data.is_run,
         has_recording=data.recording is not None,
-        status=data.status,
-        counts=counts(found),
+        status=f"{data.status}; {counts(found)}",
         headline=_sections.headline(data),
         sections=sections,
     )
@@ -68,8 +67,8 @@ def _values(
 
 
 @functools.cache
-def page_template() -> Template:
-    """Return the compiled template. Whatever it is given is escaped, since a run's names may be hostile."""
+def template(name: str) -> Template:
+    """Return a compiled template. Whatever it is given is escaped, since a run's names may be hostile."""
     import jinja2  # which only a report needs
 
     environment = jinja2.Environment(
@@ -92,4 +91,4 @@ def page_template() -> Template:
         "rows_listed": _layers.ROWS,
         "spark_size": (WIDTH, HEIGHT),
     }
-    return environment.get_template("page.html")
+    return environment.get_template(name)

@@ -229,7 +229,7 @@ def settings(data: RunData) -> Values | None:
         layers = f"{layers[:6000]}\n… ({len(layers):,} characters)"
     return {
         "tables": {
-            title: _options(data.config[name])
+            title: options(data.config[name])
             for title, name in (("Options", "arguments"), ("Data", "data"), ("Versions", "versions"))
             if isinstance(data.config.get(name), dict) and data.config[name]
         },
@@ -239,7 +239,8 @@ def settings(data: RunData) -> Values | None:
     }
 
 
-def _options(values: Mapping[str, Any]) -> Table:
+def options(values: Mapping[str, Any]) -> Table:
+    """The names and values of options."""
     return Table(["name", "value"], [[brief(key), _option(value)] for key, value in list(values.items())[:200]], 2)
 
 

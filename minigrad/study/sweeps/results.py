@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...checks import choice, spelled
-from ...text import metric_text, metric_title, plural
+from ...text import metric_title, plural
 from . import statistics
 from .statistics import CONFIDENCE, Difference, Estimate, Series, Width
 
@@ -40,8 +40,7 @@ class Cell:
     @property
     def diverged(self) -> float:
         """The share of its runs that diverged."""
-        counted = [row["status"] for row in self.runs.values() if row["status"] != "failed"]
-        return counted.count("diverged") / len(counted) if counted else math.nan
+        return _diverged(self.runs.values())
 
 
 @dataclass(frozen=True)
@@ -76,8 +75,8 @@ class Selected:
 class Results:
     """The runs of a sweep as tables of a cell and a seed.
 
-    A diverged run counts as worse than any other, a failed one as not made. The seeds vary the initial parameters and
-    the batches; the rows of the data are the same for all.
+    A diverged run counts as worse than any other; one that failed, or was stopped as hopeless, as not made. The seeds
+    vary the initial parameters and the batches; the rows of the data are the same for all.
 
     Args:
         settings: the names of the options that may vary.
@@ -97,6 +96,7 @@ class Results:
         self.table, self.curve, self.initial = list(table), curve, initial
         self.varied = [name for name in settings if len({repr(row[name]) for row in self.table}) > 1]
         self.seeds = sorted({row["seed"] for row in self.table})
+        self._found: dict[tuple[str, tuple[str, ...] | None], list[Selected]] = {}
 
     @cached_property
     def cells(self) -> list[Cell]:
@@ -157,7 +157,7 @@ class Results:
         found = []
         for seed in self.seeds:
             row = cell.runs.get(seed)
-            if row is None or row["status"] == "failed":
+            if row is None or row["status"] not in ("finished", "diverged"):
                 found.append(math.nan)
             elif row["status"] == "diverged":
                 found.append(worst)
@@ -197,7 +197,7 @@ class Results:
         found = []
         for seed in self.seeds:
             row = cell.runs.get(seed)
-            if row is None or row["status"] == "failed":
+            if row is None or row["status"] not in ("finished", "diverged"):
                 found.append(math.nan)
                 continue
             sign = -1 if is_accuracy(metric) else 1
@@ -224,8 +224,11 @@ class Results:
         Select by a validation metric: the test metrics of the selected cells are then not biased by the selection.
         """
         metric = self.known_metric(metric)
-        found = [self._selected(name, cells, metric) for name, cells in self.groups(by).items()]
-        return sorted(found, key=lambda each: self._middle(each.cell, metric))
+        key = metric, None if by is None else tuple(by)
+        if key not in self._found:
+            found = [self._selected(name, cells, metric) for name, cells in self.groups(by).items()]
+            self._found[key] = sorted(found, key=lambda each: self._middle(each.cell, metric))
+        return list(self._found[key])
 
     def _selected(self, name: str, cells: Sequence[Cell], metric: str) -> Selected:
         cell = min(cells, key=lambda each: self._middle(each, metric))
@@ -243,7 +246,6 @@ class Results:
                 good = GOOD_ACCURACY if is_accuracy(metric) else GOOD_LOSS
                 width = statistics.good_width(at, costs, good, relative=not is_accuracy(metric))
             excess = self._sensitivity(cells, swept, metric.split("_")[0])
-        counted = [row["status"] for each in cells for row in each.runs.values() if row["status"] != "failed"]
         kind = metric.split("_")[-1]
         has_test = any(row.get(f"test_{kind}") is not None for row in self.table)
         return Selected(
@@ -257,7 +259,7 @@ class Results:
             train_loss=statistics.median_band(self.values(cell, "train_loss")),
             validation=statistics.median_band(self.values(cell, metric)),
             test=statistics.median_band(self.values(cell, f"test_{kind}" if has_test else metric)),
-            diverged=counted.count("diverged") / len(counted) if counted else math.nan,
+            diverged=_diverged(row for each in cells for row in each.runs.values()),
         )
 
     def _sensitivity(self, cells: Sequence[Cell], swept: str, part: str) -> Estimate | None:
@@ -324,6 +326,33 @@ class Results:
             )
         return sentences
 
+    def overview(
+        self, selected: Sequence[Selected], number: Callable[[float], str] = "{:.3g}".format
+    ) -> list[list[str]]:
+        """Return a table of the selected cells as texts, titles first: their settings, medians with bands, divergence.
+
+        Columns that would be empty are left out.
+        """
+        swept = next((each.swept for each in selected if each.swept), "")
+        columns = {"name": [each.label for each in selected]}
+        if swept:
+            columns[f"best {swept}"] = [
+                "" if each.best is None else text_of("", each.best, number) for each in selected
+            ]
+        for name in self.numeric:
+            if name != swept:
+                columns[name] = ["" if (at := each.cell.settings[name]) is None else number(at) for each in selected]
+        columns["training loss"] = [text_of("train_loss", each.train_loss, number) for each in selected]
+        if self.metric != "train_loss":
+            columns[metric_title(self.metric)] = [text_of(self.metric, each.validation, number) for each in selected]
+        if self.final_metric != self.metric:
+            columns[metric_title(self.final_metric)] = [
+                text_of(self.final_metric, each.test, number) for each in selected
+            ]
+        if any(each.diverged for each in selected):
+            columns["diverged"] = [f"{each.diverged:.0%}" if each.diverged > 0 else "" for each in selected]
+        return [list(columns), *map(list, zip(*columns.values(), strict=True))]
+
     @cached_property
     def final_metric(self) -> str:
         """The metric that the selected cells are compared by: the same kind as `metric`, of the test rows if any."""
@@ -378,6 +407,12 @@ def label(settings: Mapping[str, Any], names: Sequence[str]) -> str:
     return ", ".join(parts)
 
 
+def _diverged(rows: Iterable[Row]) -> float:
+    """The share of diverged runs; those that failed or were not made do not count."""
+    counted = [row["status"] for row in rows if row["status"] in ("finished", "diverged")]
+    return counted.count("diverged") / len(counted) if counted else math.nan
+
+
 def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
@@ -397,17 +432,17 @@ def _differs(difference: Difference, metric: str) -> str:
     return f"has a {title} {size}{unit} {side} ({low} to {high}{unit})"
 
 
-def text_of(metric: str, estimate: Estimate) -> str:
-    """Return a median and its band as text.
+def text_of(metric: str, estimate: Estimate, number: Callable[[float], str] = "{:.3g}".format) -> str:
+    """Return a median and its band as text, accuracies in percent.
 
-    >>> text_of("test_accuracy", Estimate(0.9512, 0.94, 0.963))
-    '95.12% (94.00% to 96.30%)'
+    >>> text_of("test_accuracy", Estimate(0.9512, 0.94, 0.963)), text_of("lr", Estimate(0.1, 0.1, 0.1))
+    ('95.1% (94.0 to 96.3)', '0.1')
     """
-    value, low, high = (_value(metric, each) for each in estimate)
-    return value if not math.isfinite(estimate.value) else f"{value} ({low} to {high})"
-
-
-def _value(metric: str, value: float) -> str:
-    if math.isinf(value):
-        return "diverged"
-    return "" if math.isnan(value) else metric_text(metric, value, "{:.3g}".format)
+    if math.isnan(estimate.value):
+        return ""
+    percent = is_accuracy(metric)
+    value, low, high = (
+        "diverged" if math.isinf(each) else f"{100 * each:.1f}" if percent else number(each) for each in estimate
+    )
+    value += "%" * (percent and value != "diverged")
+    return value if estimate.low == estimate.high else f"{value} ({low} to {high})"

@@ -194,7 +194,7 @@ def good_width(
             next_to = np.clip(next_to, 0, len(x) - 1)
             rise = middle[next_to, columns] - middle[good, columns]
             with np.errstate(all="ignore"):
-                part = np.where(np.isfinite(rise) & (rise > 0), (limit - middle[good, columns]) / rise, 0.0)
+                part = np.where(rise > 0, (limit - middle[good, columns]) / rise, 0.0)
             return x[good] + np.where(next_to == good, 0.0, part) * (x[next_to] - x[good])
 
         left, right = edge(before + 1, before), edge(after - 1, after)
@@ -283,12 +283,6 @@ class Difference(NamedTuple):
     def is_apart(self) -> bool:
         """Whether the interval leaves out 0, so that the two can be told apart."""
         return self.low > 0 or self.high < 0
-
-    @property
-    def verdict(self) -> str:
-        """Whether the two can be told apart, as text."""
-        can = "can" if self.is_apart else "cannot"
-        return f"{can} be told apart with {self.seeds} seed{'' if self.seeds == 1 else 's'}"
 
 
 def paired_difference(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -10,11 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...checks import choice, whole
+from ...checks import whole
+from ...random import get_state, manual_seed, set_state
 from ...recipes.options import OPTIMIZER, OPTIONS, Arguments, as_words
+from ...recipes.recipe import make_model
+from ...training.evaluation import evaluate
 from . import engine
 from .grid import PLUS, Axis, Range, make_cells, read_axis
-from .store import METRICS, Result, Store
+from .results import Results
+from .store import Result, Store
 
 VALIDATION = 0.2  # the fraction of the training rows on which a sweep selects, if not given
 
@@ -34,6 +39,8 @@ class Sweep:
         self._store = store
         self.folder, self.settings, self.asked = store.folder, list(store.settings), len(store.runs)
         self._numbers = sorted(store.results)
+        self._problems = engine.problems()
+        self._initial: dict[tuple[Any, ...], float] = {}
 
     @property
     def table(self) -> list[Row]:
@@ -60,18 +67,40 @@ class Sweep:
         words = as_words({name: value for name, value in self.arguments(run).items() if _is_needed(name, value)})
         return ["minigrad", "train", *words]
 
+    @functools.cached_property
+    def results(self) -> Results:
+        """The runs grouped by what is compared, and what the statistics say about them."""
+        return Results(self.settings, self.table, self.curve, self._initial_loss)
+
     def best(self, metric: str = "") -> Row:
-        """Return the row of the best run by a metric, by default the validation accuracy, or else the loss.
+        """Return a run of the best cell, the one with its first seed, such as to make it again by its `command`.
+
+        Args:
+            metric: whose median over seeds is best; by default the validation accuracy, or else the loss.
 
         Raises:
             ValueError: for an unknown metric, or if no run has finished.
         """
-        has_accuracy = any(row["validation_accuracy"] is not None for row in self.table)
-        metric = choice("best", "metric", metric or f"validation_{'accuracy' if has_accuracy else 'loss'}", METRICS)
-        finished = [row for row in self.table if row["status"] == "finished" and row[metric] is not None]
+        cell = self.results.selected(metric)[0].cell if self.table else None
+        finished = [] if cell is None else [row for row in cell.runs.values() if row["status"] == "finished"]
         if not finished:
             raise ValueError("best: no run of the sweep has finished")
-        return (max if metric.endswith("accuracy") else min)(finished, key=lambda row: row[metric])
+        return dict(min(finished, key=lambda row: int(row["seed"])))
+
+    def _initial_loss(self, run: int, part: str) -> float:
+        """Return the loss of a run on the rows of ``part`` before training, which no result of a run has."""
+        arguments = self.arguments(run)
+        key = tuple(arguments.get(name) for name in ("data", "dtype", "loss", "model", "seed", "validation"))
+        if (*key, part) not in self._initial:
+            state = get_state()
+            try:
+                manual_seed(arguments["seed"])
+                asked = self._problems(arguments)
+                rows = {"train": asked.train, "validation": asked.held_out, "test": asked.test or asked.held_out}[part]
+                self._initial[*key, part] = evaluate(make_model(arguments, asked), rows, asked.loss)["loss"]
+            finally:
+                set_state(state)
+        return self._initial[*key, part]
 
     def __repr__(self) -> str:
         where = "" if self.folder is None else f" in {self.folder}"

@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 from sweep_tools import EPOCHS, RATES, STEPS, made_up
 
+from minigrad import random, study
+from minigrad.recipes import recipe
 from minigrad.study.sweeps import results as module
 from minigrad.study.sweeps import statistics
 from minigrad.study.sweeps.results import Results
 from minigrad.study.sweeps.statistics import Estimate
+from minigrad.study.sweeps.sweep import Sweep
+from minigrad.training import evaluate
 
 INF, NAN = math.inf, math.nan
 
@@ -219,3 +223,50 @@ def test_medians_and_bands_as_text():
     assert module.text_of("test_loss", Estimate(0.12345, 0.1, INF)) == "0.123 (0.1 to diverged)"
     assert module.text_of("test_accuracy", Estimate(-INF, -INF, -INF)) == "diverged"
     assert module.text_of("test_loss", Estimate(NAN, NAN, NAN)) == ""
+
+
+def test_the_overview_is_a_table_of_the_selected_cells_without_empty_columns():
+    found = made_up(("SGD", "LAMB"), settings=(("weight_decay", (0.0, 0.1)),))
+    titles, *rows = found.overview(found.selected())
+    assert titles == [
+        "name", "best lr", "weight_decay", "training loss", "validation accuracy", "test accuracy", "diverged",
+    ]  # fmt: skip
+    sgd = found.selected()[0]
+    assert rows[0][:3] == ["SGD", module.text_of("lr", sgd.best), "0"]
+    assert rows[0][5] == module.text_of("test_accuracy", sgd.test)
+    assert [row[0] for row in rows] == ["SGD", "LAMB"]
+    few = table({"SGD": [0.9] * 5, "Adam": [0.8] * 5})
+    assert few.overview(few.selected())[0] == ["name", "training loss", "validation accuracy", "test accuracy"]
+
+
+# --- of a sweep ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def swept():
+    return study.sweep(["SGD", "Adam"], lr="0.01,0.1", seeds=2, data="moons:samples=60", model="mlp:4", epochs=2)
+
+
+def test_the_results_of_a_sweep_know_the_loss_before_training(swept):
+    run = swept.table[0]["run"]
+    arguments = swept.arguments(run)
+    asked = recipe.problem(arguments)
+    made = recipe.make_run(arguments, asked)
+    for part, rows in (("train", asked.train), ("validation", asked.held_out), ("test", asked.test)):
+        assert swept.results.initial(run, part) == evaluate(made.model, rows, asked.loss)["loss"]
+    assert all(each.sensitivity.value >= 0 for each in swept.results.selected())
+
+
+def test_no_number_of_the_user_changes_when_a_sweep_is_looked_at(swept):
+    before = random.get_state()
+    fresh = Sweep(swept._store)
+    fresh.results.selected()
+    assert str(random.get_state()) == str(before)
+
+
+def test_the_best_run_is_one_of_the_best_cell(swept):
+    best, selected = swept.best(), swept.results.selected()[0]
+    assert best == selected.cell.runs[0]
+    assert swept.best("train_loss")["lr"] == swept.results.selected("train_loss")[0].cell.settings["lr"]
+    with pytest.raises(ValueError, match="unknown metric 'loss'"):
+        swept.best("loss")
