@@ -27,7 +27,8 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from ..ops.primitive import Traced
-from .graph import Graph, Guard, Node, is_constant, is_dense, same_layout
+from .graph import Graph, Guard, Node, is_constant
+from .layout import is_dense, same_layout
 
 DATA = object.__basicsize__  # where an array object of NumPy's has the address of its data
 _PACKAGE = str(Path(__file__).parent.parent)

@@ -9,7 +9,6 @@ from sys import getrefcount
 from typing import Any, NoReturn
 
 import numpy as np
-from llvmlite import ir
 
 from .. import random
 from ..autograd.graph import tick
@@ -22,7 +21,7 @@ from .fusion import ALIGN, Plan
 from .graph import Node
 from .machine import machine_code
 from .numpy_loops import loop
-from .parts import Part, emit
+from .parts import Part, written
 from .program import LATE, Code, Program
 from .runtime import CALL, caller, functions, words
 from .trace import Trace, has_hooks, is_watched, settings
@@ -73,7 +72,7 @@ class Bound:
         program = Program(self.plan)
         parts = list(dict.fromkeys(record.function for record in program.records if isinstance(record.function, Part)))
         names = [f"part{i}" for i in range(len(parts))]
-        self.machine = machine_code(_key(parts), lambda: (_written(parts, names), {}), names)
+        self.machine = machine_code(_key(parts), lambda: (written(names, parts), {}), names)
         addresses: dict[Any, int] = {**functions()}
         addresses |= {part: self.machine.address(name) for part, name in zip(parts, names, strict=True)}
         self.code = Code(program, addresses)
@@ -414,13 +413,6 @@ class Bound:
 def _key(parts: Sequence[Part]) -> str:
     """What decides the machine code of some parts."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-def _written(parts: Sequence[Part], names: Sequence[str]) -> ir.Module:
-    module = ir.Module("minigrad")
-    for part, name in zip(parts, names, strict=True):
-        emit(module, name, part)
-    return module
 
 
 def _rewind(bits: Any, draws: int) -> None:

@@ -1,25 +1,41 @@
 """Functions of an element in machine code, each bit-equal to NumPy's ufunc of the same name.
 
-The names are `minigrad.compiled.functions.NATIVE`, and ``same``, ``cast`` and ``where``.
+What is missing here is NumPy's own loop, called by address (`minigrad.compiled.numpy_loops`).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 
-from .vectors import Function, Value, element, vector
+from .code import Function, Value, element, number, vector
 
 DType = np.dtype[Any]
 
-_COMPARE = {"equal": "==", "not_equal": "!=", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">="}
-_LOGIC = {"logical_and": "and_", "logical_or": "or_", "logical_xor": "xor"}
-_BITS = {"bitwise_and": "and_", "bitwise_or": "or_", "bitwise_xor": "xor"}
-_BOOL = np.dtype(np.bool_)
+# The instruction for floats, and the one for integers and truth values.
+_INSTRUCTIONS = {
+    "add": ("fadd", "add"), "subtract": ("fsub", "sub"), "multiply": ("fmul", "mul"), "divide": ("fdiv", ""),
+    "bitwise_and": ("", "and"), "bitwise_or": ("", "or"), "bitwise_xor": ("", "xor"),
+}  # fmt: skip
+_TRUTH = {
+    "add": "or", "multiply": "and", "maximum": "or", "minimum": "and",
+    "logical_and": "and", "logical_or": "or", "logical_xor": "xor",
+}  # fmt: skip
+_COMPARE = {"equal": "eq", "not_equal": "ne", "less": "lt", "less_equal": "le", "greater": "gt", "greater_equal": "ge"}
+# LLVM's functions of floats.
+_INTRINSICS = {"absolute": "fabs"} | {name: name for name in ("sqrt", "floor", "ceil", "rint", "trunc", "copysign")}
+_COMPOSED = ("negative", "square", "reciprocal", "sign", "isnan", "isinf", "isfinite")
+
+
+def is_native(name: str, dtype: DType) -> bool:
+    """Whether a ufunc of arguments of a dtype is written here."""
+    if name in _COMPARE or name.startswith("logical_") or name in ("maximum", "minimum"):
+        return True
+    if dtype.kind == "f":
+        return bool(_INSTRUCTIONS.get(name, ("",))[0]) or name in _INTRINSICS or name in _COMPOSED
+    return (dtype == np.bool_ and name in _TRUTH) or bool(_INSTRUCTIONS.get(name, ("", ""))[1])
 
 
 def compute(f: Function, name: str, dtypes: Sequence[DType], out: DType, args: Sequence[Value], width: int) -> Value:
@@ -27,131 +43,103 @@ def compute(f: Function, name: str, dtypes: Sequence[DType], out: DType, args: S
 
     Args:
         f: where to write it.
-        name: the function.
+        name: ``same``, ``cast``, ``where``, or a ufunc that is native.
         dtypes: of the arguments.
         out: the dtype of the result.
         args: the arguments.
         width: how many elements they have.
     """
-    b, x, first = f.b, args[0], dtypes[0]
-    if name == "same":
-        return x
-    if name == "cast":
-        return _cast(f, x, first, out, width)
-    if name == "where":
-        return b.select(x, args[1], args[2])
+    x, dtype = args[0], dtypes[0]
+    match name:
+        case "same":
+            return x
+        case "cast":
+            return _cast(f, x, dtype, out, width)
+        case "where":
+            return _select(f, x, args[1], args[2])
+        case "logical_not":
+            return _compare(f, "eq", dtype, x, number(0, dtype, width))
+        case _ if name.startswith("logical_"):
+            args = [_cast(f, arg, given, np.dtype(np.bool_), width) for arg, given in zip(args, dtypes, strict=True)]
+            dtype = np.dtype(np.bool_)
     if name in _COMPARE:
-        return _compare(f, name, first, x, args[1])
-    if name in _LOGIC or name == "logical_not":
-        truth = [_cast(f, arg, dtype, _BOOL, width) for arg, dtype in zip(args, dtypes, strict=True)]
-        if name == "logical_not":
-            return b.xor(truth[0], f.number(True, _BOOL, width))
-        return getattr(b, _LOGIC[name])(*truth)
-    if name in _BITS:
-        return getattr(b, _BITS[name])(*args)
-    if name == "invert":
-        return b.xor(x, f.number(True, _BOOL, width)) if first == _BOOL else b.not_(x)
-    if first.kind == "f":
-        return _floating(f, name, first, args, width)
-    return _whole(f, name, first, args, width)
+        return _compare(f, _COMPARE[name], dtype, x, args[1])
+    if dtype == np.bool_ and name in _TRUTH:
+        return _binary(f, _TRUTH[name], *args)
+    if name in _INSTRUCTIONS:
+        return _binary(f, _INSTRUCTIONS[name][dtype.kind != "f"], *args)
+    if name in _INTRINSICS:
+        return f.intrinsic(_INTRINSICS[name], args, dtype, width)
+    return _composed(f, name, dtype, args, width)
 
 
-def _compare(f: Function, name: str, dtype: DType, x: Value, y: Value) -> Value:
-    b, sign = f.b, _COMPARE[name]
-    if dtype.kind == "f":
-        return (b.fcmp_unordered if name == "not_equal" else b.fcmp_ordered)(sign, x, y)
-    return (b.icmp_signed if dtype.kind == "i" else b.icmp_unsigned)(sign, x, y)
-
-
-def _floating(f: Function, name: str, dtype: DType, args: Sequence[Value], width: int) -> Value:
-    b, x = f.b, args[0]
-    y = args[-1]
-    zero, one = (f.number(n, dtype, width) for n in (0, 1))
+def _composed(f: Function, name: str, dtype: DType, args: Sequence[Value], width: int) -> Value:
+    """A function that takes several instructions."""
+    x = args[0]
+    zero = number(0, dtype, width)
     match name:
-        case "add":
-            return b.fadd(x, y)
-        case "subtract":
-            return b.fsub(x, y)
-        case "multiply":
-            return b.fmul(x, y)
-        case "divide":
-            return b.fdiv(x, y)
         case "negative":
-            return b.fneg(x)
-        case "conjugate":
-            return x
+            return f.op(x.kind, f"fneg {x}")
         case "square":
-            return b.fmul(x, x)
+            return _binary(f, "fmul", x, x)
         case "reciprocal":
-            return b.fdiv(one, x)
-        case "sqrt" | "floor" | "ceil" | "rint" | "trunc" | "copysign":
-            return f.intrinsic(name, args)
-        case "absolute" | "fabs":
-            return f.intrinsic("fabs", args)
-        case "maximum" | "minimum":  # the first if either is NaN and it is, else the second
-            better = b.fcmp_ordered(">" if name == "maximum" else "<", x, y)
-            return b.select(b.fcmp_unordered("uno", x, x), x, b.select(better, x, y))
+            return _binary(f, "fdiv", number(1, dtype, width), x)
+        case "maximum" | "minimum":  # the first if it is NaN or better, else the second
+            better = _compare(f, "gt" if name == "maximum" else "lt", dtype, x, args[1])
+            chosen = _select(f, better, x, args[1])
+            return _select(f, _is_nan(f, x), x, chosen) if dtype.kind == "f" else chosen
         case "sign":  # of NaN, NaN
-            kept = b.select(b.fcmp_ordered("==", x, zero), zero, x)
-            below = b.select(b.fcmp_ordered("<", x, zero), f.number(-1, dtype, width), kept)
-            return b.select(b.fcmp_ordered(">", x, zero), one, below)
+            result = _select(f, _compare(f, "eq", dtype, x, zero), zero, x)
+            for than, one in (("lt", -1), ("gt", 1)):
+                result = _select(f, _compare(f, than, dtype, x, zero), number(one, dtype, width), result)
+            return result
         case "isnan":
-            return b.fcmp_unordered("uno", x, x)
-        case "isinf" | "isfinite":
-            sign = "==" if name == "isinf" else "<"
-            return b.fcmp_ordered(sign, f.intrinsic("fabs", args), f.number(math.inf, dtype, width))
-    raise NotImplementedError(f"{name} of {dtype}")
+            return _is_nan(f, x)
+    sign = "eq" if name == "isinf" else "lt"
+    return _compare(f, sign, dtype, f.intrinsic("fabs", [x], dtype, width), number(np.inf, dtype, width))
 
 
-def _whole(f: Function, name: str, dtype: DType, args: Sequence[Value], width: int) -> Value:
-    """Functions of integers, which wrap around, and of truth values."""
-    b, x, y = f.b, args[0], args[-1]
-    if dtype == _BOOL and name in ("add", "maximum", "multiply", "minimum"):
-        return b.or_(x, y) if name in ("add", "maximum") else b.and_(x, y)
-    zero = f.number(0, dtype, width)
-    compare = b.icmp_signed if dtype.kind == "i" else b.icmp_unsigned
-    match name:
-        case "add":
-            return b.add(x, y)
-        case "subtract":
-            return b.sub(x, y)
-        case "multiply":
-            return b.mul(x, y)
-        case "square":
-            return b.mul(x, x)
-        case "negative":
-            return b.sub(zero, x)
-        case "conjugate":
-            return x
-        case "absolute":
-            return b.select(compare("<", x, zero), b.sub(zero, x), x)
-        case "maximum" | "minimum":
-            return b.select(compare(">" if name == "maximum" else "<", x, y), x, y)
-        case "sign":
-            below = b.select(compare("<", x, zero), f.number(-1, np.dtype(f"i{dtype.itemsize}"), width), zero)
-            return b.select(compare(">", x, zero), f.number(1, dtype, width), below)
-    raise NotImplementedError(f"{name} of {dtype}")
+def _binary(f: Function, instruction: str, x: Value, y: Value) -> Value:
+    return f.op(x.kind, f"{instruction} {x}, {y.name}")
+
+
+def _select(f: Function, condition: Value, x: Value, y: Value) -> Value:
+    return f.op(x.kind, f"select {condition}, {x}, {y}")
+
+
+def _truths(x: Value) -> str:
+    """The type of as many truth values as there are elements."""
+    return f"{x.kind.rpartition(' x ')[0]} x i1>" if x.kind.startswith("<") else "i1"
+
+
+def _is_nan(f: Function, x: Value) -> Value:
+    return f.op(_truths(x), f"fcmp uno {x}, {x.name}")
+
+
+def _compare(f: Function, sign: str, dtype: DType, x: Value, y: Value) -> Value:
+    if dtype.kind == "f":
+        return f.op(_truths(x), f"fcmp {'u' if sign == 'ne' else 'o'}{sign} {x}, {y.name}")
+    prefix = "" if sign in ("eq", "ne") else "s" if dtype.kind == "i" else "u"
+    return f.op(_truths(x), f"icmp {prefix}{sign} {x}, {y.name}")
 
 
 def _cast(f: Function, x: Value, source: DType, target: DType, width: int) -> Value:
-    b, kind = f.b, vector(element(target), width)
     if source == target:
         return x
-    if target == _BOOL:
-        different = b.fcmp_unordered if source.kind == "f" else b.icmp_unsigned
-        return different("!=", x, f.number(0, source, width))
+    if target == np.bool_:
+        return _compare(f, "ne", source, x, number(0, source, width))
+    signed, wider = source.kind == "i", target.itemsize > source.itemsize
     if source.kind == "f":
-        if target.kind == "f":
-            return (b.fpext if target.itemsize > source.itemsize else b.fptrunc)(x, kind)
-        return b.fptosi(x, kind) if target.kind == "i" else b.fptoui(x, kind)
-    if target.kind == "f":
-        return b.sitofp(x, kind) if source.kind == "i" else b.uitofp(x, kind)
-    if target.itemsize > source.itemsize or source == _BOOL:
-        return b.sext(x, kind) if source.kind == "i" else b.zext(x, kind)
-    return x if target.itemsize == source.itemsize else b.trunc(x, kind)
-
-
-def combine(f: Function, name: str, dtype: DType, x: Value, y: Value) -> Value:
-    """One step of a reduction."""
-    width = x.type.count if isinstance(x.type, ir.VectorType) else 1
-    return compute(f, name, (dtype, dtype), dtype, (x, y), width)
+        instruction = (
+            ("fpext" if wider else "fptrunc") if target.kind == "f" else "fptosi" if target.kind == "i" else "fptoui"
+        )
+    elif target.kind == "f":
+        instruction = "sitofp" if signed else "uitofp"
+    elif wider or source == np.bool_:
+        instruction = "sext" if signed else "zext"
+    elif target.itemsize == source.itemsize:
+        return x
+    else:
+        instruction = "trunc"
+    kind = vector(element(target), width)
+    return f.op(kind, f"{instruction} {x} to {kind}")

@@ -13,20 +13,10 @@ import numpy as np
 
 from ..devices.arrays import RECORDING
 from .arrays import TracedArray, UntraceableError, active, caller, handlers, plain, traced
-from .graph import Graph, Key, Layout, Node, c_strides, is_constant, is_dense, reduction_order
+from .elementwise import is_native
+from .graph import Graph, Key, Node, is_constant
+from .layout import Layout, c_strides, is_dense, layout_of, reduction_loops
 
-# Functions of an element that the processor's own instructions compute, exactly as NumPy does, for floats; every other
-# ufunc is NumPy's own loop.
-NATIVE = frozenset([
-    "add", "subtract", "multiply", "divide", "negative", "absolute", "fabs", "sqrt", "square", "reciprocal",
-    "conjugate", "maximum", "minimum", "sign", "floor", "ceil", "rint", "trunc", "copysign", "equal", "not_equal",
-    "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or", "logical_xor", "logical_not",
-    "isnan", "isinf", "isfinite", "bitwise_and", "bitwise_or", "bitwise_xor", "invert",
-])  # fmt: skip
-# Those that are not native for integers and truth values.
-_FLOATING = frozenset([
-    "divide", "reciprocal", "sqrt", "floor", "ceil", "rint", "trunc", "copysign", "fabs", "isnan", "isinf", "isfinite",
-])  # fmt: skip
 _REDUCTIONS = frozenset(["add", "multiply", "maximum", "minimum", "logical_or", "logical_and"])
 
 
@@ -83,20 +73,29 @@ def _call(function: Any, name: str, inputs: Sequence[Any], options: dict[str, An
         return python(function, inputs, options)
     value = np.asarray(function(*map(plain, inputs), **options))
     if name == "matmul":
-        return traced(value, graph().add("matmul", _factors(inputs, value.dtype), None, value))
+        return _matmul(inputs, value)
     kinds = [x.dtype if hasattr(x, "dtype") else np.dtype(bool) if type(x) is bool else type(x) for x in inputs]
     dtypes = function.resolve_dtypes((*kinds, None), casting="unsafe")
     nodes = [node_of(x, dtype) for x, dtype in zip(inputs, dtypes, strict=False)]
     return traced(value, _map(name, nodes, dtypes, value))
 
 
-def _factors(inputs: Sequence[Any], dtype: Any) -> list[Node]:
-    """The nodes of a product. The library has another way for a matrix and its own transpose, found by the address."""
-    a, b = (node_of(x, dtype) for x in inputs)
+def _matmul(inputs: Sequence[Any], value: Any) -> TracedArray:
+    """A product; a vector is a matrix of one row or column, as NumPy's inner loop is given it."""
+    nodes = a, b = [node_of(x, value.dtype) for x in inputs]
     if a.base is b.base and not np.may_share_memory(*map(plain, inputs)):
+        # The library has another way for a matrix and its own transpose, which it finds by the address.
         apart = graph().add("map", (b.base,), "same", b.base, unique=True)
-        b = apart if b is b.base else graph().view(apart, b.params, b.shape, b.strides)
-    return [a, b]
+        nodes[1] = apart if b is b.base else graph().view(apart, b.params, b.shape, b.strides)
+    whole, size = value, value.itemsize
+    if len(b.shape) == 1:
+        nodes[1], whole = graph().view(nodes[1], 0, (*b.shape, 1), (*b.strides, size)), whole[..., None]
+    if len(a.shape) == 1:
+        strides = (size * a.size, *a.strides)
+        nodes[0], whole = graph().view(nodes[0], 0, (1, *a.shape), strides), whole[..., None, :]
+    layout = Layout(whole.shape, tuple(s or size for s in whole.strides), value.dtype)
+    product = graph().add("matmul", nodes, None, layout)
+    return traced(value, graph().view(product, 0, value.shape, value.strides))
 
 
 def _map(name: str, nodes: list[Node], dtypes: Sequence[Any], value: Any) -> Node:
@@ -110,8 +109,7 @@ def _map(name: str, nodes: list[Node], dtypes: Sequence[Any], value: Any) -> Nod
             if one.uniform == 1 and factor.shape == value.shape:  # exact
                 return graph().copy(factor, value)
     name = "divide" if name == "true_divide" else name
-    kind = nodes[0].dtype.kind
-    if name in NATIVE and (kind == "f" or name not in _FLOATING):
+    if is_native(name, nodes[0].dtype):
         return graph().map(name, nodes, Layout(value.shape, value.strides, dtypes[-1]))
     letters = "".join(np.dtype(dtype).char for dtype in dtypes)
     return graph().add("loop", nodes, (name, letters), value)
@@ -132,28 +130,12 @@ def _reduce(function: Any, name: str, inputs: Sequence[Any], options: dict[str, 
     given = range(x.ndim) if axis is None else axis if isinstance(axis, tuple | list) else (axis,)
     axes = tuple(sorted(a % max(x.ndim, 1) for a in given))
     source = node_of(x, np.bool_ if name.startswith("logical") else value.dtype)
-    if not x.size or (value.dtype.kind == "f" and _is_numpys_order(name, _runs(source, axes))):
+    reduces = [not to for _, (to, _) in reduction_loops(layout_of(source), value.strides, axes, keepdims)]
+    # Only NumPy knows the order in which it reduces floats here, as that depends on the size of its buffers.
+    unknown = reduces[-1] and (sum(reduces) > 1 if name in ("maximum", "minimum") else reduces[-2:] == [True, True])
+    if not x.size or (value.dtype.kind == "f" and unknown):
         return python(reduced, (x,), {})
     return traced(value, graph().add("reduce", (source,), (name, axes, keepdims), value))
-
-
-def _runs(node: Node, axes: Sequence[int]) -> list[bool]:
-    """The loops that NumPy reduces in, from the outermost: whether each is reduced."""
-    runs: list[tuple[int, int, bool]] = []
-    for d in reduction_order(node.shape, node.strides):
-        n, stride, reduced = node.shape[d], node.strides[d], d in axes
-        if runs and runs[-1][2] == reduced and runs[-1][1] == stride * n:
-            runs[-1] = (runs[-1][0] * n, stride, reduced)
-        else:
-            runs.append((n, stride, reduced))
-    return [reduced for _, _, reduced in runs]
-
-
-def _is_numpys_order(name: str, runs: list[bool]) -> bool:
-    """Whether only NumPy knows the order in which it reduces floats: it depends on the size of its buffers."""
-    if name in ("maximum", "minimum"):  # where it decides about the sign of zero
-        return sum(runs) > 1 and runs[-1]
-    return runs[-2:] == [True, True]
 
 
 # --- calls of Python -------------------------------------------------------------------------------------------------
@@ -227,11 +209,12 @@ def getitem(x: TracedArray, key: Any, order: Any = "K") -> Any:
     if _is_basic(key):
         view = x.viewed(x.value[_of_view(key)])
         return view if isinstance(x.value[key], np.ndarray) else view.copy()  # NumPy makes a scalar
-    spec, indices = _spec(x, key)
     value = np.asarray(x.value[plain(key)], order=order)
-    if spec is None:
+    found = _looked_up(x, key)
+    if found is None:
         return python(lambda a, k: a[k], (x, key), {})
-    return traced(value, graph().add("gather", (x.node, *indices), spec, value))
+    part, spec, indices = found
+    return traced(value, graph().add("gather", (part.node, *indices), spec, value))
 
 
 def setitem(x: TracedArray, key: Any, new: Any) -> None:
@@ -265,18 +248,22 @@ def _scatter(x: TracedArray, key: Any, new: Any, how: str) -> None:
             np.add.at(whole, key, new)
         return whole
 
-    spec, indices = _spec(x, key)
-    if spec is None:
+    found = _looked_up(x, key)
+    if found is None:
         _into(x, python(lambda whole, *rest: scattered(whole.copy(), *rest), (x, new, key), {}))
         return
+    part, spec, indices = found
     source = node_of(new, x.dtype)
     scattered(x.value, plain(new), plain(key))
-    dense = Layout(x.shape, c_strides(x.shape, x.itemsize), x.dtype)
-    x.become(graph().add("scatter", (x.node, source, *indices), (spec, how), dense))
+    dense = Layout(part.shape, c_strides(part.shape, x.itemsize), x.dtype)
+    part.become(graph().add("scatter", (part.node, source, *indices), (spec, how), dense))
 
 
-def _spec(x: TracedArray, key: Any) -> tuple[Key | None, list[Node]]:
-    """The `Key` of an index with arrays, and their nodes; None where an axis is inserted beside arrays."""
+def _looked_up(x: TracedArray, key: Any) -> tuple[TracedArray, Key, list[Node]] | None:
+    """An index with arrays: its slices as a view, then the `Key` in that view, and the nodes of the arrays.
+
+    It is None if an axis is inserted beside arrays.
+    """
     items: list[Any] = []
     for item in key if isinstance(key, tuple) else (key,):
         if isinstance(item, TracedArray) and item.dtype == np.bool_ and is_constant(item.node):
@@ -289,23 +276,20 @@ def _spec(x: TracedArray, key: Any) -> tuple[Key | None, list[Node]]:
         known = isinstance(item, np.ndarray) and item.dtype == np.bool_ and item.ndim
         items += item.nonzero() if known else [np.asarray(item)] if isinstance(item, list) else [item]
     if any(item is None for item in items):
-        return None, []
+        return None
     for place, item in enumerate(items):
         if item is Ellipsis:
             items[place : place + 1] = [slice(None)] * (x.ndim - len(items) + 1)
             break
-    items += [slice(None)] * (x.ndim - len(items))
-    indices, axes, ranges = [], [], []
-    for axis, item in enumerate(items):
-        if isinstance(item, slice):
-            start, stop, step = item.indices(x.shape[axis])
-            ranges.append((axis, start, step, len(range(start, stop, step))))
-        else:
-            indices.append(node_of(item if isinstance(item, TracedArray) else np.asarray(item), np.int64))
-            axes.append(axis)
-    shape = np.broadcast_shapes(*(index.shape for index in indices))
+    axes = [axis for axis, item in enumerate(items) if not isinstance(item, slice)]
+    indices = [
+        node_of(i if isinstance(i, TracedArray) else np.asarray(i), np.int64) for i in map(items.__getitem__, axes)
+    ]
+    slices = tuple(item if isinstance(item, slice) else slice(None) for item in items)
     adjacent = axes == list(range(axes[0], axes[-1] + 1))
-    return Key(tuple(axes), tuple(ranges), shape, axes[0] if adjacent else 0), indices
+    shape = np.broadcast_shapes(*(index.shape for index in indices))
+    part = x if all(each == slice(None) for each in slices) else x.viewed(x.value[slices])
+    return part, Key(tuple(axes), shape, axes[0] if adjacent else 0), indices
 
 
 # --- NumPy's functions -----------------------------------------------------------------------------------------------
@@ -366,16 +350,17 @@ def _take(x: Any, indices: Any, axis: int | None = None) -> Any:
     return getitem(x, (slice(None),) * (axis % x.ndim) + (key,), "C")
 
 
-def _arg(function: Any) -> Callable[..., Any]:
-    """``argmax`` or ``argmin``."""
+def _arg(function: Any, best: Any) -> Callable[..., Any]:
+    """``argmax`` or ``argmin``: the first place of the best, or of a NaN."""
 
     def handler(x: Any, axis: int | None = None, out: Any = None, *, keepdims: bool = False) -> Any:
-        if not isinstance(x, TracedArray) or not x.size or out is not None or keepdims:
+        if not isinstance(x, TracedArray) or not x.ndim or not x.size or out is not None or (axis is None and keepdims):
             return python(function, (x, axis, out), {"keepdims": keepdims})
-        x = x.reshape(-1) if axis is None else x
-        value = np.asarray(function(x.value, axis or 0))
-        spec = function.__name__, (axis or 0) % max(x.ndim, 1)
-        return traced(value, graph().add("arg", (x.node,), spec, value))
+        x, axis = (x.reshape(-1), 0) if axis is None else (x, axis % x.ndim)
+        n = x.shape[axis]
+        places = np.arange(n).reshape(-1, *(1,) * (x.ndim - 1 - axis))
+        found = (x == best.reduce(x, axis=axis, keepdims=True)) | (x != x)
+        return np.where(found, places, n).min(axis=axis, keepdims=keepdims)
 
     return handler
 
@@ -407,8 +392,8 @@ FUNCTIONS |= {
     np.zeros_like: lambda x, dtype=None, shape=None: _full_like(x, 0, dtype, shape),
     np.ones_like: lambda x, dtype=None, shape=None: _full_like(x, 1, dtype, shape),
     np.round: _round,
-    np.argmax: _arg(np.argmax),
-    np.argmin: _arg(np.argmin),
+    np.argmax: _arg(np.argmax, np.maximum),
+    np.argmin: _arg(np.argmin, np.minimum),
     np.count_nonzero: _count_nonzero,
     np.take: _take,
     np.copyto: _copyto,

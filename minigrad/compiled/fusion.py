@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .graph import Guard, Node, c_strides, same_layout
+from .graph import Guard, Node
+from .layout import c_strides, same_layout
 from .trace import Memory, Trace
 
 # Bytes between values in the workspace: a cache line.

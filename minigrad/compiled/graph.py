@@ -24,7 +24,6 @@ view     other strides on the memory of its input; the offset in bytes
 map      a function of each element, inputs broadcast; its name. The processor computes it as NumPy does
 loop     a function of each element by NumPy's own inner loop; (name, type letters)
 reduce   a sum, product, extreme or logical reduction; (name, axes, keepdims)
-arg      where the largest or smallest element along an axis is; (name, axis)
 matmul   a matrix product, as ``np.matmul``
 gather   ``x[key]`` with arrays of indices; a `Key`
 scatter  its first input with the second assigned or added at a key; (`Key`, "set" or "add")
@@ -38,14 +37,12 @@ python   a call of a NumPy function that has no other form here; the function
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
-Sizes = tuple[int, ...]
+from .layout import Layout, Sizes, c_strides, is_dense, same_layout
 
 
 class Node:
@@ -105,31 +102,22 @@ class Node:
 
 
 class Key(NamedTuple):
-    """An index with arrays: ``axes[i]`` of the indexed array is looked up at index array ``i``.
+    """An index with arrays; all other axes are selected whole.
 
     Attributes:
-        axes: the axes that index arrays select from.
-        ranges: for each other axis (axis, start, step, size).
+        axes: the axes that index arrays select from, one each.
         shape: the common shape of the index arrays.
         first: the axis of the result at which that shape stands.
     """
 
     axes: Sizes
-    ranges: tuple[tuple[int, int, int, int], ...]
     shape: Sizes
     first: int
 
-    @property
-    def split(self) -> tuple[list[Any], list[Any]]:
-        """The ranges before and after the axes of the index arrays in the result."""
-        before = [each for each in self.ranges if self.first and each[0] < self.axes[0]]
-        return before, [each for each in self.ranges if each not in before]
-
-    @property
-    def result(self) -> Sizes:
-        """The shape of the result."""
-        before, after = self.split
-        return (*(r[3] for r in before), *self.shape, *(r[3] for r in after))
+    def result(self, whole: Sizes) -> Sizes:
+        """The shape of what is selected from an array."""
+        others = [n for d, n in enumerate(whole) if d not in self.axes]
+        return (*others[: self.first], *self.shape, *others[self.first :])
 
 
 class Guard(NamedTuple):
@@ -150,50 +138,6 @@ def is_constant(node: Node) -> bool:
         stack += [each for each in node.inputs if each not in seen]
         seen.update(node.inputs)
     return True
-
-
-def c_strides(shape: Iterable[int], itemsize: int) -> Sizes:
-    """The strides of an array in C order."""
-    strides, step = [], itemsize
-    for n in reversed(tuple(shape)):
-        strides.append(step)
-        step *= n
-    return tuple(reversed(strides))
-
-
-def same_layout(shape: Sizes, a: Sizes, b: Sizes) -> bool:
-    """Whether two sets of strides lead to the same elements."""
-    return all(n == 1 or x == y for n, x, y in zip(shape, a, b, strict=True))
-
-
-def is_dense(shape: Sizes, strides: Sizes, itemsize: int) -> bool:
-    """Whether the elements fill their memory without gaps, in any order of the axes."""
-    if 0 in shape:
-        return True
-    step = itemsize
-    for stride, n in sorted((s, n) for s, n in zip(strides, shape, strict=True) if n != 1):
-        if stride != step:
-            return False
-        step *= n
-    return True
-
-
-def reduction_order(shape: Sizes, strides: Sizes) -> list[int]:
-    """The axes with several elements in the order in which NumPy reduces, from the outermost loop to the innermost.
-
-    They are sorted by their strides, but for broadcast axes, which stay where they are
-    (``npyiter_sort_axes`` in numpy/_core/src/multiarray/nditer_constr.c).
-    """
-    inner: list[int] = []  # from the innermost
-    for d in (d for d in reversed(range(len(shape))) if shape[d] != 1):
-        place = len(inner)
-        for i in reversed(range(place if strides[d] else 0)):
-            if abs(strides[inner[i]]) > abs(strides[d]):
-                place = i
-            elif strides[inner[i]]:
-                break
-        inner.insert(place, d)
-    return inner[::-1]
 
 
 class Graph:
@@ -270,11 +214,3 @@ class Graph:
         if computed and node.shape == like.shape and same_layout(node.shape, node.strides, like.strides):
             return node
         return self.map("same", (node,), Layout(like.shape, like.strides, node.dtype))
-
-
-class Layout(NamedTuple):
-    """The attributes of an array that decide where its elements are."""
-
-    shape: Sizes
-    strides: Sizes
-    dtype: np.dtype[Any]

@@ -1,4 +1,4 @@
-"""The parts of a program: one loop, product or copy each, as a function of addresses.
+"""The parts of a program: one loop or product each, as a function of addresses.
 
 Two parts that do the same to arrays of the same shapes and layouts are one function, which is called with other
 addresses; so the machine code of a recurrent network that is unrolled over many steps has the size of one step
@@ -11,28 +11,18 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from llvmlite import ir
 
-from .elementwise import combine, compute
-from .graph import Key, Layout, Sizes
-from .reductions import reduce
-from .vectors import F64, I8, I64, PTR, Dim, Function, Ref, Value, element, k64, loops
+from .code import Function, Value, element, k64, number
+from .elementwise import compute
+from .layout import Dim, Layout, Sizes, joined, loops
 
 
 class Part(NamedTuple):
-    """What a part does.
-
-    Attributes:
-        kind: a key of `KINDS`.
-        spec: what the kind has to know, hashable.
-        layouts: of the arrays whose addresses are the first words: first those that it writes.
-        others: how many further words there are, such as addresses of functions.
-    """
+    """What a part does: a key of `KINDS`, what that has to know (hashable), and how many words it is given."""
 
     kind: str
     spec: Any
-    layouts: tuple[Layout, ...]
-    others: int
+    words: int
 
 
 class Step(NamedTuple):
@@ -44,275 +34,182 @@ class Step(NamedTuple):
     operands: tuple[tuple[str, Any], ...]
 
 
-def emit(module: ir.Module, name: str, part: Part) -> None:
-    """Write the function of a part: of the address of its words; it returns 0."""
-    f = Function(module, name, [I64.as_pointer()], I64, public=True)
-    size = len(part.layouts)
-    given = [f.b.load(f.b.gep(f.args[0], [k64(i)])) for i in range(size + part.others)]
-    refs = [Ref(f.b.inttoptr(word, PTR), *layout) for word, layout in zip(given, part.layouts, strict=False)]
-    KINDS[part.kind](f, part.spec, refs, *given[size:])
-    f.end(k64(0))
+def written(names: Sequence[str], parts: Sequence[Part]) -> str:
+    """The text of the functions of parts, under these names."""
+    declared: set[str] = set()
+    texts = []
+    for name, part in zip(names, parts, strict=True):
+        f = Function(name)
+        KINDS[part.kind](f, part.spec, [f.word(i, "ptr") for i in range(part.words)])
+        declared |= f.declared
+        texts += [*f.constants, f.text()]
+    return "\n".join([*sorted(declared), *texts])
 
 
-# --- element by element ----------------------------------------------------------------------------------------------
-
-
-def _map(f: Function, spec: Any, refs: list[Ref]) -> None:
-    """Functions of the elements of arrays of one shape; spec is (shape, steps, the numbers of those to store)."""
-    shape, steps, stored = spec
-    refs = [ref.broadcast(shape) for ref in refs]
-    *outer, inner = loops(shape, refs, refs[0])
+def _map(f: Function, spec: tuple[tuple[Layout, ...], tuple[Step, ...], Sizes], pointers: list[Value]) -> None:
+    """Functions of the elements of arrays: the layouts of those that are written and of those that are read, the
+    functions, and the numbers of those whose results are written."""
+    layouts, steps, kept = spec
+    layouts = tuple(layout.broadcast(layouts[0].shape) for layout in layouts)
+    *outer, inner = loops(layouts, layouts[0])
     strides = inner[1]
 
-    def body(offsets: list[Any]) -> None:
-        def piece(there: list[Any], extras: list[int], width: int) -> None:
-            loaded: dict[int, Value] = {}
-            results: list[Value] = []
+    def piece(there: list[Value], width: int) -> None:
+        loaded: dict[int, Value] = {}
+        results: list[Value] = []
 
-            def operand(kind: str, which: Any) -> Value:
-                if kind == "step":
-                    return results[which]
-                if kind == "const":
-                    dtype, content = which
-                    return f.number(np.frombuffer(content, dtype)[0], dtype, width)
-                if which not in loaded:
-                    loaded[which] = f.load(refs[which], there[which], strides[which], width, extras[which])
-                return loaded[which]
+        def operand(kind: str, which: Any) -> Value:
+            if kind == "step":
+                return results[which]
+            if kind == "const":
+                dtype, content = which
+                return number(np.frombuffer(content, dtype)[0], dtype, width)
+            if which not in loaded:
+                loaded[which] = f.load(there[which], layouts[which].dtype, strides[which], width)
+            return loaded[which]
 
-            for step in steps:
-                args = [operand(*each) for each in step.operands]
-                results.append(compute(f, step.name, step.dtypes, step.out, args, width))
-            for i, number in enumerate(stored):
-                f.store(results[number], refs[i], there[i], strides[i], width, extras[i])
+        for step in steps:
+            args = [operand(*each) for each in step.operands]
+            results.append(compute(f, step.name, step.dtypes, step.out, args, width))
+        for i, which in enumerate(kept):
+            f.store(results[which], there[i], layouts[i].dtype, strides[i], width)
 
-        f.rows(inner, offsets, piece)
-
-    f.nest(outer, [None] * len(refs), body)
+    f.nest(outer, pointers, lambda there: f.rows(inner, there, piece))
 
 
-def _loop(f: Function, spec: Any, refs: list[Ref], function: Value, data: Value) -> None:
-    """One of NumPy's inner loops over arrays: out, then the inputs."""
-    out, *inputs = (ref.broadcast(refs[0].shape) for ref in refs)
-    order = [*inputs, out]
-    *outer, (n, steps) = loops(out.shape, order, out)
-    pointers = f.b.inttoptr(function, PTR), f.b.inttoptr(data, PTR)
+def _columns(f: Function, spec: tuple[str, Any, Any, Sequence[Dim]], pointers: list[Value]) -> None:
+    """Reduce row after row, with many results side by side: a function, the bytes of the number to begin with (or
+    None for the first row), the dtype, and the loops of `reduction_loops`. The result comes before its source."""
+    name, first, dtype, dims = spec
+    *outer, inner = dims
+    kept = [dim for dim in outer if dim[1][0]]
+    reduced = [dim for dim in outer if not dim[1][0]]
 
-    def body(offsets: list[Any]) -> None:
-        addresses = [f.at(ref.pointer, offset, I8) for ref, offset in zip(order, offsets, strict=True)]
-        f.numpy_loop(pointers, addresses, [n], steps)
+    def piece(there: list[Value], width: int) -> None:
+        out, source = there
+        to, step = inner[1]
 
-    f.nest(outer, [None] * len(order), body)
+        def row(at: list[Value], total: Value) -> list[Value]:
+            value = f.load(at[1], dtype, step, width)
+            return [compute(f, name, (dtype, dtype), dtype, (total, value), width)]
 
+        if first is None:
+            begin = f.load(source, dtype, step, width)
+        else:
+            begin = number(np.frombuffer(first, dtype)[0], dtype, width)
+        (total,) = f.nest(reduced, there, row, [begin])
+        f.store(total, out, dtype, to, width)
 
-def _random(f: Function, spec: Any, refs: list[Ref], draw: Value, state: Value) -> None:
-    """Numbers of a bit generator's own ``next_double``, in its order."""
-    (out,) = refs
-    function = f.b.inttoptr(draw, ir.FunctionType(F64, [PTR]).as_pointer())
-    pointer = f.b.inttoptr(state, PTR)
-    size = int(np.prod(out.shape, dtype=np.int64))
-    f.loop(size, lambda i: f.store(f.b.call(function, [pointer]), out, f.moved(None, i, 8), 8))
-
-
-# --- copies ----------------------------------------------------------------------------------------------------------
-
-
-def copy(f: Function, source: Ref, target: Ref) -> None:
-    """Write a copy of elements."""
-    source = source.broadcast(target.shape)
-    *outer, inner = loops(target.shape, [target, source], target)
-
-    def body(offsets: list[Any]) -> None:
-        def piece(there: list[Any], extras: list[int], width: int) -> None:
-            value = f.load(source, there[1], inner[1][1], width, extras[1])
-            f.store(value, target, there[0], inner[1][0], width, extras[0])
-
-        f.rows(inner, offsets, piece)
-
-    f.nest(outer, [None, None], body)
+    f.nest(kept, pointers, lambda there: f.rows(inner, there, piece, 32))
 
 
-def _copy(f: Function, spec: Any, refs: list[Ref]) -> None:
-    copy(f, refs[1], refs[0])
+def _rows(f: Function, spec: tuple[str, Any, Sequence[Dim]], pointers: list[Value]) -> None:
+    """Reduce rows in NumPy's order: a function, the dtype, and the loops of `reduction_loops`, of which the last is a
+    row. The words are the addresses of the result and its source, and of NumPy's inner loop and its data."""
+    name, dtype, (*outer, (n, (_, step))) = spec
+    lanes = 8 if n >= 8 else 1
+
+    def combined(x: Value, y: Value, width: int = 1) -> Value:
+        return compute(f, name, (dtype, dtype), dtype, (x, y), width)
+
+    def row(there: list[Value]) -> None:
+        out, at = there
+
+        def further(i: Value, total: Value) -> list[Value]:
+            return [combined(total, f.load(f.moved(at, i, lanes * step), dtype, step, lanes), lanes)]
+
+        (total,) = f.loop(n // lanes, further, [f.load(at, dtype, step, lanes)], start=1)
+        parts = [total]
+        if lanes > 1:
+            parts = [f.op(element(dtype), f"extractelement {total}, i32 {i}") for i in range(lanes)]
+        while len(parts) > 1:  # ((0 + 1) + (2 + 3)) + ((4 + 5) + (6 + 7))
+            parts = [combined(x, y) for x, y in zip(parts[::2], parts[1::2], strict=True)]
+        (total,) = parts
+        for i in range(n // lanes * lanes, n):
+            total = combined(total, f.load(f.moved(at, k64(i), step), dtype))
+        if name == "add":
+            total = combined(number(0, dtype), total)  # so that -0.0 sums to 0.0
+        f.store(total, out, dtype)
+        if name != "add" and dtype.kind == "f":  # of zeros of both signs, and of NaNs, NumPy's order decides which
+
+            def again() -> None:
+                f.store(f.load(at, dtype), out, dtype)
+                f.numpy_loop([out, f.moved(at, k64(1), step), out], pointers[2:], [n - 1], [0, step, 0])
+
+            f.when(f.op("i1", f"fcmp ueq {total}, {number(0, dtype).name}"), again)
+
+    f.nest(outer, pointers[:2], row)
 
 
-def _join(f: Function, spec: Any, refs: list[Ref]) -> None:
-    """Parts of an array, each from another: spec is their (offset, shape, strides)."""
-    out, *parts = refs
-    for part, (offset, shape, strides) in zip(parts, spec, strict=True):
-        copy(f, part, Ref(f.b.gep(out.pointer, [k64(offset)]), shape, strides, out.dtype))
+def _numpy(f: Function, spec: tuple[Sequence[Dim], Sizes, Sizes], pointers: list[Value]) -> None:
+    """One of NumPy's inner loops, called again and again in outer loops.
+
+    Spec has these, then the numbers that the inner loop is given: lengths and strides. The words are the addresses of
+    its arrays, then its own and that of its data.
+    """
+    dims, lengths, strides = spec
+    f.nest(dims, pointers[:-2], lambda there: f.numpy_loop(there, pointers[-2:], lengths, strides))
 
 
-def _set(f: Function, spec: Any, refs: list[Ref]) -> None:
-    """An array with a part from another: spec is (offset, shape, strides)."""
-    out, whole, part = refs
-    copy(f, whole, out)
-    _join(f, (spec,), [out, part])
+def _random(f: Function, size: int, pointers: list[Value]) -> None:
+    """Numbers of a bit generator's own ``next_double``, in its order: where to, that function and its argument."""
+    out, function, state = pointers
+
+    def draw(i: Value) -> None:
+        f.do(f"store {f.op('double', f'call double {function.name}({state})')}, {f.moved(out, i, 8)}")
+
+    f.loop(size, draw)
 
 
-# --- products --------------------------------------------------------------------------------------------------------
+def _indexed(f: Function, spec: tuple[str, Any, Layout, Layout, Any], pointers: list[Value]) -> None:
+    """Look up, set or add elements at a key (`minigrad.compiled.graph.Key`).
 
+    Spec is ``"get"``, ``"set"`` or ``"add"``, the key, the layouts of the array that is indexed and of the elements,
+    and those of the index arrays. The words are their addresses, and that of a flag for an index out of range.
+    """
+    how, key, whole, part, indices = spec
+    dtype = whole.dtype
+    *arrays, flag = pointers
+    others = [d for d in range(len(whole.shape)) if d not in key.axes]
+    dims: list[Dim] = [(whole.shape[d], (0, whole.strides[d], *(0 for _ in indices))) for d in others]
+    places = [index.broadcast(key.shape).strides for index in indices]
+    dims[key.first : key.first] = [(n, (0, 0, *(s[d] for s in places))) for d, n in enumerate(key.shape)]
+    dims = [(n, (to, *strides[1:])) for (n, strides), to in zip(dims, part.strides, strict=True)]
+    count = key.first + len(key.shape)
+    *outer, inner = joined((n, strides[:2]) for n, strides in dims[count:]) or [(1, (dtype.itemsize,) * 2)]
 
-def _matmul(f: Function, spec: Any, refs: list[Ref], function: Value, data: Value) -> None:
-    """NumPy's own product of matrices, that is the library that it was built with."""
-    out, a, b = refs
-    size = out.dtype.itemsize
-    shape, strides = list(out.shape), list(out.strides)
-    if len(b.shape) == 1:
-        b = b._replace(shape=(*b.shape, 1), strides=(*b.strides, size))
-        shape.append(1)
-        strides.append(size)
-    if len(a.shape) == 1:
-        a = a._replace(shape=(1, *a.shape), strides=(a.shape[0] * size, *a.strides))
-        shape.insert(len(shape) - 1, 1)
-        strides.insert(len(strides) - 1, size)
-    out = out._replace(shape=tuple(shape), strides=tuple(strides))
-    batch = out.shape[:-2]
-    outer = [ref._replace(shape=ref.shape[:-2], strides=ref.strides[:-2]).broadcast(batch) for ref in (a, b, out)]
-    dims: list[Dim] = [(n, tuple(ref.strides[d] for ref in outer)) for d, n in enumerate(batch)]
-    sizes = [1, a.shape[-2], a.shape[-1], b.shape[-1]]
-    steps = [0, 0, 0, *a.strides[-2:], *b.strides[-2:], *out.strides[-2:]]
-    pointers = f.b.inttoptr(function, PTR), f.b.inttoptr(data, PTR)
+    def at(there: list[Value]) -> None:
+        part, place, *numbers = there
+        for pointer, layout, axis in zip(numbers, indices, key.axes, strict=True):
+            n = whole.shape[axis]
+            index = f.load(pointer, layout.dtype)
+            back = f.op("i64", f"add {index}, {n}")
+            index = f.op("i64", f"select i1 {f.op('i1', f'icmp slt {index}, 0').name}, {back}, {index}")
+            wrong = f.op("i1", f"icmp uge {index}, {n}")
+            noted = f.op("i64", f"load i64, {flag}")
+            f.do(f"store {f.op('i64', f'select {wrong}, i64 1, {noted}')}, {flag}")
+            place = f.moved(place, f.op("i64", f"select {wrong}, i64 0, {index}"), whole.strides[axis])
+        f.nest(outer, [part, place], lambda pair: f.rows(inner, pair, piece))
 
-    def body(offsets: list[Any]) -> None:
-        addresses = [f.at(ref.pointer, offset, I8) for ref, offset in zip(outer, offsets, strict=True)]
-        f.numpy_loop(pointers, addresses, sizes, steps)
-
-    f.nest(dims, [None, None, None], body)
-
-
-# --- indices ---------------------------------------------------------------------------------------------------------
-
-# What is done with ``width`` elements: their place in the array that is indexed, and in the part that is selected;
-# each place is (ref, offset, stride, width, further bytes).
-_Act = Callable[[Any, Any], None]
-
-
-def _indexed(f: Function, key: Key, whole: Ref, part: Ref, indices: Sequence[Ref], flag: Value, act: _Act) -> None:
-    """Loops over what a key selects; ``flag`` notes an index that is out of range, for which element 0 is taken."""
-    b = f.b
-    before, after = key.split
-    refs = [index.broadcast(key.shape) for index in indices]
-    none: Sizes = (0,) * len(refs)
-    dims: list[Dim] = []
-    for axis, _, step, n in before:
-        dims.append((n, (part.strides[len(dims)], step * whole.strides[axis], *none)))
-    for d, n in enumerate(key.shape):
-        dims.append((n, (part.strides[len(dims)], 0, *(ref.strides[d] for ref in refs))))
-    rest: list[Dim] = []
-    for axis, _, step, n in after:
-        rest.append((n, (part.strides[len(dims) + len(rest)], step * whole.strides[axis])))
-    start = sum(first * whole.strides[axis] for axis, first, _, _ in key.ranges)
-    whole = whole._replace(pointer=b.gep(whole.pointer, [k64(start)]))
-    failed = b.inttoptr(flag, I64.as_pointer())
-
-    def at_index(offsets: list[Any]) -> None:
-        there, place, *where = offsets
-        for ref, offset, axis in zip(refs, where, key.axes, strict=True):
-            index, n = f.load(ref, offset, 0), whole.shape[axis]
-            index = b.select(b.icmp_signed("<", index, k64(0)), b.add(index, k64(n)), index)
-            wrong = b.icmp_unsigned(">=", index, k64(n))
-            b.store(b.select(wrong, k64(1), b.load(failed)), failed)
-            index = b.select(wrong, k64(0), index)
-            place = f.moved(place, index, whole.strides[axis])
-        *outer, inner = _joined(rest) or [(1, (part.dtype.itemsize, whole.dtype.itemsize))]
-
-        def last(pair: list[Any]) -> None:
-            def piece(moved: list[Any], extras: list[int], width: int) -> None:
-                act(
-                    (whole, moved[1], inner[1][1], width, extras[1]),
-                    (part, moved[0], inner[1][0], width, extras[0]),
-                )
-
-            f.rows(inner, pair, piece)
-
-        f.nest(outer, [there, place], last)
-
-    f.nest(dims, [None] * (2 + len(refs)), at_index)
-
-
-def _joined(dims: Sequence[Dim]) -> list[Dim]:
-    """Loops, with neighbors joined where all strides allow."""
-    out: list[Dim] = []
-    for n, strides in dims:
-        if out and all(a == n * s for a, s in zip(out[-1][1], strides, strict=True)):
-            out[-1] = out[-1][0] * n, strides
-        elif n != 1:
-            out.append((n, strides))
-    return out
-
-
-def _gather(f: Function, key: Key, refs: list[Ref], flag: Value) -> None:
-    """The elements at a key: refs are the result, the array, the indices."""
-    out, whole, *indices = refs
-
-    def act(source: Any, target: Any) -> None:
-        f.store(f.load(*source), *target)
-
-    _indexed(f, key, whole, out, indices, flag, act)
-
-
-def _scatter(f: Function, spec: Any, refs: list[Ref], flag: Value) -> None:
-    """An array with others assigned or added at a key: refs are the result, the array, the values, the indices."""
-    key, how = spec
-    out, whole, values, *indices = refs
-    copy(f, whole, out)
-
-    def act(target: Any, source: Any) -> None:
-        ref, offset, stride, width, extra = target
-        if how == "add" and width > 1 and stride != ref.dtype.itemsize:  # elements may be the same one
-            step = source[2]
-            for i in range(width):
-                act((ref, offset, stride, 1, extra + i * stride), (*source[:3], 1, source[4] + i * step))
+    def piece(there: list[Value], width: int) -> None:
+        near, far = there
+        if how == "get":
+            f.store(f.load(far, dtype, inner[1][1], width), near, dtype, inner[1][0], width)
             return
-        value = f.load(*source)
+        value = f.load(near, dtype, inner[1][0], width)
         if how == "add":
-            value = combine(f, "add", ref.dtype, f.load(*target), value)
-        f.store(value, *target)
+            old = f.load(far, dtype, inner[1][1], width)
+            value = compute(f, "add", (dtype, dtype), dtype, (old, value), width)
+        f.store(value, far, dtype, inner[1][1], width)
 
-    _indexed(f, key, out, values.broadcast(key.result), indices, flag, act)
-
-
-def _arg(f: Function, spec: Any, refs: list[Ref]) -> None:
-    """Where the first largest or smallest element along an axis is, or the first NaN; spec is (name, axis)."""
-    name, axis = spec
-    out, source = refs
-    if not source.shape:
-        f.store(k64(0), out, None, 0)
-        return
-    b, dtype, n, step = f.b, source.dtype, source.shape[axis], source.strides[axis]
-    rest = [d for d in range(len(source.shape)) if d != axis]
-    dims: list[Dim] = [(source.shape[d], (source.strides[d], out.strides[i])) for i, d in enumerate(rest)]
-    best, found = f.top.alloca(element(dtype)), f.top.alloca(I64)
-
-    def row(offsets: list[Any]) -> None:
-        b.store(f.load(source, offsets[0], 0), best)
-        b.store(k64(0), found)
-
-        def look(i: Value) -> None:
-            x, old = f.load(source, f.moved(offsets[0], i, step), 0), b.load(best)
-            better = compute(f, "greater" if name == "argmax" else "less", (dtype, dtype), dtype, (x, old), 1)
-            if dtype.kind == "f":
-                better = b.or_(better, b.and_(b.fcmp_unordered("uno", x, x), b.fcmp_ordered("ord", old, old)))
-                better = b.and_(better, b.fcmp_ordered("ord", old, old))
-            b.store(b.select(better, x, old), best)
-            b.store(b.select(better, i, b.load(found)), found)
-
-        f.loop(n, look, start=1)
-        f.store(b.load(found), out, offsets[1], 0)
-
-    f.nest(_joined(dims), [None, None], row)
+    f.nest(dims[:count], arrays, at)
 
 
 KINDS: dict[str, Callable[..., Any]] = {
     "map": _map,
-    "loop": _loop,
+    "columns": _columns,
+    "rows": _rows,
+    "numpy": _numpy,
     "random": _random,
-    "copy": _copy,
-    "join": _join,
-    "set": _set,
-    "matmul": _matmul,
-    "reduce": reduce,
-    "arg": _arg,
-    "gather": _gather,
-    "scatter": _scatter,
+    "indexed": _indexed,
 }

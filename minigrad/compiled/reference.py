@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from .arrays import address, array_at
-from .graph import Key, Layout, Node
+from .graph import Key, Node
+from .layout import Layout
 
 
 def evaluate(
@@ -58,9 +59,6 @@ def _value(node: Node, inputs: list[Any], memory: Mapping[int, Any], draw: Calla
         case "reduce":
             name, axes, keepdims = node.params
             return _laid_out(getattr(np, name).reduce(inputs[0], axis=axes, keepdims=keepdims), node)
-        case "arg":
-            name, axis = node.params
-            return _laid_out(getattr(np, name)(inputs[0], axis), node)
         case "matmul":
             return _laid_out(np.matmul(*inputs), node)
         case "gather":
@@ -70,7 +68,7 @@ def _value(node: Node, inputs: list[Any], memory: Mapping[int, Any], draw: Calla
             out = np.array(inputs[0], order="C")
             key = _key(spec, out.shape, inputs[2:])
             if how == "add":
-                np.add.at(out, key, np.broadcast_to(inputs[1], spec.result))
+                np.add.at(out, key, np.broadcast_to(inputs[1], spec.result(out.shape)))
             else:
                 out[key] = inputs[1]
             return _laid_out(out, node)
@@ -123,10 +121,7 @@ def _joined(whole: Any, parts: Sequence[Any], places: Sequence[Any], node: Node)
 
 
 def _key(spec: Key, shape: Sequence[int], indices: Sequence[Any]) -> tuple[Any, ...]:
-    key: list[Any] = [None] * len(shape)
+    key: list[Any] = [slice(None)] * len(shape)
     for axis, index in zip(spec.axes, indices, strict=True):
         key[axis] = index
-    for axis, start, step, size in spec.ranges:
-        stop: int | None = start + step * size
-        key[axis] = slice(start, None if stop is not None and stop < 0 else stop, step)
     return tuple(key)

@@ -23,7 +23,8 @@ from ..devices import arrays as devices
 from ..nn.parameter import join
 from .arrays import TracedArray, UntraceableError, active, tracing
 from .functions import Generator, library
-from .graph import Graph, Layout, Node
+from .graph import Graph, Node
+from .layout import Layout
 from .structure import Same
 
 
