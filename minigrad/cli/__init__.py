@@ -1,4 +1,4 @@
-"""The command ``minigrad``: train, resume, evaluate, explain, report, compare, list, devices.
+"""The command ``minigrad``: train, resume, evaluate, explain, report, sweep, compare, list, devices.
 
 `parser` has the table of commands and `options` the table of options, from which `minigrad.recipes` makes a run.
 `prepare` is shared by the commands that train. Commands have their own modules.

@@ -18,6 +18,7 @@ _FUNCTIONS = {
     "evaluate": "evaluate.evaluate",
     "explain": "explain.explain",
     "report": "report.report",
+    "sweep": "sweep.sweep",
     "compare": "compare.compare",
     "list": "listing.show_list",
     "devices": "listing.show_devices",

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..checks import unknown
 from ..data import DATASETS
 from ..devices.cuda import INSTALL, CudaStatus, cuda_status, update_problem
-from ..kernels.threads import get_num_threads
+from ..kernels.threads import available, get_num_threads
 from ..nn.containers import ACTIVATIONS, NORMS
 from ..recipes import catalog
 from ..recipes.calls import arguments_of, describe
@@ -154,8 +154,7 @@ def _printable(*cells: str) -> tuple[str, ...]:
 
 def show_devices(given: Arguments) -> int:
     """Print the devices of this machine."""
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    print(f"cpu: {affinity} cores for this process, {get_num_threads()} threads for update kernels")
+    print(f"cpu: {available()} cores for this process, {get_num_threads()} threads for update kernels")
     print(f"numba {version('numba')}, numpy {version('numpy')}")
     for line in _cuda_lines(cuda_status()):
         print(line)

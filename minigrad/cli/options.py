@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..recipes import options as recipe_options
 from ..recipes.options import HOW, OPTIMIZER, PROBLEM, TRAINING, Arguments, Option, whole
 from ..study.records.recorder import EVERY
+from ..study.sweeps.grid import NOT_SWEPT, Axis, read_axis
 
-__all__ = ["GROUPS", "OPTIONS", "Arguments", "Option", "complete", "whole"]
+__all__ = ["COMPARE", "OPTIONS", "SWEEP", "TRAIN", "Arguments", "Option", "complete", "whole"]
+
+Groups = dict[str, Sequence[Option]]
 
 DEVICE, EAGER = HOW
 RUN = (
@@ -29,13 +33,86 @@ RUN = (
     Option("quiet", "", "print only errors", default=False),
 )  # fmt: skip
 
-GROUPS = {
+TRAIN: Groups = {
     "the problem": PROBLEM,
     "the training": TRAINING,
     "the optimizer and its hyper-parameters": OPTIMIZER,
     "the run": RUN,
 }
-OPTIONS = {option.name: option for group in GROUPS.values() for option in group}
+OPTIONS = {option.name: option for group in TRAIN.values() for option in group}
+
+
+# --- sweeps ----------------------------------------------------------------------------------------------------------
+
+
+def _seeds(text: str) -> int | list[int]:
+    found = [whole(0)(part.strip()) for part in text.split(",")]
+    if found == [0]:
+        raise ValueError("must be 1 or more, or the seeds themselves, such as 3,5,8")
+    return found[0] if len(found) == 1 else found
+
+
+def _axis(name: str) -> Callable[[str], Axis]:
+    """Return a reader of the values of an option in a sweep."""
+
+    def read(text: str) -> Axis:
+        try:
+            return read_axis(name, text)
+        except ValueError as error:  # which argparse begins with the name
+            raise ValueError(str(error).removeprefix(name).removeprefix(":").strip()) from None
+
+    return read
+
+
+def _swept(group: Sequence[Option]) -> tuple[Option, ...]:
+    """Return the options of a group that may be swept, with several values."""
+    return tuple(
+        replace(
+            each,
+            metavar=each.metavar or "true,false",
+            read=_axis(each.name),
+            repeated=True,
+            negated=False,
+            help=each.help.replace("; may be given more than once", ""),
+        )
+        for each in group
+        if each.name not in NOT_SWEPT
+    )
+
+
+def _of_sweep(folder: str) -> tuple[Option, ...]:
+    """Return the options of a command that makes many runs in a folder."""
+    return (
+        replace(OPTIONS["config"], help="a TOML or JSON file with options by these names, or the config.json of a run"),
+        Option("seeds", "N", "how many seeds, counted from 0, or which, such as 3,5,8", _seeds, 5),
+        Option("threads", "N", "how many runs at a time; the results do not depend on it", whole(1),
+            stated="one per core"),
+        Option("executor", "NAME", "run batches elsewhere: processes, processes:4, dask:ADDRESS or mpi",
+            stated="threads"),
+        replace(OPTIONS["output"], help="where folders are made"),
+        replace(OPTIONS["name"], help="the name of the folder, to which a number is added", stated=folder),
+        *(OPTIONS[name] for name in ("no_output", "device", "eager", "quiet")),
+    )  # fmt: skip
+
+
+_VALIDATION = replace(OPTIONS["validation"], default=0.2)
+SWEEP: Groups = {
+    "the problem": (*_swept(PROBLEM), _VALIDATION),
+    "the training": _swept(TRAINING),
+    "the hyper-parameters": _swept(OPTIMIZER),
+    "the sweep": (
+        Option("random", "N", "draw N combinations for each optimizer instead of taking all", whole(1)),
+        Option("stop_hopeless", "", "after two seeds, leave out the others where the validation loss is above the "
+            "median of the optimizer; such runs are marked as stopped", default=False),
+        *_of_sweep("sweep"),
+    ),
+}  # fmt: skip
+COMPARE: Groups = {
+    title: tuple(
+        replace(each, stated="compare") if each.name == "name" else each for each in group if each.name != "optimizer"
+    )
+    for title, group in TRAIN.items()
+}
 
 
 def complete(given: Mapping[str, Any]) -> Arguments:

@@ -13,14 +13,14 @@ from .._version import __version__
 from ..checks import unknown
 from ..files import parse_json, read_bounded
 from ..recipes.options import as_words
+from ..study.sweeps.grid import PLUS
 from ..training._run_directory import CONFIG, RunDirectory
 from .ending import CommandError, words
-from .options import GROUPS, OPTIONS, Arguments, Option, complete, whole
+from .options import COMPARE, OPTIONS, SWEEP, TRAIN, Arguments, Option, complete, whole
 
 _SUMMARY = "A deep-learning framework small enough to read."
 _MORE = "minigrad train trains a small network on handwritten digits; minigrad help COMMAND shows its options."
 _LIMIT = 1 << 22  # bytes of a file of options
-_IN_FILES = {name: option for name, option in OPTIONS.items() if name != "config"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,7 +44,7 @@ class Command:
         positional: the name and the settings of its positional argument, if it has one.
         options: the options that only this command has.
         of_run: the options of ``minigrad train`` that override an existing run's.
-        training: whether it has all options of ``minigrad train``.
+        groups: further options by the title of their group, such as those of ``minigrad train``.
     """
 
     help: str
@@ -52,11 +52,16 @@ class Command:
     positional: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     options: Sequence[Option] = ()
     of_run: Sequence[str] = ()
-    training: bool = False
+    groups: Mapping[str, Sequence[Option]] = field(default_factory=dict)
 
 
 _RUN = {"run": {"metavar": "RUN", "help": "a run directory, such as runs/digits-sgd-1"}}
 _NAMES = {"metavar": "NAME", "nargs": "+", "help": "an optimizer, such as Adam or Adam:lr=0.01, or a run directory"}
+_SWEPT = {
+    "metavar": "NAME",
+    "nargs": "*",
+    "help": "an optimizer, such as Adam or Adam:lr=1e-4..0.1:7, or first the folder of a sweep to continue",
+}
 _SECTIONS = {"metavar": "SECTION", "nargs": "*", "help": "such as optimizers (default: all), or a folder such as runs"}
 
 COMMANDS = {
@@ -64,7 +69,7 @@ COMMANDS = {
         "train a model and test it on held-out data",
         "Train a multi-layer perceptron on four fifths of a dataset, and test it on the other fifth after every epoch. "
         "Without options: 64-64-10 on the digits. Values with brackets, commas or parentheses may need quotes.",
-        training=True,
+        groups=TRAIN,
     ),
     "resume": Command(
         "continue an interrupted run",
@@ -106,12 +111,21 @@ COMMANDS = {
         ],
         of_run=("threads", "eager", "quiet"),
     ),
+    "sweep": Command(
+        "many settings and seeds, with what can be concluded from them",
+        "Train with all combinations of settings and seeds. Every option below may have several values: 0.1,0.3,1, or "
+        "a range such as 1e-4..1:9 (nine values on a logarithmic scale) or 0.1..0.9:5:linear; or it is given more than "
+        "once. Each run has the bits of minigrad train with the same options and seed. A sweep that was interrupted "
+        "is continued by naming its folder, and extended by naming more seeds, values or optimizers.",
+        {"names": _SWEPT},
+        groups=SWEEP,
+    ),
     "compare": Command(
         "several optimizers or runs on one problem",
-        "Train with each optimizer from the same initial parameters on the same batches, or read existing runs, and "
-        "show a table and a picture. It takes the options of minigrad train, for all optimizers.",
+        "Train with each optimizer from the same initial parameters on the same batches, with several seeds, or read "
+        "existing runs, and show a table and a picture.",
         {"names": _NAMES},
-        training=True,
+        groups=COMPARE,
     ),
     "list": Command(
         "datasets, models, losses, optimizers, schedules and clips, or the runs in a folder",
@@ -137,11 +151,10 @@ def parsers() -> tuple[Parser, dict[str, Parser]]:
             option.add_to(found[name])
         for each in command.of_run:
             OPTIONS[each].add_to(found[name], "as in the run")
-        for title, options in GROUPS.items() if command.training else ():
+        for title, options in command.groups.items():
             group = found[name].add_argument_group(title)
             for option in options:
-                if name != "compare" or option.name != "optimizer":
-                    option.add_to(group, "compare" if (name, option.name) == ("compare", "name") else "")
+                option.add_to(group)
     return parser, found
 
 
@@ -157,6 +170,8 @@ def parse(words: Sequence[str]) -> Arguments:
     if words and words[0].startswith("--") and words[0] not in (own := _flags(parser)):
         raise CommandError(f"minigrad: {unknown('argument', words[0], own)}")
     chosen, rest = parser.parse_known_args(words)
+    if rest and "names" in chosen and not any(word.startswith("-") for word in rest):
+        chosen.names, rest = [*chosen.names, *rest], []  # names between the options
     if rest:
         known = _flags(commands[chosen.command])
         raise CommandError(f"minigrad {chosen.command}: {unknown('argument', rest[0].split('=')[0], known)}")
@@ -173,16 +188,26 @@ def _flags(parser: Parser) -> list[str]:
 # --- options in files ------------------------------------------------------------------------------------------------
 
 
-def with_file(given: Arguments) -> Arguments:
+def with_file(given: Arguments, command: str = "train") -> Arguments:
     """Return the options of the file that ``--config`` names, if any, overridden by the command line.
+
+    A file for a command that takes optimizers may name them too, as ``optimizers``.
 
     Raises:
         CommandError: naming the file.
     """
-    file = given.get("config")
+    file = given.pop("config", None)
     if file is None:
         return given
-    return {**_parsed(_read(file), file), **{name: value for name, value in given.items() if name != "config"}}
+    options = _read(file, command)
+    names = options.pop("optimizers", []) if "names" in given else []
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise CommandError(f"{file}: optimizers must be a list of names")
+    parsed = _parsed(options, file, command)
+    if "names" in given:
+        parsed["names"] = given.pop("names") or names
+    return {**parsed, **given}
 
 
 def arguments_of_run(directory: RunDirectory, config: Mapping[str, Any], given: Mapping[str, Any]) -> Arguments:
@@ -197,8 +222,8 @@ def arguments_of_run(directory: RunDirectory, config: Mapping[str, Any], given: 
     return {**saved, "quiet": False, **given}
 
 
-def _read(path: str) -> dict[str, Any]:
-    """Read the options in a TOML or JSON file, or the arguments in the ``config.json`` of a run."""
+def _read(path: str, command: str) -> dict[str, Any]:
+    """Read the options in a TOML or JSON file, or those of a command among the arguments in a run's ``config.json``."""
     try:
         data = read_bounded(path, _LIMIT)
         found = tomllib.loads(data.decode()) if Path(path).suffix.lower() == ".toml" else parse_json(path, data)
@@ -206,18 +231,29 @@ def _read(path: str) -> dict[str, Any]:
         raise CommandError(f"{path}: cannot be read: it is nested too deeply") from None
     except (ValueError, OSError) as error:
         raise CommandError(f"{path}: cannot be read: {words(error).removeprefix(f'{path}: ')}") from None
-    if isinstance(found, dict) and found.get("format") == "minigrad run":
-        found = found.get("arguments")
-    if not isinstance(found, dict):
+    is_run = isinstance(found, dict) and found.get("format") == "minigrad run"
+    options = found.get("arguments") if is_run else found
+    if not isinstance(options, dict):
         raise CommandError(f"{path}: must hold a table of options")
-    return found
+    if not is_run or command == "train":
+        return options
+    known = options_of(command)
+    options = {name: value for name, value in options.items() if name in known and name not in ("output", "name")}
+    if command == "sweep" and "clip" in options:  # all of them, and not each in turn
+        options["clip"] = PLUS.join(options["clip"])
+    return options
 
 
-def _parsed(options: Mapping[str, Any], file: str) -> Arguments:
+def options_of(command: str) -> dict[str, Option]:
+    """Return the options that a command shares with files, by name."""
+    return {each.name: each for group in COMMANDS[command].groups.values() for each in group if each.name != "config"}
+
+
+def _parsed(options: Mapping[str, Any], file: str, command: str = "train") -> Arguments:
     try:
-        parsed = parse(["train", *as_words(options, _IN_FILES)])
+        parsed = parse([command, *as_words(options, options_of(command))])
     except (CommandError, ValueError) as error:
-        text = str(error).removeprefix("minigrad train: ").removeprefix("argument --")
+        text = str(error).removeprefix(f"minigrad {command}: ").removeprefix("argument --")
         raise CommandError(f"{file}: {text}") from None
     del parsed["command"]
     return parsed

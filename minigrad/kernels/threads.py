@@ -26,7 +26,13 @@ PARALLEL_FROM = 21 << 18
 # After waiting this long for a thread without a core, the caller works without others for a while (seconds).
 _PATIENCE, _ALONE = 1e-3, 0.25
 
-_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+def available() -> int:
+    """Return how many cores the process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_threads = available()
 _requests: SimpleQueue[Callable[[], None] | None] | None = None
 _alone_until = 0.0
 

@@ -76,6 +76,11 @@ def hyper_parameters() -> dict[str, dict[str, Any]]:
     return found
 
 
+def takes_tuple(option: str) -> bool:
+    """Whether the value of a hyper-parameter is a tuple, as of ``betas``."""
+    return any(isinstance(default, tuple) for default in hyper_parameters().get(option, {}).values())
+
+
 def preset(optimizer: str, dataset: str) -> dict[str, float]:
     """Return the settings of an optimizer for a dataset."""
     table = FOR_NUMBERS if dataset.lower() in data.CURVES else {}

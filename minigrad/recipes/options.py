@@ -256,7 +256,10 @@ def as_words(given: Mapping[str, Any], options: Mapping[str, Option] = OPTIONS) 
         if option is None:
             raise ValueError(unknown("option", name, options))
         if option.metavar:
-            values = value if option.repeated and isinstance(value, list) else [value]
+            several = option.repeated and isinstance(value, list)
+            if several and catalog.takes_tuple(option.name) and not isinstance(value[0], str | list | tuple):
+                several = False  # betas = [0.9, 0.99] is one value
+            values = value if several else [value]
             found += [f"{option.flag}={as_text(name, each)}" for each in values]
         elif not isinstance(value, bool):
             raise ValueError(f"{name} must be true or false, not {value!r:.80}")

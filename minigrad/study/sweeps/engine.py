@@ -1,14 +1,11 @@
-"""Runs the runs of a sweep: on threads of this process, or in batches on any ``concurrent.futures.Executor``."""
+"""Trains the runs of a sweep in this process, and says how each ended."""
 
 from __future__ import annotations
 
-import concurrent.futures
 import math
-import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from ...recipes.options import Arguments
 from ...recipes.recipe import Problem, make_run, problem, tested
@@ -19,19 +16,6 @@ from ._together import train_together
 from .store import METRICS, Curve, Result, Store
 
 _FIRST_SEEDS = 2  # of a cell, before it is found hopeless
-_ATTEMPTS = 3  # how often a batch is run if its worker dies
-
-
-class Batch(NamedTuple):
-    """Some runs to be made by one worker, as values that can be pickled.
-
-    Attributes:
-        arguments: all arguments of each run, by its number.
-        threads: how many runs at a time.
-    """
-
-    arguments: dict[int, Arguments]
-    threads: int = 1
 
 
 class _Watch(Callback):
@@ -76,31 +60,31 @@ def check(arguments: Sequence[Arguments]) -> None:
         make_run(each, get(each))
 
 
-def train_batch(batch: Batch) -> Iterator[tuple[int, Result]]:
-    """Train the runs of a batch, and yield each result with its number as it comes."""
+def train_runs(arguments: Mapping[int, Arguments], threads: int) -> Iterator[tuple[int, Result]]:
+    """Train runs in this process, and yield each result with its number as it comes.
+
+    Args:
+        arguments: all arguments of each run, by its number.
+        threads: how many runs at a time.
+    """
     get = problems()
     watches: dict[int, _Watch] = {}
 
-    def maker(place: int, arguments: Arguments) -> Callable[[], Run]:
+    def maker(number: int) -> Callable[[], Run]:
         def make() -> Run:
-            patience = arguments.get("patience")
+            patience = arguments[number].get("patience")
             stopping = [StopIfDiverged(), *([EarlyStopping(patience)] if patience else [])]
-            asked = get(arguments)
-            watches[place] = _Watch(asked)
-            return make_run(arguments, asked, [*stopping, watches[place]])
+            asked = get(arguments[number])
+            watches[number] = _Watch(asked)
+            return make_run(arguments[number], asked, [*stopping, watches[number]])
 
         return make
 
-    numbers = list(batch.arguments)
-    if not numbers:
-        return
-    epochs = [arguments["epochs"] for arguments in batch.arguments.values()]
     with one_blas_thread():
-        for length in dict.fromkeys(epochs):  # usually one
-            chosen = [number for number, each in zip(numbers, epochs, strict=True) if each == length]
-            makes = [maker(place, batch.arguments[number]) for place, number in enumerate(chosen)]
-            for place, run, error in train_together(makes, length, batch.threads):
-                yield chosen[place], _result(run, error, watches.pop(place))
+        for epochs in dict.fromkeys(each["epochs"] for each in arguments.values()):  # usually one
+            numbers = [number for number, each in arguments.items() if each["epochs"] == epochs]
+            for place, run, error in train_together([maker(number) for number in numbers], epochs, threads):
+                yield numbers[place], _result(run, error, watches.pop(numbers[place]))
 
 
 def _result(run: Run, error: BaseException | None, watch: _Watch) -> Result:
@@ -166,31 +150,3 @@ def rounds(store: Store, numbers: Sequence[int], stop_hopeless: bool) -> Iterato
 def _loss(result: Result) -> float:
     loss = result.validation_loss
     return loss if result.status == "finished" and loss is not None else math.inf
-
-
-# --- executors -------------------------------------------------------------------------------------------------------
-
-_one_batch = threading.Lock()  # of a worker process with several threads
-
-
-def run_batch(batch: Batch) -> dict[int, Result]:
-    """Train the runs of a batch in a worker, one batch at a time per process."""
-    with _one_batch:
-        return dict(train_batch(batch))
-
-
-def results(
-    arguments: Mapping[int, Arguments], threads: int | None = None, executor: concurrent.futures.Executor | None = None
-) -> Iterator[dict[int, Result]]:
-    """Train runs, and yield their results as they come.
-
-    Args:
-        arguments: all arguments of each run, by its number.
-        threads: how many runs at a time in this process; by default one per core.
-        executor: where to run batches of them instead.
-    """
-    if executor is None:
-        for number, result in train_batch(Batch(dict(arguments), threads or len(os.sched_getaffinity(0)))):
-            yield {number: result}
-        return
-    raise NotImplementedError

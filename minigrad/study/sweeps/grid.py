@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import re
@@ -23,7 +24,8 @@ _RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})(?::(\d+))?(?:[:\s]\s*([a-z]+))
 PLUS = " + "  # between several values of an option that may be repeated
 _DIGITS = 4  # of the numbers of a range, so that 17 values include the 9 of half the density, and can be typed
 _LONGEST = 10_000  # values of a range
-_NEVER = {
+# Why some options cannot vary.
+NOT_SWEPT = {
     "seed": "give the seeds themselves, or how many",
     "validation": "all runs need the same validation rows",
     "optimizer": "name the optimizers first",
@@ -64,9 +66,13 @@ def read_axis(name: str, given: Any) -> Axis:
         ValueError: naming the option, for an unknown option or a wrong value.
     """
     name = _known(name)
+    if isinstance(given, Range):
+        return given
     if hasattr(given, "tolist"):
         given = given.tolist()
-    values = given if isinstance(given, list) or (isinstance(given, tuple) and not _takes_tuples(name)) else [given]
+    values = (
+        given if isinstance(given, list) or (isinstance(given, tuple) and not catalog.takes_tuple(name)) else [given]
+    )
     found: list[Any] = []
     for each in values:
         axis = _read(name, each.item() if isinstance(each, np.generic) else each)
@@ -84,13 +90,9 @@ def _known(name: str) -> str:
     plain = name.replace("-", "_")
     if plain not in OPTIONS:
         raise ValueError(unknown("option", name, OPTIONS))
-    if plain in _NEVER:
-        raise ValueError(f"{name} cannot be swept: {_NEVER[plain]}")
+    if plain in NOT_SWEPT:
+        raise ValueError(f"{name} cannot be swept: {NOT_SWEPT[plain]}")
     return plain
-
-
-def _takes_tuples(name: str) -> bool:
-    return any(isinstance(default, tuple) for default in catalog.hyper_parameters().get(name, {}).values())
 
 
 def _read(name: str, given: Any) -> Axis:
@@ -102,12 +104,13 @@ def _read(name: str, given: Any) -> Axis:
     text = as_text(name, given)
     try:
         value = _value(name, text)
-    except ValueError:
+    except ValueError as error:
         parts = split(text)
-        if len(parts) == 1:
-            raise
-        return [_value(name, part) for part in parts]
-    return list(value) if isinstance(value, tuple) and not _takes_tuples(name) else [value]
+        with contextlib.suppress(ValueError):
+            if len(parts) > 1:
+                return [_value(name, part) for part in parts]
+        raise error from None
+    return list(value) if isinstance(value, tuple) and not catalog.takes_tuple(name) else [value]
 
 
 def _value(name: str, text: str) -> Any:
@@ -122,7 +125,7 @@ def _value(name: str, text: str) -> Any:
     except KeyError:
         raise ValueError(f"{name} must be true or false, not {text!r:.80}") from None
     except ValueError as error:
-        raise ValueError(f"{name} {error}") from None
+        raise ValueError(f"{name}{' ' if str(error).startswith('must') else ': '}{error}") from None
 
 
 def split(text: str) -> list[str]:

@@ -72,9 +72,9 @@ class Store:
         results: the finished runs by their number.
     """
 
-    def __init__(self, folder: str | os.PathLike[str] | None, base: Arguments) -> None:
+    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
         self.folder = None if folder is None else Path(folder)
-        self.base = dict(base)
+        self.base: Arguments = {}
         self.settings: list[str] = list(FIRST)
         self.cells: list[Cell] = []
         self.runs: list[tuple[int, int]] = []
@@ -94,7 +94,8 @@ class Store:
             ValueError: if the shared arguments differ from those of the runs that are there.
         """
         settings = list(dict.fromkeys([*self.settings, *(name for cell in cells for name in cell)]))
-        _check_base(self.folder, self.base, base, settings)
+        if self.runs:
+            _check_base(self.folder, self.base, base, settings)
         self.cells = [_filled(self.base, cell, settings) for cell in self.cells]
         self.settings = settings
         self.base = {name: value for name, value in base.items() if name not in settings}
@@ -138,7 +139,8 @@ class Store:
             raise FileNotFoundError(f"{folder}: is not the folder of a sweep: it has no {SWEEP}")
         values = _FORMAT.read(path, _LIMIT)
         try:
-            store = cls(folder, {name: _thawed(value) for name, value in values["arguments"].items()})
+            store = cls(folder)
+            store.base = {name: _thawed(value) for name, value in values["arguments"].items()}
             store.settings = [str(name) for name in values["settings"]]
             store.cells = [dict(zip(store.settings, map(_thawed, each), strict=True)) for each in values["cells"]]
             store.runs = [(int(cell), int(seed)) for cell, seed in values["runs"]]
@@ -151,7 +153,7 @@ class Store:
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, folder: str | os.PathLike[str] | None, base: Arguments) -> Iterator[Self]:
+    def open(cls, folder: str | os.PathLike[str] | None) -> Iterator[Self]:
         """Yield the sweep in a folder, or a new one; inside the block no other process may write it.
 
         Raises:
@@ -159,7 +161,7 @@ class Store:
             OSError: if it cannot be written.
         """
         if folder is None:
-            yield cls(None, base)
+            yield cls()
             return
         path = Path(folder)
         try:
@@ -170,7 +172,7 @@ class Store:
             clear_stale(path)
             if not (path / SWEEP).exists() and any(path.iterdir()):
                 raise ValueError(f"{path}: holds other files; name a new folder, or the folder of a sweep")
-            yield cls.read(path) if (path / SWEEP).exists() else cls(path, base)
+            yield cls.read(path) if (path / SWEEP).exists() else cls(path)
 
     def save(self) -> None:
         """Write what is asked, and the results in the order of the runs.
@@ -233,9 +235,10 @@ class Store:
 
 def arguments_of(base: Arguments, cell: Cell, seed: int) -> Arguments:
     """Return all arguments of a run."""
-    given = {**cell, "clip": cell["clip"].split(PLUS)} if cell.get("clip") else cell
-    merged = {name: value for name, value in {**base, **given}.items() if value is not None}
-    return complete({**merged, "seed": seed})
+    merged = {name: value for name, value in {**base, **cell, "seed": seed}.items() if value is not None}
+    if "clip" in merged:
+        merged["clip"] = merged["clip"].split(PLUS)
+    return complete(merged)
 
 
 def _filled(base: Arguments, cell: Cell, settings: Iterable[str]) -> Cell:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
 from typing import Any
 
 import numpy as np
@@ -13,17 +13,22 @@ import numpy.typing as npt
 
 from ...checks import whole
 from ...random import get_state, manual_seed, set_state
+from ...recipes import catalog
 from ...recipes.options import OPTIMIZER, OPTIONS, Arguments, as_words
 from ...recipes.recipe import make_model
 from ...training.evaluation import evaluate
 from . import engine
-from .grid import PLUS, Axis, Range, make_cells, read_axis
+from .executors import Connection, connected, results
+from .grid import Axis, Range, make_cells, read_axis, read_optimizer
 from .results import Results
 from .store import Result, Store
 
 VALIDATION = 0.2  # the fraction of the training rows on which a sweep selects, if not given
+SEEDS = 5
 
 Row = dict[str, Any]
+# Called with the number of runs that are done, the number of all, and a new result.
+Progress = Callable[[int, int, Result | None], None]
 
 
 class Sweep:
@@ -123,29 +128,31 @@ def load_sweep(folder: str | os.PathLike[str]) -> Sweep:
 
 
 def sweep(
-    optimizers: str | Iterable[str] = "SGD",
+    optimizers: str | Iterable[str] | None = None,
     *,
-    seeds: int | Iterable[int] = 5,
+    seeds: int | Iterable[int] | None = None,
     folder: str | os.PathLike[str] | None = None,
     random: int | None = None,
     stop_hopeless: bool = False,
     threads: int | None = None,
-    executor: concurrent.futures.Executor | None = None,
-    progress: Callable[[int, int, Result | None], None] | None = None,
+    executor: Executor | Connection | str | None = None,
+    progress: Progress | None = None,
     **settings: Any,
 ) -> Sweep:
     """Train with all combinations of settings and seeds, each bit for bit as ``minigrad train`` does.
 
     Args:
-        optimizers: names, such as ``"Adam"``, with their own settings where needed: ``"Adam:lr=1e-4..0.1:7"``.
-        seeds: how many, counted from 0, or which.
+        optimizers: names, such as ``"Adam"``, with their own settings where needed: ``"Adam:lr=1e-4..0.1:7"``. By
+            default SGD, or those that the folder holds, with the same settings.
+        seeds: how many, counted from 0, or which; by default 5, or those that the folder holds.
         folder: where to store the results as they come; a sweep that is there is continued, and extended by other
             settings and seeds. Without it they are only returned.
         random: draw this many cells for each optimizer at random instead of taking all combinations.
-        stop_hopeless: after the first two seeds, leave out the other seeds of cells that are worse than the median of
-            their optimizer; they are marked ``stopped``.
+        stop_hopeless: after the first two seeds, leave out the other seeds of cells whose validation loss is above the
+            median of their optimizer; they are marked ``stopped``.
         threads: how many runs at a time in this process; by default one per core.
-        executor: where to run instead, in batches, such as a ``ProcessPoolExecutor``.
+        executor: where to run instead, in batches: any `concurrent.futures.Executor`, or a text such as
+            ``"processes"``, ``"processes:4"``, ``"dask:tcp://localhost:8786"`` or ``"mpi"``.
         progress: called with the number of runs that are done, the number of all, and each new result.
         settings: the options of ``minigrad train`` by name. A list has several values, as do a text with commas and a
             range: ``"1e-4..1:9"`` is nine numbers on a logarithmic scale, ``"0.1..0.9:5:linear"`` five. With ``random``
@@ -159,48 +166,66 @@ def sweep(
     >>> len(found.table), found.settings
     (8, ['optimizer', 'lr'])
     """
-    base, axes = _read(settings)
-    names = [optimizers] if isinstance(optimizers, str) else list(optimizers)
-    cells = make_cells(names, axes, None if random is None else whole("sweep", "random", random))
-    chosen = _seeds(seeds)
-    with Store.open(folder, base) as store:
-        numbers = store.ask(base, cells, chosen)
+    random = None if random is None else whole("sweep", "random", random)
+    chosen = None if seeds is None else _seeds(seeds)
+    with connected(executor) as connection, Store.open(folder) as store:
+        numbers: list[int] = []
+        if optimizers is None and store.runs:
+            settings = {**store.base, **settings}
+            names = list(dict.fromkeys(cell["optimizer"] for cell in store.cells))
+            base, axes = _read(names, settings)
+            cells = make_cells(names, axes, random) if axes else store.cells
+            numbers = [] if axes else list(range(len(store.runs)))
+        else:
+            names = [optimizers or "SGD"] if isinstance(optimizers, str | None) else list(optimizers)
+            base, axes = _read(names, settings)
+            cells = make_cells(names, axes, random)
+        if chosen is None:
+            chosen = sorted({seed for _, seed in store.runs}) or list(range(SEEDS))
+            chosen = [] if numbers else chosen
+        numbers = list(dict.fromkeys([*numbers, *store.ask(base, cells, chosen)]))
         first = {store.runs[number][0]: number for number in reversed(numbers)}  # of each cell
         engine.check([store.arguments(number) for number in first.values()])
-        run_missing(store, numbers, stop_hopeless, threads, executor, progress)
+        _run(store, numbers, stop_hopeless, threads, connection, progress)
         return Sweep(store)
 
 
-def _read(settings: dict[str, Any]) -> tuple[Arguments, dict[str, Axis]]:
-    """Return the settings with one value, and those with several."""
+def _read(optimizers: Sequence[str], settings: dict[str, Any]) -> tuple[Arguments, dict[str, Axis]]:
+    """Return the settings that all runs share, and the axes of the others."""
     base: Arguments = {"validation": VALIDATION}
     axes: dict[str, Axis] = {}
+    names = [read_optimizer(each)[0] for each in optimizers]
+    hyper = catalog.hyper_parameters()
     for name, given in settings.items():
         plain = name.replace("-", "_")
         if plain == "validation":
             base[plain] = OPTIONS[plain].read(str(given))
             continue
         axis = read_axis(name, given)
-        if isinstance(axis, Range) or len(axis) > 1:
+        shared = plain not in hyper or all(plain in catalog.optimizer_arguments(each) for each in names)
+        if isinstance(axis, Range) or len(axis) > 1 or not shared:
             axes[plain] = axis
-        elif axis[0] is not None:
-            base[plain] = axis[0].split(PLUS) if OPTIONS[plain].repeated else axis[0]
-    return base, axes
+        else:
+            base[plain] = axis[0]
+    return {name: value for name, value in base.items() if value is not None}, axes
 
 
 def _seeds(seeds: int | Iterable[int]) -> list[int]:
     if isinstance(seeds, int):
         return list(range(whole("sweep", "seeds", seeds)))
-    return list(dict.fromkeys(whole("sweep", "seeds", seed, least=0) for seed in seeds))
+    found = list(dict.fromkeys(whole("sweep", "seeds", seed, least=0) for seed in seeds))
+    if not found:
+        raise ValueError("sweep: seeds must have at least one seed")
+    return found
 
 
-def run_missing(
+def _run(
     store: Store,
     numbers: Sequence[int],
     stop_hopeless: bool,
     threads: int | None,
-    executor: concurrent.futures.Executor | None,
-    progress: Callable[[int, int, Result | None], None] | None,
+    connection: Connection | None,
+    progress: Progress | None,
 ) -> None:
     """Make the runs that have no result yet, and store each as it comes; failed ones are tried again."""
     again = ("failed",) if stop_hopeless else ("failed", "stopped")
@@ -215,7 +240,7 @@ def run_missing(
         for part in engine.rounds(store, numbers, stop_hopeless):
             wanted = {number: store.arguments(number) for number in part if number not in store.results}
             report(None)
-            for found in engine.results(wanted, threads, executor):
+            for found in results(wanted, threads, connection):
                 store.add(found)
                 for result in found.values():
                     report(result)

@@ -109,7 +109,7 @@ def test_results_that_cannot_be_written_are_not_stored(tmp_path, monkeypatch):
 
 
 def _hold(folder, held, free):
-    with Store.open(folder, {}):
+    with Store.open(folder):
         held.set()
         free.wait(60)
 
@@ -145,7 +145,7 @@ def test_a_damaged_description_is_refused(tmp_path, text):
 
 
 def test_a_reason_with_commas_and_quotes_reads_back():
-    store = Store(None, {})
+    store = Store()
     store.ask({}, [{"optimizer": "SGD"}], [0])
     store.add({0: Result("failed", reason='it said "no", twice')})
     assert next(csv.reader([store._rows([0])]))[-1] == 'it said "no", twice'

@@ -98,8 +98,8 @@ def test_more_rates_seeds_and_settings_repeat_nothing(tmp_path):
 
 
 def test_errors_are_found_before_anything_runs(tmp_path):
-    with pytest.raises(ValueError, match="GELUU"):
-        study.sweep("SGD", model=["mlp:8", "mlp:8,GELUU"], seeds=1, folder=tmp_path / "s", **{"data": "moons"})
+    with pytest.raises(ValueError, match="StepLR needs step_size"):
+        study.sweep("SGD", schedule=[None, "StepLR"], seeds=1, folder=tmp_path / "s", **SMALL)
     assert not list(tmp_path.rglob("*.csv"))
 
 
