@@ -17,7 +17,7 @@ import minigrad
 from minigrad import data, training
 from minigrad.compiled.epoch import Driver
 from minigrad.training._compiled import Stretches
-from minigrad.training.loop import _finish_epoch, _train_epoch
+from minigrad.training.loop import _train_epoch, finish_epoch
 
 from . import peers
 from .effort import Effort
@@ -138,7 +138,7 @@ def fit(sizes: tuple[int, ...], features: Any, labels: Any, batch: int) -> Calla
 
     def epoch() -> None:
         _train_epoch(trained, stretches)
-        _finish_epoch(trained)
+        finish_epoch(trained, trained.evaluation)
         if trained.eager:
             raise RuntimeError(f"a step of fit was not compiled: {trained.eager}")
 

@@ -10,7 +10,9 @@ True
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ _generator = np.random.default_rng()
 
 
 class _Local(threading.local):
+    own: np.random.Generator | None = None  # of a thread in `own_generator`
     stand_in: Any = None  # what a thread that traces a step draws from, see minigrad.compiled
 
 
@@ -29,7 +32,21 @@ local = _Local()
 
 def generator() -> np.random.Generator:
     """The generator that initializers, dropout and `minigrad.randn` use."""
-    return _generator if local.stand_in is None else local.stand_in
+    return _real() if local.stand_in is None else local.stand_in
+
+
+def _real() -> np.random.Generator:
+    return _generator if local.own is None else local.own
+
+
+@contextlib.contextmanager
+def own_generator() -> Iterator[None]:
+    """A ``with`` block in which this thread has a generator of its own: it draws, seeds and saves only that one."""
+    before, local.own = local.own, np.random.default_rng()
+    try:
+        yield
+    finally:
+        local.own = before
 
 
 def manual_seed(seed: int) -> None:
@@ -39,12 +56,12 @@ def manual_seed(seed: int) -> None:
         TypeError, ValueError: if it is not a whole number, or negative.
     """
     seed = whole("manual_seed", "the seed", seed, least=0)
-    _generator.bit_generator.state = np.random.default_rng(seed).bit_generator.state
+    _real().bit_generator.state = np.random.default_rng(seed).bit_generator.state
 
 
 def get_state() -> dict[str, Any]:
     """The state of the generator: a dictionary of names, numbers and dictionaries that JSON can store."""
-    return dict(_generator.bit_generator.state)
+    return dict(_real().bit_generator.state)
 
 
 def set_state(state: dict[str, Any]) -> None:
@@ -58,4 +75,4 @@ def set_state(state: dict[str, Any]) -> None:
         trial.bit_generator.state = state
     except (TypeError, ValueError, KeyError) as error:
         raise ValueError(f"set_state: not a state of {type(trial.bit_generator).__name__}: {error}") from error
-    _generator.bit_generator.state = trial.bit_generator.state
+    _real().bit_generator.state = trial.bit_generator.state

@@ -138,9 +138,9 @@ class _InPlace:
         self.layout.bind_options([self._options])  # which may be another call's by now, see `_layout_for`
         return self.layout
 
-    def scalars_ahead(self, steps: int) -> Any:
-        """The scalars of a clip that comes after ``steps`` others."""
-        return self.layout.scalar_rows(1, ahead=steps)[0]
+    def scalars_ahead(self, ahead: int, steps: int = 1) -> Any:
+        """The scalars of clips that come after ``ahead`` others, a row for each."""
+        return self.layout.scalar_rows(steps, ahead)
 
     def advance(self, layout: Layout, steps: int) -> None:
         """Account for clips that compiled code has made."""

@@ -220,6 +220,16 @@ class Bound:
         here = owned - {*map(id, self._own)}
         self._returned = [kept for kept in self._kept if id(kept.tensor) in here]
 
+    @property
+    def exchanges(self) -> bool:
+        """Whether it reads gradients that were there before, or leaves other things than parameters and buffers."""
+        return bool(self._adding or self._elsewhere or self._changed or self._returned or self._own)
+
+    @property
+    def only_computes(self) -> bool:
+        """Whether it changes nothing outside."""
+        return not (self.effects or self._kept or self.plan.draws or self.exchanges or self._versions)
+
     # --- one call ----------------------------------------------------------------------------------------------------
 
     def fits(self) -> bool:

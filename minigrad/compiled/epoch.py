@@ -18,7 +18,7 @@ import numpy.typing as npt
 from .arrays import address
 from .bound import Bound
 from .effects import Effect
-from .runtime import DRIVE, driver, words
+from .runtime import DRIVE, PARTS, driver, parts_driver, words
 
 Array = npt.NDArray[Any]
 
@@ -75,6 +75,12 @@ class Driver:
         self._bindings: list[Any] = []
         self._words: Any = None
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether machine code needs nothing of Python between steps and stretches, nor Python of what it leaves."""
+        bound = self.bound
+        return self.longest() is None and not any(effect.reason for effect in bound.effects) and not bound.exchanges
+
     def longest(self) -> int | None:
         """How many steps may be taken before an optimizer has something to do in Python; None for any number."""
         chains = [chain for effect in self.bound.effects for chain in getattr(effect.update, "periodic", ())]
@@ -92,12 +98,16 @@ class Driver:
         stretch = self.begin(order, steps, between)
         return self.end(stretch, self._drive(stretch.address))
 
-    def begin(self, order: Array, steps: int, between: Callable[[], bool] | None = None) -> Stretch:
-        """Prepare a stretch; machine code can run it on any thread."""
+    def begin(
+        self, order: Array, steps: int, between: Callable[[], bool] | None = None, scalars: Sequence[Array] = ()
+    ) -> Stretch:
+        """Prepare a stretch; machine code can run it on any thread. ``scalars`` are those of the updates, if known."""
         bound = self.bound
         bound.begin()
         native = [effect for effect in bound.effects if not effect.reason]
-        if between is None:
+        if scalars:
+            rows = list(scalars)
+        elif between is None:
             rows = [effect.layout.scalar_rows(steps) for effect in native]
         else:
             steps, rows = self._changing(native, steps, between)
@@ -145,7 +155,7 @@ class Driver:
         rows: list[list[Array]] = [[] for _ in native]
         for step in range(steps):
             for effect, found in zip(native, rows, strict=True):
-                found.append(effect.update.scalars_ahead(step))
+                found.append(effect.update.scalars_ahead(step)[0])
             if not between():
                 steps = step + 1
                 break
@@ -193,6 +203,22 @@ class Stretch(NamedTuple):
     def address(self) -> int:
         """Of the words."""
         return address(self.words)
+
+
+class Part(NamedTuple):
+    """Steps of a stretch, from ``first`` on, before ``last``."""
+
+    stretch: Stretch
+    first: int
+    last: int
+
+
+def run_parts(parts: Sequence[Part]) -> tuple[int, int]:
+    """Run parts of stretches in turn; return how many are complete, and the status of the one after these."""
+    triples = [number for part in parts for number in (part.stretch.address, part.first, part.last)]
+    given = words(PARTS, {"parts": len(parts)}, *triples)
+    status = parts_driver()(address(given))
+    return int(given[PARTS.index("part")]), status
 
 
 def problem_of(bound: Bound, sources: Sequence[Array]) -> str:

@@ -32,6 +32,9 @@ KERNELS = ("status", "ends", "kernels")
 # copies what a step needs from a table with a row for each step, and a log what a step has returned to one:
 # (bytes, source, target).
 DRIVE = ("records", "step", "last", "gathers", "feeds", "logs", "ends")
+# Of parts of several such stretches in turn: the next part, and how many triples follow: the address of a stretch's
+# words, the first of its steps, and the one after the last.
+PARTS = ("part", "parts")
 
 
 def words(names: Sequence[str], values: dict[str, int], *rest: int) -> Words:
@@ -61,16 +64,33 @@ def driver() -> Any:
 
 
 @functools.cache
+def parts_driver() -> Any:
+    """The function that runs parts of stretches: of the address of `PARTS` words; it returns the last status.
+
+    It ends early where a stretch does; ``part`` is the number of that part then.
+    """
+    return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(functions()["parts"])
+
+
+@functools.cache
 def functions() -> dict[str, int]:
     """The addresses of the functions of this file."""
 
     def write() -> tuple[ir.Module, dict[str, Any]]:
         module = ir.Module("minigrad")
-        for each in (_write_flagged, _write_guard, _write_effect, _write_python, _write_call, _write_drive):
+        for each in (
+            _write_flagged,
+            _write_guard,
+            _write_effect,
+            _write_python,
+            _write_call,
+            _write_drive,
+            _write_parts,
+        ):
             each(module)
         return module, {}
 
-    return machine_code("runtime", write, ["flagged", "guard", "effect", "python", "call", "drive"]).addresses
+    return machine_code("runtime", write, ["flagged", "guard", "effect", "python", "call", "drive", "parts"]).addresses
 
 
 def data_problem() -> str:
@@ -249,6 +269,32 @@ def _write_drive(module: ir.Module) -> None:
 
     f.loop(word(DRIVE.index("last")), step, start=word(DRIVE.index("step")))
     b.store(word(DRIVE.index("last")), step_place)
+    b.branch(leaving)
+    b.position_at_end(leaving)
+    f.end(b.load(status))
+
+
+def _write_parts(module: ir.Module) -> None:
+    f, word, place = _function(module, "parts")
+    b, drive = f.b, module.globals["drive"]
+    status, leaving = f.scratch(I64, [k64(0)]), f.block("leaving")
+
+    def part(i: Value) -> None:
+        b.store(i, place(PARTS.index("part")))
+        at = b.add(b.mul(i, k64(3)), k64(len(PARTS)))
+        address, first, last = (word(b.add(at, k64(j))) for j in range(3))
+        stretch = b.inttoptr(address, I64.as_pointer())
+        step = b.gep(stretch, [k64(DRIVE.index("step"))])
+        b.store(first, step)
+        b.store(last, b.gep(stretch, [k64(DRIVE.index("last"))]))
+        b.store(b.call(drive, [address]), status)
+        complete = b.and_(b.icmp_signed("==", b.load(status), k64(0)), b.icmp_signed("==", b.load(step), last))
+        more = f.block("more")
+        b.cbranch(complete, more, leaving)
+        b.position_at_end(more)
+
+    f.loop(word(PARTS.index("parts")), part, start=word(PARTS.index("part")))
+    b.store(word(PARTS.index("parts")), place(PARTS.index("part")))
     b.branch(leaving)
     b.position_at_end(leaving)
     f.end(b.load(status))

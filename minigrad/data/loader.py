@@ -129,7 +129,7 @@ class DataLoader:
 
     def rows(self, batch: int, batches: int) -> npt.NDArray[np.int64]:
         """The numbers of the rows of some batches of the current epoch, from ``batch`` on."""
-        return self._order(self._epoch)[batch * self.batch_size : (batch + batches) * self.batch_size]
+        return self.order(self._epoch)[batch * self.batch_size : (batch + batches) * self.batch_size]
 
     def advance(self, batches: int) -> None:
         """Count batches that were used without this loader, so that `rest` begins with the batch after them."""
@@ -137,7 +137,7 @@ class DataLoader:
 
     def _batches(self, epoch: int, first: int) -> Iterator[tuple[Any, Any]]:
         """Yield the arrays of the batches of an epoch from number ``first`` on, on the device of the dataset."""
-        order = self._order(epoch)
+        order = self.order(epoch)
         for batch in range(first, len(self)):
             rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
             if is_stored(self.dataset):
@@ -154,7 +154,7 @@ class DataLoader:
         else:
             yield from transferred(batches)
 
-    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
+    def order(self, epoch: int) -> npt.NDArray[np.int64]:
         """The rows in the order of an epoch."""
         if self._rows is None or self._rows[0] != (self._seed, epoch):
             order = np.arange(len(self.dataset))

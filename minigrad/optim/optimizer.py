@@ -377,10 +377,25 @@ class Optimizer(Declared):
             each.counter += steps - 1
         self.end_update(layout, None)
 
-    def scalars_ahead(self, steps: int) -> Array:
-        """The scalars of an update that comes after ``steps`` others, with the present options."""
-        rows: Array = self._ready().scalar_rows(1, ahead=steps)
-        return rows[0]
+    def restart(self, new: Optimizer) -> None:
+        """Continue as a new optimizer that was made in the same way, but for the numbers among its options."""
+        for group, theirs in zip(self._groups, new._groups, strict=True):
+            for name in theirs.known:
+                group[name] = theirs[name]
+        inits = {**self.prepare().plan.inits, **self._periodic_state()}
+        for slot in self._state:
+            self._state.fill(slot, inits.get(slot, 0.0), self.store.entries)
+        self._ages = dict.fromkeys(self._ages, 0)
+        self._carry({})
+        self._layout = None
+        self.steps = self.skipped = 0
+        for each in self.periodic:
+            each.counter = 0
+
+    def scalars_ahead(self, ahead: int, steps: int = 1) -> Array:
+        """The scalars of updates that come after ``ahead`` others, with the present options, a row for each."""
+        rows: Array = self._ready().scalar_rows(steps, ahead)
+        return rows
 
     def _ready(self) -> Layout:
         """The layout for the present gradients, with the present options."""
@@ -443,15 +458,20 @@ class Optimizer(Declared):
             for slot in program.plan.state:
                 if slot not in self._state:
                     self._state.make(slot, program.plan.inits.get(slot, 0.0))
-            carry, before = program.plan.carry, self._carried
-            self._carried = {}
-            for name, entry in self.store.entries.items() if carry else ():
-                known = before[name] if name in before else self.first_carried(entry)
-                self._carried[name] = {key: value for key, value in known.items() if key in carry}
             self._program = program
+            self._carry(self._carried)
             for each in self.periodic:
                 each.program(self.store, program.plan.state)
         return self._program
+
+    def _carry(self, known: Mapping[str, Mapping[str, float]]) -> None:
+        """Keep the numbers that rules carry: those that are known of a parameter, or the first ones."""
+        assert self._program is not None
+        carry = self._program.plan.carry
+        self._carried = {}
+        for name, entry in self.store.entries.items() if carry else ():
+            numbers = known[name] if name in known else self.first_carried(entry)
+            self._carried[name] = {key: value for key, value in numbers.items() if key in carry}
 
     def _make_layout(self, missing: set[Entry]) -> Layout:
         program = self.prepare()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -67,6 +68,7 @@ def optimizer_arguments(name: str) -> dict[str, inspect.Parameter]:
     return arguments_of(kind, ("params", "clip"))
 
 
+@functools.cache
 def hyper_parameters() -> dict[str, dict[str, Any]]:
     """Every hyper-parameter of every optimizer: by its name the default of each optimizer that has it."""
     found: dict[str, dict[str, Any]] = {}

@@ -35,7 +35,9 @@ _FIRST = 16  # steps of the first stretch, whose duration is not known yet
 
 
 class Stretches:
-    """The compiled steps of a run."""
+    """The compiled steps of a run; ``step`` takes one."""
+
+    step: CompiledStep
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -47,7 +49,7 @@ class Stretches:
         # Other metrics may be any code of the user's, which is called with every batch.
         self._measured = [name for name, metric in run.metrics.items() if metric is correct]
         self._outputs = len(self._measured) < len(run.metrics)
-        self._step = CompiledStep(self._make_step(), only=True)
+        self.step = CompiledStep(self._make_step(), only=True)
         self._drivers: dict[int, Driver] = {}
         self._sources: list[Array] = [run.loader.dataset.features, run.loader.dataset.labels]
         self._driven = all(source.flags.c_contiguous for source in self._sources)  # else batches have other strides
@@ -107,14 +109,14 @@ class Stretches:
                 self._failures = 0
                 run.eager = ""
                 return True
-            self._problem = self._step.problem
+            self._problem = self.step.problem
         run.eager = "" if 0 in allowed and not self._problem else reason
         return False
 
     def _take(self, steps: int, schedulers: Sequence[Scheduler]) -> None:
         """Take at most this many steps, at least one."""
         rows = self._run.loader.batch_size
-        bound = self._step.ready(rows, len(self._sources) * self._run.accumulate) if steps > 1 else None
+        bound = self.step.ready(rows, len(self._sources) * self._run.accumulate) if steps > 1 else None
         # Python that calls the update's kernels would find the options that the schedulers set last.
         if bound is None or not self._driven or (schedulers and any(effect.reason for effect in bound.effects)):
             self._one(schedulers)
@@ -127,7 +129,7 @@ class Stretches:
         size = run.loader.batch_size
         rows = run.loader.rows(run.progress.batch, run.accumulate)
         pieces = [rows[start : start + size] for start in range(0, len(rows), size)]
-        results = self._step(*(Tensor(source[piece]) for piece in pieces for source in self._sources))
+        results = self.step(*(Tensor(source[piece]) for piece in pieces for source in self._sources))
         arrays = [np.asarray(each._data if isinstance(each, Tensor) else each)[None] for each in results]
         self._account(pieces, arrays, 1)
         for scheduler in schedulers:

@@ -29,6 +29,7 @@ Loss = Callable[[Any, Any], Any]
 Metric = Callable[[Array, Array], float]
 F = TypeVar("F", bound=Callable[..., Any])
 
+EVALUATED = 1024  # rows at a time
 DIRECTIONS = ("min", "max")
 PARTS = ("train", "held_out")
 
@@ -223,7 +224,11 @@ def divisor(loss: Any, labels: Array) -> float:
 
 
 def evaluate(
-    model: Module, dataset: Dataset, loss: Loss, metrics: Mapping[str, Metric] | None = None, batch_size: int = 1024
+    model: Module,
+    dataset: Dataset,
+    loss: Loss,
+    metrics: Mapping[str, Metric] | None = None,
+    batch_size: int = EVALUATED,
 ) -> dict[str, float]:
     """Compute the mean loss and the mean metrics over the rows of a dataset, in evaluation mode.
 

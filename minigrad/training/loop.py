@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,7 @@ from ..schedulers import ReduceLROnPlateau, Scheduler
 from .checkpoint import load_checkpoint
 from .evaluation import Loss, Metric, adds_up, divisor
 from .nonfinite import explain_nonfinite
+from .progress import Row
 from .run import AnyScheduler, Callback, Evaluate, Run
 
 if TYPE_CHECKING:
@@ -118,15 +119,19 @@ def train(run: Run, epochs: int) -> Run:
 
     After an exception, the run is as the current step has left it; the first error is raised.
     """
-    epochs = whole("train", "epochs", epochs, least=0)
+    return train_with(run, whole("train", "epochs", epochs, least=0))
+
+
+def train_with(run: Run, epochs: int, stretches: Stretches | None = None) -> Run:
+    """Run the loop with these compiled steps, or with new ones."""
     # NumPy need not warn about overflow, because it leads to a loss that is not finite.
     with np.errstate(over="ignore", invalid="ignore"):
         try:
             run.begin()
-            stretches = _stretches(run)
+            stretches = stretches or _stretches(run)
             while run.progress.epoch < epochs and not run.stopping:
                 if _train_epoch(run, stretches):
-                    _finish_epoch(run)
+                    finish_epoch(run, run.evaluation)
             for callback in run.callbacks:
                 callback.end(run)
         except BaseException as error:
@@ -204,10 +209,11 @@ def _step(run: Run, group: Sequence[tuple[Tensor, Tensor]]) -> None:
         progress.first_loss = losses
 
 
-def _finish_epoch(run: Run) -> None:
+def finish_epoch(run: Run, evaluation: Callable[[], Row]) -> None:
+    """Note the metrics of an epoch whose batches are used, with those of ``evaluation``, and do what comes after it."""
     progress = run.progress
     run.settle()
-    row = {**progress.means(), **run.evaluation()}
+    row = {**progress.means(), **evaluation()}
     progress.epoch += 1
     progress.history.append(row)
     monitored = run.monitored(row)
