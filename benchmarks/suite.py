@@ -26,6 +26,7 @@ GROUPS = (
     "gradients_by_hand",
     "training_step",
     "compiled",
+    "sweeps",
     "bandwidth",
     "scaling",
     "startup",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import queue
+import sys
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -79,6 +80,8 @@ def train_together(makes: Sequence[tuple[Kind, Make]], epochs: int, threads: int
                 except BaseException as error:  # which the caller's thread raises
                     finished.put(error)
 
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(_INTERVAL)
     workers = [threading.Thread(target=work, daemon=True) for _ in range(min(threads, len(makes)))]
     for worker in workers:
         worker.start()
@@ -92,6 +95,7 @@ def train_together(makes: Sequence[tuple[Kind, Make]], epochs: int, threads: int
         stop.set()
         for worker in workers:
             worker.join()
+        sys.setswitchinterval(interval)
 
 
 class _Waiting:
@@ -136,7 +140,10 @@ def _trained(
     return Trained(number, run, None)
 
 
+# How long a thread may keep the interpreter, in seconds, while another one waits for it to prepare the next call.
+_INTERVAL = 1e-4
 _MOST_TRACKS = 4  # of one thread; each is a model with its optimizer
+_MOST_TABLES = 8  # of scalars, for each track
 _MOST_BYTES = 1 << 26  # of orders that are kept
 _CAREFUL = 1e-6  # the learning rate while a track is made
 
@@ -201,6 +208,7 @@ class _Track:
         ]
         self._evaluating: list[_Batches] = []
         self._taken: list[Stretch] = []
+        self._tables: dict[tuple[int, str, str], list[Array]] = {}  # scalars of the last kinds of runs
         self._divisors = np.zeros(0)
         if not self._training[0].driver.bound.effects:
             raise ValueError("the update is not one of minigrad's")
@@ -295,26 +303,35 @@ class _Track:
 
     def _scalars(self, epochs: int) -> list[Array]:
         """For each update the scalars of all steps, by epoch and step; fewer epochs if options are switched then."""
-        run, steps = self._run, sum(each.number for each in self._training)
+        optimizer = self._run.optimizer
+        schedulers = [each for each in self._run.schedulers if isinstance(each, Scheduler)]  # all, see `_is_plain`
+        before = [scheduler.state_dict() for scheduler in schedulers]
+        key = epochs, repr([group.scalars() for group in optimizer.param_groups]), repr(before)
+        if key not in self._tables or optimizer.prepare().plan.carry:  # such rules keep numbers of the last step
+            if len(self._tables) >= _MOST_TABLES:
+                self._tables.pop(next(iter(self._tables)))
+            self._tables[key] = self._computed_scalars(epochs, schedulers)
+            for scheduler, state in zip(schedulers, before, strict=True):
+                scheduler.load_state_dict(state)
+        return self._tables[key]
+
+    def _computed_scalars(self, epochs: int, schedulers: Sequence[Scheduler]) -> list[Array]:
+        optimizer, steps = self._run.optimizer, sum(each.number for each in self._training)
         effects = self._training[0].driver.bound.effects
-        schedulers = [each for each in run.schedulers if isinstance(each, Scheduler)]  # all of them, see `_is_plain`
         if not schedulers:
             return [
                 e.layout.scalar_rows(epochs * steps).reshape(epochs, steps, *e.layout.scalars.shape) for e in effects
             ]
-        before = [scheduler.state_dict() for scheduler in schedulers]
         found: list[list[Array]] = [[] for _ in effects]
         for epoch in range(epochs):
             for effect, rows in zip(effects, found, strict=True):
                 rows.append(effect.update.scalars_ahead(epoch * steps, steps))
-            run.optimizer.steps += steps  # a scheduler warns if there were none
+            optimizer.steps += steps  # a scheduler warns if there were none
             for scheduler in schedulers:
                 scheduler.step()
-            if any(group.restructured for group in run.optimizer.param_groups):
+            if any(group.restructured for group in optimizer.param_groups):
                 break
-        run.optimizer.steps = 0
-        for scheduler, state in zip(schedulers, before, strict=True):
-            scheduler.load_state_dict(state)
+        optimizer.steps = 0
         return [np.stack(rows) for rows in found]
 
     def _account(self, epochs: int) -> None:
