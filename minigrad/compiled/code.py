@@ -29,6 +29,10 @@ class Value(NamedTuple):
         return f"{self.kind} {self.name}"
 
 
+# The address of the words that a function is given.
+WORDS = Value("ptr", "%words")
+
+
 def k64(n: int) -> Value:
     """A 64-bit integer."""
     return Value("i64", str(int(n)))
@@ -92,11 +96,31 @@ class Function:
         self._lines.append(f"{name} = {text}")
         return Value(kind, name)
 
+    def binary(self, instruction: str, x: Value, y: Value) -> Value:
+        """Write an instruction of two operands of one type, with a result of this type."""
+        return self.op(x.kind, f"{instruction} {x}, {y.name}")
+
+    def compare(self, sign: str, x: Value, y: Value) -> Value:
+        """Compare integers."""
+        return self.op("i1", f"icmp {sign} {x}, {y.name}")
+
+    def select(self, condition: Value, x: Value, y: Value) -> Value:
+        """Choose one of two values."""
+        return self.op(x.kind, f"select {condition}, {x}, {y}")
+
     # --- memory ------------------------------------------------------------------------------------------------------
 
-    def word(self, i: int, kind: str = "i64") -> Value:
-        """One of the words."""
-        return self.op(kind, f"load {kind}, {self.moved(Value('ptr', '%words'), k64(i), 8)}")
+    def place(self, i: int | Value, at: Value = WORDS) -> Value:
+        """The address of one of some words, which are the function's own if no other address is given."""
+        return self.moved(at, k64(i) if isinstance(i, int) else i, 8)
+
+    def word(self, i: int | Value, kind: str = "i64", at: Value = WORDS) -> Value:
+        """One of some words."""
+        return self.op(kind, f"load {kind}, {self.place(i, at)}")
+
+    def put(self, value: Value, i: int | Value, at: Value = WORDS) -> None:
+        """Write one of some words."""
+        self.do(f"store {value}, {self.place(i, at)}")
 
     def moved(self, pointer: Value, i: Value, stride: int) -> Value:
         """A pointer, ``i`` times ``stride`` bytes further on."""
@@ -157,24 +181,38 @@ class Function:
     # --- loops -------------------------------------------------------------------------------------------------------
 
     def loop(
-        self, n: int, body: Callable[..., Sequence[Value] | None], carried: Sequence[Value] = (), start: int = 0
+        self,
+        stop: int | Value,
+        body: Callable[..., Sequence[Value] | None],
+        carried: Sequence[Value] = (),
+        start: int | Value = 0,
     ) -> list[Value]:
-        """Run ``body(i, *carried)`` for each i from ``start`` on, below n; it returns what it is given next."""
-        if n - start <= 1:
-            return list((body(k64(start), *carried) or ()) if n > start else carried)
+        """Run ``body(i, *carried)`` for each i from ``start`` on, below ``stop``; it returns what it is given next.
+
+        Nothing can be carried if it is not known that the body runs.
+        """
+        known = isinstance(start, int) and isinstance(stop, int)
+        first, limit = (k64(i) if isinstance(i, int) else i for i in (start, stop))
+        if known and int(limit.name) - int(first.name) <= 1:
+            return list((body(first, *carried) or ()) if first != limit else carried)
         number = next(self._numbers)
-        before, head, latch = f"before{number}", f"loop{number}", f"next{number}"
-        self._lines += [f"br label %{before}", f"{before}:", f"br label %{head}", f"{head}:"]
-        i = self.op("i64", f"phi i64 [{start}, %{before}], [%i{number}, %{latch}]")
+        before, head, latch, done = (f"{label}{number}" for label in ("before", "loop", "next", "done"))
+        self._lines += [f"br label %{before}", f"{before}:"]
+        if known:
+            self.do(f"br label %{head}")
+        else:
+            self.do(f"br {self.compare('slt', first, limit)}, label %{head}, label %{done}")
+        self.do(f"{head}:")
+        i = self.op("i64", f"phi i64 [{first.name}, %{before}], [%i{number}, %{latch}]")
         place = len(self._lines)  # of the phis, which can be written once it is known what the body returns
         given = [self.op(value.kind, "") for value in carried]
         results = list(body(i, *given) or ())
-        for j, (phi, first, then) in enumerate(zip(given, carried, results, strict=True)):
-            text = f"phi {phi.kind} [{first.name}, %{before}], [{then.name}, %{latch}]"
+        for j, (phi, begin, then) in enumerate(zip(given, carried, results, strict=True)):
+            text = f"phi {phi.kind} [{begin.name}, %{before}], [{then.name}, %{latch}]"
             self._lines[place + j] = f"{phi.name} = {text}"
         self._lines += [f"br label %{latch}", f"{latch}:", f"%i{number} = add nuw nsw {i}, 1"]
-        more = self.op("i1", f"icmp slt i64 %i{number}, {n}")
-        self._lines += [f"br {more}, label %{head}, label %done{number}", f"done{number}:"]
+        more = self.compare("slt", Value("i64", f"%i{number}"), limit)
+        self._lines += [f"br {more}, label %{head}, label %{done}", f"{done}:"]
         return results
 
     def nest(
@@ -227,7 +265,24 @@ class Function:
         body()
         self._lines += [f"br label %after{number}", f"after{number}:"]
 
+    def leave(self, status: Value, condition: Value | None = None) -> None:
+        """Return a status if a condition is true; if none is given, if the status is not 0."""
+        number = next(self._numbers)
+        condition = condition or self.compare("ne", status, k64(0))
+        self._lines += [f"br {condition}, label %leave{number}, label %stay{number}", f"leave{number}:"]
+        self._lines += [f"ret {status}", f"stay{number}:"]
+
     # --- calls -------------------------------------------------------------------------------------------------------
+
+    def call(self, function: Value | str, *args: Value) -> Value:
+        """Call a function that returns a status: its address or name."""
+        name = function if isinstance(function, str) else function.name
+        return self.op("i64", f"call i64 {name}({', '.join(map(str, args))})")
+
+    def copy(self, target: Value, source: Value, size: Value) -> None:
+        """Copy some bytes."""
+        self.declared.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
+        self.do(f"call void @llvm.memcpy.p0.p0.i64({target}, {source}, {size}, i1 0)")
 
     def intrinsic(self, name: str, args: Sequence[Value], dtype: np.dtype[Any], width: int) -> Value:
         """One of LLVM's own functions, of arguments of one floating type."""
@@ -243,6 +298,12 @@ class Function:
         function, data = loop
         addresses = self.room(len(pointers))
         for i, pointer in enumerate(pointers):
-            self.do(f"store {pointer}, {self.moved(addresses, k64(i), 8)}")
+            self.put(pointer, i, addresses)
         constants = [self.constant(words) for words in (lengths, strides)]
         self.do(f"call void {function.name}({', '.join(map(str, (addresses, *constants, data)))})")
+
+
+def module(functions: Sequence[Function]) -> str:
+    """The text of some functions."""
+    declared = set[str]().union(*(f.declared for f in functions))
+    return "\n".join([*sorted(declared), *(text for f in functions for text in (*f.constants, f.text()))])

@@ -56,7 +56,7 @@ def compute(f: Function, name: str, dtypes: Sequence[DType], out: DType, args: S
         case "cast":
             return _cast(f, x, dtype, out, width)
         case "where":
-            return _select(f, x, args[1], args[2])
+            return f.select(x, args[1], args[2])
         case "logical_not":
             return _compare(f, "eq", dtype, x, number(0, dtype, width))
         case _ if name.startswith("logical_"):
@@ -65,9 +65,9 @@ def compute(f: Function, name: str, dtypes: Sequence[DType], out: DType, args: S
     if name in _COMPARE:
         return _compare(f, _COMPARE[name], dtype, x, args[1])
     if dtype == np.bool_ and name in _TRUTH:
-        return _binary(f, _TRUTH[name], *args)
+        return f.binary(_TRUTH[name], *args)
     if name in _INSTRUCTIONS:
-        return _binary(f, _INSTRUCTIONS[name][dtype.kind != "f"], *args)
+        return f.binary(_INSTRUCTIONS[name][dtype.kind != "f"], *args)
     if name in _INTRINSICS:
         return f.intrinsic(_INTRINSICS[name], args, dtype, width)
     return _composed(f, name, dtype, args, width)
@@ -81,30 +81,22 @@ def _composed(f: Function, name: str, dtype: DType, args: Sequence[Value], width
         case "negative":
             return f.op(x.kind, f"fneg {x}")
         case "square":
-            return _binary(f, "fmul", x, x)
+            return f.binary("fmul", x, x)
         case "reciprocal":
-            return _binary(f, "fdiv", number(1, dtype, width), x)
+            return f.binary("fdiv", number(1, dtype, width), x)
         case "maximum" | "minimum":  # the first if it is NaN or better, else the second
             better = _compare(f, "gt" if name == "maximum" else "lt", dtype, x, args[1])
-            chosen = _select(f, better, x, args[1])
-            return _select(f, _is_nan(f, x), x, chosen) if dtype.kind == "f" else chosen
+            chosen = f.select(better, x, args[1])
+            return f.select(_is_nan(f, x), x, chosen) if dtype.kind == "f" else chosen
         case "sign":  # of NaN, NaN
-            result = _select(f, _compare(f, "eq", dtype, x, zero), zero, x)
+            result = f.select(_compare(f, "eq", dtype, x, zero), zero, x)
             for than, one in (("lt", -1), ("gt", 1)):
-                result = _select(f, _compare(f, than, dtype, x, zero), number(one, dtype, width), result)
+                result = f.select(_compare(f, than, dtype, x, zero), number(one, dtype, width), result)
             return result
         case "isnan":
             return _is_nan(f, x)
     sign = "eq" if name == "isinf" else "lt"
     return _compare(f, sign, dtype, f.intrinsic("fabs", [x], dtype, width), number(np.inf, dtype, width))
-
-
-def _binary(f: Function, instruction: str, x: Value, y: Value) -> Value:
-    return f.op(x.kind, f"{instruction} {x}, {y.name}")
-
-
-def _select(f: Function, condition: Value, x: Value, y: Value) -> Value:
-    return f.op(x.kind, f"select {condition}, {x}, {y}")
 
 
 def _truths(x: Value) -> str:

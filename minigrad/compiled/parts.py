@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .code import Function, Value, element, k64, number
+from .code import Function, Value, element, k64, module, number
 from .elementwise import compute
 from .layout import Dim, Layout, Sizes, joined, loops
 
@@ -36,14 +36,10 @@ class Step(NamedTuple):
 
 def written(names: Sequence[str], parts: Sequence[Part]) -> str:
     """The text of the functions of parts, under these names."""
-    declared: set[str] = set()
-    texts = []
-    for name, part in zip(names, parts, strict=True):
-        f = Function(name)
+    functions = [Function(name) for name in names]
+    for f, part in zip(functions, parts, strict=True):
         KINDS[part.kind](f, part.spec, [f.word(i, "ptr") for i in range(part.words)])
-        declared |= f.declared
-        texts += [*f.constants, f.text()]
-    return "\n".join([*sorted(declared), *texts])
+    return module(functions)
 
 
 def _map(f: Function, spec: tuple[tuple[Layout, ...], tuple[Step, ...], Sizes], pointers: list[Value]) -> None:
@@ -156,7 +152,7 @@ def _random(f: Function, size: int, pointers: list[Value]) -> None:
     out, function, state = pointers
 
     def draw(i: Value) -> None:
-        f.do(f"store {f.op('double', f'call double {function.name}({state})')}, {f.moved(out, i, 8)}")
+        f.put(f.op("double", f"call double {function.name}({state})"), i, out)
 
     f.loop(size, draw)
 
@@ -181,14 +177,11 @@ def _indexed(f: Function, spec: tuple[str, Any, Layout, Layout, Any], pointers: 
     def at(there: list[Value]) -> None:
         part, place, *numbers = there
         for pointer, layout, axis in zip(numbers, indices, key.axes, strict=True):
-            n = whole.shape[axis]
-            index = f.load(pointer, layout.dtype)
-            back = f.op("i64", f"add {index}, {n}")
-            index = f.op("i64", f"select i1 {f.op('i1', f'icmp slt {index}, 0').name}, {back}, {index}")
-            wrong = f.op("i1", f"icmp uge {index}, {n}")
-            noted = f.op("i64", f"load i64, {flag}")
-            f.do(f"store {f.op('i64', f'select {wrong}, i64 1, {noted}')}, {flag}")
-            place = f.moved(place, f.op("i64", f"select {wrong}, i64 0, {index}"), whole.strides[axis])
+            n, index = k64(whole.shape[axis]), f.load(pointer, layout.dtype)
+            index = f.select(f.compare("slt", index, k64(0)), f.binary("add", index, n), index)
+            wrong = f.compare("uge", index, n)
+            f.put(f.select(wrong, k64(1), f.word(0, at=flag)), 0, flag)
+            place = f.moved(place, f.select(wrong, k64(0), index), whole.strides[axis])
         f.nest(outer, [part, place], lambda pair: f.rows(inner, pair, piece))
 
     def piece(there: list[Value], width: int) -> None:

@@ -2,15 +2,13 @@
 
 import ctypes
 
-import llvmlite.binding as llvm
 import numpy as np
 import pytest
-from llvmlite import ir
 from optim_registry import VARIANTS
 from optim_tools import assert_same_bits, leaves, set_gradients
 
 from minigrad import clipping, optim
-from minigrad.compiled.kernel_calls import WORD, kernel_caller
+from minigrad.compiled.runtime import KERNELS, kernel_runner
 from minigrad.kernels import native
 from minigrad.kernels.cuda_layout import CudaLayout
 from minigrad.kernels.layout import NotSerialError
@@ -30,33 +28,18 @@ CLIPS = {
 SHAPES = {"w": (7, 5), "b": (5,), "gain": (), "empty": (0,), "u": (3, 4, 2)}
 
 
-def machine_code(words):
-    """An exported function that calls the one for so many words, and the engine that owns it."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    module = ir.Module()
-    called = kernel_caller(module, words)
-    assert kernel_caller(module, words) is called
-    exported = ir.Function(module, called.function_type, "exported")
-    code = ir.IRBuilder(exported.append_basic_block())
-    code.ret(code.call(called, exported.args))
-    assert called.function_type.return_type == WORD
-    target = llvm.Target.from_default_triple().create_target_machine(opt=2)
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), target)
-    engine.finalize_object()
-    signature = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
-    return signature(engine.get_function_address("exported")), engine
-
-
 def run_by_machine_code(layout):
     """Replace `Layout.run` for one layout."""
-    calls = [(call, *machine_code(len(call.words))) for call in native_calls(layout)]
+    calls = native_calls(layout)
+    function, given = kernel_runner(calls)
+    run_kernels = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(function)
+    given[KERNELS.index("ends")] = 1
 
     def run():
-        status = 0
-        for call, function, _ in calls:
-            status = function(call.address, call.words.ctypes.data)
-            assert call.returns or status == 0
+        ended = run_kernels(given.ctypes.data)
+        status = given[KERNELS.index("status")]
+        assert ended == (status != 0)
+        assert not status or any(call.returns for call in calls)
         return layout.plan.norms[status - 1] if status else None
 
     layout.run = run
