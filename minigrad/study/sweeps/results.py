@@ -125,9 +125,25 @@ class Results:
         return choice("sweep", "metric", metric or default, known or METRICS)
 
     @cached_property
+    def named(self) -> list[str]:
+        """The varied settings that are not numbers, such as the optimizer, by which cells are compared."""
+        return [name for name in self.varied if not all(_is_number(cell.settings[name]) for cell in self.cells)]
+
+    @cached_property
     def numeric(self) -> list[str]:
-        """The varied settings that are numbers wherever they apply, the learning rate first."""
-        names = [name for name in self.varied if all(_is_number(cell.settings[name]) for cell in self.cells)]
+        """The varied settings that are numbers and differ within what is compared, the learning rate first.
+
+        A momentum that each optimizer has its own value of is not one of them.
+        """
+        groups: dict[str, list[Cell]] = {}
+        for cell in self.cells:
+            groups.setdefault(label(cell.settings, self.named), []).append(cell)
+        names = [
+            name
+            for name in self.varied
+            if name not in self.named
+            and any(len({cell.settings[name] for cell in cells} - {None}) > 1 for cells in groups.values())
+        ]
         return sorted(names, key=lambda name: name != "lr")
 
     def groups(self, by: Sequence[str] | None = None) -> dict[str, list[Cell]]:
@@ -137,7 +153,7 @@ class Results:
             by: the settings that they have in common; by default all varied ones that are not numbers, such as the
                 optimizer. The other settings are tuned.
         """
-        names = [name for name in self.varied if name not in self.numeric] if by is None else list(by)
+        names = self.named if by is None else by
         names = [name for name in self.varied if name in {spelled("setting", each, self.varied) for each in names}]
         found: dict[str, list[Cell]] = {}
         for cell in self.cells:

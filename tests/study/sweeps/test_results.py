@@ -63,6 +63,20 @@ def test_an_option_that_some_optimizers_do_not_have_is_still_a_number():
     assert found.profile(found.groups()["Adam"], "momentum", "validation_loss") == []
 
 
+def test_a_setting_that_each_optimizer_has_its_own_value_of_is_not_tuned():
+    rows = [
+        {**row, "momentum": {"SGD": 0.9, "Adam": None, "LAMB": 0.5}[row["optimizer"]]}
+        for row in made_up(("SGD", "Adam", "LAMB")).table
+    ]
+    found = Results(["optimizer", "lr", "momentum"], rows, {}.get)
+    assert found.numeric == ["lr"]
+    assert list(found.groups()) == ["SGD", "Adam", "LAMB"]
+    rates = {"SGD": 0.1, "Adam": 0.01, "LAMB": 0.01}
+    fixed = Results(["optimizer", "lr"], [row for row in rows if row["lr"] == rates[row["optimizer"]]], {}.get)
+    assert fixed.numeric == []
+    assert len(fixed.selected()) == 3
+
+
 def test_other_settings_are_at_their_best_for_each_rate():
     found = made_up(("SGD",), settings=(("weight_decay", (0.0, 0.1)),), noise=0.0)
     points = found.profile(found.cells, "lr", "validation_loss")
