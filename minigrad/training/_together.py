@@ -12,6 +12,7 @@ import math
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -49,11 +50,13 @@ class Trained(NamedTuple):
         number: which of the given ones it is.
         run: the run; ``None`` if it could not be made. Its optimizer is as it was made.
         error: what has ended its training, such as `NonFiniteLossError`; ``None`` if it is complete.
+        seconds: how long its training took.
     """
 
     number: int
     run: Run | None
     error: Exception | None
+    seconds: float
 
 
 def train_together(makes: Sequence[tuple[Kind, Make]], epochs: int, threads: int = 1) -> Iterator[Trained]:
@@ -124,20 +127,21 @@ class _Waiting:
 def _trained(
     number: int, kind: Kind, make: Make, epochs: int, tracks: dict[Kind, _Track | None], orders: _Orders
 ) -> Trained:
-    run = None
+    run, error, started = None, None, time.perf_counter()
     try:
         if kind not in tracks:
             if len(tracks) >= _MOST_TRACKS:
                 tracks.pop(next(iter(tracks)))
             tracks[kind] = _track(make, orders)
         run, track = make(), tracks[kind]
+        started = time.perf_counter()
         if track is None:
             train(run, epochs)
         else:
             track.train(run, epochs)
-    except Exception as error:
-        return Trained(number, run, error)
-    return Trained(number, run, None)
+    except Exception as raised:
+        error = raised
+    return Trained(number, run, error, time.perf_counter() - started)
 
 
 # How long a thread may keep the interpreter, in seconds, while another one waits for it to prepare the next call.
