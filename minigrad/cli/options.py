@@ -10,6 +10,7 @@ from ..recipes import options as recipe_options
 from ..recipes.options import HOW, OPTIMIZER, PROBLEM, TRAINING, Arguments, Option, whole
 from ..study.records.recorder import EVERY
 from ..study.sweeps.grid import NOT_SWEPT, Axis, read_axis
+from ..study.sweeps.sweep import SEEDS, VALIDATION
 
 __all__ = ["COMPARE", "OPTIONS", "SWEEP", "TRAIN", "Arguments", "Option", "complete", "whole"]
 
@@ -84,18 +85,19 @@ def _of_sweep(folder: str) -> tuple[Option, ...]:
     """Return the options of a command that makes many runs in a folder."""
     return (
         replace(OPTIONS["config"], help="a TOML or JSON file with options by these names, or the config.json of a run"),
-        Option("seeds", "N", "how many seeds, counted from 0, or which, such as 3,5,8", _seeds, 5),
+        Option("seeds", "N", "how many seeds, counted from 0, or which, such as 3,5,8", _seeds, SEEDS),
         Option("threads", "N", "how many runs at a time; the results do not depend on it", whole(1),
             stated="one per core"),
         Option("executor", "NAME", "run batches elsewhere: processes, processes:4, dask:ADDRESS or mpi",
             stated="threads"),
         replace(OPTIONS["output"], help="where folders are made"),
         replace(OPTIONS["name"], help="the name of the folder, to which a number is added", stated=folder),
-        *(OPTIONS[name] for name in ("no_output", "device", "eager", "quiet")),
+        *(OPTIONS[name] for name in ("no_output", "device", "eager")),
+        replace(OPTIONS["quiet"], help="print only the results"),
     )  # fmt: skip
 
 
-_VALIDATION = replace(OPTIONS["validation"], default=0.2)
+_VALIDATION = replace(OPTIONS["validation"], default=VALIDATION)
 SWEEP: Groups = {
     "the problem": (*_swept(PROBLEM), _VALIDATION),
     "the training": _swept(TRAINING),
@@ -107,12 +109,19 @@ SWEEP: Groups = {
         *_of_sweep("sweep"),
     ),
 }  # fmt: skip
+_NOT_COMPARED = ("seed", "optimizer", "optimizer_option")
 COMPARE: Groups = {
-    title: tuple(
-        replace(each, stated="compare") if each.name == "name" else each for each in group if each.name != "optimizer"
-    )
-    for title, group in TRAIN.items()
-}
+    "the problem": tuple(
+        _VALIDATION if each.name == "validation" else each for each in PROBLEM if each.name not in _NOT_COMPARED
+    ),
+    "the training": TRAINING,
+    "the hyper-parameters": tuple(each for each in OPTIMIZER if each.name not in _NOT_COMPARED),
+    "the comparison": (
+        Option("tune", "", "try nine learning rates for each optimizer, and compare at the best by validation",
+            default=False),
+        *_of_sweep("compare"),
+    ),
+}  # fmt: skip
 
 
 def complete(given: Mapping[str, Any]) -> Arguments:

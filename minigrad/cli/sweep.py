@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .. import study
 from ..devices.cuda import DeviceError
+from ..study import plots
 from ..study.sweeps.executors import Connection, connected
-from ..study.sweeps.store import STATUSES, SWEEP, Result, Store
-from ..text import plural
+from ..study.sweeps.store import CURVES, RUNS, STATUSES, SWEEP, Result, Store
+from ..text import plural, rich_table, table
 from .display import console
 from .ending import FAILED, CommandError, status_of, words
 from .options import Arguments
@@ -42,8 +43,8 @@ def sweep(given: Arguments) -> int:
         else:
             refuse_folders(names, COMMAND)
             folder = new_folder(settings, "sweep", COMMAND)
-        found = run(names or None, folder, connected_to, out, COMMAND, settings)
-    show(found, out)
+        found = run_sweep(names or None, folder, connected_to, out, COMMAND, settings)
+    _show(found, console(False))
     return 0
 
 
@@ -106,7 +107,7 @@ def new_folder(settings: Arguments, name: str, command: str) -> Path | None:
         raise CommandError(f"{command}: {words(error)}") from None
 
 
-def run(
+def run_sweep(
     names: list[str] | None,
     folder: Path | None,
     connected_to: Connection | None,
@@ -145,7 +146,7 @@ class _Line:
 
     def __init__(self, out: Console, folder: Path | None) -> None:
         self._out, self._folder = out, folder
-        self._done = self._asked = self._first = self._diverged = 0
+        self._asked = self._first = self._diverged = 0
         self._progress = Progress(
             TextColumn("{task.completed:,}/{task.total:,} runs"),
             BarColumn(),
@@ -167,7 +168,7 @@ class _Line:
     def update(self, done: int, asked: int, result: Result | None) -> None:
         """Show that ``done`` of ``asked`` runs are done."""
         now = time.perf_counter()
-        self._done, self._asked = done, asked
+        self._asked = asked
         self._diverged += result is not None and result.status == "diverged"
         if not self._progress.tasks:
             self._first, self._started, self._shown = done, now, now
@@ -193,20 +194,48 @@ class _Line:
         """How many runs are done, and the command that continues; empty if no run was to be made yet."""
         if not self._asked:
             return ""
-        done = f"; {self._done:,} of {plural(self._asked, 'run')} are done"
         if self._folder is None:
-            return f"{done}, and not stored"
-        return f"{done} and stored; continue with: {COMMAND} {shlex.quote(str(self._folder))}"
+            return "; nothing is stored"
+        done = len(Store.read(self._folder).results)
+        again = f"{COMMAND} {shlex.quote(str(self._folder))}"
+        return f"; {done:,} of {plural(self._asked, 'run')} are done and stored; continue with: {again}"
 
 
 # --- results ---------------------------------------------------------------------------------------------------------
 
 
-def show(found: study.Sweep, out: Console) -> None:
-    """Print how the runs ended, and the command that makes the best one again."""
-    counts = {status: sum(row["status"] == status for row in found.table) for status in STATUSES}
+def print_table(rows: Sequence[Sequence[str]], out: Console) -> None:
+    """Print rows of cells, titles first."""
+    if out.is_terminal:
+        out.print(rich_table(rows, "<<>"))
+        return
+    for line in table(rows, "<<>"):
+        out.print(line, markup=False, soft_wrap=True)
+
+
+def _show(found: study.Sweep, out: Console) -> None:
+    """Print what can be concluded, and the command that makes the best run again, and draw a picture."""
+    rows, results = found.table, found.results
+    counts = {status: sum(row["status"] == status for row in rows) for status in STATUSES}
     ended = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
-    out.print(f"{plural(len(found.table), 'run')}: {ended}", markup=False, soft_wrap=True)
-    with contextlib.suppress(ValueError):
+    out.print(f"{plural(len(rows), 'run')}: {ended}", markup=False, soft_wrap=True)
+    selected = results.selected()
+    print_table(results.overview(selected), out)
+    lines = results.verdicts(selected)
+    lines += [f"the best {each.swept} of {each.label} is at the end of its range" for each in selected if each.at_edge]
+    reasons = {row["reason"] for row in rows if row["status"] == "failed"}
+    lines += [f"failed: {reason}" for reason in sorted(reasons)]
+    if found.folder is not None:
+        swept = any(each.swept for each in selected)
+        picture = "sensitivity.png" if swept else "curves.png"
+        try:
+            (plots.sensitivity if swept else plots.learning_curves)(found, path=found.folder / picture)
+        except OSError as error:
+            raise CommandError(f"{COMMAND}: {words(error)}", FAILED) from None
+        lines.append(f"wrote {found.folder}: {', '.join([SWEEP, RUNS, CURVES, picture])}")
+        lines.append(f"for an HTML page: minigrad report {shlex.quote(str(found.folder))}")
+    with contextlib.suppress(ValueError):  # no run has finished
         again = shlex.join([*found.command(found.best()["run"]), "--record"])
-        out.print(f"the best run again, as a run directory: {again}", markup=False, soft_wrap=True)
+        lines.append(f"the best run again, as a run directory: {again}")
+    for line in lines:
+        out.print(line, markup=False, soft_wrap=True)

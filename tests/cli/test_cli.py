@@ -19,6 +19,7 @@ from minigrad.cli.parser import parsers
 from minigrad.recipes.calls import show
 from minigrad.recipes.catalog import hyper_parameters
 from minigrad.recipes.recipe import DEFAULT_MODEL
+from minigrad.study.sweeps.sweep import SEEDS, VALIDATION
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 
@@ -233,11 +234,13 @@ IN_WORDS = {
 }
 
 
-@pytest.mark.parametrize("command", ["train", "compare"])
+@pytest.mark.parametrize("command", ["train", "compare", "sweep"])
 def test_the_defaults_that_help_states_are_those_of_a_run(command):
     """Every option that states one; those without a default state none."""
     used = {**complete({}), "model": DEFAULT_MODEL}
-    words = IN_WORDS | ({"name": "compare"} if command == "compare" else {})
+    words = IN_WORDS
+    if command != "train":
+        words = words | {"name": command, "executor": "threads", "seeds": str(SEEDS), "validation": str(VALIDATION)}
     stated = {}
     for action in parsers()[1][command]._actions:
         if found := re.search(r"\(default: (.*?)\)$|\(default: ([\w:.]+)\)", action.help or ""):
@@ -245,7 +248,6 @@ def test_the_defaults_that_help_states_are_those_of_a_run(command):
     for name, text in stated.items():
         assert text == words.get(name, str(used.get(name))), name
     silent = {
-        "validation",
         "patience",
         "clip",
         "schedule",
@@ -255,6 +257,10 @@ def test_the_defaults_that_help_states_are_those_of_a_run(command):
         "no_output",
         "checkpoint_every",
         "eager",
+        "tune",
+        "random",
+        "stop_hopeless",
+        *(["validation"] if command == "train" else []),
     }
     options = {a.dest for a in parsers()[1][command]._actions if a.option_strings} - {"help", "quiet"} - silent
     assert options - set(hyper_parameters()) | {"lr"} == set(stated)

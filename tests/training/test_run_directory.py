@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from cli_tools import SMALL, run, train
 
-from minigrad import cli, nn, training
+from minigrad import cli, nn, study, training
 from minigrad.training._run_directory import RunDirectory, plain_name
 
 pytestmark = pytest.mark.usefixtures("own_folder")
@@ -219,20 +219,62 @@ def test_evaluate_refuses_the_weights_of_another_model(capsys):
 
 
 def test_compare_trains_from_the_same_parameters_on_the_same_batches(capsys):
-    status, out, _ = run(capsys, "compare", "SGD", "Adam:lr=0.01,betas=(0.8,0.9)", *SMALL, "--weight-decay", "0.01")
-    assert status == 0
-    assert "the same initial parameters and batches for all" in out
+    names = ["SGD", "Adam:lr=0.01,betas=(0.8,0.9)"]
+    words = ["compare", *names, *SMALL, "--weight-decay", "0.01", "--seeds", "2"]
+    status, out, err = run(capsys, *words)
+    assert (status, err) == (0, "")
+    assert "the same initial parameters and batches for all, seed by seed" in out
     assert "Adam(lr=0.01, betas=(0.8, 0.9), weight_decay=0.01)" in out
+    assert "SGD and Adam:lr=0.01,betas=(0.8,0.9) cannot be told apart with 2 seeds" in out
+    assert {path.name for path in Path("runs/compare-1").iterdir()} == {
+        "comparison.csv", "comparison.png", "curves.csv", "runs.csv", "sweep.json",
+    }  # fmt: skip
     rows = list(csv.DictReader(Path("runs/compare-1/comparison.csv").read_text().splitlines()))
-    assert [row["name"] for row in rows] == ["SGD", "Adam:lr=0.01,betas=(0.8,0.9)"]
-    first = [
-        json.loads(Path(f"runs/compare-1/{name}-1/steps.jsonl").read_text().splitlines()[0])["loss"]
-        for name in ("sgd", "adam")
-    ]
-    assert first[0] == first[1]
-    train(capsys, "--weight-decay", "0.01")
-    assert files("runs/compare-1/sgd-1") == files("runs/moons-sgd-1")
-    assert run(capsys, "compare", "runs/compare-1/sgd-1", "runs/compare-1/adam-1")[0] == 0
+    assert [row["name"] for row in rows] == names
+    assert [float(row["lr"]) for row in rows] == [0.2, 0.01]
+    assert [int(row["seeds"]) for row in rows] == [2, 2]
+    assert 0 < float(rows[0]["test_accuracy"]) <= 1
+    train(capsys, "--weight-decay", "0.01", "--validation", "0.2", "--seed", "1")
+    metrics = list(csv.DictReader(Path("runs/moons-sgd-1/metrics.csv").read_text().splitlines()))
+    found = study.load_sweep("runs/compare-1")
+    assert [row["validation_loss"] for row in found.curve(1)] == [float(row["held_out_loss"]) for row in metrics]
+
+
+def test_compare_shows_divergence_as_a_value(capsys):
+    status, out, err = run(capsys, "compare", "SGD", "SGD:lr=1e30", "Adam", *SMALL, "--seeds", "1")
+    assert (status, err) == (0, "")
+    assert re.search(r"^SGD:lr=1e30 .* diverged .* 100%$", out, re.MULTILINE)
+    rows = list(csv.DictReader(Path("runs/compare-1/comparison.csv").read_text().splitlines()))
+    assert [row["diverged"] for row in rows] == ["0", "1", "0"]
+
+
+def test_compare_tunes_the_rate_by_validation(capsys):
+    status, out, err = run(capsys, "compare", "SGD", "Adam", *SMALL, "--tune", "--seeds", "2", "--quiet")
+    assert (status, err) == (0, "")
+    assert "best lr" in out
+    assert "runs;" not in out  # only the results
+    found = study.load_sweep("runs/compare-1")
+    assert len(found.table) == 2 * 9 * 2
+    rows = {row["name"]: row for row in csv.DictReader(Path("runs/compare-1/comparison.csv").read_text().splitlines())}
+    for each in found.results.selected():
+        assert float(rows[each.label]["lr"]) == each.cell.settings["lr"]
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["SGD:lr=0.1,0.2"], "SGD:lr=0.1,0.2: lr has several values, which minigrad sweep takes"),
+        (["SGD", "--tune", "--lr", "0.1"], "--tune chooses the learning rate"),
+        (["SGD", "SGD"], "two of the names are the same"),
+        (["SGD", "runs/nothing"], "runs/nothing: no such folder"),
+        (["SGD", "--executor", "dusk"], "unknown executor 'dusk'"),
+    ],
+)
+def test_compare_refuses(capsys, words, problem):
+    status, _, err = run(capsys, "compare", *words, *SMALL)
+    assert (status, err.count("\n")) == (2, 1)
+    assert problem in err
+    assert not Path("runs").exists()
 
 
 def test_compare_refuses_runs_on_other_problems(capsys):
@@ -257,7 +299,7 @@ def test_every_command_reads_a_run_whatever_callbacks_it_had(capsys, others):
             ["report", "runs/other-1"],
             ["resume", "runs/other-1"],
         ),
-        ["compare", "runs/other-1", "runs/bare-1", "RAdam", *SMALL, "--record", "7"],
+        ["compare", "runs/other-1", "runs/bare-1", "RAdam", *SMALL],
         ["resume", "runs/other-1", "--epochs", "4"],
         *(["explain", "runs/other-1", "--param", "0.weight[0,0]"], ["report", "runs/other-1"]),
     ):

@@ -113,19 +113,19 @@ def test_a_damaged_end_is_an_error_of_one_line_and_nothing_needs_it(capsys, text
     assert run(capsys, "resume", "runs/moons-sgd-1")[0] == 0
 
 
-def test_list_shows_the_runs_of_a_folder_in_order_and_those_of_comparisons(capsys):
+def test_list_shows_the_runs_of_a_folder_in_order_and_those_of_folders_in_it(capsys):
     for number in (1, 2, 10):
         train(capsys, "--quiet")
         Path("runs/moons-sgd-1").rename(f"runs/r-{number}")
-    assert run(capsys, "compare", "SGD", "Adam", *SMALL, "--quiet")[0] == 0
+    train(capsys, "--quiet", "--output", "runs/more")
     Path("runs/notes").mkdir()
     status, out, _ = run(capsys, "list", "runs")
     assert status == 0
     rows = [line.split() for line in out.splitlines()[1:]]
-    assert [row[0] for row in rows] == ["compare-1/adam-1", "compare-1/sgd-1", "r-1", "r-2", "r-10"]
+    assert [row[0] for row in rows] == ["more/moons-sgd-1", "r-1", "r-2", "r-10"]
     metrics = list(csv.DictReader(Path("runs/r-1/metrics.csv").read_text().splitlines()))
     best = max(float(row["held_out_accuracy"]) for row in metrics)
-    assert rows[2][1:] == ["SGD", "3/3", "held-out", "accuracy", f"{best:.2%}", "finished"]
+    assert rows[1][1:] == ["SGD", "3/3", "held-out", "accuracy", f"{best:.2%}", "finished"]
     assert run(capsys, "list", "runs/r-10")[1].splitlines()[1].startswith("r-10 ")
 
 

@@ -16,6 +16,7 @@ from cli_tools import SMALL, run, train
 from kill_harness import no_fsync
 
 from minigrad import cli, data, study, training
+from minigrad.study.sweeps.store import Store
 from minigrad.training._run_directory import RunDirectory
 
 pytestmark = [
@@ -171,34 +172,25 @@ def test_a_signal_while_the_weights_are_written_leaves_a_run_that_resumes(capsys
     assert bytes_of("runs/cut-1") == bytes_of("runs/whole-1")
 
 
-def test_a_comparison_says_how_to_go_on_with_all_of_it(capsys, in_step):
-    words = ["SGD", "Adam:lr=0.01,betas=(0.8,0.9)", "RAdam", *SMALL, "--weight-decay", "0.01", "--amsgrad"]
+def test_a_comparison_says_how_to_go_on_with_all_of_it(capsys, monkeypatch):
+    words = ["SGD", "Adam:lr=0.01,betas=(0.8,0.9)", "RAdam", *SMALL, "--weight-decay", "0.01", "--threads", "1"]
+    words += ["--seeds", "1"]
     assert run(capsys, "compare", *words, "--name", "whole")[0] == 0
-    fit = training.train
-    seen = []
+    add = Store.add
 
-    def second(run, epochs):
-        seen.append(run)
-        if len(seen) == 2:
-            in_step(7, lambda: send(signal.SIGTERM))
-        return fit(run, epochs)
+    def then_stop(self, results):
+        add(self, results)
+        send(signal.SIGTERM)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "train", second)
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "add", then_stop)
         status, _, err = run(capsys, "compare", *words, "--name", "my compare")
     assert status == 143
-    said = re.fullmatch(
-        r"interrupted by SIGTERM after step 7; continue with: minigrad (.*); then: minigrad (.*)\n", err
-    )
-    resume, again = (shlex.split(each) for each in said.groups())
-    assert resume == ["resume", "runs/my compare-1/adam-1"]
-    assert run(capsys, *resume)[0] == 0
-    status, _, err = run(capsys, *again)
+    again = re.fullmatch(r"interrupted; 1 of 3 runs are done and stored; continue with: minigrad (.*)\n", err)[1]
+    status, _, err = run(capsys, *shlex.split(again))
     assert (status, err) == (0, "")
-    whole, parts = (
-        Path(f"runs/{name}/comparison.csv").read_text().splitlines() for name in ("whole-1", "my compare-2")
-    )
-    assert [line.split(",")[-6:-1] for line in whole[1:]] == [line.split(",")[-6:-1] for line in parts[1:]]
+    whole, parts = (study.load_sweep(f"runs/{name}") for name in ("whole-1", "my compare-1"))
+    assert [{**row, "seconds": 0} for row in whole.table] == [{**row, "seconds": 0} for row in parts.table]
 
 
 # --- in processes of their own ---------------------------------------------------------------------------------------

@@ -216,19 +216,22 @@ def make_cells(
     Raises:
         ValueError: for an unknown name, or a range without a count.
     """
-    hyper = catalog.hyper_parameters()
-    read = [read_optimizer(each) for each in optimizers]
-    for name in axes:
-        if name in hyper and not any(name in catalog.optimizer_arguments(each) for each, _ in read):
+    texts = list(optimizers)
+    names = [read_optimizer(text)[0] for text in texts]
+    for name in set(axes) & set(catalog.hyper_parameters()):
+        if not any(name in catalog.optimizer_arguments(each) for each in names):
             raise ValueError(f"none of the optimizers has the option {name}")
-    cells: list[Cell] = []
-    for optimizer, own in read:
-        has = catalog.optimizer_arguments(optimizer)
-        shared = {name: axis for name, axis in axes.items() if name not in hyper or name in has}
-        merged = {**shared, **own}
-        drawn = _product(merged) if random is None else _draws(merged, random, seed)
-        cells += [{"optimizer": optimizer, **each} for each in drawn]
+    cells = [cell for text in texts for cell in cells_of(text, axes, random, seed)]
     return list({repr(cell): cell for cell in cells}.values())
+
+
+def cells_of(text: str, axes: Mapping[str, Axis], random: int | None = None, seed: int = 0) -> list[Cell]:
+    """Return the cells of one optimizer, as `make_cells` does."""
+    optimizer, own = read_optimizer(text)
+    missing = catalog.hyper_parameters().keys() - catalog.optimizer_arguments(optimizer).keys()
+    merged = {**{name: axis for name, axis in axes.items() if name not in missing}, **own}
+    found = _product(merged) if random is None else _draws(merged, random, seed)
+    return [{"optimizer": optimizer, **cell} for cell in found]
 
 
 def _product(axes: Mapping[str, Axis]) -> list[Cell]:

@@ -16,7 +16,9 @@ from . import statistics
 from .statistics import CONFIDENCE, Difference, Estimate, Series, Width
 
 Row = Mapping[str, Any]
-METRICS = tuple(f"{part}_{kind}" for part in ("train", "validation", "test") for kind in ("loss", "accuracy"))
+METRICS = tuple(
+    f"{part}_{kind}" for part in ("train", "validation", "held_out", "test") for kind in ("loss", "accuracy")
+)
 GOOD_LOSS, GOOD_ACCURACY = 0.1, 0.01  # how far from the best is good: a share of a loss, one point of accuracy
 
 
@@ -121,7 +123,8 @@ class Results:
             ValueError: for any other.
         """
         known = [name for name in METRICS if any(row.get(name) is not None for row in self.table)]
-        default = next((name for name in ("validation_accuracy", "validation_loss") if name in known), "train_loss")
+        by = [f"{part}_{kind}" for part in ("validation", "held_out") for kind in ("accuracy", "loss")]
+        default = next((name for name in by if name in known), "train_loss")
         return choice("sweep", "metric", metric or default, known or METRICS)
 
     @cached_property

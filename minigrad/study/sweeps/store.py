@@ -113,6 +113,11 @@ class Store:
                     self.runs.append((place, seed))
         return list(dict.fromkeys(asked))
 
+    def numbers(self, base: Arguments, cells: Iterable[Cell]) -> list[int]:
+        """Return the runs with some settings, of those that were asked for."""
+        wanted = {repr(_filled(base, cell, self.settings)) for cell in cells}
+        return [number for number, (cell, _) in enumerate(self.runs) if repr(self.cells[cell]) in wanted]
+
     def row(self, number: int) -> dict[str, Any]:
         """Return a row of the table; a value that does not apply is ``None``."""
         cell, seed = self.runs[number]

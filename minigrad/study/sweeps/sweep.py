@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
@@ -19,7 +19,7 @@ from ...recipes.recipe import make_model
 from ...training.evaluation import evaluate
 from . import engine
 from .executors import Connection, connected, results
-from .grid import Axis, Range, make_cells, read_axis, read_optimizer
+from .grid import Axis, Range, cells_of, make_cells, read_axis, read_optimizer
 from .results import Results
 from .store import Result, Store
 
@@ -66,6 +66,16 @@ class Sweep:
     def arguments(self, run: int) -> Arguments:
         """Return all arguments of a run, given by its number."""
         return self._store.arguments(run)
+
+    def runs_of(self, optimizer: str, **settings: Any) -> list[int]:
+        """Return the numbers of the runs of an optimizer with its own settings, and the settings of a call of `sweep`.
+
+        >>> found = study.sweep(["SGD", "Adam:lr=0.01"], lr=[0.1, 0.2], seeds=2, data="moons", epochs=1)
+        >>> found.runs_of("Adam:lr=0.01", data="moons", epochs=1)
+        [4, 5]
+        """
+        base, axes = read_settings([optimizer], settings)
+        return self._store.numbers(base, cells_of(optimizer, axes))
 
     def command(self, run: int) -> list[str]:
         """Return the words of the command that makes a run again, as a run directory."""
@@ -173,12 +183,12 @@ def sweep(
         if optimizers is None and store.runs:
             settings = {**store.base, **settings}
             names = list(dict.fromkeys(cell["optimizer"] for cell in store.cells))
-            base, axes = _read(names, settings)
+            base, axes = read_settings(names, settings)
             cells = make_cells(names, axes, random) if axes else store.cells
             numbers = [] if axes else list(range(len(store.runs)))
         else:
             names = [optimizers or "SGD"] if isinstance(optimizers, str | None) else list(optimizers)
-            base, axes = _read(names, settings)
+            base, axes = read_settings(names, settings)
             cells = make_cells(names, axes, random)
         if chosen is None:
             chosen = sorted({seed for _, seed in store.runs}) or list(range(SEEDS))
@@ -190,7 +200,7 @@ def sweep(
         return Sweep(store)
 
 
-def _read(optimizers: Sequence[str], settings: dict[str, Any]) -> tuple[Arguments, dict[str, Axis]]:
+def read_settings(optimizers: Sequence[str], settings: Mapping[str, Any]) -> tuple[Arguments, dict[str, Axis]]:
     """Return the settings that all runs share, and the axes of the others."""
     base: Arguments = {"validation": VALIDATION}
     axes: dict[str, Axis] = {}
