@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ...recipes import catalog
 from ...recipes.options import Arguments
 from ...recipes.recipe import Problem, make_run, problem, tested
 from ...training import EarlyStopping, NonFiniteLossError, StopIfDiverged
 from ...training._blas import one_blas_thread
-from ...training.run import Callback, Run
-from ._together import train_together
+from ...training._together import Trained, train_together
+from ...training.run import Run
 from .store import METRICS, Curve, Result, Store
 
 _FIRST_SEEDS = 2  # of a cell, before it is found hopeless
-
-
-class _Watch(Callback):
-    """Measures the time of a run, and tests it at its end."""
-
-    def __init__(self, problem: Problem) -> None:
-        self.seconds = 0.0
-        self.tested: dict[str, float] = {}
-        self._problem = problem
-
-    def begin(self, run: Run) -> None:
-        self._started = time.perf_counter()
-
-    def end(self, run: Run) -> None:
-        self.tested = tested(run, self._problem)
-
-    def close(self) -> None:
-        self.seconds = time.perf_counter() - self._started
 
 
 def problems() -> Callable[[Arguments], Problem]:
@@ -68,27 +51,37 @@ def train_runs(arguments: Mapping[int, Arguments], threads: int) -> Iterator[tup
         threads: how many runs at a time.
     """
     get = problems()
-    watches: dict[int, _Watch] = {}
-
-    def maker(number: int) -> Callable[[], Run]:
-        def make() -> Run:
-            patience = arguments[number].get("patience")
-            stopping = [StopIfDiverged(), *([EarlyStopping(patience)] if patience else [])]
-            asked = get(arguments[number])
-            watches[number] = _Watch(asked)
-            return make_run(arguments[number], asked, [*stopping, watches[number]])
-
-        return make
-
     with one_blas_thread():
         for epochs in dict.fromkeys(each["epochs"] for each in arguments.values()):  # usually one
             numbers = [number for number, each in arguments.items() if each["epochs"] == epochs]
-            for place, run, error in train_together([maker(number) for number in numbers], epochs, threads):
-                yield numbers[place], _result(run, error, watches.pop(numbers[place]))
+            given = [arguments[number] for number in numbers]
+            makes = [(_kind(each), functools.partial(_make, each, get(each))) for each in given]
+            for found in train_together(makes, epochs, threads):
+                yield numbers[found.number], _result(found, get(given[found.number]))
 
 
-def _result(run: Run, error: BaseException | None, watch: _Watch) -> Result:
+def _kind(arguments: Arguments) -> Hashable:
+    """Return what runs have in common that share compiled code: all but the seed and the numbers of the optimizer."""
+    hyper = catalog.hyper_parameters()
+
+    def common(name: str, value: Any) -> Any:
+        if name not in hyper or isinstance(value, str):
+            return value
+        return tuple(map(bool, value)) if isinstance(value, tuple) else bool(value)  # an option of 0 is switched off
+
+    return repr(sorted((name, common(name, value)) for name, value in arguments.items() if name != "seed"))
+
+
+def _make(arguments: Arguments, asked: Problem) -> Run:
+    patience = arguments.get("patience")
+    return make_run(arguments, asked, [StopIfDiverged(), *([EarlyStopping(patience)] if patience else [])])
+
+
+def _result(found: Trained, asked: Problem) -> Result:
     """Return how a run ended, as a row of the table."""
+    run, error = found.run, found.error
+    if run is None:
+        return Result("failed", reason=" ".join(f"{type(error).__name__}: {error}".split()))
     progress, reason = run.progress, run.stopping
     curve: Curve = [
         {name.replace("held_out", "validation"): float(v) for name, v in row.items()} for row in progress.history
@@ -109,8 +102,8 @@ def _result(run: Run, error: BaseException | None, watch: _Watch) -> Result:
         progress.step,
         step,
         **{name: last.get(name) for name in METRICS},
-        **watch.tested,
-        seconds=round(watch.seconds, 6),
+        **(tested(run, asked) if error is None else {}),
+        seconds=round(found.seconds, 6),
         reason=" ".join(reason.split()),
         curve=curve,
     )
