@@ -101,6 +101,22 @@ def test_the_share_of_diverged_runs_is_along_the_top_above_the_data():
     assert not plots.sensitivity(made_up(("SGD",), rates=RATES[:5]), "validation_loss").axes[0].patches
 
 
+def test_accuracies_near_100_percent_are_far_apart_and_100_percent_is_at_the_end():
+    found = made_up(("SGD", "Adam"))
+    ax = plots.sensitivity(found, "validation_accuracy").axes[0]
+    assert ax.get_yscale() == "logit"
+    for row in found.table:
+        if row["lr"] == 0.1:
+            row["validation_accuracy"] = 1.0
+    ax = plots.sensitivity(found, "validation_accuracy").axes[0]
+    (end,) = [
+        place for place, text in zip(ax.get_yticks(), ax.get_yticklabels(), strict=True) if text.get_text() == "100%"
+    ]
+    assert line_of(ax, "Adam").get_ydata()[6] == end < 1
+    near = made_up(("SGD",), rates=[0.1, 0.15])
+    assert plots.sensitivity(near, "validation_accuracy").axes[0].get_yscale() == "linear"
+
+
 def test_two_panels_show_the_training_loss_and_the_metric_of_selection():
     figure = plots.sensitivity(made_up())
     assert [ax.get_title() for ax in figure.axes] == ["Training loss at the end", "Validation accuracy at the end"]

@@ -24,6 +24,8 @@ Path = str | os.PathLike[str]
 Source = Sweep | Results | Path
 _BAND: dict[str, Any] = {"alpha": 0.16, "linewidth": 0}
 _STRIP = 0.032  # of the height of the axes, for the share of diverged runs of one line
+# Where an axis of accuracies has ticks.
+_ACCURACIES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999)
 NAMES = {"lr": "learning rate"}
 
 
@@ -122,9 +124,9 @@ def _sensitivity(ax: Axes, results: Results, metric: str, by: Sequence[str] | No
     for (number, name, cells, at), band in zip(lines, bands, strict=True):
         color = look(number)["color"]
         known = np.isfinite(band[:, 0])
-        shown = np.where(known[:, None], band, np.nan)
+        shown = np.clip(np.where(known[:, None], band, np.nan), low, high)
         ax.plot(at, shown[:, 0], **look(number), linewidth=1.7, marker="o", markersize=3, label=name)
-        ax.fill_between(at, *np.clip(shown[:, 1:].T, low, high), color=color, **_BAND)
+        ax.fill_between(at, *shown[:, 1:].T, color=color, **_BAND)
         _best(ax, results, cells, at, metric, color)
     if len(lines) > 1:
         ends = [(name, at, band[:, 0]) for (_, name, _, at), band in zip(lines, bands, strict=True)]
@@ -138,7 +140,7 @@ def _best(ax: Axes, results: Results, cells: Sequence[Cell], at: Series, metric:
     if len(cells) < 2 or (found := best_place(costs)) is None:
         return
     place, low, high = found
-    y = medians(costs[place]) * sign
+    y = np.clip(medians(costs[place]) * sign, *ax.get_ylim())
     ax.plot(at[[low, high]], [y, y], color=color, linewidth=2.6, alpha=0.55, solid_capstyle="butt", zorder=3)
     ax.plot(at[place], y, "o", color=color, markersize=7, markeredgecolor="white", markeredgewidth=1, zorder=4)
 
@@ -146,28 +148,47 @@ def _best(ax: Axes, results: Results, cells: Sequence[Cell], at: Series, metric:
 def _vertical(ax: Axes, metric: str, values: Series, strips: int) -> tuple[float, float]:
     """Set the vertical axis, with space at the top for the shares of diverged runs; return the limits of the data."""
     finite = values[np.isfinite(values)]
-    if not finite.size:
-        low, high = ax.get_ylim()
-    elif is_accuracy(metric):
-        from matplotlib.ticker import PercentFormatter
-
-        ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-        low, high = float(finite.min()), float(finite.max())
-        low, high = low - 0.06 * (high - low or 0.1), min(high + 0.04 * (high - low or 0.1), 1.0)
-        ax.set_ylim(low, high)
-    else:
+    if is_accuracy(metric) and finite.size:
+        _accuracy_scale(ax, finite)
+    elif finite.size:
         log_scale(ax, finite)
-        low, high = ax.get_ylim()
+    low, high = ax.get_ylim()
     if strips:
         part = strips * _STRIP + 0.05
-        is_log = ax.get_yscale() == "log"
-        bottom, top = (math.log(low), math.log(high)) if is_log else (low, high)
-        above = top + (top - bottom) * part / (1 - part)
+        scale = ax.yaxis.get_transform()
+        bottom, top = scale.transform(np.array([low, high]))
+        above = scale.inverted().transform(np.array([top + (top - bottom) * part / (1 - part)]))[0]
         for minor in (False, True):  # no ticks beside the shares
             ax.set_yticks([tick for tick in ax.get_yticks(minor=minor) if low <= tick <= high], minor=minor)
-        ax.set_ylim(low, math.exp(above) if is_log else above)
+        ax.set_ylim(low, above)
         ax.spines["left"].set_bounds(low, high)
     return low, high
+
+
+def _accuracy_scale(ax: Axes, values: Series) -> None:
+    """A scale on which 98 and 99 % are as far apart as 1 and 2 %; linear if the values are close to each other.
+
+    On it, 0 and 100 % would be infinitely far away, so they are at the ends of the axis.
+    """
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    inner = values[(values > 0) & (values < 1)]
+    low, high = (float(inner.min()), float(inner.max())) if inner.size else (0.5, 0.5)
+    low, high = low if values.min() > 0 else low / 2, high if values.max() < 1 else (1 + high) / 2
+    bottom, top = (math.log(each / (1 - each)) for each in (low, high))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g}%"))
+    if top - bottom < 1:
+        space = 0.05 * (high - low or 0.1)
+        ax.set_ylim(low - space, min(high + space, 1.0))
+        return
+    ax.set_yscale("logit")
+    space = 0.05 * (top - bottom)
+    ends = [1 / (1 + math.exp(-each)) for each in (bottom - space, top + space)]
+    ax.set_ylim(*ends)
+    names = {end: f"{limit:.0%}" for end, limit in zip(ends, (0.0, 1.0), strict=True) if limit in values}
+    ax.yaxis.set_major_locator(FixedLocator([*names, *(tick for tick in _ACCURACIES if low <= tick <= high)]))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: names.get(value) or f"{100 * value:.4g}%"))
 
 
 def _strip(ax: Axes, shares: Sequence[tuple[int, Series, Sequence[float]]]) -> None:
@@ -445,9 +466,9 @@ def _curves(ax: Axes, results: Results, metric: str, selected: Sequence[tuple[in
     ends = []
     for number, each, band in lines:
         epochs = np.arange(1, len(band) + 1)
-        shown = np.where(np.isfinite(band[:, :1]), band, np.nan)
+        shown = np.clip(np.where(np.isfinite(band[:, :1]), band, np.nan), low, high)
         ax.plot(epochs, shown[:, 0], **look(number), linewidth=1.7, label=each.label)
-        ax.fill_between(epochs, *np.clip(shown[:, 1:].T, low, high), color=look(number)["color"], **_BAND)
+        ax.fill_between(epochs, *shown[:, 1:].T, color=look(number)["color"], **_BAND)
         ends.append((_with_rate(each), epochs, shown[:, 0], look(number)["color"]))
     label_ends(ax, ends)
 

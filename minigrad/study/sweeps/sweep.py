@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...checks import whole
-from ...random import get_state, manual_seed, set_state
+from ...random import manual_seed, own_generator
 from ...recipes import catalog
 from ...recipes.options import OPTIMIZER, OPTIONS, Arguments, as_words
 from ...recipes.recipe import make_model
@@ -107,14 +107,11 @@ class Sweep:
         arguments = self.arguments(run)
         key = tuple(arguments.get(name) for name in ("data", "dtype", "loss", "model", "seed", "validation"))
         if (*key, part) not in self._initial:
-            state = get_state()
-            try:
+            asked = self._problems(arguments)
+            rows = {"train": asked.train, "validation": asked.held_out, "test": asked.test or asked.held_out}[part]
+            with own_generator():
                 manual_seed(arguments["seed"])
-                asked = self._problems(arguments)
-                rows = {"train": asked.train, "validation": asked.held_out, "test": asked.test or asked.held_out}[part]
                 self._initial[*key, part] = evaluate(make_model(arguments, asked), rows, asked.loss)["loss"]
-            finally:
-                set_state(state)
         return self._initial[*key, part]
 
     def __repr__(self) -> str:
