@@ -85,7 +85,7 @@ def test_the_wheel_installs_the_command(wheel):
 def test_run_time_dependencies_are_the_six_announced():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {requirement.split(">")[0] for requirement in project["dependencies"]}
-    assert names == {"numpy", "numba", "matplotlib", "rich", "safetensors", "jinja2"}
+    assert names == {"numpy", "numba", "llvmlite", "matplotlib", "rich", "safetensors", "jinja2"}
     assert project["requires-python"] == ">=3.11"
 
 

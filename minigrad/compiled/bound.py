@@ -72,9 +72,9 @@ class Bound:
         program = Program(self.plan)
         parts = list(dict.fromkeys(record.function for record in program.records if isinstance(record.function, Part)))
         names = [f"part{i}" for i in range(len(parts))]
-        self.machine = machine_code(_key(parts), lambda: (written(names, parts), {}), names)
+        self.machine = machine_code(_key(parts), lambda: written(names, parts), names)
         addresses: dict[Any, int] = {**functions()}
-        addresses |= {part: self.machine.address(name) for part, name in zip(parts, names, strict=True)}
+        addresses |= {part: self.machine.addresses[name] for part, name in zip(parts, names, strict=True)}
         self.code = Code(program, addresses)
         self.effects, self._after = self._effects()
         self.has_calls = bool(self._after) or any(effect.calls for effect in self.effects)

@@ -77,11 +77,11 @@ def parts_driver() -> Any:
 def functions() -> dict[str, int]:
     """The addresses of the functions of this file."""
 
-    def write() -> tuple[str, dict[str, Any]]:
+    def write() -> str:
         written = [Function(name) for name in names]
         for writer, f in zip(_WRITERS, written, strict=True):
             writer(f)
-        return module(written), {}
+        return module(written)
 
     names = [writer.__name__.lstrip("_") for writer in _WRITERS]
     return machine_code("runtime", write, names).addresses
@@ -100,11 +100,11 @@ def kernel_runner(calls: Sequence[NativeCall]) -> tuple[int, Words]:
     """
     sizes = sorted({len(call.words) for call in calls})
     names = [f"kernel{size}" for size in sizes]
-    machine = machine_code(f"kernels {sizes}", lambda: (module([*map(_kernel, sizes)]), {}), names)
+    machine = machine_code(f"kernels {sizes}", lambda: module([*map(_kernel, sizes)]), names)
     records: list[int] = []
     for call in calls:
         size = len(call.words)
-        records += [machine.address(f"kernel{size}"), 3 + size, call.address, *call.words.tolist()]
+        records += [machine.addresses[f"kernel{size}"], 3 + size, call.address, *call.words.tolist()]
     return functions()["kernels"], words(KERNELS, {}, *records, 0)
 
 
