@@ -82,7 +82,7 @@ def test_the_wheel_installs_the_command(wheel):
     assert re.search(r"^minigrad *= *minigrad\.cli:main$", entry_points, re.MULTILINE)
 
 
-def test_run_time_dependencies_are_the_six_announced():
+def test_run_time_dependencies_are_the_announced():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {requirement.split(">")[0] for requirement in project["dependencies"]}
     assert names == {"numpy", "numba", "llvmlite", "matplotlib", "rich", "safetensors", "jinja2"}

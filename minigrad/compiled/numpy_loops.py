@@ -24,7 +24,7 @@ import numpy as np
 
 
 class _UFunc(ctypes.Structure):
-    """The public struct of a ufunc, up to its signatures."""
+    """The public struct of a ufunc, as far as it is read."""
 
     _fields_ = (
         ("head", ctypes.c_char * object.__basicsize__),
@@ -35,9 +35,6 @@ class _UFunc(ctypes.Structure):
         ("functions", ctypes.c_void_p),  # ntypes addresses of loops
         ("data", ctypes.c_void_p),  # ntypes addresses of what a loop gets as its last argument
         ("ntypes", ctypes.c_int),
-        ("reserved", ctypes.c_int),
-        ("name", ctypes.c_void_p),
-        ("types", ctypes.c_void_p),  # ntypes times nargs type numbers, one byte each
     )
 
 
@@ -72,32 +69,15 @@ def problem() -> str:
         return str(error)
 
 
-def _struct(name: str) -> _UFunc:
-    return _UFunc.from_address(id(getattr(np, name)))
-
-
 def _find(name: str, letters: str) -> tuple[int, int]:
-    if not isinstance(getattr(np, name, None), np.ufunc):
+    ufunc = getattr(np, name, None)
+    if not isinstance(ufunc, np.ufunc):
         raise LookupError(f"NumPy has no ufunc {name!r}")
-    ufunc = _struct(name)
-    signatures = ctypes.string_at(ufunc.types, ufunc.ntypes * ufunc.nargs)
-    wanted = _numbers(letters)
-    for index in range(ufunc.ntypes if len(wanted) == ufunc.nargs else 0):
-        if signatures[index * ufunc.nargs :][: ufunc.nargs] == wanted:
-            function = _address(ufunc.functions, index)
-            if function:
-                return function, _address(ufunc.data, index)
+    struct = _UFunc.from_address(id(ufunc))
+    for index, text in enumerate(ufunc.types):
+        if text.replace("->", "") == letters and (function := _address(struct.functions, index)):
+            return function, _address(struct.data, index)
     raise LookupError(f"np.{name} has no loop for the dtypes {letters!r}")
-
-
-def _numbers(*letters: str) -> bytes:
-    """The type numbers of dtypes."""
-    return bytes(_number(letter) for letter in "".join(letters))
-
-
-@functools.cache
-def _number(letter: str) -> int:
-    return np.dtype(letter).num
 
 
 def _address(table: int | None, index: int) -> int:
@@ -109,23 +89,15 @@ def _wrong_layout() -> str:
     """Compare some structs with what Python knows of their ufuncs. Only plausible addresses are read."""
     if sys.implementation.name != "cpython" or np.ufunc.__basicsize__ < ctypes.sizeof(_UFunc):
         return "the ufuncs of this NumPy are not the structs of its public header"
-    structs = {name: _struct(name) for name in _COUNTED}
-    tables = []
+    structs = {name: _UFunc.from_address(id(getattr(np, name))) for name in _COUNTED}
     for name, struct in structs.items():
         ufunc = getattr(np, name)
         counts = (struct.nin, struct.nout, struct.nargs, struct.ntypes)
         if counts != (ufunc.nin, ufunc.nout, ufunc.nargs, ufunc.ntypes):
             return f"the struct of np.{name} in this NumPy has other fields than its public header"
-        tables += [struct.functions or 0, struct.types or 0]
-    if not _in_one_library(tables):
+    if not _in_one_library([struct.functions or 0 for struct in structs.values()]):
         return "the ufuncs of this NumPy have no tables of loops"
-    loops = []
-    for name, struct in structs.items():
-        signatures = ctypes.string_at(struct.types, struct.ntypes * struct.nargs)
-        letters = [text.replace("->", "") for text in getattr(np, name).types]
-        if signatures != _numbers(*letters):
-            return f"np.{name} of this NumPy has other loops than it lists"
-        loops += [_address(struct.functions, index) for index in range(struct.ntypes)]
+    loops = [_address(struct.functions, i) for struct in structs.values() for i in range(struct.ntypes)]
     return "" if _in_one_library([found for found in loops if found]) else "this NumPy has no loops at fixed addresses"
 
 
@@ -137,18 +109,17 @@ def _wrong_bits() -> str:
     """Compare some loops with their ufuncs, on strided arrays of both dtypes."""
     for dtype, letter in ((np.float32, "f"), (np.float64, "d")):
         left, right = np.linspace(0.1, 3, 38, dtype=dtype).reshape(2, 19)[:, ::2]
-        for name in ("exp", "tanh", "add", "power", "logaddexp"):
-            ufunc = getattr(np, name)
-            inputs = [left, right][: ufunc.nin]
-            out = np.empty((10, 3), dtype)[:, 1]
-            call(name, letter * ufunc.nargs, [*inputs, out])
-            if out.tobytes() != ufunc(*inputs).tobytes():
-                return f"the loop of np.{name} for {np.dtype(dtype)} differs from np.{name} in this NumPy"
         a, b = np.linspace(-1, 1, 48, dtype=dtype).reshape(2, 4, 6)
-        out, expected = np.zeros((2, 6, 8), dtype)[..., :6]  # the layout of the output may decide how it is summed
-        call("matmul", letter * 3, [a.T, b, out])
-        if out.tobytes() != np.matmul(a.T, b, out=expected).tobytes():
-            return f"the loop of np.matmul for {np.dtype(dtype)} differs from np.matmul in this NumPy"
+        for name in ("exp", "tanh", "add", "power", "logaddexp", "matmul"):
+            ufunc = getattr(np, name)
+            inputs = [a.T, b] if name == "matmul" else [left, right][: ufunc.nin]
+            # Two outputs of one layout, which may decide how a product is summed.
+            out, expected = (
+                np.zeros((2, 6, 8), dtype)[..., :6] if name == "matmul" else np.zeros((2, 10, 3), dtype)[..., 1]
+            )
+            call(name, letter * ufunc.nargs, [*inputs, out])
+            if out.tobytes() != ufunc(*inputs, out=expected).tobytes():
+                return f"the loop of np.{name} for {np.dtype(dtype)} differs from np.{name} in this NumPy"
     return ""
 
 
@@ -163,9 +134,5 @@ def call(name: str, letters: str, arrays: Sequence[np.ndarray[Any, Any]]) -> Non
     if name == "matmul":
         lengths = [1, *arrays[0].shape, arrays[1].shape[1]]
         strides = [0, 0, 0, *(stride for array in arrays for stride in array.strides)]
-    addresses = (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
-    _LOOP(function)(addresses, _whole(lengths), _whole(strides), data or None)
-
-
-def _whole(numbers: Sequence[int]) -> ctypes.Array[ctypes.c_ssize_t]:
-    return (ctypes.c_ssize_t * len(numbers))(*numbers)
+    words = [np.array(each, np.intp) for each in ([array.ctypes.data for array in arrays], lengths, strides)]
+    _LOOP(function)(*(each.ctypes.data for each in words), data or None)
