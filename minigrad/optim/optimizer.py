@@ -387,7 +387,11 @@ class Optimizer(Declared):
             self._state.fill(slot, inits.get(slot, 0.0), self.store.entries)
         self._ages = dict.fromkeys(self._ages, 0)
         self._carry({})
-        self._layout = None
+        cohorts = [] if self._layout is None else self._layout.cohorts
+        if self._carried or len({cohort.age for cohort in cohorts}) > 1:
+            self._layout = None  # the cohorts will be others
+        for cohort in cohorts:
+            cohort.age = 0
         self.steps = self.skipped = 0
         for each in self.periodic:
             each.counter = 0

@@ -400,7 +400,8 @@ def _by_epoch(batches: Sequence[_Batches], taken: Sequence[Stretch], epochs: int
 
 def _totals(values: Array) -> list[float]:
     """The sums of rows from left to right, as Python adds them."""
-    found: list[float] = np.add.accumulate(np.pad(values, [(0, 0), (1, 0)]), axis=1)[:, -1].tolist()
+    begun = np.concatenate([np.zeros((len(values), 1)), values], axis=1)
+    found: list[float] = np.add.accumulate(begun, axis=1)[:, -1].tolist()
     return found
 
 
