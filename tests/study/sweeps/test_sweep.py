@@ -13,8 +13,8 @@ SMALL = {"data": "moons:samples=100", "model": "mlp:8", "epochs": 3, "batch_size
 
 def alone(arguments):
     """The rows of the run that ``minigrad train`` makes of some arguments, and its test metrics."""
-    asked = problem(arguments)
-    run = make_run(arguments, asked)
+    asked, patience = problem(arguments), arguments.get("patience")
+    run = make_run(arguments, asked, [training.EarlyStopping(patience)] if patience else [])
     training.train(run, arguments["epochs"])
     return run.progress.history, training.evaluate(run.model, asked.test, run.loss, run.metrics)
 
@@ -36,6 +36,38 @@ def test_every_run_has_the_bits_of_the_run_alone():
         ]
         assert row["validation_loss"] == history[-1]["held_out_loss"]
         assert (row["test_loss"], row["test_accuracy"]) == (tested["loss"], tested["accuracy"])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"momentum": [0.0, 0.5, 0.9], "weight_decay": [0.0, 0.1]},
+        {"optimizers": ["Adam", "AdamW", "NAdam"], "weight_decay": [0.01, 0.1], "eps": [1e-8, 1e-3]},
+        {"optimizers": ["Adam"], "betas": [(0.9, 0.99), (0.0, 0.9)], "amsgrad": [False, True]},
+        {"optimizers": ["RAdam", "LAMB", "Lion"], "weight_decay": [0.0, 0.01], "lr": [0.01, 0.02]},
+        {"optimizers": ["RMSprop"], "alpha": [0.9, 0.99], "momentum": [0.0, 0.9], "centered": [False, True]},
+        {"optimizers": ["Adadelta", "Adagrad", "AdaBelief", "Adamax", "LARS", "Lookahead"], "lr": [0.1, 0.2]},
+        {"schedule": [None, "CosineAnnealingLR", "OneCycleLR", "ReduceLROnPlateau"], "lr": [0.1, 0.2]},
+        {"clip": [None, "by_global_norm:0.1", "by_global_norm:0.1 + by_value:0.01"], "warmup": [0, 1]},
+        {
+            "model": ["mlp:8", "mlp:8,batch,dropout=0.5"],
+            "batch_size": [16, 20],
+            "accumulate": [1, 2],
+        },
+        {"data": ["moons:samples=100", "cubic"], "dtype": ["float32", "float64"], "epochs": [1, 2]},
+        {"lookahead": [None, "k=2"], "patience": [None, 1], "loss": [None, "cross_entropy:label_smoothing=0.1"]},
+    ],
+    ids=lambda settings: ",".join(settings),
+)
+def test_whatever_varies_each_run_has_the_bits_of_the_run_alone(settings):
+    found = study.sweep(**{**SMALL, "epochs": 2, "optimizers": ["SGD"], "seeds": 2, **settings}, threads=2)
+    for row in found.table:
+        arguments = found.arguments(row["run"])
+        history, _ = alone(arguments)
+        assert row["status"] == "finished"
+        assert found.curve(row["run"]) == [
+            {name.replace("held_out", "validation"): value for name, value in each.items()} for each in history
+        ], arguments
 
 
 def test_the_test_rows_are_those_of_a_run_without_validation():
