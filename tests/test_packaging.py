@@ -107,7 +107,7 @@ def test_the_readmes_programs_run_in_order_and_learn(capsys, tmp_path, monkeypat
         exec(compile(program, file, "exec"), names)
     assert names["loss"].item() < 1
     assert "pass 2: 28 bytes per float32 parameter" in capsys.readouterr().out
-    assert {path.name for path in pictures.iterdir()} == {"update_ratios.png", "graph.svg"}
+    assert {path.name for path in pictures.iterdir()} == {"heat_map.png", "update_ratios.png", "graph.svg"}
 
 
 def test_the_readme_shows_the_rule_that_runs():

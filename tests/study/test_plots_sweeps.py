@@ -97,7 +97,15 @@ def test_the_share_of_diverged_runs_is_along_the_top_above_the_data():
     assert sorted(np.round(np.array(each) / full, 6).tolist() for each in bars.values()) == sorted(
         np.round(each, 6).tolist() for each in shares
     )
-    assert max(ax.get_yticks()) <= 1.0
+    for metric in ("validation_accuracy", "validation_loss"):
+        ax = plots.sensitivity(found, metric).axes[0]
+        inside = ax.transScale + ax.transLimits
+        height = max(
+            np.nanmax(inside.transform(line.get_xydata())[:, 1]) for line in ax.lines if line.get_marker() == "o"
+        )
+        assert 0.5 < height < min(bar.get_y() for bar in ax.patches)
+        ticks = [*ax.get_yticks(), *ax.get_yticks(minor=True)]
+        assert max(ticks) <= ax.spines["left"].get_bounds()[1] < ax.get_ylim()[1]
     assert not plots.sensitivity(made_up(("SGD",), rates=RATES[:5]), "validation_loss").axes[0].patches
 
 

@@ -186,7 +186,7 @@ def _accuracy_scale(ax: Axes, values: Series) -> None:
     ends = [1 / (1 + math.exp(-each)) for each in (bottom - space, top + space)]
     ax.set_ylim(*ends)
     names = {end: f"{limit:.0%}" for end, limit in zip(ends, (0.0, 1.0), strict=True) if limit in values}
-    ax.yaxis.set_major_locator(FixedLocator([*names, *(tick for tick in _ACCURACIES if low <= tick <= high)]))
+    ax.yaxis.set_major_locator(FixedLocator([*names, *(tick for tick in _ACCURACIES if ends[0] < tick < ends[1])]))
     ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: names.get(value) or f"{100 * value:.4g}%"))
 
