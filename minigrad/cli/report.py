@@ -75,9 +75,9 @@ def _report_sweep(given: Arguments, out: Console) -> int:
     except (ValueError, OSError) as error:
         raise CommandError(f"{COMMAND}: {words(error)}") from None
     out.print(f"wrote {target}, {target.stat().st_size / 1e3:,.0f} kB", markup=False, soft_wrap=True)
-    results = sweep.results
-    for verdict in results.verdicts(results.selected()):
-        out.print(verdict, markup=False, soft_wrap=True)
+    for name, results in sweep.results.problems().items():
+        for verdict in results.verdicts(results.selected()):
+            out.print(f"{name}: {verdict}" if name else verdict, markup=False, soft_wrap=True)
     return 0
 
 

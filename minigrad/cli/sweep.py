@@ -219,14 +219,21 @@ def _show(found: study.Sweep, out: Console) -> None:
     counts = {status: sum(row["status"] == status for row in rows) for status in STATUSES}
     ended = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
     out.print(f"{plural(len(rows), 'run')}: {ended}", markup=False, soft_wrap=True)
-    selected = results.selected()
-    print_table(results.overview(selected), out)
-    lines = results.verdicts(selected)
-    lines += [f"the best {each.swept} of {each.label} is at the end of its range" for each in selected if each.at_edge]
+    swept = False
+    for name, problem in results.problems().items():
+        if name:
+            out.print(f"{name}:", markup=False)
+        selected = problem.selected()
+        swept = swept or any(each.swept for each in selected)
+        print_table(problem.overview(selected), out)
+        ends = [
+            f"the best {each.swept} of {each.label} is at the end of its range" for each in selected if each.at_edge
+        ]
+        for line in [*problem.verdicts(selected), *ends]:
+            out.print(line, markup=False, soft_wrap=True)
     reasons = {row["reason"] for row in rows if row["status"] == "failed"}
-    lines += [f"failed: {reason}" for reason in sorted(reasons)]
+    lines = [f"failed: {reason}" for reason in sorted(reasons)]
     if found.folder is not None:
-        swept = any(each.swept for each in selected)
         picture = "sensitivity.png" if swept else "curves.png"
         try:
             (plots.sensitivity if swept else plots.learning_curves)(found, path=found.folder / picture)

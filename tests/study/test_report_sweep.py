@@ -51,7 +51,15 @@ def test_the_result_has_the_verdicts_the_table_and_the_command_of_the_best(page,
 def test_runs_that_diverged_are_counted_with_their_reasons(page, swept):
     diverged = [row for row in study.load_sweep(swept).table if row["status"] == "diverged"]
     assert len(diverged) >= 5
-    assert all(row["reason"] in page.sections["lost"] for row in diverged)
+    counted = {}
+    for row in diverged:
+        counted.setdefault(row["reason"].partition(":")[0], []).append(row["reason"])
+    _, *rows = page.tables["Runs by how they ended"]
+    for status, reason, count in rows:
+        assert status == "diverged"
+        assert reason in counted[reason.partition(":")[0]]
+        assert int(count) == len(counted.pop(reason.partition(":")[0]))
+    assert not counted
 
 
 def test_the_same_sweep_gives_the_same_bytes(swept, tmp_path):
@@ -77,6 +85,13 @@ def test_few_seeds_are_said_to_be_few(tmp_path):
     assert "at an end of those that were tried" in page.sections["result"]
 
 
+def test_without_anything_to_tune_there_is_no_sensitivity(tmp_path):
+    found = study.sweep(["SGD", "Adam"], seeds=2, data="blobs:samples=60", model="mlp:4", epochs=1)
+    page = Page(study.report(found, tmp_path / "page.html").read_text())
+    assert "sensitivity" not in page.sections
+    assert "Good region" not in page.sections["result"]
+
+
 def test_several_problems_make_profiles_and_two_numbers_a_heat_map(tmp_path):
     found = study.sweep(
         ["SGD", "Adam"], lr=[0.01, 0.1], weight_decay=[0.0, 0.01], seeds=2,
@@ -84,6 +99,12 @@ def test_several_problems_make_profiles_and_two_numbers_a_heat_map(tmp_path):
     )  # fmt: skip
     page = Page(study.report(found, tmp_path / "page.html").read_text())
     assert {"two", "profiles"} <= set(page.sections)
+    for place in ("result", "sensitivity", "two", "curves", "target"):
+        assert all(f" {name} " in page.sections[place] for name in ("blobs:samples=60", "moons:samples=60"))
+    problems = found.results.problems()
+    for results in problems.values():
+        assert results.verdicts(results.selected())[0] in page.sections["result"]
+    assert "SGD, data" not in page.sections["result"]  # those of different data are not compared
 
 
 def test_names_in_an_edited_folder_are_text(swept, tmp_path):

@@ -92,7 +92,7 @@ def _panels(draw: Any, results: Results, metric: str, ax: Axes | None, path: Pat
 
     if path is not None:
         picture_format(path)
-    figure = Figure(figsize=(10.5, 4.2), layout="constrained")
+    figure = Figure(figsize=(9.8, 4.1), layout="constrained")
     for panel, each in zip(figure.subplots(1, 2), ("train_loss", chosen), strict=True):
         draw(panel, each)
     return finish(figure, path)
@@ -127,20 +127,22 @@ def _sensitivity(ax: Axes, results: Results, metric: str, by: Sequence[str] | No
         shown = np.clip(np.where(known[:, None], band, np.nan), low, high)
         ax.plot(at, shown[:, 0], **look(number), linewidth=1.7, marker="o", markersize=3, label=name)
         ax.fill_between(at, *shown[:, 1:].T, color=color, **_BAND)
-        _best(ax, results, cells, at, metric, color)
+        _best(ax, results, cells, at, metric, color, (low, high))
     if len(lines) > 1:
         ends = [(name, at, band[:, 0]) for (_, name, _, at), band in zip(lines, bands, strict=True)]
         label_ends(ax, [(*end, look(number)["color"]) for (number, *_), end in zip(lines, ends, strict=True)])
     _strip(ax, shares)
 
 
-def _best(ax: Axes, results: Results, cells: Sequence[Cell], at: Series, metric: str, color: Any) -> None:
+def _best(
+    ax: Axes, results: Results, cells: Sequence[Cell], at: Series, metric: str, color: Any, limits: tuple[float, float]
+) -> None:
     sign = -1 if is_accuracy(metric) else 1
     costs = np.array([sign * results.values(cell, metric) for cell in cells])
     if len(cells) < 2 or (found := best_place(costs)) is None:
         return
     place, low, high = found
-    y = np.clip(medians(costs[place]) * sign, *ax.get_ylim())
+    y = np.clip(medians(costs[place]) * sign, *limits)
     ax.plot(at[[low, high]], [y, y], color=color, linewidth=2.6, alpha=0.55, solid_capstyle="butt", zorder=3)
     ax.plot(at[place], y, "o", color=color, markersize=7, markeredgecolor="white", markeredgewidth=1, zorder=4)
 
@@ -186,7 +188,9 @@ def _accuracy_scale(ax: Axes, values: Series) -> None:
     ends = [1 / (1 + math.exp(-each)) for each in (bottom - space, top + space)]
     ax.set_ylim(*ends)
     names = {end: f"{limit:.0%}" for end, limit in zip(ends, (0.0, 1.0), strict=True) if limit in values}
-    ax.yaxis.set_major_locator(FixedLocator([*names, *(tick for tick in _ACCURACIES if ends[0] < tick < ends[1])]))
+    reach = [end + (space if end in names else 0.0) * side for end, side in zip((bottom, top), (1, -1), strict=True)]
+    ticks = [tick for tick in _ACCURACIES if reach[0] - space < math.log(tick / (1 - tick)) < reach[1] + space]
+    ax.yaxis.set_major_locator(FixedLocator([*names, *ticks]))
     ax.yaxis.set_minor_locator(NullLocator())
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: names.get(value) or f"{100 * value:.4g}%"))
 
@@ -257,7 +261,7 @@ def heat_map(
 
     low, high = (known.min(), known.max()) if known.size else (0.0, 1.0)
     scale: Any = Normalize(low, high) if is_accuracy(metric) or low <= 0 else LogNorm(low, max(high, low * 1.001))
-    columns = min(len(tables), 3)
+    columns = min(len(tables), 2)
     lines = -(-len(tables) // columns)
     figure = Figure(figsize=(4.4 * columns + 1.0, 3.4 * lines + 0.3), layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False).ravel()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,15 +34,21 @@ def build(sweep: Sweep) -> str:
         ValueError: if no run of the sweep is done.
     """
     results = results_of("report", sweep)
-    selected = results.selected()
+    problems = results.problems()
     done = len(results.table)
-    sections: dict[str, Values | None] = {
-        "result": _result(sweep, selected),
-        "sensitivity": _sensitivity(results),
-        "two": _two(results),
-        "curves": _curves(results, selected),
-        "target": _target(results, selected),
-        "profiles": _profiles(results),
+    of_problems = {
+        place: [{"problem": brief(name), **values} for name, part in problems.items() if (values := make(part))]
+        for place, make in (
+            ("result", functools.partial(_result, sweep)),
+            ("sensitivity", _sensitivity),
+            ("two", _two),
+            ("curves", _curves),
+            ("target", _target),
+        )
+    }
+    sections = {
+        **of_problems,
+        "profiles": _profiles(problems),
         "lost": _lost(results),
         "cells": _cells(results),
         "settings": {"table": options(_shared(sweep))},
@@ -50,8 +56,8 @@ def build(sweep: Sweep) -> str:
     text = template("sweep.html").render(
         name="sweep" if sweep.folder is None else sweep.folder.resolve().name,
         status=plural(done, "run") if done == sweep.asked else f"{done:,} of {plural(sweep.asked, 'run')} done",
-        headline=list(_headline(results, selected)),
-        sections={place: values for place, values in sections.items() if values is not None},
+        headline=list(_headline(results)),
+        sections={place: values for place, values in sections.items() if values},
     )
     return readable(text)
 
@@ -62,17 +68,26 @@ def _shared(sweep: Sweep) -> dict[str, Any]:
     return {name: value for name, value in first.items() if all(each.get(name) == value for each in others)}
 
 
-def _headline(results: Results, selected: Sequence[Selected]) -> Iterator[tuple[str, str]]:
-    yield "best median", brief(selected[0].label)
-    yield metric_title(results.final_metric), text_of(results.final_metric, selected[0].test).split(" (")[0]
+def _headline(results: Results) -> Iterator[tuple[str, str]]:
+    for name, part in list(results.problems().items())[:2]:
+        best = part.selected()[0]
+        metric = metric_title(part.final_metric)
+        yield (
+            f"{metric} of {brief(best.label)}{f', {brief(name)}' if name else ''}",
+            _value(part.final_metric, best.test[0]),
+        )
     yield "cells", f"{len(results.cells):,}"
     yield "seeds", f"{len(results.seeds):,}"
     diverged = sum(row["status"] == "diverged" for row in results.table)
     yield "runs that diverged", f"{diverged:,}"
 
 
-def _result(sweep: Sweep, selected: Sequence[Selected]) -> Values:
-    results = sweep.results
+def _value(metric: str, value: float) -> str:
+    return text_of(metric, statistics.Estimate(value, value, value))
+
+
+def _result(sweep: Sweep, results: Results) -> Values:
+    selected = results.selected()
     metric, final = results.metric, results.final_metric
     swept = next((each.swept for each in selected if each.swept), "")
     titles, *rows = results.overview(selected, functools.partial(number, digits=2))
@@ -104,7 +119,7 @@ def _width(selected: Selected) -> str:
         return ""
     value, low, high, is_open = selected.width
     least = "\N{GREATER-THAN OR EQUAL TO} " if is_open else ""
-    return f"{least}{value:.1f} ({low:.1f} to {high:.1f}) decades"
+    return f"{least}{value:.1f} decades ({low:.1f} to {high:.1f})"
 
 
 def _estimate(estimate: statistics.Estimate | None) -> str:
@@ -130,13 +145,15 @@ def _two(results: Results) -> Values | None:
     return {"picture": picture(lambda: plots.heat_map(results)), "names": names, "metric": metric_title(results.metric)}
 
 
-def _curves(results: Results, selected: Sequence[Selected]) -> Values | None:
+def _curves(results: Results) -> Values | None:
+    selected = results.selected()
     if not any(results.curve(row["run"]) for each in selected for row in each.cell.runs.values()):
         return None
     return {"picture": picture(lambda: plots.learning_curves(results)), "metric": metric_title(results.metric)}
 
 
-def _target(results: Results, selected: Sequence[Selected]) -> Values | None:
+def _target(results: Results) -> Values | None:
+    selected = results.selected()
     target = results.common_target(selected)
     if math.isnan(target):
         return None
@@ -151,7 +168,7 @@ def _target(results: Results, selected: Sequence[Selected]) -> Values | None:
     return {
         "picture": picture(lambda: plots.time_to_target(results)),
         "table": Table.of(columns),
-        "target": f"{metric_title(metric)} of {text_of(metric, statistics.Estimate(target, 0, 0)).split(' (')[0]}",
+        "target": f"{metric_title(metric)} of {_value(metric, target)}",
     }
 
 
@@ -160,29 +177,27 @@ def _time(band: statistics.Estimate) -> str:
     return texts[0] if len(set(texts)) == 1 else f"{texts[0]} ({texts[1]} to {texts[2]})"
 
 
-def _profiles(results: Results) -> Values | None:
-    """Profiles over the datasets or models of a sweep that has several."""
-    setting = next((name for name in ("data", "model") if name in results.varied), None)
-    if setting is None:
+def _profiles(problems: Mapping[str, Results]) -> Values | None:
+    if len(problems) < 2:
         return None
-    found = analysis.costs(results.split(setting))
+    found = analysis.costs(problems)
     if len({frozenset(each) for each in found.values()}) > 1 or len(next(iter(found.values()))) < 2:
         return None
     return {"picture": picture(lambda: plots.performance_profiles(found)), "problems": list(map(brief, found))}
 
 
 def _lost(results: Results) -> Values | None:
-    """The runs that did not finish, with their reasons."""
-    counts: dict[tuple[str, str], int] = {}
+    """The runs that did not finish, by their status and the beginning of the reason, with a reason in full."""
+    counts: dict[tuple[str, str], list[str]] = {}
     for row in results.table:
         if row["status"] != "finished":
-            key = row["status"], str(row["reason"] or "")
-            counts[key] = counts.get(key, 0) + 1
+            reason = str(row["reason"] or "")
+            counts.setdefault((row["status"], reason.partition(":")[0]), []).append(reason)
     if not counts:
         return None
-    listed = sorted(counts.items(), key=lambda each: -each[1])
-    rows = [[status, brief(reason), f"{count:,}"] for (status, reason), count in listed[:REASONS]]
-    return {"table": Table(["status", "reason", "runs"], rows, words=2), "others": max(len(listed) - REASONS, 0)}
+    listed = sorted(counts.items(), key=lambda each: -len(each[1]))
+    rows = [[status, brief(reasons[0]), f"{len(reasons):,}"] for (status, _), reasons in listed[:REASONS]]
+    return {"table": Table(["status", "reason, as in", "runs"], rows, 2), "others": max(len(listed) - REASONS, 0)}
 
 
 def _cells(results: Results) -> Values:

@@ -309,6 +309,13 @@ class Results:
         names = [name for name in self.varied if name != setting]
         return {value: Results(names, rows, self.curve, self.initial) for value, rows in parts.items()}
 
+    def problems(self) -> dict[str, Results]:
+        """Return the results for each dataset, since those of different data cannot be compared; one if it is the same.
+
+        The name of a single problem is empty.
+        """
+        return self.split("data") if "data" in self.varied else {"": self}
+
     def differences(
         self, selected: Sequence[Selected], metric: str = "", confidence: float = CONFIDENCE
     ) -> list[Difference]:

@@ -192,6 +192,8 @@ def test_costs_of_several_problems_make_profiles():
     problems = found.split("data")
     assert list(problems) == ["digits", "moons"]
     assert problems["moons"].varied == ["optimizer", "lr"]
+    assert list(found.problems()) == ["digits", "moons"]
+    assert list(problems["digits"].problems().values()) == [problems["digits"]]
     costs = module.costs(problems)
     assert set(costs) == {"digits", "moons"}
     assert set(costs["moons"]) == {"SGD", "Adam"}
