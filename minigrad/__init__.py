@@ -30,8 +30,10 @@ from .autograd.creation import (
 from .autograd.gradients import grad
 from .autograd.modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from .autograd.tensor import Tensor, tensor
+from .derivatives import hessian, hvp, jacobian, value_and_grad
 from .gradcheck import GradientError, check_gradients
 from .kernels.threads import get_num_threads, set_num_threads
+from .nn.utils import functional_call
 from .ops.activation import erfc, relu, sigmoid
 from .ops.elementwise import *
 from .ops.indexing import gather, take
@@ -58,10 +60,14 @@ __all__ = [
     "eye",
     "full",
     "full_like",
+    "functional_call",
     "gather",
     "get_num_threads",
     "grad",
+    "hessian",
+    "hvp",
     "is_grad_enabled",
+    "jacobian",
     "linspace",
     "log_softmax",
     "logsumexp",
@@ -88,6 +94,7 @@ __all__ = [
     "take",
     "tensor",
     "training",
+    "value_and_grad",
     "zeros",
     "zeros_like",
 ]

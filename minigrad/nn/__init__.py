@@ -4,7 +4,19 @@ Two things differ: an axis is ``axis``, NumPy's word, where PyTorch has ``dim`` 
 only warns about is an error.
 """
 
-from . import activations, containers, functional, init, layers, losses, module, normalization, parameter, recurrent
+from . import (
+    activations,
+    containers,
+    functional,
+    init,
+    layers,
+    losses,
+    module,
+    normalization,
+    parameter,
+    recurrent,
+    utils,
+)
 from .activations import *
 from .containers import *
 from .inspection import summary
@@ -29,4 +41,5 @@ __all__ = [
     *parameter.__all__,
     *recurrent.__all__,
     "summary",
+    "utils",
 ]
