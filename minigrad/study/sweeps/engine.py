@@ -5,16 +5,18 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...recipes import catalog
 from ...recipes.options import Arguments
 from ...recipes.recipe import Problem, make_run, problem, tested
 from ...training import EarlyStopping, NonFiniteLossError, StopIfDiverged
 from ...training._blas import one_blas_thread
-from ...training._together import Trained, train_together
 from ...training.run import Run
 from .store import METRICS, Curve, Result, Store
+
+if TYPE_CHECKING:
+    from ...training._together import Trained
 
 _FIRST_SEEDS = 2  # of a cell, before it is found hopeless
 
@@ -50,6 +52,8 @@ def train_runs(arguments: Mapping[int, Arguments], threads: int) -> Iterator[tup
         arguments: all arguments of each run, by its number.
         threads: how many runs at a time.
     """
+    from ...training._together import train_together  # loads Numba and LLVM, which an import of study does not need
+
     get = problems()
     with one_blas_thread():
         for epochs in dict.fromkeys(each["epochs"] for each in arguments.values()):  # usually one
