@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import math
+import functools
 import sys
 import threading
 import weakref
@@ -31,6 +31,11 @@ from .graph import Graph, Guard, Node, is_constant
 from .layout import is_dense, same_layout
 
 DATA = object.__basicsize__  # where an array object of NumPy's has the address of its data
+_ATTRIBUTES = frozenset(["shape", "dtype", "ndim", "size", "strides", "itemsize", "nbytes", "flags"])
+_METHODS = frozenset([
+    "squeeze", "swapaxes", "ravel", "sum", "prod", "max", "min", "any", "all", "mean", "std", "var", "argmax", "argmin",
+    "clip", "cumsum", "cumprod", "diagonal", "dot", "repeat", "round", "take", "trace",
+])  # fmt: skip
 _PACKAGE = str(Path(__file__).parent.parent)
 
 
@@ -126,11 +131,6 @@ class TracedArray(NDArrayOperatorsMixin):
             self._node, self._seen = self.graph.view(base.node, *self._where), base._version
         return self._node
 
-    @property
-    def changed(self) -> bool:
-        """Whether the array was changed in place."""
-        return self._version > 0
-
     def become(self, node: Node) -> None:
         """Have the values of ``node`` from now on; `value` has them already."""
         graph, base = self.graph, self._base
@@ -158,17 +158,17 @@ class TracedArray(NDArrayOperatorsMixin):
 
     # --- what arrays have --------------------------------------------------------------------------------------------
 
-    shape = property(lambda self: self.value.shape)
-    dtype = property(lambda self: self.value.dtype)
-    ndim = property(lambda self: self.value.ndim)
-    size = property(lambda self: self.value.size)
-    strides = property(lambda self: self.value.strides)
-    itemsize = property(lambda self: self.value.itemsize)
-    nbytes = property(lambda self: self.value.nbytes)
-    flags = property(lambda self: self.value.flags)
     base = property(lambda self: self._base)
     real = property(lambda self: self)
-    T = property(lambda self: self.viewed(self.value.T))
+    T = property(lambda self: np.transpose(self))
+
+    def __getattr__(self, name: str) -> Any:
+        """Give what NumPy's arrays have: attributes of the value, and NumPy's functions as methods."""
+        if name in _ATTRIBUTES:
+            return getattr(self.value, name)
+        if name in _METHODS:
+            return functools.partial(getattr(np, name), self)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __len__(self) -> int:
         return len(self.value)
@@ -234,51 +234,14 @@ class TracedArray(NDArrayOperatorsMixin):
     def reshape(self, *shape: Any) -> Any:
         return np.reshape(self, shape[0] if len(shape) == 1 else shape)
 
-    def transpose(self, *axes: Any) -> TracedArray:
-        return self.viewed(self.value.transpose(*axes))
-
-    def swapaxes(self, a: int, b: int) -> TracedArray:
-        return self.viewed(self.value.swapaxes(a, b))
-
-    def squeeze(self, axis: Any = None) -> TracedArray:
-        return self.viewed(self.value.squeeze(axis))
-
-    def ravel(self) -> Any:
-        return self.reshape(-1)
+    def transpose(self, *axes: Any) -> Any:
+        return np.transpose(self, axes[0] if len(axes) == 1 else axes or None)
 
     def flatten(self) -> Any:
         return self.copy().reshape(-1)
 
     def fill(self, value: Any) -> None:
         self[...] = value
-
-    def sum(self, axis: Any = None, keepdims: bool = False) -> Any:
-        return np.add.reduce(self, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]  # of NumPy's protocol
-
-    def prod(self, axis: Any = None, keepdims: bool = False) -> Any:
-        return np.multiply.reduce(self, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]  # as above
-
-    def max(self, axis: Any = None, keepdims: bool = False) -> Any:
-        return np.maximum.reduce(self, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]  # as above
-
-    def min(self, axis: Any = None, keepdims: bool = False) -> Any:
-        return np.minimum.reduce(self, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]  # as above
-
-    def any(self, axis: Any = None, keepdims: bool = False) -> Any:
-        return np.logical_or.reduce(self, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]  # as above
-
-    def all(self, axis: Any = None, keepdims: bool = False) -> Any:
-        return np.logical_and.reduce(self, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]  # as above
-
-    def mean(self, axis: Any = None, keepdims: bool = False) -> Any:
-        axes = range(self.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-        return self.sum(axis, keepdims) / math.prod(self.shape[a] for a in axes)
-
-    def argmax(self, axis: Any = None) -> Any:
-        return np.argmax(self, axis)
-
-    def argmin(self, axis: Any = None) -> Any:
-        return np.argmin(self, axis)
 
     def __pow__(self, other: Any) -> Any:
         # The shortcuts of ndarray.__pow__ for Python's numbers.

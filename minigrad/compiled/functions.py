@@ -6,7 +6,8 @@ A function without a form in the graph is called back as Python when the step ru
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from .arrays import TracedArray, UntraceableError, active, caller, handlers, pla
 from .elementwise import is_native
 from .graph import Graph, Key, Node, is_constant
 from .layout import Layout, c_strides, is_dense, layout_of, reduction_loops
+from .structure import build, flatten
 
 _REDUCTIONS = frozenset(["add", "multiply", "maximum", "minimum", "logical_or", "logical_and"])
 
@@ -141,49 +143,45 @@ def _reduce(function: Any, name: str, inputs: Sequence[Any], options: dict[str, 
 # --- calls of Python -------------------------------------------------------------------------------------------------
 
 
-class _Place:
-    """Where a traced array is among the arguments of a function."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-
 def python(function: Callable[..., Any], args: Any, options: dict[str, Any]) -> Any:
-    """A function that is called when the step runs, with arrays that hold the values then."""
+    """A function that is called when the step runs, with arrays that hold the values then; but a view is a view."""
     name = getattr(function, "__name__", str(function))
-    found: list[TracedArray] = []
-
-    def placed(value: Any) -> Any:
-        if isinstance(value, TracedArray):
-            found.append(value)
-            return _Place(len(found) - 1)
-        return type(value)(map(placed, value)) if isinstance(value, tuple | list) else value
-
     if options.get("out") is not None:
         raise UntraceableError(f"{caller()}: {name} with out= cannot be part of a compiled step; leave out= away")
-    pattern = placed(args), {key: placed(value) for key, value in options.items()}
-    value = function(*plain(args), **{key: plain(value) for key, value in options.items()})
+    leaves: list[Any] = []
+    rest = flatten((tuple(args), options), leaves)
+
+    def call(values: Iterable[Any]) -> Any:
+        positional, named = build(rest, iter(values))
+        return function(*positional, **named)
+
+    value = call(map(plain, leaves))
+    inputs = [leaf for leaf in leaves if isinstance(leaf, TracedArray)]
+    if isinstance(value, np.ndarray) and inputs and _is_view(value, inputs[0].value):
+        return inputs[0].viewed(value)
     if not isinstance(value, np.ndarray | np.generic):
         if isinstance(value, type | np.dtype | None):
             return value
         if isinstance(value, str):
-            found[0].refuse("a text, or printing,")
+            inputs[0].refuse("a text, or printing,")
         raise UntraceableError(
             f"{caller()}: {name} of a traced array gives a {type(value).__name__}; only functions that return one "
             "array can be part of a compiled step"
         )
 
-    def run(*arrays: Any) -> Any:
-        def filled(item: Any) -> Any:
-            if isinstance(item, _Place):
-                return arrays[item.number]
-            return type(item)(map(filled, item)) if isinstance(item, tuple | list) else item
+    known = [None if isinstance(leaf, TracedArray) else leaf for leaf in leaves]  # traced arrays must not be kept
 
-        return function(*filled(pattern[0]), **{key: filled(item) for key, item in pattern[1].items()})
+    def run(*arrays: Any) -> Any:
+        given = iter(arrays)
+        return call(next(given) if leaf is None else leaf for leaf in known)
 
     run.__name__ = name
     value = np.array(value)
-    return traced(value, graph().add("python", [array.node for array in found], run, value, unique=True))
+    return traced(value, graph().add("python", [array.node for array in inputs], run, value, unique=True))
+
+
+def _is_view(value: Any, whole: Any) -> bool:
+    return value.dtype == whole.dtype and (np.shares_memory(value, whole) or (not value.size and value.base is whole))
 
 
 # --- indexing --------------------------------------------------------------------------------------------------------
@@ -295,20 +293,12 @@ def _looked_up(x: TracedArray, key: Any) -> tuple[TracedArray, Key, list[Node]] 
 # --- NumPy's functions -----------------------------------------------------------------------------------------------
 
 
-def _shaped(function: Any) -> Callable[..., Any]:
-    """A function that gives a view where the layout allows it."""
-
-    @functools.wraps(function)
-    def handler(x: Any, *args: Any, **options: Any) -> Any:
-        value = function(x.value, *args, **options)
-        if not isinstance(value, np.ndarray):  # NumPy makes a scalar of a 0-d array
-            return x.copy()
-        if np.shares_memory(value, x.value) or not value.size:
-            return x.viewed(value)
-        dense = x.copy()
-        return dense.viewed(function(dense.value, *args, **options))
-
-    return handler
+def _reshape(x: Any, shape: Any, **options: Any) -> Any:
+    """A view, of a copy where that has to be."""
+    if options:
+        return python(np.reshape, (x, shape), options)
+    whole = x if np.shares_memory(np.reshape(x.value, shape), x.value) or not x.size else x.copy()
+    return whole.viewed(np.reshape(whole.value, shape))
 
 
 def _where(condition: Any, a: Any, b: Any) -> Any:
@@ -325,14 +315,6 @@ def _concatenate(values: Sequence[Any], axis: int = 0) -> Any:
         places.append((start * value.strides[axis], np.shape(plain(x)), value.strides))
         start += np.shape(plain(x))[axis]
     return traced(value, graph().add("join", [node_of(x, value.dtype) for x in values], tuple(places), value))
-
-
-def _stack(values: Sequence[Any], axis: int = 0) -> Any:
-    value = np.stack([plain(x) for x in values], axis)
-    axis %= value.ndim
-    strides = value.strides[:axis] + value.strides[axis + 1 :]
-    places = tuple((i * value.strides[axis], np.shape(plain(x)), strides) for i, x in enumerate(values))
-    return traced(value, graph().add("join", [node_of(x, value.dtype) for x in values], places, value))
 
 
 def _full_like(x: Any, fill: Any, dtype: Any = None, shape: Any = None) -> Any:
@@ -365,8 +347,17 @@ def _arg(function: Any, best: Any) -> Callable[..., Any]:
     return handler
 
 
+def _reduction(function: Any) -> Callable[..., Any]:
+    return lambda x, axis=None, **options: function.reduce(x, axis=axis, **options)
+
+
+def _mean(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    return x.sum(axis, keepdims=keepdims) / math.prod(x.shape[a] for a in axes)
+
+
 def _count_nonzero(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
-    return np.add.reduce(x.astype(np.bool_).astype(np.int64), axis=axis, keepdims=keepdims)  # type: ignore[call-overload]  # by NumPy's protocol
+    return x.astype(np.bool_).astype(np.int64).sum(axis=axis, keepdims=keepdims)
 
 
 def _copyto(target: Any, source: Any) -> None:
@@ -377,33 +368,35 @@ def _round(x: Any, decimals: int = 0) -> Any:
     return np.rint(x) if x.dtype.kind == "f" and not decimals else python(np.round, (x, decimals), {})
 
 
+def _property(function: Any) -> Callable[..., Any]:
+    return lambda x, *args: function(plain(x), *args)
+
+
+# Every other function is called as Python when the step runs, unless it gives a view.
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
-    function: _shaped(function)
-    for function in (
-        np.reshape, np.swapaxes, np.transpose, np.squeeze, np.expand_dims, np.flip, np.broadcast_to, np.moveaxis,
-        np.ravel,
-    )
-}  # fmt: skip
-FUNCTIONS |= {
     np.where: _where,
     np.concatenate: _concatenate,
-    np.stack: _stack,
+    np.stack: lambda values, axis=0: _concatenate([np.expand_dims(x, axis) for x in values], axis),
     np.full_like: _full_like,
     np.zeros_like: lambda x, dtype=None, shape=None: _full_like(x, 0, dtype, shape),
     np.ones_like: lambda x, dtype=None, shape=None: _full_like(x, 1, dtype, shape),
+    np.reshape: _reshape,
+    np.ravel: lambda x: x.reshape(-1),
     np.round: _round,
+    np.mean: _mean,
     np.argmax: _arg(np.argmax, np.maximum),
     np.argmin: _arg(np.argmin, np.minimum),
     np.count_nonzero: _count_nonzero,
     np.take: _take,
     np.copyto: _copyto,
     np.copy: lambda x, order="K": x.copy(order),
-    np.sum: lambda x, axis=None, keepdims=False: x.sum(axis, keepdims),
-    np.shape: lambda x: x.shape,
-    np.ndim: lambda x: x.ndim,
-    np.size: lambda x: x.size,
-    np.iscomplexobj: lambda x: False,
 }
+for _function, _ufunc in (
+    (np.sum, np.add), (np.prod, np.multiply), (np.max, np.maximum), (np.min, np.minimum),
+    (np.any, np.logical_or), (np.all, np.logical_and),
+):  # fmt: skip
+    FUNCTIONS[_function] = _reduction(_ufunc)
+FUNCTIONS |= {each: _property(each) for each in (np.shape, np.ndim, np.size, np.iscomplexobj)}
 
 
 # --- what makes arrays -----------------------------------------------------------------------------------------------
@@ -478,10 +471,11 @@ class Generator:
         return python(getattr(self._real, name), args, options)
 
 
-def _function(function: Any, args: Any, options: dict[str, Any]) -> Any:
+def function(function: Any, args: Any, options: dict[str, Any]) -> Any:
+    """One of NumPy's functions."""
     handler = FUNCTIONS.get(function)
     return python(function, args, options) if handler is None else handler(*args, **options)
 
 
-handlers.update(getitem=getitem, setitem=setitem, ufunc=ufunc, function=_function)
+handlers.update(getitem=getitem, setitem=setitem, ufunc=ufunc, function=function)
 RECORDING[TracedArray] = library
