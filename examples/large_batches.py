@@ -52,9 +52,8 @@ if __name__ == "__main__":
     for panel, (size, results) in zip(figure.subplots(1, 2), found.results.split("batch_size").items(), strict=True):
         panel.set_title(f"Batches of {size}")
         study.plots.sensitivity(results, "validation_accuracy", ax=panel)
-        selected = results.selected()
         print(f"\n40 epochs of batches of {size}, each optimizer at its best rate (median of 5 seeds, 90 % band):")
-        print(*table(results.overview(selected)), *results.verdicts(selected), sep="\n")
+        print(*table(results.overview()), *results.verdicts(), sep="\n")
     figure.savefig(folder / "large_batches.png", dpi=120)
     print("\nThe largest first step of a layer over the smallest, both as shares of the layer's weights:")
     for name, (kind, options, _) in OPTIMIZERS.items():

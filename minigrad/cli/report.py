@@ -76,7 +76,7 @@ def _report_sweep(given: Arguments, out: Console) -> int:
         raise CommandError(f"{COMMAND}: {words(error)}") from None
     out.print(f"wrote {target}, {target.stat().st_size / 1e3:,.0f} kB", markup=False, soft_wrap=True)
     for name, results in sweep.results.problems().items():
-        for verdict in results.verdicts(results.selected()):
+        for verdict in results.verdicts():
             out.print(f"{name}: {verdict}" if name else verdict, markup=False, soft_wrap=True)
     return 0
 

@@ -1,4 +1,4 @@
-"""Study: explain updates, record training, find and plot problems, locate NaN and draw graphs.
+"""Study: explain updates, record training, find and plot problems, locate NaN, draw graphs and sweep settings.
 
 ::
 
@@ -14,6 +14,9 @@
     with study.detect_anomaly():                   # the first operation that makes NaN or infinity is named
         ...
     study.draw_graph(model, x).save("graph.svg")
+
+    found = study.sweep(["SGD", "Adam"], lr="1e-4..1:9", seeds=5)
+    print(*found.results.verdicts(), sep="\\n")       # which of them cannot be told apart, each at its best rate
 """
 
 from ..anomalies import Anomaly, AnomalyError, detect_anomaly

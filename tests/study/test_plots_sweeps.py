@@ -153,6 +153,17 @@ def test_a_heat_map_has_a_panel_for_each_optimizer_and_frames_the_best_field(sev
     assert "\N{MULTIPLICATION SIGN}" in texts(figure.axes[6])
 
 
+@pytest.mark.parametrize(("metric", "better"), [("validation_loss", min), ("validation_accuracy", max)])
+def test_a_heat_map_shows_the_best_over_all_other_settings(metric, better):
+    found = made_up(("SGD",), settings=(("weight_decay", (0.0, 1e-3)), ("batch_size", (16, 64))))
+    (image,) = plots.heat_map(found, "lr", "weight_decay", metric).axes[0].images
+    cells = [cell for cell in found.cells if (cell.settings["lr"], cell.settings["weight_decay"]) == (0.01, 1e-3)]
+    assert len(cells) == 2
+    assert image.get_array()[1, RATES.index(0.01)] == better(
+        statistics.medians(found.values(cell, metric)) for cell in cells
+    )
+
+
 def test_runs_that_never_reach_the_target_are_beyond_the_dashed_line():
     found = made_up()
     figure = plots.time_to_target(found, 0.92)

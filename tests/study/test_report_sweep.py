@@ -72,7 +72,7 @@ def test_the_command_writes_the_page_and_prints_the_verdicts(swept, tmp_path, ca
     out = capsys.readouterr().out
     assert out.startswith(f"wrote {tmp_path / 'page.html'}")
     results = study.load_sweep(swept).results
-    assert results.verdicts(results.selected())[0] in out
+    assert results.verdicts()[0] in out
     (tmp_path / "mine.html").write_text("mine")
     assert cli.main(["report", str(swept), "--output", str(tmp_path / "mine.html")]) != 0
     assert "exists and is not a report" in capsys.readouterr().err
@@ -103,7 +103,7 @@ def test_several_problems_make_profiles_and_two_numbers_a_heat_map(tmp_path):
         assert all(f" {name} " in page.sections[place] for name in ("blobs:samples=60", "moons:samples=60"))
     problems = found.results.problems()
     for results in problems.values():
-        assert results.verdicts(results.selected())[0] in page.sections["result"]
+        assert results.verdicts()[0] in page.sections["result"]
     assert "SGD, data" not in page.sections["result"]  # those of different data are not compared
 
 

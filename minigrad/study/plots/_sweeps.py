@@ -24,6 +24,7 @@ Path = str | os.PathLike[str]
 Source = Sweep | Results | Path
 _BAND: dict[str, Any] = {"alpha": 0.16, "linewidth": 0}
 _STRIP = 0.032  # of the height of the axes, for the share of diverged runs of one line
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 # Where an axis of accuracies has ticks.
 _ACCURACIES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999)
 NAMES = {"lr": "learning rate"}
@@ -113,9 +114,10 @@ def _sensitivity(ax: Axes, results: Results, metric: str, by: Sequence[str] | No
     everywhere = np.concatenate([at for *_, at in lines])
     if everywhere.min() > 0:
         ax.set_xscale("log")
-        from ._ticks import PlainLogFormatter
+        from matplotlib.ticker import FuncFormatter, NullFormatter
 
-        ax.xaxis.set_major_formatter(PlainLogFormatter())
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _power(value)))
+        ax.xaxis.set_minor_formatter(NullFormatter())
     left, right = _around(np.unique(everywhere))
     ax.set_xlim(left[0], right[-1])
     shares = [(number, at, [cell.diverged for cell in cells]) for number, _, cells, at in lines]
@@ -132,6 +134,12 @@ def _sensitivity(ax: Axes, results: Results, metric: str, by: Sequence[str] | No
         ends = [(name, at, band[:, 0]) for (_, name, _, at), band in zip(lines, bands, strict=True)]
         label_ends(ax, [(*end, look(number)["color"]) for (number, *_), end in zip(lines, ends, strict=True)])
     _strip(ax, shares)
+
+
+def _power(value: float) -> str:
+    """A power of ten as text; a formula, as Matplotlib writes it, takes much longer to draw."""
+    exponent = round(math.log10(value))
+    return f"{value:g}" if -3 <= exponent <= 3 else f"10{str(exponent).translate(_RAISED)}"
 
 
 def _best(

@@ -326,8 +326,9 @@ class Results:
             statistics.paired_difference(self.values(each.cell, metric), first, confidence) for each in selected[1:]
         ]
 
-    def verdicts(self, selected: Sequence[Selected], metric: str = "") -> list[str]:
+    def verdicts(self, selected: Sequence[Selected] | None = None, metric: str = "") -> list[str]:
         """Return sentences about which of the selected cells differ from the best one, by a metric of test rows."""
+        selected = self.selected() if selected is None else selected
         if len(selected) < 2:
             return []
         metric = self.known_metric(metric or self.final_metric)
@@ -353,12 +354,13 @@ class Results:
         return sentences
 
     def overview(
-        self, selected: Sequence[Selected], number: Callable[[float], str] = "{:.3g}".format
+        self, selected: Sequence[Selected] | None = None, number: Callable[[float], str] = "{:.3g}".format
     ) -> list[list[str]]:
         """Return a table of the selected cells as texts, titles first: their settings, medians with bands, divergence.
 
         Columns that would be empty are left out.
         """
+        selected = self.selected() if selected is None else selected
         swept = next((each.swept for each in selected if each.swept), "")
         columns = {"name": [each.label for each in selected]}
         if swept:

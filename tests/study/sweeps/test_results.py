@@ -155,7 +155,7 @@ def test_without_labels_the_loss_selects():
 def test_a_group_in_which_everything_diverged_comes_last():
     found = table({"SGD": ["diverged"] * 5, "Adam": [0.5] * 5})
     assert [each.label for each in found.selected()] == ["Adam", "SGD"]
-    assert found.verdicts(found.selected()) == ["SGD has a lower test accuracy or diverges, seed by seed, than Adam"]
+    assert found.verdicts() == ["SGD has a lower test accuracy or diverges, seed by seed, than Adam"]
     nowhere = made_up(("LAMB",), rates=[0.99, 1.0]).selected()
     assert nowhere[0].best is None
     assert nowhere[0].diverged == 1.0
@@ -212,7 +212,7 @@ def test_what_cannot_be_told_apart_is_said_and_what_can_is_said_with_an_interval
         "Adam": [0.94, 0.96, 0.95, 0.96, 0.94],
         "LAMB": [0.90, 0.91, 0.89, 0.91, 0.90],
     })  # fmt: skip
-    assert found.verdicts(found.selected()) == [
+    assert found.verdicts() == [
         "SGD and Adam cannot be told apart with 5 seeds: the 90% interval in test accuracy includes 0",
         "LAMB has a test accuracy 5 points lower (4.3 to 5.7 points) than SGD",
         "each interval is one of 90%: of 2 comparisons, 0.2 are expected to differ by chance alone",
@@ -232,7 +232,7 @@ def test_several_alike_are_one_sentence():
 
 def test_a_loss_has_its_own_words():
     found = table({"SGD": [0.1] * 5, "Adam": [0.21, 0.2, 0.2, 0.2, 0.2]}, "validation_loss")
-    assert found.verdicts(found.selected()) == ["Adam has a test loss 0.1 higher (0.1 to 0.11) than SGD"]
+    assert found.verdicts() == ["Adam has a test loss 0.1 higher (0.1 to 0.11) than SGD"]
 
 
 def test_medians_and_bands_as_text():
@@ -243,7 +243,7 @@ def test_medians_and_bands_as_text():
 
 def test_the_overview_is_a_table_of_the_selected_cells_without_empty_columns():
     found = made_up(("SGD", "LAMB"), settings=(("weight_decay", (0.0, 0.1)),))
-    titles, *rows = found.overview(found.selected())
+    titles, *rows = found.overview()
     assert titles == [
         "name", "best lr", "weight_decay", "training loss", "validation accuracy", "test accuracy", "diverged",
     ]  # fmt: skip
@@ -252,7 +252,7 @@ def test_the_overview_is_a_table_of_the_selected_cells_without_empty_columns():
     assert rows[0][5] == module.text_of("test_accuracy", sgd.test)
     assert [row[0] for row in rows] == ["SGD", "LAMB"]
     few = table({"SGD": [0.9] * 5, "Adam": [0.8] * 5})
-    assert few.overview(few.selected())[0] == ["name", "training loss", "validation accuracy", "test accuracy"]
+    assert few.overview()[0] == ["name", "training loss", "validation accuracy", "test accuracy"]
 
 
 # --- of a sweep ------------------------------------------------------------------------------------------------------
