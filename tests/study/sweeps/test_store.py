@@ -2,7 +2,12 @@
 
 import csv
 import multiprocessing
+import os
 import random
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -149,3 +154,33 @@ def test_a_reason_with_commas_and_quotes_reads_back():
     store.ask({}, [{"optimizer": "SGD"}], [0])
     store.add({0: Result("failed", reason='it said "no", twice')})
     assert next(csv.reader([store._rows([0])]))[-1] == 'it said "no", twice'
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", [[], ["--executor", "processes:2"]], ids=["threads", "processes"])
+def test_a_sweep_killed_at_any_moment_ends_with_the_same_table(tmp_path, executor):
+    words = ["SGD", "Adam", "--lr", "0.01..1:3", "--seeds", "20", "--data", "moons:samples=100", "--model", "mlp:8"]
+    whole = study.sweep(
+        ["SGD", "Adam"], lr="0.01..1:3", seeds=20, data="moons:samples=100", model="mlp:8", folder=tmp_path / "whole"
+    )
+    folder, draw, done = tmp_path / "cut-1", random.Random(repr(executor)), 0
+    words += ["--output", str(tmp_path), "--name", "cut"]
+    for _ in range(3):
+        command = [sys.executable, "-m", "minigrad", "sweep", *words, "--quiet", *executor]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+        wanted = draw.randrange(done, done + 25)
+        while process.poll() is None and (not (folder / RUNS).exists() or _rows(folder) < wanted):
+            time.sleep(draw.random() * 0.003)
+        assert process.poll() is None
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        done, words = len(study.load_sweep(folder).table), [str(folder)]
+    assert done < 100
+    found = study.sweep(folder=folder)
+    assert table(found) == table(whole)
+    assert curves(found) == curves(whole)
+    assert (folder / CURVES).read_bytes() == (tmp_path / "whole" / CURVES).read_bytes()
+
+
+def _rows(folder):
+    return (folder / RUNS).read_bytes().count(b"\n") - 1
