@@ -20,7 +20,7 @@ from ..study import plots
 from ..study.sweeps.grid import PLUS, read_optimizer
 from ..study.sweeps.results import Results, Selected
 from ..study.sweeps.store import METRICS, arguments_of
-from ..study.sweeps.sweep import Sweep, read_settings
+from ..study.sweeps.sweep import Sweep, named_held_out, read_settings
 from ..training._run_directory import CONFIG, RunDirectory
 from ..training.checkpoint import size_limit
 from .display import console
@@ -198,11 +198,7 @@ def _show(runs: Sequence[Compared], labels: Sequence[str], folder: Path | None) 
 
 def _results(runs: Sequence[Compared]) -> Results:
     """Return the results with each name as an optimizer, whose runs differ by their seeds and, if tuned, their rate."""
-    held_out = not runs[0].arguments.get("validation")
-
-    def renamed(row: Mapping[str, Any]) -> dict[str, Any]:
-        return {key.replace("validation", "held_out") if held_out else key: value for key, value in row.items()}
-
+    renamed = dict if runs[0].arguments.get("validation") else named_held_out
     table = [{**renamed(each.row), "run": number} for number, each in enumerate(runs)]
     return Results(["optimizer", "lr"], table, lambda number: [renamed(row) for row in runs[number].curve])
 

@@ -56,7 +56,7 @@ class Command:
 
 
 _RUN = {"run": {"metavar": "RUN", "help": "a run directory, such as runs/digits-sgd-1"}}
-_NAMES = {"metavar": "NAME", "nargs": "+", "help": "an optimizer, such as Adam or Adam:lr=0.01, or a run directory"}
+_NAMES = {"metavar": "NAME", "nargs": "*", "help": "an optimizer, such as Adam or Adam:lr=0.01, or a run directory"}
 _SWEPT = {
     "metavar": "NAME",
     "nargs": "*",

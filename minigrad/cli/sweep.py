@@ -36,7 +36,11 @@ def sweep(given: Arguments) -> int:
         folder = Path(names[0]) if names and Path(names[0], SWEEP).exists() else None
         if folder is not None:
             names = names[1:]
-            settings = {**_stored(folder, COMMAND), **settings} if names else settings
+            if names:  # these have the same other options
+                try:
+                    settings = {**Store.read(folder).base, **settings}
+                except (ValueError, OSError) as error:
+                    raise CommandError(f"{COMMAND}: {words(error)}") from None
             settings = {name: each for name, each in settings.items() if name not in ("output", "name", "no_output")}
         elif not names:
             raise CommandError(f"{COMMAND}: name the optimizers, such as SGD Adam, or the folder of a sweep")
@@ -57,13 +61,6 @@ def _flat(value: Any) -> Any:
 
 def _is_axes(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(axis, list) for axis in value)
-
-
-def _stored(folder: Path, command: str) -> Arguments:
-    try:
-        return Store.read(folder).base
-    except (ValueError, OSError) as error:
-        raise CommandError(f"{command}: {words(error)}") from None
 
 
 def refuse_folders(names: list[str], command: str) -> None:
@@ -127,12 +124,12 @@ def run_sweep(
     except (ValueError, TypeError, DeviceError) as error:
         _remove_if_empty(folder)
         raise CommandError(f"{command}: {words(error)}") from None
-    except (OSError, MemoryError) as error:
+    except (OSError, MemoryError, RuntimeError) as error:  # the last one of an executor
         _remove_if_empty(folder)
-        raise CommandError(f"{command}: {words(error)}{line.stored()}", FAILED) from None
+        raise CommandError(f"{command}: {words(error)}{_stored(folder)}", FAILED) from None
     except KeyboardInterrupt as error:
         _remove_if_empty(folder)
-        raise CommandError(f"interrupted{line.stored()}", status_of(error)) from None
+        raise CommandError(f"interrupted{_stored(folder)}", status_of(error)) from None
 
 
 def _remove_if_empty(folder: Path | None) -> None:
@@ -146,12 +143,12 @@ class _Line:
 
     def __init__(self, out: Console, folder: Path | None) -> None:
         self._out, self._folder = out, folder
-        self._asked = self._first = self._diverged = 0
+        self._first = self._diverged = 0
         self._progress = Progress(
             TextColumn("{task.completed:,}/{task.total:,} runs"),
             BarColumn(),
             TextColumn("{task.fields[rate]:,.1f} runs/s,"),
-            TimeRemainingColumn(elapsed_when_finished=True),
+            TimeRemainingColumn(),
             TextColumn("left{task.fields[diverged]}"),
             console=out,
             transient=True,
@@ -168,7 +165,6 @@ class _Line:
     def update(self, done: int, asked: int, result: Result | None) -> None:
         """Show that ``done`` of ``asked`` runs are done."""
         now = time.perf_counter()
-        self._asked = asked
         self._diverged += result is not None and result.status == "diverged"
         if not self._progress.tasks:
             self._first, self._started, self._shown = done, now, now
@@ -190,15 +186,14 @@ class _Line:
             left = (asked - done) / rate if rate else 0.0
             self._out.print(f"{done:,} of {asked:,} runs, {rate:.1f} runs/s, {left:.0f} s left{diverged}")
 
-    def stored(self) -> str:
-        """How many runs are done, and the command that continues; empty if no run was to be made yet."""
-        if not self._asked:
-            return ""
-        if self._folder is None:
-            return "; nothing is stored"
-        done = len(Store.read(self._folder).results)
-        again = f"{COMMAND} {shlex.quote(str(self._folder))}"
-        return f"; {done:,} of {plural(self._asked, 'run')} are done and stored; continue with: {again}"
+
+def _stored(folder: Path | None) -> str:
+    """How many runs are stored, and the command that continues; empty if nothing is."""
+    if folder is None or not (folder / SWEEP).exists():
+        return ""
+    store = Store.read(folder)
+    done = f"{len(store.results):,} of {plural(len(store.runs), 'run')} are done and stored"
+    return f"; {done}; continue with: {COMMAND} {shlex.quote(str(folder))}"
 
 
 # --- results ---------------------------------------------------------------------------------------------------------

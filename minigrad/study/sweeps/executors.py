@@ -42,11 +42,13 @@ class Connection:
         executor: where batches are submitted to.
         workers: how many batches run at the same time.
         replace: returns another executor, after the processes of one have died; ``None`` if it cannot be replaced.
+        is_own: whether it ends with the connection.
     """
 
     executor: Executor
     workers: int
     replace: Callable[[], Executor] | None = None
+    is_own: bool = True
 
     def submit(self, batch: Batch) -> Future[dict[int, Result]]:
         """Submit a batch, to another executor if the present one is broken."""
@@ -80,7 +82,7 @@ def connected(executor: Executor | Connection | str | None) -> Iterator[Connecti
         if isinstance(executor, ProcessPoolExecutor):
             pool: Any = executor
             replace = _pools(stack, pool._max_workers, pool._mp_context)
-        yield Connection(executor, _workers(executor), replace)
+        yield Connection(executor, _workers(executor), replace, is_own=False)
 
 
 def _workers(executor: Any) -> int:
@@ -140,7 +142,7 @@ def _end(pool: ProcessPoolExecutor) -> None:
     """End the processes of a pool, also in the middle of a batch."""
     for process in list((pool._processes or {}).values()):
         process.terminate()
-    pool.shutdown(cancel_futures=True)
+    pool.shutdown()
 
 
 # --- batches ---------------------------------------------------------------------------------------------------------
@@ -159,7 +161,7 @@ def results(
         connection: to where batches of them run instead.
 
     Raises:
-        Exception: of the executor, if it runs nothing at all, or if it is lost and cannot be replaced.
+        RuntimeError: if the executor runs nothing at all, or if it is lost and cannot be replaced.
     """
     if connection is None:
         for number, result in train_runs(arguments, threads or available()):
@@ -193,9 +195,9 @@ def results(
                     reason = " ".join(f"its worker was lost {count} times: {type(error).__name__}: {error}".split())
                     yield dict.fromkeys(batch, Result("failed", reason=reason))
                 else:
-                    raise error
+                    raise RuntimeError(f"the executor runs no batch: {type(error).__name__}: {error}") from error
     finally:
-        for future in running:
+        for future in running if not connection.is_own else ():
             future.cancel()
 
 

@@ -20,7 +20,7 @@ from ...recipes.options import OPTIONS, as_text
 Cell = dict[str, Any]
 
 _NUMBER = r"[+-]?[\d.]+?(?:e[+-]?\d+)?"
-_RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})(?::(\d+))?(?:[:\s]\s*([a-z]+))?", re.IGNORECASE)
+_RANGE = re.compile(rf"({_NUMBER})\.\.(?!\.)({_NUMBER})(?::(\d+))?(?:[:\s]\s*([a-z]+))?", re.IGNORECASE)
 PLUS = " + "  # between several values of an option that may be repeated
 _DIGITS = 4  # of the numbers of a range, so that 17 values include the 9 of half the density, and can be typed
 _LONGEST = 10_000  # values of a range

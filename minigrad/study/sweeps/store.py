@@ -208,15 +208,15 @@ class Store:
         Raises:
             OSError: naming the file; the results are not stored, and the files are as before.
         """
-        before = dict(self.results)
-        self.results.update(results)
+        self.results |= results
         if self.folder is None:
             return
         try:
             _append(self.folder / CURVES, self._curves(results))
             _append(self.folder / RUNS, self._rows(results))
         except OSError:
-            self.results = before
+            for number in results:
+                del self.results[number]
             raise
 
     def _titles(self, name: str) -> str:

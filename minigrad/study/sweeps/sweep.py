@@ -85,7 +85,10 @@ class Sweep:
     @functools.cached_property
     def results(self) -> Results:
         """The runs grouped by what is compared, and what the statistics say about them."""
-        return Results(self.settings, self.table, self.curve, self._initial_loss)
+        if self._store.base.get("validation"):
+            return Results(self.settings, self.table, self.curve, self._initial_loss)
+        table = [named_held_out(row) for row in self.table]
+        return Results(self.settings, table, lambda run: list(map(named_held_out, self.curve(run))), self._initial_loss)
 
     def best(self, metric: str = "") -> Row:
         """Return a run of the best cell, the one with its first seed, such as to make it again by its `command`.
@@ -108,7 +111,7 @@ class Sweep:
         key = tuple(arguments.get(name) for name in ("data", "dtype", "loss", "model", "seed", "validation"))
         if (*key, part) not in self._initial:
             asked = self._problems(arguments)
-            rows = {"train": asked.train, "validation": asked.held_out, "test": asked.test or asked.held_out}[part]
+            rows = {"train": asked.train, "test": asked.test or asked.held_out}.get(part, asked.held_out)
             with own_generator():
                 manual_seed(arguments["seed"])
                 self._initial[*key, part] = evaluate(make_model(arguments, asked), rows, asked.loss)["loss"]
@@ -122,6 +125,11 @@ class Sweep:
 def _is_needed(name: str, value: Any) -> bool:
     option = OPTIONS[name]
     return value != option.default or option in OPTIMIZER
+
+
+def named_held_out(row: Mapping[str, Any]) -> Row:
+    """Return a row without validation, whose rows were the held-out ones, with this name."""
+    return {name.replace("validation", "held_out"): value for name, value in row.items()}
 
 
 def load_sweep(folder: str | os.PathLike[str]) -> Sweep:
@@ -168,6 +176,7 @@ def sweep(
     Raises:
         ValueError, TypeError: for wrong settings, before anything is trained.
         OSError: if the folder cannot be written; what was done before is stored.
+        RuntimeError: if the executor runs nothing, or is lost and cannot be replaced.
 
     >>> found = study.sweep(["SGD", "Adam"], lr="0.01..0.1:2", seeds=2, data="moons", epochs=2)
     >>> len(found.table), found.settings
@@ -239,17 +248,19 @@ def _run(
     store.results = {number: each for number, each in store.results.items() if each.status not in again}
     store.save()
 
-    def report(result: Result | None) -> None:
+    def report(done: int, result: Result | None = None) -> None:
         if progress is not None:
-            progress(sum(number in store.results for number in numbers), len(numbers), result)
+            progress(done, len(numbers), result)
 
     try:
         for part in engine.rounds(store, numbers, stop_hopeless):
+            done = sum(number in store.results for number in numbers)
             wanted = {number: store.arguments(number) for number in part if number not in store.results}
-            report(None)
+            report(done)
             for found in results(wanted, threads, connection):
                 store.add(found)
                 for result in found.values():
-                    report(result)
+                    done += 1
+                    report(done, result)
     finally:
         store.save()

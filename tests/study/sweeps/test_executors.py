@@ -90,7 +90,10 @@ def test_a_run_that_kills_its_worker_fails_without_the_others(here, monkeypatch)
 
 def test_an_executor_that_runs_nothing_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(executors, "run_batch", broken_batch)
-    with pytest.raises(ModuleNotFoundError, match="minigrad"), concurrent.futures.ThreadPoolExecutor(1) as pool:
+    with (
+        pytest.raises(RuntimeError, match="runs no batch: ModuleNotFoundError"),
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+    ):
         study.sweep(["SGD", "Adam"], executor=pool, folder=tmp_path / "s", **SETTINGS)
     assert study.load_sweep(tmp_path / "s").table == []
 

@@ -48,6 +48,7 @@ def test_a_denser_range_has_the_values_of_the_first():
         ("lr", "0..1:3", "must begin above 0"),
         ("lr", "1e-4..1:1", "2 to 10,000 values"),
         ("lr", "1e-4..1:9:lin", "unknown scale of lr 'lin'; did you mean 'linear'"),
+        ("lr", "1e-3...1:3", "lr must be a finite number"),
         ("lr", "0.1,x", "lr must be a finite number of 0 or more, not '0.1,x'"),
         ("lr", ["1e-4..1", 0.1], "cannot be one value of a list"),
         ("lr", [], "lr: needs a value"),
