@@ -5,10 +5,7 @@ node of that value in the `Graph` of the trace. Primitives and their gradient ru
 they reach arrays only by operators, NumPy's functions and `minigrad.devices`.
 
 Changes in place become new values: an array that owns memory knows the node of its present values, and a view
-remembers its base, which it follows. The path of one product: ``a * b`` calls ``np.multiply``, which finds
-`TracedArray.__array_ufunc__`; `minigrad.compiled.functions.ufunc` computes the value and adds the node
-``map multiply``; `minigrad.compiled.fusion` puts it into a loop with its neighbors, and
-`minigrad.compiled.elementwise` writes the loop's ``fmul``.
+remembers its base, which it follows. The docstring of `minigrad.compiled` follows one product from here on.
 """
 
 from __future__ import annotations

@@ -139,7 +139,9 @@ class Function:
             wide = vector(kind, width)
             value = self.op(wide, f"load {wide}, {pointer}, align {size}")
         elif stride == 0:
-            value = self.splat(self.op(kind, f"load {kind}, {pointer}, align {size}"), width)
+            wide, one = vector(kind, width), self.op(kind, f"load {kind}, {pointer}, align {size}")
+            first = self.op(wide, f"insertelement {wide} undef, {one}, i32 0")
+            value = self.op(wide, f"shufflevector {first}, {wide} undef, <{width} x i32> zeroinitializer")
         else:
             value = Value(vector(kind, width), "undef")
             for i in range(width):
@@ -158,12 +160,6 @@ class Function:
         for i in range(width):
             one = self.op(kind, f"extractelement {value}, i32 {i}")
             self.do(f"store {one}, {self.moved(pointer, k64(i), stride)}, align {size}")
-
-    def splat(self, value: Value, width: int) -> Value:
-        """A vector of equal elements."""
-        kind = vector(value.kind, width)
-        first = self.op(kind, f"insertelement {kind} undef, {value}, i32 0")
-        return self.op(kind, f"shufflevector {first}, {kind} undef, <{width} x i32> zeroinitializer")
 
     def constant(self, words: Sequence[int]) -> Value:
         """The address of some words that stay the same."""

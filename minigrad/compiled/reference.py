@@ -43,56 +43,45 @@ def evaluate(
 
 
 def _value(node: Node, inputs: list[Any], memory: Mapping[int, Any], draw: Callable[[tuple[int, ...]], Any]) -> Any:
-    match node.op:
-        case "input":
-            return memory[node.params]
-        case "after":
+    value: Any
+    match node.op, node.params:
+        case "input", number:
+            return memory[number]
+        case "after", _:
             return inputs[0]
-        case "const":
+        case "const", _:
             return node.value
-        case "view":
-            return _view(inputs[0], node.params, node)
-        case "map":
-            return _laid_out(_map(node, inputs), node)
-        case "loop":
-            return _laid_out(getattr(np, node.params[0])(*inputs), node)
-        case "reduce":
-            name, axes, keepdims = node.params
-            return _laid_out(getattr(np, name).reduce(inputs[0], axis=axes, keepdims=keepdims), node)
-        case "matmul":
-            return _laid_out(np.matmul(*inputs), node)
-        case "gather":
-            return _laid_out(inputs[0][_key(node.params, inputs[0].shape, inputs[1:])], node)
-        case "scatter":
-            spec, how = node.params
-            out = np.array(inputs[0], order="C")
-            key = _key(spec, out.shape, inputs[2:])
-            if how == "add":
-                np.add.at(out, key, np.broadcast_to(inputs[1], spec.result(out.shape)))
-            else:
-                out[key] = inputs[1]
-            return _laid_out(out, node)
-        case "set":
-            return _joined(inputs[0], inputs[1:], [node.params], node)
-        case "join":
-            return _joined(np.zeros(node.shape, node.dtype), inputs, node.params, node)
-        case "random":
+        case "view", offset:
+            return _view(inputs[0], offset, node)
+        case "random", _:
             return draw(node.shape)
-        case "python":
-            return _laid_out(np.asarray(node.params(*inputs)), node)
-    raise AssertionError(node.op)
-
-
-def _map(node: Node, inputs: list[Any]) -> Any:
-    match node.params:
-        case "same":
-            return inputs[0]
-        case "cast":
-            return inputs[0].astype(node.dtype)
-        case "where":
-            return np.where(*inputs)
-        case name:
-            return getattr(np, name)(*inputs)
+        case "set", place:
+            return _joined(inputs[0], inputs[1:], [place], node)
+        case "join", places:
+            return _joined(np.zeros(node.shape, node.dtype), inputs, places, node)
+        case "map", "same":
+            value = inputs[0]
+        case "map", "cast":
+            value = inputs[0].astype(node.dtype)
+        case ("map", name) | ("loop", (name, _)):
+            value = getattr(np, name)(*inputs)
+        case "reduce", (name, axes, keepdims):
+            value = getattr(np, name).reduce(inputs[0], axis=axes, keepdims=keepdims)
+        case "matmul", _:
+            value = np.matmul(*inputs)
+        case "gather", key:
+            value = inputs[0][_index(key, inputs[1:], node)]
+        case "scatter", (key, how):
+            value = np.array(inputs[0], order="C")
+            if how == "add":
+                np.add.at(value, _index(key, inputs[2:], node), np.broadcast_to(inputs[1], key.result(node.shape)))
+            else:
+                value[_index(key, inputs[2:], node)] = inputs[1]
+        case "python", function:
+            value = function(*inputs)
+        case _:
+            raise AssertionError(node.op)
+    return _laid_out(value, node)
 
 
 def _view(base: Any, offset: int, like: Any) -> Any:
@@ -100,15 +89,9 @@ def _view(base: Any, offset: int, like: Any) -> Any:
     return array_at(address(base) + offset, like)
 
 
-def empty(like: Node | Layout) -> Any:
-    """An array with the strides of a node."""
-    low = sum(min(0, (n - 1) * s) for n, s in zip(like.shape, like.strides, strict=True))
-    high = sum(max(0, (n - 1) * s) for n, s in zip(like.shape, like.strides, strict=True)) + like.dtype.itemsize
-    return np.ndarray(like.shape, like.dtype, np.zeros(high - low, np.uint8).data, -low, like.strides)
-
-
-def _laid_out(value: Any, node: Node) -> Any:
-    out = empty(node)
+def _laid_out(value: Any, like: Node) -> Any:
+    """An array of these values with the strides of a node, whose elements have no gaps."""
+    out = np.ndarray(like.shape, like.dtype, np.empty(max(like.nbytes, 1), np.uint8).data, 0, like.strides)
     out[...] = value
     return out
 
@@ -120,8 +103,9 @@ def _joined(whole: Any, parts: Sequence[Any], places: Sequence[Any], node: Node)
     return out
 
 
-def _key(spec: Key, shape: Sequence[int], indices: Sequence[Any]) -> tuple[Any, ...]:
-    key: list[Any] = [slice(None)] * len(shape)
-    for axis, index in zip(spec.axes, indices, strict=True):
-        key[axis] = index
-    return tuple(key)
+def _index(key: Key, arrays: Sequence[Any], node: Node) -> tuple[Any, ...]:
+    """NumPy's index for a key."""
+    found: list[Any] = [slice(None)] * len(node.inputs[0].shape)
+    for axis, array in zip(key.axes, arrays, strict=True):
+        found[axis] = array
+    return tuple(found)

@@ -192,24 +192,21 @@ def _drive(f: Function) -> None:
 
             f.loop(rows, row)
 
-        def feed(i: Value) -> None:
-            item = f.moved(starts[1], i, 24)
+        def move(section: int, i: Value) -> None:
+            """Copy a row of a table to where the step reads it, or the other way."""
+            item = f.moved(starts[section], i, 24)
             size, source, target = f.word(0, at=item), f.word(1, "ptr", item), f.word(2, "ptr", item)
-            f.copy(target, f.moved(source, f.binary("mul", s, size), 1), size)
-
-        def log(i: Value) -> None:
-            item = f.moved(starts[2], i, 24)
-            size, source, target = f.word(0, at=item), f.word(1, "ptr", item), f.word(2, "ptr", item)
-            f.copy(f.moved(target, f.binary("mul", s, size), 1), source, size)
+            row = f.moved((source, target)[section - 1], f.binary("mul", s, size), 1)
+            f.copy(*((target, row) if section == 1 else (row, source)), size)
 
         def look(i: Value) -> None:
             f.leave(k64(0), f.compare("ne", f.word(0, at=f.word(i, "ptr", starts[3])), k64(0)))
 
         f.put(s, DRIVE.index("step"))
         f.loop(counts[0], gather)
-        f.loop(counts[1], feed)
+        f.loop(counts[1], lambda i: move(1, i))
         f.leave(f.call("@run", records))
-        f.loop(counts[2], log)
+        f.loop(counts[2], lambda i: move(2, i))
         f.loop(counts[3], look)
 
     f.loop(last, step, start=first)
