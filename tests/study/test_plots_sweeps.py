@@ -13,7 +13,7 @@ from sweep_tools import OPTIMIZERS, RATES, made_up
 
 from minigrad.study import plots
 from minigrad.study.sweeps import statistics
-from minigrad.study.sweeps.results import costs
+from minigrad.study.sweeps.results import Results, costs
 
 PICTURES = {
     "sensitivity": plots.sensitivity,
@@ -202,6 +202,40 @@ def test_curves_are_those_of_the_selected_cells_and_end_where_half_of_the_runs_d
     cell = found.selected()[0].cell
     last = [found.curve(row["run"])[-1]["validation_loss"] for row in cell.runs.values()]
     assert line_of(ax, "Adam").get_ydata()[-1] == statistics.medians(last)
-    lost = made_up(("LAMB",), rates=[0.4])
-    drawn = line_of(plots.learning_curves(lost, "train_loss").axes[0], "LAMB")
-    assert np.isfinite(drawn.get_ydata()).sum() == 2
+    lost = made_up(("SGD", "Adam"), rates=[0.1])
+    for row in lost.table[7:]:  # three of the five runs of Adam
+        row["status"] = "diverged"
+        del lost.curve(row["run"])[3:]
+        lost.curve(row["run"])[2]["train_loss"] = 1e20
+    ax = plots.learning_curves(lost, "train_loss").axes[0]
+    assert np.isfinite(line_of(ax, "Adam").get_ydata()).tolist() == [True] * 3 + [False] * 7
+    assert "Adam (diverged)" in texts(ax)
+    assert ax.get_ylim()[1] < 10
+
+
+def test_a_random_search_is_drawn_as_dots():
+    rng, found = np.random.default_rng(0), made_up(("SGD",), seeds=2)
+    for rate in RATES:
+        decay = float(rng.random())
+        for row in found.table:
+            row["weight_decay"] = decay if row["lr"] == rate else row.get("weight_decay")
+    drawn = Results(["optimizer", "lr", "weight_decay"], found.table, found.curve, found.initial)
+    assert drawn.is_random(drawn.cells)
+    assert not drawn.is_random(drawn.cells[:2])
+    assert not found.is_random(found.cells)
+    assert drawn.selected()[0].width is None
+    figure = plots.heat_map(drawn, metric="validation_loss")
+    (dots,) = figure.axes[0].collections
+    medians = [statistics.medians(drawn.values(cell, "validation_loss")) for cell in drawn.cells]
+    assert np.array_equal(np.sort(dots.get_array()), np.sort([each for each in medians if np.isfinite(each)]))
+    assert overlaps(figure) == []
+    assert line_of(plots.sensitivity(drawn, "validation_loss").axes[0], "SGD").get_linestyle() == "None"
+
+
+def test_the_fastest_is_at_the_top():
+    found = made_up(("LAMB", "SGD", "Adam"))
+    best = {each.label: each.cell for each in found.selected()}
+    for row in best["LAMB"].runs.values():
+        found.curve(row["run"])[0]["validation_accuracy"] = 0.99
+    ax = plots.time_to_target(found, 0.9).axes[0]
+    assert ax.get_yticklabels()[0].get_text() == "LAMB"

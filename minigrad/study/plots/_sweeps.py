@@ -67,6 +67,7 @@ def sensitivity(
 
     Medians over seeds with their 90 % bands, the share of diverged runs along the top, and for each line a large dot at
     the best value with the interval of it. If other numeric settings vary too, they are at their best for each value.
+    In a random search, each cell is a dot.
 
     Args:
         sweep: a sweep, its folder, or `minigrad.study.Sweep.results`.
@@ -127,8 +128,12 @@ def _sensitivity(ax: Axes, results: Results, metric: str, by: Sequence[str] | No
         color = look(number)["color"]
         known = np.isfinite(band[:, 0])
         shown = np.clip(np.where(known[:, None], band, np.nan), low, high)
-        ax.plot(at, shown[:, 0], **look(number), linewidth=1.7, marker="o", markersize=3, label=name)
-        ax.fill_between(at, *shown[:, 1:].T, color=color, **_BAND)
+        if results.is_random(groups[name]):  # neighbors differ in other settings, too
+            ax.plot(at, shown[:, 0], "o", color=color, markersize=4, label=name)
+            ax.vlines(at, *shown[:, 1:].T, color=color, alpha=0.4, linewidth=1.2)
+        else:
+            ax.plot(at, shown[:, 0], **look(number), linewidth=1.7, marker="o", markersize=3, label=name)
+            ax.fill_between(at, *shown[:, 1:].T, color=color, **_BAND)
         _best(ax, results, cells, at, metric, color, (low, high))
     if len(lines) > 1:
         ends = [(name, at, band[:, 0]) for (_, name, _, at), band in zip(lines, bands, strict=True)]
@@ -221,7 +226,7 @@ def _strip(ax: Axes, shares: Sequence[tuple[int, Series, Sequence[float]]]) -> N
 def _around(at: Series) -> tuple[Series, Series]:
     """The ends of bars around the values, on a logarithmic scale if they are positive."""
     places = np.log(at) if at.min() > 0 else at
-    half = 0.35 * np.diff(places).min() if len(places) > 1 else 0.1
+    half = max(0.35 * np.diff(places).min(), 0.02 * np.ptp(places)) if len(places) > 1 else 0.1
     ends = places - half, places + half
     return (np.exp(ends[0]), np.exp(ends[1])) if at.min() > 0 else ends
 
@@ -241,7 +246,7 @@ def heat_map(
     """How does the end of training depend on two settings together? A panel for each optimizer.
 
     Each field is the median over seeds, of the best of the cells if more settings vary. The best field has a frame; a
-    cross means that half of the runs or more diverged.
+    cross means that half of the runs or more diverged. The cells of a random search are dots.
 
     Args:
         sweep: as in `sensitivity`.
@@ -261,7 +266,8 @@ def heat_map(
     x, y = names[:2]
     if path is not None:
         picture_format(path)
-    tables = {name: _grid(results, cells, x, y, metric) for name, cells in results.groups(by).items()}
+    groups = results.groups(by)
+    tables = {name: _grid(results, cells, x, y, metric) for name, cells in groups.items()}
     tables = {name: found for name, found in tables.items() if found[2].size}
     known = np.concatenate([values[np.isfinite(values)] for _, _, values in tables.values()])
     from matplotlib.colors import LogNorm, Normalize
@@ -275,7 +281,8 @@ def heat_map(
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
     image: Any = None
     for ax, (name, found) in zip(panels, tables.items(), strict=False):
-        image = _fields(ax, *found, metric, scale)
+        draw = _dots if results.is_random(groups[name]) else _fields
+        image = draw(ax, *found, metric, scale)
         tidy(ax, name if len(tables) > 1 else f"{_capital(metric)} at the end", setting_title(x), setting_title(y))
         ax.grid(visible=False)
     for ax in panels[len(tables) :]:
@@ -304,6 +311,23 @@ def _grid(results: Results, cells: Sequence[Cell], x: str, y: str, metric: str) 
     return at, up, values
 
 
+def _dots(ax: Axes, at: list[Any], up: list[Any], values: Series, metric: str, scale: Any) -> Any:
+    ax.set_xscale("log" if at[0] > 0 else "linear")
+    ax.set_yscale("log" if up[0] > 0 else "linear")
+    rows, columns = np.nonzero(~np.isnan(values))
+    x, y, shown = np.array(at, np.float64)[columns], np.array(up, np.float64)[rows], values[rows, columns]
+    good = np.isfinite(shown)
+    colors = "viridis" if is_accuracy(metric) else "viridis_r"
+    image = ax.scatter(x[good], y[good], 34, shown[good], cmap=colors, norm=scale, edgecolors="white", linewidths=0.5)
+    ax.plot(x[~good], y[~good], "x", color=QUIET, markersize=5)
+    if good.any():
+        best = np.nanargmax(shown) if is_accuracy(metric) else np.nanargmin(shown)
+        ax.plot(
+            x[best], y[best], "o", markersize=10, markerfacecolor="none", markeredgecolor="#D55E00", markeredgewidth=2
+        )
+    return image
+
+
 def _fields(ax: Axes, at: list[Any], up: list[Any], values: Series, metric: str, scale: Any) -> Any:
     from matplotlib import colormaps
     from matplotlib.patches import Rectangle
@@ -326,7 +350,9 @@ def _fields(ax: Axes, at: list[Any], up: list[Any], values: Series, metric: str,
     if np.isfinite(values).any():
         best = np.nanargmax(shown) if is_accuracy(metric) else np.nanargmin(shown)
         row, column = np.unravel_index(best, values.shape)
-        ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="#D55E00", linewidth=2.2))
+        ax.add_patch(
+            Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor="#D55E00", linewidth=2.2, clip_on=False)
+        )
     return image
 
 
@@ -473,7 +499,9 @@ def _curves(ax: Axes, results: Results, metric: str, selected: Sequence[tuple[in
     if not lines:
         note(ax, "no epochs")
         return
-    low, high = _vertical(ax, metric, np.concatenate([band[:, 0] for *_, band in lines]), 0)
+    # A loss of 1e20 before a run was given up would leave no space for the others.
+    ended = [band for *_, band in lines if np.isfinite(band[-1, 0])] or [band for *_, band in lines]
+    low, high = _vertical(ax, metric, np.concatenate([band[:, 0] for band in ended]), 0)
     steps_axis(ax, np.array([1, max(len(band) for *_, band in lines)]))
     ends = []
     for number, each, band in lines:
@@ -481,7 +509,8 @@ def _curves(ax: Axes, results: Results, metric: str, selected: Sequence[tuple[in
         shown = np.clip(np.where(np.isfinite(band[:, :1]), band, np.nan), low, high)
         ax.plot(epochs, shown[:, 0], **look(number), linewidth=1.7, label=each.label)
         ax.fill_between(epochs, *shown[:, 1:].T, color=look(number)["color"], **_BAND)
-        ends.append((_with_rate(each), epochs, shown[:, 0], look(number)["color"]))
+        name = _with_rate(each) + ("" if np.isfinite(band[-1, 0]) else " (diverged)")
+        ends.append((name, epochs, shown[:, 0], look(number)["color"]))
     label_ends(ax, ends)
 
 

@@ -193,6 +193,12 @@ class Results:
         """Return the first numeric setting that differs between cells; empty if there is none."""
         return next((name for name in self.numeric if len({cell.settings[name] for cell in cells} - {None}) > 1), "")
 
+    def is_random(self, cells: Sequence[Cell]) -> bool:
+        """Whether several numbers vary together, so that no two cells share a value, as in a random search."""
+        varied = [{cell.settings[name] for cell in cells} - {None} for name in self.numeric]
+        counts = [len(values) for values in varied if len(values) > 1]
+        return len(counts) > 1 and len(cells) > 2 and max(counts) == len(cells)
+
     def profile(self, cells: Sequence[Cell], swept: str, metric: str) -> list[tuple[float, Cell]]:
         """Return the values of a numeric setting in order, each with the best of the cells that have it."""
         found: dict[float, Cell] = {}
@@ -261,10 +267,11 @@ class Results:
                 best = Estimate(*(float(at[place]) for place in places))
                 at_edge = places[0] in (0, len(at) - 1)
                 cell = points[places[0]][1]
-            if at[0] > 0:
+            is_curve = not self.is_random(cells)
+            if at[0] > 0 and is_curve:
                 good = GOOD_ACCURACY if is_accuracy(metric) else GOOD_LOSS
                 width = statistics.good_width(at, costs, good, relative=not is_accuracy(metric))
-            excess = self._sensitivity(cells, swept, metric.split("_")[0])
+            excess = self._sensitivity(cells, swept, metric.split("_")[0]) if is_curve else None
         kind = metric.split("_")[-1]
         has_test = any(row.get(f"test_{kind}") is not None for row in self.table)
         return Selected(
