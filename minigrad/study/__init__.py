@@ -17,10 +17,13 @@
 
     found = study.sweep(["SGD", "Adam"], lr="1e-4..1:9", seeds=5)
     print(*found.results.verdicts(), sep="\\n")       # which of them cannot be told apart, each at its best rate
+
+    print(study.curvature(model, (x, y), loss, optimizer=optimizer))  # sharpness, and the optimizer's threshold
 """
 
 from ..anomalies import Anomaly, AnomalyError, detect_anomaly
 from . import plots
+from .curvature import Curvature, Density, Estimate, Hessian, Stability, curvature, stability
 from .explanations import Algorithm, Check, Explanation, Term, explain
 from .findings import Finding, findings
 from .graphs.drawing import Drawing, draw_graph
@@ -35,14 +38,20 @@ __all__ = [
     "Anomaly",
     "AnomalyError",
     "Check",
+    "Curvature",
+    "Density",
     "Drawing",
+    "Estimate",
     "Explanation",
     "Finding",
+    "Hessian",
     "Recorder",
     "Recording",
     "RecordingError",
+    "Stability",
     "Sweep",
     "Term",
+    "curvature",
     "detect_anomaly",
     "draw_graph",
     "explain",
@@ -50,6 +59,7 @@ __all__ = [
     "load_sweep",
     "plots",
     "report",
+    "stability",
     "sweep",
     "trace",
 ]

@@ -149,21 +149,42 @@ def split_change(rules: Sequence[Rule], values: Mapping[str, Any], carried: Coll
         values: by name, ``param``, ``grad``, ``update``, state, norms and scalars; arrays broadcast.
         carried: the names of those that hold gradients: ``grad``, ``update`` and the state.
     """
-    found = {name: np.asarray(value, np.float64)[()] for name, value in values.items()}
-    before = found["param"]
-    shares: dict[str, Shares] = {"param": {"decay": before}, **{name: {"gradient": found[name]} for name in carried}}
+    shares: dict[str, Shares] = {"param": {"decay": np.asarray(values["param"], np.float64)}}
+    shares |= {name: {"gradient": np.asarray(values[name], np.float64)} for name in carried}
+    found, shares = run_with_shares(rules, values, shares)
+    before = np.asarray(values["param"], np.float64)
     with np.errstate(all="ignore"):
-        for rule in rules:
-            reading = rule.reading({name: found[name] for name in (*rule.inputs, *rule.hypers)})
-            known = {name: shares.get(name, {}) for name in rule.inputs}
-            for assignment in rule.body:
-                own = shares_of(assignment.value, reading, known)
-                reading.assign(assignment.target, assignment.value)
-                known[assignment.target] = own
-            for name, result in zip(rule.outputs, reading.results(rule.outputs), strict=True):
-                found[name], shares[name] = result, known[name]
         change = np.broadcast_to(found["param"] - before, before.shape)
         decay = np.broadcast_to(shares["param"].get("decay", 0.0) - before, before.shape)
         # Where nothing decays, rounding is left.
         decay = np.where(np.abs(decay) <= 1e-14 * (np.abs(before) + np.abs(change)), 0.0, decay)
         return change - decay, decay
+
+
+def run_with_shares(
+    rules: Sequence[Rule], values: Mapping[str, Any], shares: Mapping[str, Shares], frozen: Collection[str] = ()
+) -> tuple[dict[str, Any], dict[str, Shares]]:
+    """Run a chain of rules on arrays and numbers, in float64.
+
+    Args:
+        rules: the rules, in order.
+        values: by name, ``param``, ``grad``, ``update``, state, norms and scalars; arrays broadcast.
+        shares: of those that have some.
+        frozen: names of state whose values no rule changes.
+
+    Returns:
+        The values after the last rule, and their shares.
+    """
+    found, owned = {name: np.asarray(value, np.float64)[()] for name, value in values.items()}, dict(shares)
+    with np.errstate(all="ignore"):
+        for rule in rules:
+            reading = rule.reading({name: found[name] for name in (*rule.inputs, *rule.hypers)})
+            known = {name: owned.get(name, {}) for name in rule.inputs}
+            for assignment in rule.body:
+                if assignment.target not in frozen:
+                    own = shares_of(assignment.value, reading, known)
+                    reading.assign(assignment.target, assignment.value)
+                    known[assignment.target] = own
+            for name, result in zip(rule.outputs, reading.results(rule.outputs), strict=True):
+                found[name], owned[name] = result, known[name]
+    return found, owned

@@ -89,6 +89,17 @@ def scalars_of(cohort: Cohort, layout: Layout, optimizer: Optimizer) -> dict[str
     return found | dict(zip(layout.plan.hypers, cohort.row.tolist(), strict=True))
 
 
+def spread(layout: Layout, norm: Norm, piece: Stretch) -> Any:
+    """A norm, as the last step found it, as each element of a stretch sees it."""
+    taken = layout.norm_values(norm)
+    if norm.scope == "global":
+        return taken[0]
+    units = [entry.units if norm.scope == "unit" else 1 for entry in piece.entries]
+    places = [e.ids[norm.scope] + i for e, n in zip(piece.entries, units, strict=True) for i in range(n)]
+    sizes = [(e.stop - e.start) // n for e, n in zip(piece.entries, units, strict=True) for _ in range(n)]
+    return np.repeat(taken[places], sizes)
+
+
 class Elements(NamedTuple):
     """The effect of a step on the elements of one stretch, in float64.
 
@@ -185,19 +196,9 @@ class Step:
         grad = piece.of(self.grad)
         values: dict[str, Any] = {"param": piece.of(self.before.param), "grad": grad, "update": grad}
         values |= {slot: piece.of(arrays) for slot, arrays in self.before.state.items()}
-        values |= {norm.name: self._spread(norm, piece) for norm in self.plan.norms}
+        values |= {norm.name: spread(self.layout, norm, piece) for norm in self.plan.norms}
         carried = ("grad", "update", *self.before.state)
         return split_change(self.plan.rules, values | self.scalars[id(piece.cohort)], carried)
-
-    def _spread(self, norm: Norm, piece: Stretch) -> Any:
-        """A norm as each element of the stretch sees it."""
-        taken = self.layout.norm_values(norm)
-        if norm.scope == "global":
-            return taken[0]
-        units = [entry.units if norm.scope == "unit" else 1 for entry in piece.entries]
-        places = [e.ids[norm.scope] + i for e, n in zip(piece.entries, units, strict=True) for i in range(n)]
-        sizes = [(e.stop - e.start) // n for e, n in zip(piece.entries, units, strict=True) for _ in range(n)]
-        return np.repeat(taken[places], sizes)
 
     def _rates(self, piece: Stretch, stride: int) -> tuple[Array | None, Array | None]:
         """The effective rate and the signal of some elements."""
