@@ -117,7 +117,7 @@ def _sensitivity(ax: Axes, results: Results, metric: str, by: Sequence[str] | No
         ax.set_xscale("log")
         from matplotlib.ticker import FuncFormatter, NullFormatter
 
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _power(value)))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _power(value, everywhere.min())))
         ax.xaxis.set_minor_formatter(NullFormatter())
     left, right = _around(np.unique(everywhere))
     ax.set_xlim(left[0], right[-1])
@@ -141,10 +141,9 @@ def _sensitivity(ax: Axes, results: Results, metric: str, by: Sequence[str] | No
     _strip(ax, shares)
 
 
-def _power(value: float) -> str:
+def _power(value: float, least: float) -> str:
     """A power of ten as text; a formula, as Matplotlib writes it, takes much longer to draw."""
-    exponent = round(math.log10(value))
-    return f"{value:g}" if -3 <= exponent <= 3 else f"10{str(exponent).translate(_RAISED)}"
+    return f"{value:g}" if least >= 1e-3 else f"10{str(round(math.log10(value))).translate(_RAISED)}"
 
 
 def _best(
