@@ -80,7 +80,7 @@ def _step_title(row: dict[str, Any]) -> str:
 
 
 def _model_title(row: dict[str, Any]) -> str:
-    return f"training step with Adam, MLP {row['model']}, batch {row['batch']}"
+    return f"eager training step with Adam, MLP {row['model']}, batch {row['batch']}"
 
 
 def _call_title(row: dict[str, Any]) -> str:
@@ -116,15 +116,15 @@ def _remarks(training: Result, bandwidth: Result, startup: Result, depth: Result
     start = {row["start"]: row["in all (s)"].median for row in rows_of(startup, "startup")}
     others = "; ".join(f"{name}: {number(seconds)} s" for name, seconds in start.items() if "minigrad" not in name)
     return (
-        f"Of the training step of the MLP 64-32-10, {number(small['its NumPy calls alone (µs)'].median)} µs are the "
+        f"Of the eager step of the MLP 64-32-10, {number(small['its NumPy calls alone (µs)'].median)} µs are the "
         f"unavoidable NumPy calls. A large step of Adam reaches "
-        f"{100 * adam['of the fastest yardstick'].median:.0f} % of the bandwidth of the fastest of a copy and triads "
+        f"{100 * adam['of the fastest yardstick'].median:.0f}% of the bandwidth of the fastest of a copy and triads "
         f"({yardstick}). From import to the end of the first step, a fresh process takes {number(start[WARM])} s when "
         f"the kernels are in the cache" + f" ({others})" * bool(others) + ".",
         f"All figures, with quartiles, every optimizer, clipping, memory and graphs of {operations:,} operations: "
         "[`benchmarks/results/results.md`](benchmarks/results/results.md). `pip install '.[bench]'` installs the "
-        "peers, `python -m benchmarks` measures, `--quick` in two minutes, and `python -m benchmarks.readme` writes "
-        "this section.",
+        "peers, `python -m benchmarks` measures, with `--quick` in two minutes, and `python -m benchmarks.readme` "
+        "writes this section.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Methods whose code is in a module above the class that has them.
+"""Methods whose code is in a module that imports the class that has them.
 
 Modules and folders import in one direction only, but ``optimizer.explain()`` needs `minigrad.study`, which is built on
 optimizers. Such a method has its signature and its docstring in its class. Its body is a function of the same

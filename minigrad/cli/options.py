@@ -1,4 +1,4 @@
-"""All options of the command line: those that describe a run, and those of the command."""
+"""All options of the command line: those that describe a run (`minigrad.recipes.options`), and those of the command."""
 
 from __future__ import annotations
 

@@ -209,7 +209,7 @@ def print_table(rows: Sequence[Sequence[str]], out: Console) -> None:
 
 
 def _show(found: study.Sweep, out: Console) -> None:
-    """Print what can be concluded, and the command that makes the best run again, and draw a picture."""
+    """Print what can be concluded, and the command that makes a run of the best setting again, and draw a picture."""
     rows, results = found.table, found.results
     counts = {status: sum(row["status"] == status for row in rows) for status in STATUSES}
     ended = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
@@ -238,6 +238,6 @@ def _show(found: study.Sweep, out: Console) -> None:
         lines.append(f"for an HTML page: minigrad report {shlex.quote(str(found.folder))}")
     with contextlib.suppress(ValueError):  # no run has finished
         again = shlex.join([*found.command(found.best()["run"]), "--record"])
-        lines.append(f"the best run again, as a run directory: {again}")
+        lines.append(f"a run of the best setting again, as a run directory: {again}")
     for line in lines:
         out.print(line, markup=False, soft_wrap=True)

@@ -47,8 +47,8 @@ def machine_code(key: str, emit: Callable[[], str], names: Sequence[str]) -> Mac
     """Return the machine code of this key, compiling it if it is in neither the process nor the cache.
 
     Args:
-        key: decides what ``emit`` returns, down to the last constant; usually a hash of a graph. What the sources in
-            `minigrad.compiled`, LLVM and the CPU contribute to the code need not be in it.
+        key: decides what ``emit`` returns, down to the last constant, such as a hash of the parts of a program. What
+            the sources in `minigrad.compiled`, LLVM and the CPU contribute to the code need not be in it.
         emit: returns LLVM IR, which calls no functions by name but its own and LLVM's. It is called at most once.
         names: the functions whose addresses are wanted.
 

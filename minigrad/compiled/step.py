@@ -136,14 +136,15 @@ class CompiledStep:
         return self._other(args, options)
 
     def plan(self) -> str:
-        """The program of the last call: its loops and products in order, memory, and what runs in Python.
+        """The last program that has run: its loops and products in order, memory, and what runs in Python.
 
         Raises:
             RuntimeError: if no call was compiled yet.
         """
         from .listing import listing
 
-        version = self._last or self._traced
+        checked = [each for versions in self._programs.values() for each in versions if each.checked]
+        version = self._last or (checked[-1] if checked else self._traced)
         if version is None:
             raise RuntimeError(f"plan: no call was compiled yet{self.reason and f': {self.reason}'}")
         return listing(version.bind(), self.reason)

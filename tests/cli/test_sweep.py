@@ -32,7 +32,7 @@ def test_a_sweep_is_shown_stored_continued_and_extended(capsys):
     assert "cannot be told apart with 2 seeds" in out or " than " in out
     assert "wrote runs/sweep-1: sweep.json, runs.csv, curves.csv, sensitivity.png" in out
     assert len(rows("runs/sweep-1")) == 8
-    again = re.search(r"^the best run again, as a run directory: minigrad (.*)$", out, re.MULTILINE)[1]
+    again = re.search(r"^a run of the best setting again, as a run directory: minigrad (.*)$", out, re.MULTILINE)[1]
     assert run(capsys, *shlex.split(again))[0] == 0
     (winner,) = Path("runs").glob("moons-*")
     assert (winner / "record.jsonl").exists()

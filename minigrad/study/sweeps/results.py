@@ -13,7 +13,7 @@ import numpy as np
 from ...checks import choice, spelled
 from ...text import metric_title, plural
 from . import statistics
-from .statistics import CONFIDENCE, Difference, Estimate, Series, Width
+from .statistics import CONFIDENCE, SEEDS_NEEDED, Difference, Estimate, Series, Width
 
 Row = Mapping[str, Any]
 METRICS = tuple(
@@ -341,15 +341,17 @@ class Results:
         metric = self.known_metric(metric or self.final_metric)
         first, found = selected[0].label, self.differences(selected, metric)
         alike = [each.label for each, difference in zip(selected[1:], found, strict=True) if not difference.is_apart]
-        seeds = plural(min(each.seeds for each in found), "seed")
+        fewest = min(each.seeds for each in found)
+        seeds = plural(fewest, "seed")
         sentences = []
         if alike:
             everyone = [first, *alike]
             names = f"{', '.join(everyone[:-1])} and {everyone[-1]}"
             whether = "the 90% interval of each difference from the first" if len(alike) > 1 else "the 90% interval"
-            sentences.append(
-                f"{names} cannot be told apart with {seeds}: {whether} in {metric_title(metric)} includes 0"
-            )
+            reason = f"{whether} in {metric_title(metric)} includes 0"
+            if fewest < SEEDS_NEEDED:
+                reason = f"no difference can, with fewer than {SEEDS_NEEDED}"
+            sentences.append(f"{names} cannot be told apart with {seeds}: {reason}")
         for each, difference in zip(selected[1:], found, strict=True):
             if difference.is_apart:
                 sentences.append(f"{each.label} {_differs(difference, metric)} than {first}")

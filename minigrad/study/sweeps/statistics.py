@@ -195,8 +195,8 @@ def good_width(
 
         def edge(good: Any, next_to: Any) -> Series:
             next_to = np.clip(next_to, 0, len(x) - 1)
-            rise = middle[next_to, columns] - middle[good, columns]
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"):  # also of infinite medians
+                rise = middle[next_to, columns] - middle[good, columns]
                 part = np.where(rise > 0, (limit - middle[good, columns]) / rise, 0.0)
             return x[good] + np.where(next_to == good, 0.0, part) * (x[next_to] - x[good])
 
