@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from plot_tools import PLOTS
 
 import minigrad
 from minigrad import clipping, data, manual_seed, nn, optim, study, training
@@ -49,13 +50,18 @@ def found(findings, kind, layer=None):
     return finding
 
 
+def faults(*arguments, **options):
+    """The findings except that a run as short as these was still falling."""
+    return [each for each in train(*arguments, **options) if each.kind != "still falling"]
+
+
 @pytest.mark.parametrize("optimizer", HEALTHY)
 def test_a_healthy_run_has_no_findings(optimizer):
-    assert train(optimizer) == []
+    assert faults(optimizer) == []
 
 
 def test_a_healthy_run_of_three_layers_with_another_activation_has_none():
-    assert train("Adam", sizes=(64, 48, 32, 10), activation="tanh") == []
+    assert faults("Adam", sizes=(64, 48, 32, 10), activation="tanh") == []
 
 
 def test_logits_that_grow_a_hundred_times_with_their_weights_do_not_explode():
@@ -78,7 +84,7 @@ def test_a_dead_layer_is_found():
     assert dead.sentence.startswith("layer 0 is dead: 64 of 64 units never active (ReLU 1, 120 rows of the probe)")
     assert dict(dead.evidence) == {"units": 64, "rows": 120, "first_dead": 64, "dead": 64}
     assert not [f for f in findings if f.kind == "vanishing"], "a consequence"
-    assert "hardly fallen" in found(findings, "plateau").sentence
+    assert not [f for f in findings if f.kind == "updates too small"], "another"
 
 
 def test_a_dead_layer_is_not_told_to_be_initialized_for_its_small_gradient():
@@ -109,7 +115,7 @@ def test_a_layer_whose_weights_explode_is_found():
 
     findings = train(lambda p: optimizer(list(p)), sizes=(64, 48, 32, 10))
     finding = found(findings, "exploding", "2")
-    assert finding.severity == "error"
+    assert finding.severity == "warning", "it learns all the same"
     assert finding.evidence["last_norm"] > 10 * finding.evidence["first_norm"]
     assert not [f for f in findings if f.kind == "exploding" and f.layer != "2"]
 
@@ -123,6 +129,29 @@ def test_a_threshold_that_clips_every_step_is_found():
     raised = float(re.search(r"Raise the threshold to (\S+) or more", finding.sentence)[1])
     assert finding.evidence["median_norm"] <= raised <= 2 * finding.evidence["median_norm"]
     assert finding.evidence["median_factor"] == pytest.approx(0.05 / finding.evidence["median_norm"], rel=0.5)
+
+
+@pytest.mark.parametrize(
+    ("made", "scale_free"),
+    [
+        (lambda p: optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.1), False),
+        (lambda p: optim.SGD(p, lr=0.1, clip=clipping.by_global_norm(1e-3)), False),
+        (lambda p: optim.Adam(p, lr=0.01, weight_decay=0.1, clip=clipping.by_global_norm(1e-3)), True),
+        (lambda p: optim.Adam(p, lr=0.01, clip=clipping.adaptive(1e-3, exclude=["2"])), True),
+        (lambda p: optim.RAdam(p, lr=0.01), True),
+        (lambda p: optim.LAMB(p, lr=0.01), True),
+        (lambda p: optim.Lookahead(optim.NAdam(p, lr=0.01)), True),
+    ],
+)
+def test_a_clip_is_advice_and_a_finding_only_where_longer_gradients_make_longer_steps(made, scale_free):
+    run = record(made, steps=20)
+    assert run.header["scale_free"] is scale_free
+    clipped = bool(run.clips())
+    assert ("clipping" in [each.kind for each in study.findings(run)]) == (clipped and not scale_free)
+    layer = {"gradient_norm": 1.0, "parameter_norm": 1.0, "update_ratio": 1e-3}
+    rising = [{"mean_loss": loss, "layers": {"a": layer, "b": layer}} for loss in np.linspace(1, 9, 20)]
+    (finding,) = study.findings(recording(*rising, scale_free=scale_free))
+    assert ("clip" in finding.sentence) != scale_free
 
 
 @pytest.mark.parametrize(("factor", "words"), [(60, "divide its weights by"), (0.01, "multiply its weights by")])
@@ -168,7 +197,7 @@ def test_a_model_that_was_trained_before_has_no_wrong_scale_and_does_not_diverge
     assert (
         max(entry["gain"] for entry in recorder.recording.records[0]["activations"].values() if "gain" in entry) > 2.5
     )
-    assert {f.kind for f in study.findings(recorder)} <= {"plateau"}
+    assert {f.kind for f in study.findings(recorder)} <= {"still falling"}
 
 
 @pytest.mark.parametrize(("factor", "severity"), [(4, "warning"), (8, "error")])
@@ -212,9 +241,9 @@ def test_vanishing_gradients_are_found():
 
 
 @pytest.mark.parametrize(
-    ("lr", "kind", "words"), [(1e-7, "updates too small", "multiply"), (2.0, "updates too large", "divide")]
+    ("lr", "kind", "words"), [(1e-7, "updates too small", "Multiply"), (2.0, "updates too large", "halve")]
 )
-def test_updates_far_from_a_thousandth_are_found(lr, kind, words):
+def test_updates_that_are_too_small_or_too_large_are_found(lr, kind, words):
     with np.errstate(all="ignore"):
         findings = train(lambda p: optim.LAMB(p, lr=lr))
     (finding,) = [f for f in findings if f.kind == kind]
@@ -225,7 +254,7 @@ def test_updates_far_from_a_thousandth_are_found(lr, kind, words):
 def test_biases_that_trust_ratios_leave_out_are_named_where_they_alone_move_too_far():
     findings = train(lambda p: optim.LARS(p, lr=0.5, momentum=0.9))
     (finding,) = [f for f in findings if f.kind == "updates too large"]
-    assert "divide the learning rate of 2.bias by about" in finding.sentence
+    assert "halve the learning rate of 2.bias until the loss falls" in finding.sentence
     assert "in a param group without the others" in finding.sentence
     with np.errstate(all="ignore"):
         (finding,) = [f for f in train(lambda p: optim.LAMB(p, lr=2.0)) if f.kind == "updates too large"]
@@ -264,14 +293,14 @@ def test_two_optimizers_share_a_model_without_a_finding():
 
 
 def test_a_layer_that_the_optimizer_was_not_given_is_found():
-    findings = train(lambda p: optim.Adam(list(p)[2:], lr=3e-3))
+    findings = faults(lambda p: optim.Adam(list(p)[2:], lr=3e-3))
     assert [f.kind for f in findings] == ["left out"]
     assert findings[0].sentence.startswith("0.weight and 0.bias are not in the optimizer")
 
     def freeze(model):
         model[0].requires_grad_(False)
 
-    assert train(lambda p: optim.Adam([q for q in p if q.requires_grad], lr=3e-3), freeze) == []
+    assert faults(lambda p: optim.Adam([q for q in p if q.requires_grad], lr=3e-3), freeze) == []
 
 
 def test_a_backward_pass_that_was_forgotten_is_one_finding():
@@ -347,7 +376,7 @@ def test_the_first_steps_do_not_make_updates_too_large():
 
 def test_weights_may_grow_while_the_loss_falls():
     size = np.geomspace(1.0, 20.0, 10)
-    for losses, kinds in ((np.geomspace(1.0, 0.01, 10), []), (np.full(10, 1.0), ["exploding", "plateau"])):
+    for losses, kinds in ((np.geomspace(1.0, 0.01, 10), []), (np.full(10, 1.0), ["exploding", "updates too small"])):
         layers = [{"a": {"parameter_norm": s, "gradient_norm": 1.0, "update_ratio": 1e-3}} for s in size]
         records = [{"layers": each, "mean_loss": loss} for each, loss in zip(layers, losses, strict=True)]
         findings = study.findings(recording(*records))
@@ -357,7 +386,7 @@ def test_weights_may_grow_while_the_loss_falls():
 def test_what_is_maximized_should_rise():
     def kinds(maximize):
         layer = {"gradient_norm": 1.0, "parameter_norm": 1.0, "update_ratio": 1e-3}
-        records = [{"mean_loss": loss, "layers": {"a": layer, "b": layer}} for loss in np.linspace(-2.3, -0.1, 20)]
+        records = [{"mean_loss": loss, "layers": {"a": layer, "b": layer}} for loss in -np.geomspace(2.3, 0.1, 20)]
         return [f.kind for f in study.findings(recording(*records, maximize=maximize))]
 
     assert kinds(False) == ["diverging"]
@@ -374,7 +403,7 @@ def test_decay_within_the_gradient_is_found_by_what_it_leaves():
     (finding,) = [f for f in findings if f.kind == "decay"]
     assert finding.severity == "warning"
     assert finding.evidence["last_norm"] < 1e-3 * finding.evidence["first_norm"]
-    assert finding.sentence.endswith("lower weight_decay. Layers 2 and 4 have the same")
+    assert finding.sentence.endswith("divide weight_decay by 10. Layers 2 and 4 have the same")
     assert not [f for f in findings if f.kind in ("updates too large", "vanishing")]
 
 
@@ -387,7 +416,7 @@ def test_inputs_of_another_scale_are_found(factor, kinds):
     recorder = study.Recorder(model, optimizer, every=10)
     training.fit(model, optimizer, loader, epochs=2, callbacks=[recorder])
     findings = study.findings(recorder)
-    assert [f.kind for f in findings][:1] == kinds, "the cause stands first"
+    assert [f.kind for f in findings if f.kind != "still falling"][:1] == kinds, "the cause comes first"
 
 
 def test_a_step_that_an_error_stopped_after_a_loss_that_is_nan_is_recorded():
@@ -469,7 +498,7 @@ def test_a_rising_loss_is_found():
 
 
 def test_decay_that_outweighs_the_gradient_is_found():
-    findings = train(lambda p: optim.AdamW(p, lr=3e-3, weight_decay=30.0))
+    findings = train(lambda p: optim.AdamW(p, lr=3e-3, weight_decay=30.0), steps=225)
     assert found(findings, "decay", "0").evidence["decay_over_gradient"] > 0.5
 
 
@@ -605,8 +634,8 @@ def test_a_loss_that_ends_fit_is_found_where_the_weights_were_at_fault(step, tmp
     assert findings[0].sentence.startswith(f"the loss is nan at step {step} (epoch 1); layer '2' (Linear) was")
     assert (findings[0].layer, findings[0].evidence["nan"]) == ("2", 3)
     assert [f.kind for f in findings] == ["not finite"]
-    for name in set(study.plots.__all__) - {"schedule", "metrics"}:
-        getattr(study.plots, name)(recorder.recording)
+    for plot in PLOTS.values():
+        plot(recorder.recording)
 
 
 def test_a_loss_that_is_nan_by_itself_says_where_to_look():
@@ -627,7 +656,10 @@ def test_a_loss_that_falls_and_rises_again_diverges_but_one_that_wobbles_does_no
     assert kinds(fall) == []
     assert kinds(fall * (1 + 0.3 * np.cos(np.arange(40)))) == []
     assert kinds([*fall, *np.linspace(0.01, 2.0, 20)]) == ["diverging"]
-    assert kinds(np.full(40, 2.3)) == ["plateau"]
+    assert kinds(np.full(40, 2.3)) == ["updates too small"]
+    assert kinds([*np.geomspace(2.3, 0.01, 40), *np.linspace(0.01, 0.5, 20)]) == ["rising"]
+    assert kinds(np.linspace(2.3, 1.0, 40)) == ["still falling"]
+    assert kinds([2.3, 2.3, 30.0, *fall]) == ["jumped"]
 
 
 def test_the_worst_stands_first():

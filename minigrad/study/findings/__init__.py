@@ -1,7 +1,7 @@
 """Findings: the problems of a training, in plain sentences, each with its evidence.
 
-A finding is reported only if the numbers are far from the usual ones; a healthy run has none. The text of a finding is
-in the function that makes it, next to its limits.
+A finding is reported only if the run shows a problem; a healthy run has none, or notes. The text of a finding is in the
+function that makes it, next to its limits, which tests/study/test_judgement.py calibrates on runs with known results.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from ..records.recording import Recording, Source, opened
-from . import _gradients, _not_finite, _outputs, _steps
+from . import _gradients, _loss, _not_finite, _outputs, _steps
 from .finding import SEVERITIES, Finding, listed
 
 __all__ = ["Finding", "findings"]
@@ -19,7 +19,7 @@ __all__ = ["Finding", "findings"]
 CHECKS: tuple[Callable[[Recording], Iterator[Finding]], ...] = (
     _steps.left_out,
     _steps.no_update,
-    _gradients.loss,
+    _loss.loss,
     _outputs.inputs,
     _outputs.initial_scale,
     _outputs.growth,
@@ -36,18 +36,23 @@ CHECKS: tuple[Callable[[Recording], Iterator[Finding]], ...] = (
 # From causes to consequences.
 KINDS = (
     *("not finite", "no records", "no gradient", "gradients add up", "left out", "no update"),
-    *("input scale", "initial scale", "updates too large", "decay", "clipping"),
-    *("dead units", "saturated units", "exploding", "vanishing", "updates too small", "diverging", "plateau"),
+    *("input scale", "initial scale", "updates too large", "trust ratio", "decay", "clipping", "jumped"),
+    *("dead units", "saturated units", "exploding", "vanishing", "updates too small", "diverging", "rising"),
+    *("plateau", "still falling"),
 )
 # Causes that are as severe as their consequences.
-GRAVE = ("input scale", "initial scale", "updates too large", "decay", "clipping")
+GRAVE = ("input scale", "initial scale", "updates too large", "trust ratio", "decay", "clipping", "jumped")
 SYMPTOMS = ("dead units", "saturated units", "exploding", "vanishing", "diverging")
+# With one of these, a larger learning rate would be wrong.
+LOST = ("updates too large", "trust ratio", "decay", "jumped", "dead units", "exploding", "vanishing", "diverging")
 # A finding is left out if there is one of these: acting on it would be wrong.
 EXPLAINED = {
+    "no update": ("initial scale", "dead units", "vanishing"),
     "vanishing": ("gradients add up", "dead units", "saturated units", "decay"),
-    "updates too small": ("dead units", "saturated units", "clipping", "vanishing"),
+    "updates too small": ("initial scale", "no update", "dead units", "saturated units", "clipping", "vanishing"),
     "updates too large": ("decay",),
-    "plateau": ("no update", "left out", "updates too small"),
+    "plateau": ("no update", "left out", "decay", "vanishing", "initial scale", "updates too large"),
+    "still falling": LOST,
 }
 # More findings than these, in which only the layer differs, become one.
 MANY_ALIKE = 2

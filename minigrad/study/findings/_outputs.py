@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..records.recording import Recording
-from .finding import MANY, MOST, Finding, clips, goes_well, middle, named, only, rounded
+from .finding import MANY, MOST, Finding, clip_helps, goes_well, middle, named, only, rounded
 
 # The spread of the inputs that weights of a usual size can work with.
 INPUTS = 1e-2, 30.0
@@ -125,11 +125,11 @@ def growth(recording: Recording) -> Iterator[Finding]:
         if (grown > most and size[0] > 0) or (spread > 10 * most and grown > 2):
             sentence = f"layer {layer}: explodes: its weights have grown by a factor of {grown:.3g}"
             sentence += f", the spread of its outputs by {spread:.3g}" if spread > 2 else ""
-            clip = "" if clips(recording) else " clip its gradient,"
-            sentence += f"; lower its learning rate,{clip} or let its weights decay"
+            clip = " clip its gradient," if clip_helps(recording) else ""
+            sentence += f"; halve its learning rate,{clip} or let its weights decay"
             evidence = {"first_norm": size[0], "last_norm": size[-1], "output_growth": spread}
             evidence = {what: float(value) for what, value in evidence.items()}
-            yield Finding("error", "exploding", layer, sentence, evidence)
+            yield Finding("warning" if goes_well(recording) else "error", "exploding", layer, sentence, evidence)
 
 
 def units(recording: Recording) -> Iterator[Finding]:
@@ -154,7 +154,7 @@ def _dead(recording: Recording, name: str, layer: str, what: str) -> Iterator[Fi
         return
     rows, is_dead = recording.header.get("probe_rows", 0), last >= MOST * every
     remedy = (
-        "Look at its initial bias and weights" if first >= 0.7 * last else "Lower the learning rate, or use LeakyReLU"
+        "Look at its initial bias and weights" if first >= 0.7 * last else "Halve the learning rate, or use LeakyReLU"
     )
     sentence = (
         f"layer {layer}{' is dead' if is_dead else ''}: {last:.0f} of {every:.0f} units never active ({what}, {rows} "

@@ -7,14 +7,15 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
-from ..records.quantities import USUAL_RATIO
 from ..records.recording import Recording
-from .finding import FEW_RECORDS, FEW_STEPS, Finding, goes_well, listed, middle, named, only, rounded
+from .finding import FEW_RECORDS, FEW_STEPS, Finding, goes_well, is_scale_free, listed, middle, named, only, rounded
 
-# Median update-to-weight ratios that are too far from the usual one; the last even if the loss falls well.
-TOO_SMALL, TOO_LARGE, TOO_LARGE_ANYWAY = 1e-5, 5e-2, 0.2
-# The part of the weights that decay leaves if it outweighs learning.
-SHRUNK = 0.2
+# Median update-to-weight ratios that are too large; the second even if the loss falls well.
+TOO_LARGE, TOO_LARGE_ANYWAY = 5e-2, 0.2
+# The part of the weights that decay leaves if it outweighs learning, and its part of the gradient's if it balances it.
+SHRUNK, BALANCED = 0.2, 0.5
+# A trust ratio and a growth of the weights that together show a step that feeds on the weights it makes.
+FEEDING = 5.0
 
 
 def left_out(recording: Recording) -> Iterator[Finding]:
@@ -49,35 +50,32 @@ def no_update(recording: Recording) -> Iterator[Finding]:
 
 
 def ratios(recording: Recording) -> Iterator[Finding]:
-    """Updates far too large or too small for the weights; after few steps, only those larger than the weights."""
+    """Updates far too large for the weights; after few steps, only those larger than the weights."""
     few, bad = recording.steps[-1] < FEW_STEPS, not goes_well(recording)
     late = np.full(len(recording), True) if few else recording.steps >= FEW_STEPS  # the first updates are often large
-    large, small = {}, {}
+    large = {}
     for layer in recording.layers:
         ratio = recording.layer(layer, "update_ratio")
         ratio = ratio[np.isfinite(ratio) & late]
         if not ratio.size or not recording.layer(layer, "gradient_norm").any():
             continue
-        if (usual := middle(ratio)) > (1 if few else TOO_LARGE if bad else TOO_LARGE_ANYWAY):
-            large[layer] = usual
+        if (typical := middle(ratio)) > (1 if few else TOO_LARGE if bad else TOO_LARGE_ANYWAY):
+            large[layer] = typical
         elif bad and not few and (once := _early(recording, layer)):
             large[layer] = once
-        elif not few and 0 < (highest := float(ratio.max())) < TOO_SMALL:
-            small[layer] = highest
-    for found, word, verb in ((large, "large", "divide"), (small, "small", "multiply")):
-        if not found:
-            continue
-        typical = middle(list(found.values()))
-        factor = rounded(typical / USUAL_RATIO if word == "large" else USUAL_RATIO / typical)
-        everywhere = len(found) == len(recording.layers) > 1
-        where, group = "" if everywhere else " there", ""
-        if word == "large" and (alone := _moved_alone(recording, found)):
-            where, group = f" of {listed(alone)}", ", in a param group without the others, which trust ratios hold back"
-        sentence = (
-            f"{'every layer' if everywhere else named(found)}: updates are too {word}: {typical:.2g} of the weights "
-            f"per step, where about {USUAL_RATIO:g} is usual; {verb} the learning rate{where} by about {factor}{group}"
-        )
-        yield Finding("warning", f"updates too {word}", only(found), sentence, {"update_ratio": typical})
+    if not large:
+        return
+    typical = middle(list(large.values()))
+    everywhere = len(large) == len(recording.layers) > 1
+    where, group = "" if everywhere else " there", ""
+    if alone := _moved_alone(recording, large):
+        where, group = f" of {listed(alone)}", ", in a param group without the others, which trust ratios hold back"
+    sentence = (
+        f"{'every layer' if everywhere else named(large)}: updates are too large: one step changes {typical:.2g} of "
+        f"the weights{'' if typical > 1 else f', so about {1 / typical:.0f} steps replace them'}; halve the learning "
+        f"rate{where} until the loss falls{group}"
+    )
+    yield Finding("warning", "updates too large", only(large), sentence, {"update_ratio": typical})
 
 
 def _early(recording: Recording, layer: str) -> float:
@@ -101,7 +99,9 @@ def _moved_alone(recording: Recording, layers: Collection[str]) -> list[str]:
 
 
 def clips(recording: Recording) -> Iterator[Finding]:
-    """A clip that acts on most steps, so that it, not the learning rate, sets their length."""
+    """A clip that acts on most steps, so that it, not the learning rate, sets their length; if it sets a length."""
+    if is_scale_free(recording):
+        return
     for number in range(max(len(record.get("clips", [])) for record in recording.records)):
         entries = recording.clips(number)
         last = entries[-1]
@@ -125,26 +125,30 @@ def clips(recording: Recording) -> Iterator[Finding]:
 
 
 def decay(recording: Recording) -> Iterator[Finding]:
-    """Layers that decay moves more than the gradient does."""
+    """Layers that decay holds down, while the loss does not fall.
+
+    Where decay moves the weights as far as the gradient does, they are in equilibrium (Kosson, Messmer and Jaggi,
+    arXiv 2305.17212), as in every long run with decay, good or bad; so that alone is not a finding.
+    """
+    if goes_well(recording):
+        return
+    half = len(recording) // 2
     for layer in recording.layers:
         decay, gradient = recording.layer(layer, "decay_part"), recording.layer(layer, "gradient_part")
+        size = recording.layer(layer, "parameter_norm")
         ok = np.isfinite(decay) & np.isfinite(gradient) & (gradient > 0)
-        if ok.sum() >= FEW_RECORDS and (share := middle((decay[ok] / gradient[ok])[ok.sum() // 2 :])) > 0.5:
-            sentence = (
-                f"layer {layer}: decay moves it {share:.2g} times as far as the gradient does in the second half of "
-                "the training; lower weight_decay"
-            )
-            severity = "note" if goes_well(recording) else "warning"
-            yield Finding(severity, "decay", layer, sentence, {"decay_over_gradient": share})
-        elif ok.any() and decay[ok].all() and not goes_well(recording):
-            size = recording.layer(layer, "parameter_norm")
-            if size[-1] < SHRUNK * size[0]:
-                sentence = (
-                    f"layer {layer}: its weights have shrunk to {size[-1] / size[0]:.2g} of their size, while the "
-                    "loss does not fall: decay outweighs learning; lower weight_decay"
-                )
-                evidence = {"first_norm": float(size[0]), "last_norm": float(size[-1])}
-                yield Finding("warning", "decay", layer, sentence, evidence)
+        if ok.sum() < FEW_RECORDS or not decay[ok].all():
+            continue
+        share = middle((decay[ok] / gradient[ok])[ok.sum() // 2 :])
+        if share > BALANCED and size[-1] < 1.1 * size[half]:
+            what = f"its weights have not grown since step {recording.steps[half]:,}, where decay balances the gradient"
+        elif size[-1] < SHRUNK * size[0]:
+            what = f"its weights have shrunk to {size[-1] / size[0]:.2g} of their size"
+        else:
+            continue
+        sentence = f"layer {layer}: {what}, and the loss does not fall; divide weight_decay by 10"
+        evidence = {"decay_over_gradient": share, "first_norm": float(size[0]), "last_norm": float(size[-1])}
+        yield Finding("warning", "decay", layer, sentence, evidence)
 
 
 def warm_up(recording: Recording) -> Iterator[Finding]:
@@ -163,7 +167,24 @@ def warm_up(recording: Recording) -> Iterator[Finding]:
 
 
 def trust(recording: Recording) -> Iterator[Finding]:
-    """Trust ratios that are set by a bound."""
+    """Trust ratios that grow with the weights, or are set by a bound."""
+    ratios, found = recording.trust_ratios(), {}
+    for layer in recording.layers:
+        size = recording.layer(layer, "parameter_norm")
+        own = [ratios[name] for name in recording.header["layers"][layer].get("tensors", []) if name in ratios]
+        largest = max((float(np.nanmax(each)) for each in own if np.isfinite(each).any()), default=0.0)
+        if largest > FEEDING and size[0] > 0 and size[-1] / size[0] > FEEDING:
+            found[layer] = (largest, float(size[-1] / size[0]))
+    if found:
+        worst = max(found, key=lambda layer: found[layer])
+        largest, grown = found[worst]
+        sentence = (
+            f"{named(found)}: the trust ratio feeds on the weights: they grew by a factor of {grown:.3g}, and each "
+            f"step with them, up to a ratio of {largest:.3g} in layer {worst}; halve the learning rate, bound "
+            "the ratio by phi=(0, 10), or let the weights decay"
+        )
+        evidence = {"trust_ratio": largest, "growth": grown}
+        yield Finding("warning", "trust ratio", only(found), sentence, evidence)
     entries: dict[str, list[bool]] = {}
     for record in recording.records:
         for layer in record["layers"].values():

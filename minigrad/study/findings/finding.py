@@ -57,9 +57,14 @@ def goes_well(recording: Recording) -> bool:
     return fallen > (1 - WELL) * abs(losses[0]) or not losses[-1]
 
 
-def clips(recording: Recording) -> bool:
-    """Whether gradients were clipped; to clip them is then not advised."""
-    return any(record.get("clips") for record in recording.records)
+def is_scale_free(recording: Recording) -> bool:
+    """Whether the optimizer takes the same steps for gradients twice as long, so that a clip changes nothing."""
+    return bool(recording.header.get("scale_free"))
+
+
+def clip_helps(recording: Recording) -> bool:
+    """Whether to advise a clip: none is used, and the length of a step depends on that of the gradient."""
+    return not is_scale_free(recording) and not any(record.get("clips") for record in recording.records)
 
 
 def named(names: Collection[str]) -> str:

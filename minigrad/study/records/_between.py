@@ -1,22 +1,56 @@
-"""Checks between records: parameters moved by other code, gradients that are never cleared, the recorder's cost."""
+"""Checks of a training as a whole: its optimizer, parameters moved by other code, gradients never cleared, the cost."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ...autograd.hooks import Hooks
 from ...autograd.tensor import Tensor
 from ...devices.arrays import to_host
-from ...nn import Module
-from ...optim import Optimizer
+from ...nn import Module, Parameter
+from ...optim import Lookahead, Optimizer
 
 # The cosine from which on a gradient contains another: a sum of many, and the same sum with one more.
 ALIKE = 0.9
+# The relative difference of two steps that are the same, but for the ε that is added to a root.
+SAME = 1e-3
 # The largest cost of recording, as a share of the time of training without it.
 BUDGET = 0.05
+
+
+def is_scale_free(optimizer: Optimizer) -> bool:
+    """Whether gradients twice as long give the same steps, apart from clips and decay: its chain is run on both.
+
+    The last of several steps decides, since RAdam begins with plain momentum.
+    """
+    optimizer = optimizer.base if isinstance(optimizer, Lookahead) else optimizer
+    replaced = {"lr": 1e-2, "weight_decay": 1e-12}  # a decay of 0 would be another chain
+    for clip in optimizer.clips:  # so high that they do not act
+        replaced |= {name: float(np.copysign(1e15, each.value)) for name, each in clip.declared.items()}
+    clips = tuple(replace(clip, exclude=clip.exclude and (lambda name, parameter: True)) for clip in optimizer.clips)
+    group = optimizer.param_groups[0]
+    options = {name: value for name, value in group.items() if name in optimizer.defaults}
+    options |= {name: value for name, value in replaced.items() if options.get(name)}
+    generator = np.random.default_rng(0)
+    first, gradients = generator.standard_normal((4, 4)), generator.standard_normal((8, 4, 4))
+    dtype = optimizer.store.buffers[0].data.dtype  # for which its kernel is compiled
+    changes = []
+    for scale in (1.0, 2.0):
+        weight = Parameter(first.astype(dtype))
+        saved = {"groups": [{**options, "params": [("weight", weight)]}], "restored": ({"weight": {"step": 0}}, (), {})}
+        hooks = {name: Hooks() for name in ("_pre_hooks", "_update_hooks", "_post_hooks")}
+        twin = Optimizer.__new__(type(optimizer))
+        twin.__setstate__({**optimizer.__getstate__(), **hooks, "_clips": clips, "periodic": (), "_saved": saved})
+        for gradient in gradients:
+            before = weight.data.copy()
+            weight.grad = Tensor((scale * gradient).astype(dtype))
+            twin.step()
+        changes.append(weight.data - before)
+    return bool(np.linalg.norm(changes[1] - changes[0]) <= SAME * np.linalg.norm(changes[0]))
 
 
 class LeftOut:

@@ -63,6 +63,7 @@ _HEADER = kinds.table(
         "quantiles": kinds.list_of(kinds.number),
         "probe_rows": kinds.count,
         "maximize": kinds.flag,
+        "scale_free": kinds.flag,
     },
     needed=["optimizer", "layers"],
 )

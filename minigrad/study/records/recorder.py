@@ -23,7 +23,7 @@ from ...training import Callback, Run, Stretch
 from ...training._blas import one_blas_thread
 from ...training.nonfinite import NonFiniteLossError
 from ._activations import Output, as_probe, even_rows, observe
-from ._between import Cost, Gradient, LeftOut
+from ._between import Cost, Gradient, LeftOut, is_scale_free
 from ._clips import ClipCounts
 from ._file import FORMAT, Record, RecordFile
 from ._state import describe
@@ -475,6 +475,7 @@ def _header(
     values = {
         "optimizer": name,
         "maximize": optimizer.uses("maximize"),
+        "scale_free": is_scale_free(optimizer),
         **describe(optimizer.meaning(), state),
         "every": every,
         "slow_every": next((each.k for each in optimizer.periodic if "param" in each.plan(state).outputs), 0),

@@ -3,8 +3,9 @@
 A recording has a header and records, which are dictionaries. The header holds ``format``, ``version``, ``optimizer``
 (its name), ``effective_rate`` and ``signal`` (how they are computed for it), ``layers`` (by name ``parameters``, the
 count, ``tensors``, the names, and ``frozen``, whether none requires a gradient), ``activations`` (by name ``kind``,
-the module's class or the op), ``every``, ``quantiles``, ``probe_rows``, ``maximize`` and ``slow_every`` (steps from
-one slow step to the next; 0 without).
+the module's class or the op), ``every``, ``quantiles``, ``probe_rows``, ``maximize``, ``scale_free``
+(whether the steps are the same for gradients twice as long) and ``slow_every`` (steps from one slow step to the next;
+0 without).
 
 A record holds ``step`` and the other quantities of a record, ``layers`` and ``activations`` by name, and ``clips`` in
 order. `minigrad.study.records.quantities` lists and explains every quantity.
