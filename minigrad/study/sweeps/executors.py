@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import multiprocessing.connection
 import os
 import threading
 from collections import Counter, deque
@@ -131,11 +132,23 @@ def _pools(stack: contextlib.ExitStack, count: int, context: Any) -> Callable[[]
     """Return a function that makes a pool of processes, which ends with the stack."""
 
     def make() -> Executor:
-        pool = ProcessPoolExecutor(count, mp_context=context)
+        pool = ProcessPoolExecutor(count, mp_context=context, initializer=_end_with_parent)
         stack.callback(_end, pool)
         return pool
 
     return make
+
+
+def _end_with_parent() -> None:
+    """End this worker if the process that started it is killed; otherwise it would wait for batches forever."""
+    parent = multiprocessing.parent_process()
+
+    def watch(sentinel: int) -> None:
+        multiprocessing.connection.wait([sentinel])
+        os._exit(1)
+
+    if parent is not None:
+        threading.Thread(target=watch, args=(parent.sentinel,), daemon=True).start()
 
 
 def _end(pool: ProcessPoolExecutor) -> None:
