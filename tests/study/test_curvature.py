@@ -102,6 +102,7 @@ def test_a_space_of_few_dimensions_is_found_whole():
     np.testing.assert_allclose(found.eigenvalues, [8 / 3, 2 / 3])  # the two equal ones are seen as one
     density = study.Hessian(layer, (x, np.zeros((3, 1))), nn.functional.mse_loss).density(probes=1)
     assert density.weights.sum() == pytest.approx(1)
+    assert np.count_nonzero(density.weights) == 2
 
 
 def test_the_preconditioned_sharpness_is_that_of_the_whole_matrix(whole):
