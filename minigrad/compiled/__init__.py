@@ -15,7 +15,7 @@ The path of one product, ``z = x * y`` of two tensors of 40 floats, through the 
 
        define i64 @part0(ptr %words) {           ; the addresses of z, x and y
          %v0 = load ptr, ptr %words
-         ...
+         …
          %v5 = load <16 x float>, ptr %v2, align 4
          %v6 = load <16 x float>, ptr %v4, align 4
          %v7 = fmul <16 x float> %v5, %v6
