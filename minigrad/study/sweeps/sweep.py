@@ -47,6 +47,9 @@ class Sweep:
         self._problems = engine.problems()
         self._initial: dict[tuple[Any, ...], float] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._store,)  # without what is computed from it
+
     @property
     def table(self) -> list[Row]:
         """A row for each run that is done, in the order of ``runs.csv``; a value that does not apply is ``None``."""
