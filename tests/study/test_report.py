@@ -160,6 +160,12 @@ def test_the_command_chooses_the_weight_that_moved_most(capsys, reported, tmp_pa
 # --- runs of all kinds -----------------------------------------------------------------------------------------------
 
 
+def test_the_loss_in_the_logs_is_judged_if_nothing_was_recorded():
+    steps = tuple(Step(i, 1, 2.3 - 0.01 * i, 0.1) for i in range(1, 101))
+    data = RunData("run", {"arguments": {"epochs": 1}}, (), steps)
+    assert "still falling" in {each.kind for each in all_findings(data)}
+
+
 def test_a_run_without_a_recording_has_a_report_that_says_how_to_record(capsys, reported, tmp_path):
     status, out, err = report(capsys, reported["bare"], "--output", tmp_path / "bare.html")
     assert (status, err) == (0, "")
@@ -241,7 +247,7 @@ def test_where_nothing_stands_out_a_short_recording_is_said_to_be_short(reported
 
     assert "But 4 steps and 4 records are too few to show a trend." in said(4)["findings"]
     long = said(12)["findings"]
-    assert "Nothing stands out" in long
+    assert "None of the checks found a problem. Checked: how the run ended" in long
     assert "too few" not in long
 
 

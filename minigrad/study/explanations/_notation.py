@@ -54,7 +54,7 @@ MEANINGS = {
     "from_gradient": "share of the gradient, by the momentum schedule",
     "kept": "share that is kept: of the parameter under decay, or of the momentum buffer",
     "l2": "weight decay that enters the gradient",
-    "rectification": "scales the step for the variance of the second moment; 0 where not rectified",
+    "rectification": "r_t √(1 - β₂ᵗ), with the rectification term r_t of the paper; 0 where not rectified",
     "rectified": "1 where rho is above the threshold, and the step is rectified",
     "rho": "length of the average that the second moment amounts to",
     "schedule_factor": "the learning rate over its first value",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..records.quantities import USUAL_RATIO, quantity
+from ..records.quantities import quantity
 from ..records.recording import Recording, Source
 from ._labels import label_ends, layer_ticks, legend, mark_lost, note, tidy
 from .style import (
@@ -37,7 +38,10 @@ Path = str | os.PathLike[str]
 def update_ratios(
     recording: Source | Mapping[str, Source], *, ax: Axes | None = None, path: Path | None = None
 ) -> Figure:
-    """How large is a step, compared to the weights that it changes? About 1e-3 is usual; a shaded band marks it.
+    """How large is a step, compared to the weights that it changes?
+
+    A shaded band marks the ratios with which all T steps of the recording together move the weights by as much as they
+    are: from 1/T, if all steps point the same way, to 1/√T, if they are independent. No ratio is good by itself.
 
     Args:
         recording: a recording or its file: a line for each layer. Several by name, such as one per optimizer: for each
@@ -50,16 +54,12 @@ def update_ratios(
     figure, ax = canvas(ax, path=path)
     tables = {name: np.array([r.layer(layer, "update_ratio") for layer in r.layers]) for name, r in found.items()}
     ratios = [table[np.isfinite(table) & (table > 0)] for table in tables.values()]
-    log_scale(ax, *ratios, [USUAL_RATIO / 3, USUAL_RATIO * 3])
+    last = max((int(r.steps[-1]) for r in found.values() if len(r)), default=1)
+    once = 1 / last, 1 / math.sqrt(last)
+    log_scale(ax, *ratios, once)
     ax.axhspan(
-        USUAL_RATIO / 3,
-        USUAL_RATIO * 3,
-        color=COLORS[2],
-        alpha=0.13,
-        linewidth=0,
-        label=f"usual: about {USUAL_RATIO:g}",
+        *once, color=COLORS[2], alpha=0.13, linewidth=0, label="all steps together move the weights once by their size"
     )
-    ax.axhline(USUAL_RATIO, color=COLORS[2], linewidth=0.9, linestyle=":")
     steps_axis(ax, np.unique(np.concatenate([r.steps for r in found.values()])))
     lines, marked = [], []
     for number, (name, r) in enumerate(found.items()):

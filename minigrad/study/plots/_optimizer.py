@@ -54,8 +54,9 @@ def optimizer_state(
 
     Args:
         recording: a recording or its file.
-        quantity: ``"effective_rate"``, η / (√v̂ + ε), or ``"signal"``, |m̂| / √v̂: 1 where all gradients agree, near 0
-            where they are noise.
+        quantity: ``"effective_rate"``, η / (√v̂ + ε), or ``"signal"``, |m̂| / √v̂: 1 in the first step and where equal
+            gradients agree. For pure noise its median is .6745 √((1 - β₁) / (1 + β₁)) in the end, 0.15 for β₁ = 0.9.
+            It also falls where gradients shrink, since v̂ remembers them longer than m̂.
         layer: one layer; by default a panel for each, unless ``ax`` is given, which gets the first.
         ax, path: as in `update_ratios`.
 

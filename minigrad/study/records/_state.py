@@ -37,7 +37,7 @@ class Values:
 
 
 def signal(meaning: Meaning, values: Values) -> Array | None:
-    """|m̂| / √v̂ of each element: 1 where all gradients agree, near 0 where they are noise; 0 where v is 0."""
+    """|m̂| / √v̂ of each element: 1 where equal gradients agree, small where they are noise or shrink; 0 where v is 0."""
     if meaning.mean is None or meaning.root is None:
         return None
     mean, root = values.of(meaning.mean), values.of(meaning.root)

@@ -1,7 +1,7 @@
 """The quantities that a recording holds, an entry for each: its meaning, and how it is measured, written and drawn.
 
 The recorder measures what is listed here, the reader of files checks it, `Recording` knows the names from here, and
-findings, plots and the report take their titles, units and usual values from here. So a new quantity is one entry of a
+findings, plots and the report take their titles and units from here. So a new quantity is one entry of a
 table below (and a case in tests/study/test_recorder_quantities.py). Gradients, parameters and activations are as the
 step found them, state as it left it. Norms are 2-norms. Quantities that an optimizer or a model lacks are not recorded.
 """
@@ -23,8 +23,6 @@ from ._step import Layer, ratio
 
 # The quantiles of quantities that every weight of a layer has.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-# The usual relative change of the weights in a step: Karpathy's rule of thumb.
-USUAL_RATIO = 1e-3
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ LAYER = (
     Quantity("parameter_norm", "weights", "2-norm", number, lambda layer: layer.parameter_norm, at_rest=True),
     Quantity("update_norm", "update", "2-norm of the change that was made", number, lambda layer: layer.update_norm),
     Quantity(
-        "update_ratio", "update / weights", f"per step; about {USUAL_RATIO:g} is usual", number,
+        "update_ratio", "update / weights", "2-norm of the change over that of the weights, per step", number,
         lambda layer: ratio(layer.update_norm, layer.parameter_norm),
         heading="Update-to-weight ratio", axis="‖change‖ / ‖weights‖ per step",
     ),
@@ -113,9 +111,9 @@ LAYER = (
         heading="Effective learning rate", axis="rate per weight",
     ),
     Quantity(
-        "signal", "signal", "median of |m̂| / √v̂ over the weights", list_of(number),
+        "signal", "|m̂| / √v̂", "median over the weights", list_of(number),
         lambda layer: quantiles(layer.signals()),
-        heading="Signal of the gradient", axis="|m̂| / √v̂",
+        heading="First over second moment", axis="|m̂| / √v̂",
     ),
     Quantity(
         "state_norm", "", "2-norm of the state", table_of(number), lambda layer: layer.state_norms() or None,

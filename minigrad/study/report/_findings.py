@@ -21,6 +21,8 @@ from ._text import brief, number, sentence
 # A run overfits if its held-out loss ends above its lowest by at least the factor OVERFITTING, at least FEW_EPOCHS
 # epochs later. If the lowest came in the first half of the epochs, the smaller factor OVERFITTING_LONG is enough.
 OVERFITTING, OVERFITTING_LONG, FEW_EPOCHS = 1.25, 1.1, 3
+# The means of the logged loss that are judged where nothing was recorded.
+LOGGED = 25
 REMEDY = "lower the learning rate, start with a warm-up, or clip the gradient"
 # The section that shows the subject of each kind of finding. Kinds that are not here are about layers.
 SECTION_OF = {
@@ -55,7 +57,8 @@ SECTION_OF = {
 
 def all_findings(data: RunData) -> list[Finding]:
     """Return all findings of a run, the worst first; within a severity, how the run ended comes first."""
-    found = [*_how_it_ended(data), *(findings(data.recording) if data.recording else []), *_overfitting(data)]
+    recording = data.recording or _logged(data)
+    found = [*_how_it_ended(data), *(findings(recording) if recording else []), *_overfitting(data)]
     reason = data.ending.reason if data.ending is not None else ""
     if reason:  # the recording may report it too
         found = [each for each in found if each.kind != "not finite" or each.sentence != reason]
@@ -67,7 +70,7 @@ def all_findings(data: RunData) -> list[Finding]:
 def counts(found: Sequence[Finding]) -> str:
     """Return the number of findings of each severity, such as ``"1 error, 2 notes"``."""
     numbers = [(name, sum(each.severity == name for each in found)) for name in SEVERITIES]
-    return ", ".join(plural(count, name) for name, count in numbers if count) or "nothing stands out"
+    return ", ".join(plural(count, name) for name, count in numbers if count) or "no problem found"
 
 
 def findings_section(data: RunData, found: Sequence[Finding], places: Collection[str]) -> dict[str, Any]:
@@ -98,6 +101,13 @@ def panel_of(recording: Recording, name: str | None) -> str | None:
         before = recording.activations[: recording.activations.index(name)]
         owner = next((owners[each] for each in reversed(before) if each in owners), None)
     return None if owner is None else f"layer-{owner}"
+
+
+def _logged(data: RunData) -> Recording:
+    """The loss in the logs as a recording, from means of equally many steps."""
+    parts = np.array_split(np.array([(each.step, each.loss) for each in data.steps], float).reshape(-1, 2), LOGGED)
+    means = ((int(part[-1, 0]), float(part[:, 1].mean())) for part in parts if len(part))
+    return Recording({"layers": {}}, [{"step": step, "mean_loss": loss, "layers": {}} for step, loss in means])
 
 
 def _how_it_ended(data: RunData) -> Iterator[Finding]:
