@@ -153,3 +153,9 @@ def test_a_step_upwards_is_refused():
     optimizer, _ = after_steps(lambda p: optim.SGD(p, lr=LR, maximize=True))
     with pytest.raises(ValueError, match="unstable at any curvature"):
         study.stability(optimizer)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_rate_of_0_as_before_a_warm_up_is_stable_at_any_curvature():
+    optimizer, _ = after_steps(lambda p: optim.Adam(p, lr=0.0), steps=1)
+    assert study.stability(optimizer).threshold == np.inf

@@ -82,13 +82,14 @@ def stability(optimizer: Optimizer) -> Stability:
         rate: Any = 1.0
         if meaning is not None:
             named = values | {slot + BEFORE: values[slot] for slot in state} | {"step": max(piece.cohort.age, 1)}
-            rate = evaluate(meaning.rate, named) / optimizer.param_groups[0]["lr"]
+            rate = evaluate(meaning.rate, named) / (optimizer.param_groups[0].get("lr") or 1.0)
             if meaning.mean is not None:  # P has the factor that makes the mean unbiased, so that it may change
                 rate = rate * evaluate(meaning.mean, named | dict.fromkeys(state, 1.0))
-        common.append(np.broadcast_to(rate * own, own.shape)[np.isfinite(own)])
+        bounded = np.isfinite(own)
+        common.append(np.broadcast_to(rate, own.shape)[bounded] * own[bounded])
     found = np.concatenate(common)
     threshold = float(np.median(found)) if len(found) else np.inf
-    diagonal = [np.where(np.isfinite(bound), bound / threshold, np.inf) for bound in bounds]
+    diagonal = [bound / (threshold if len(found) else 1.0) for bound in bounds]
     return Stability(
         threshold,
         {
