@@ -94,8 +94,8 @@ FAULTY = [
     Judged("SGD", 0.03, fault="shuffled labels"),
 ]
 DECAY = [
-    *(Judged("AdamW", 3e-3, 10, options={"weight_decay": value}) for value in (0.1, 1.0, 10.0, 30.0)),
-    *(Judged("SGD", 0.1, 10, options={"weight_decay": value}) for value in (1e-4, 0.01)),
+    *(Judged("AdamW", 3e-3, 10, options={"weight_decay": value}) for value in (0.01, 0.1, 1.0, 10.0, 30.0)),
+    *(Judged("SGD", 0.1, 10, options={"weight_decay": value}) for value in (1e-4, 1e-3, 0.01)),
     *(Judged("AdamW", 1e-2, 400, fault="grokking", options={"weight_decay": value}) for value in (0.0, 1.0)),
 ]  # fmt: skip
 LONG = [Judged("Adam", 0.01, 20), Judged("SGD", 0.1, 20), Judged("LAMB", 0.01, 20), Judged("LAMB", 0.0316, 10)]
