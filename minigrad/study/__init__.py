@@ -18,7 +18,7 @@
     found = study.sweep(["SGD", "Adam"], lr="1e-4..1:9", seeds=5)
     print(*found.results.verdicts(), sep="\\n")       # which of them cannot be told apart, each at its best rate
 
-    print(study.curvature(model, (x, y), loss, optimizer=optimizer))  # sharpness, and the optimizer's threshold
+    print(study.curvature(model, (x, y), nn.functional.cross_entropy, optimizer=optimizer))  # and its threshold
 """
 
 from ..anomalies import Anomaly, AnomalyError, detect_anomaly

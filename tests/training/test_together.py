@@ -36,7 +36,7 @@ def make(seed, lr, model=small, optimizer=optim.Adam, schedule=None, clip=None, 
         evaluate=settings.pop("evaluate", HELD_OUT),
         scheduler=schedule and schedule(updates),
         callbacks=[kind() for kind in callbacks],
-        **settings,
+        **{"compiled": True, **settings},
     )
 
 
