@@ -20,6 +20,7 @@ import training_cases
 import minigrad
 from minigrad import Tensor, clipping, data, nn, ops, optim, rules, schedulers, study, tensor, training
 from minigrad.cli.options import complete
+from minigrad.nn import functional as F
 from minigrad.ops import primitive
 from minigrad.recipes.recipe import make_run, problem
 
@@ -679,10 +680,10 @@ def test_a_worker_process_trains_on_to_the_same_bits():
 # --- every class ---------------------------------------------------------------------------------------------------
 
 ROOMS = [minigrad, nn, optim, schedulers, clipping, data, training, study, rules]
-# What keeps nothing that could be pickled: modes, which belong to a thread, and bases.
+# What keeps nothing that could be pickled: modes, which belong to a thread, and bases; and what refuses.
 STATELESS = {
     minigrad.no_grad, minigrad.enable_grad, minigrad.set_grad_enabled, study.detect_anomaly, study.trace,
-    schedulers.Schedule,
+    schedulers.Schedule, study.Hessian,
 }  # fmt: skip
 
 
@@ -772,6 +773,7 @@ EXAMPLES = {
     study.Recorder: _recorder,
     study.Recording: lambda: _recorder().recording,
     study.RecordingError: lambda: study.RecordingError("text"),
+    study.Curvature: lambda: study.curvature(nn.Linear(64, 10), data.load_digits().subset(range(9)), F.cross_entropy),
     study.Sweep: lambda: study.sweep(data="moons", epochs=1, seeds=1),
     schedulers.Scheduler: lambda: schedulers.Scheduler(_optimizer(), LINEAR),
     schedulers.ReduceLROnPlateau: lambda: schedulers.ReduceLROnPlateau(_optimizer()),
@@ -829,6 +831,13 @@ def test_one_of_every_public_class(kind, again):
         assert repr(twin) == repr(example)
     if isinstance(example, training.Callback | data.DataLoader | schedulers.Scheduler):
         assert twin.state_dict() == example.state_dict()
+
+
+@pytest.mark.parametrize("again", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_recorded_forward_pass_is_not_copied(again):
+    hessian = study.Hessian(nn.Linear(64, 10), data.load_digits().subset(range(9)), F.cross_entropy)
+    with pytest.raises(TypeError, match="make another one"):
+        again(hessian)
 
 
 def test_joblib_can_store_a_model():

@@ -77,6 +77,9 @@ class Hessian:
             self.gradient += share * self._vector(found)
             self._parts.append((share, found))
 
+    def __reduce__(self) -> Any:
+        raise TypeError("Hessian: holds a recorded forward pass, which cannot be copied or pickled; make another one")
+
     @property
     def size(self) -> int:
         """The number of parameters' elements: of rows and of columns."""
