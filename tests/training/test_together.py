@@ -130,7 +130,24 @@ def test_optimizers_begin_again(optimizer, tracks):
         {"epochs": 0},
         {"epochs": 1},
     ],
-    ids=str,
+    ids=[
+        "StepLR",
+        "CosineAnnealingLR",
+        "two schedules",
+        "by_global_norm",
+        "by_value",
+        "adaptive",
+        "normalization and dropout",
+        "batch of 7",
+        "one batch",
+        "a batch that is too large",
+        "no evaluation",
+        "no metrics",
+        "sum",
+        "label smoothing",
+        "no epoch",
+        "one epoch",
+    ],
 )
 def test_every_kind_of_run(settings, tracks):
     check(**settings)
@@ -156,7 +173,7 @@ def test_evaluation_in_several_batches(tracks, monkeypatch):
         {"evaluate": training.metric(size="min")(lambda model: {"size": float(abs(model[0].weight.data).sum())})},
         {"compiled": False},
     ],
-    ids=str,
+    ids=["Lookahead", "OneCycleLR", "plateau", "early stopping", "accumulate", "metric", "evaluate", "eager"],
 )
 def test_runs_that_need_python_are_trained_all_the_same(settings, tracks):
     check(seeds=1, **settings)
