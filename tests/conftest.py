@@ -24,7 +24,7 @@ if os.environ.get("MINIGRAD_EAGER"):
         function.__kwdefaults__["compiled"] = False
 
 # How many sets of parameters of each test a quick run keeps, unless it is marked with another number.
-SAMPLE = 3
+SAMPLE = 2
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -5,6 +5,8 @@ from judged_runs import DECAY, DEEP, FAULTY, LONG, OPTIMIZERS, RATES, Judged, fo
 
 from minigrad import study
 
+pytestmark = pytest.mark.slow  # it trains a hundred runs
+
 # Twice the standard error of an accuracy near 0.9 on 359 rows.
 NOISE = 0.03
 
