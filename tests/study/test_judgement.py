@@ -52,7 +52,7 @@ def test_every_bad_rate_is_found_no_good_one_is_an_error_and_advice_never_harms(
             strict=True,
         ),
     ],
-    ids=str,
+    ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )  # fmt: skip
 def test_a_fault_is_found_by_its_name(run, kinds):
     assert {each.kind for each in study.findings(train(run)[1])} == kinds
