@@ -27,6 +27,7 @@ def nodes_alive() -> int:
 # --- size and shape of the graph -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_100_000_chained_ops_go_back_and_are_freed_without_recursion() -> None:
     x = leaf(1.0)
     y = x

@@ -344,6 +344,7 @@ def test_python_m_minigrad_is_the_command():
     assert len(rows(done.stdout)) == 1
 
 
+@pytest.mark.slow
 def test_output_that_cannot_hold_the_tables_lines_is_no_error():
     done = subprocess.run(
         [sys.executable, "-m", "minigrad", "train", "--epochs", "1"],
@@ -355,6 +356,7 @@ def test_output_that_cannot_hold_the_tables_lines_is_no_error():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 def test_ctrl_c_in_the_middle_of_training_is_clean():
     process = subprocess.Popen(
@@ -373,6 +375,7 @@ def test_ctrl_c_in_the_middle_of_training_is_clean():
     assert re.fullmatch(r"interrupted after step \d+; continue with: minigrad resume runs/digits-sgd-1\n", err)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="closes a pipe")
 def test_a_reader_that_leaves_early_causes_no_traceback():
     process = subprocess.Popen(

@@ -368,6 +368,7 @@ def finished(running):
     return out.split()
 
 
+@pytest.mark.slow
 def test_processes_at_once_fill_the_cache_and_a_later_one_compiles_nothing(folder):
     for running in [process(folder) for _ in range(3)]:
         assert len(finished(running)) == 8

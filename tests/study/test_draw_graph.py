@@ -282,6 +282,7 @@ def test_values_that_are_not_finite_are_counted_and_stand_out():
 # --- large graphs --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_operations_are_counted_and_the_last_are_drawn():
     x = y = mg.tensor(1.0, requires_grad=True)
     for _ in range(100_000):

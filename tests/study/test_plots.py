@@ -210,6 +210,7 @@ def test_a_loss_that_was_never_noted_is_asked_for(adam):
     assert texts(plots.losses(silent).axes[0]) == ["no loss was recorded; call recorder.note(loss)"]
 
 
+@pytest.mark.slow
 def test_a_dollar_in_a_name_is_no_formula_wherever_it_stands(adam, clips, tmp_path):
     name = "costs $_5^^$"
 

@@ -135,6 +135,7 @@ def test_weights_are_explained_as_by_the_command(capsys, reported, page):
                 assert " ".join(term["source"].split()) in words
 
 
+@pytest.mark.slow
 def test_the_same_run_makes_the_same_bytes(capsys, reported, tmp_path):
     words = ["--param", "0.weight[3,1]", "--param", "2.bias[0]", "--step", "9", "--output", tmp_path / "again.html"]
     assert report(capsys, reported["whole"], *words)[0] == 0

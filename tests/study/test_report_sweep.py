@@ -92,6 +92,7 @@ def test_without_anything_to_tune_there_is_no_sensitivity(tmp_path):
     assert "Good region" not in page.sections["result"]
 
 
+@pytest.mark.slow
 def test_several_problems_make_profiles_and_two_numbers_a_heat_map(tmp_path):
     found = study.sweep(
         ["SGD", "Adam"], lr=[0.01, 0.1], weight_decay=[0.0, 0.01], seeds=2,

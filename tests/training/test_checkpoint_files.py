@@ -87,6 +87,7 @@ def test_every_truncation_is_refused(case, good, tmp_path):
         load(case, path, good[:length])
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_is_refused(case, good, tmp_path):
     path = tmp_path / "flipped.safetensors"
     rng = np.random.default_rng(1)
@@ -97,6 +98,7 @@ def test_every_flipped_bit_is_refused(case, good, tmp_path):
         load(case, path, bytes(data))
 
 
+@pytest.mark.slow
 def test_bytes_that_were_replaced_inserted_or_doubled_are_refused(case, good, tmp_path):
     path = tmp_path / "changed.safetensors"
     rng = np.random.default_rng(2)

@@ -107,6 +107,7 @@ def test_a_recorded_run_says_what_it_cost_in_the_words_of_the_command_and_what_t
 # --- resuming --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 def test_a_run_stopped_by_ctrl_c_resumes_as_it_says_and_ends_with_the_same_bytes(capsys):
     options = ("--epochs", "100", "--optimizer", "adam", "--model", "mlp:16,dropout=0.3")

@@ -49,6 +49,7 @@ def test_an_error_that_is_no_message_is_in_the_run_directory_too(capsys, monkeyp
     assert RunDirectory("runs/moons-sgd-1").ending() == Ending("failed", 0, 10, "out of luck", "RuntimeError")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGKILL")
 def test_a_run_that_was_killed_has_no_end_even_where_it_had_one_before(capsys):
     train(capsys)

@@ -232,6 +232,7 @@ def test_the_first_process_of_a_container_ends_by_sigterm():
     assert RunDirectory("runs/moons-sgd-1").ending().reason == "by SIGTERM"
 
 
+@pytest.mark.slow
 def test_a_terminal_that_closes_ends_a_run_as_a_signal_does(tmp_path):
     import pty
 

@@ -55,6 +55,7 @@ def broken_batch(batch):
     raise ModuleNotFoundError("No module named 'minigrad'")
 
 
+@pytest.mark.slow
 def test_processes_have_the_bits_of_threads(here, tmp_path):
     found = study.sweep(["SGD", "Adam"], executor="processes:2", folder=tmp_path / "s", **SETTINGS)
     assert table(found) == table(here)
@@ -69,6 +70,7 @@ def test_any_executor_takes_batches(here):
     assert table(found) == table(here)
 
 
+@pytest.mark.slow
 def test_batches_of_workers_that_die_are_made_again(here, tmp_path, monkeypatch):
     monkeypatch.setattr(executors, "run_batch", functools.partial(batch_or_death, str(tmp_path)))
     with concurrent.futures.ProcessPoolExecutor(2, mp_context=SPAWN) as pool:
@@ -79,6 +81,7 @@ def test_batches_of_workers_that_die_are_made_again(here, tmp_path, monkeypatch)
     assert [line.split(",")[0] for line in lines[1:]] == [str(number) for number in range(18)]
 
 
+@pytest.mark.slow
 def test_a_run_that_kills_its_worker_fails_without_the_others(here, monkeypatch):
     monkeypatch.setattr(executors, "run_batch", batch_or_always_death)
     monkeypatch.setattr(executors, "_BATCHES", 2)  # batches of several runs
