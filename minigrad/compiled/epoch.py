@@ -1,15 +1,14 @@
 """Many steps in one call: batches gathered from memory, scalars that change from step to step, results noted.
 
 A `Driver` belongs to one bound program and so to one model, optimizer and generator. Several drivers may run at once on
-threads (`run_together`), as machine code does not need the interpreter lock: copies of one program, each with its own
-parameters, state, scalars, random numbers and order of the data.
+threads, as machine code does not need the interpreter lock: copies of one program, each with its own parameters, state,
+scalars, random numbers and order of the data. `minigrad.training._together` trains many runs in this way.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -234,12 +233,3 @@ def problem_of(bound: Bound, sources: Sequence[Array]) -> str:
         if not source.flags.c_contiguous or source.shape[1:] != node.shape[1:] or source.dtype != node.dtype:
             return "the rows of the dataset are not as the batches are"
     return ""
-
-
-def run_together(drivers: Iterable[tuple[Driver, Array, int]], threads: int) -> list[Outcome]:
-    """Run drivers, each with its order and number of steps, on threads."""
-    given = list(drivers)
-    stretches = [each.begin(order, steps) for each, order, steps in given]
-    with ThreadPoolExecutor(threads) as pool:
-        states = list(pool.map(lambda stretch: driver()(stretch.address), stretches))
-    return [each.end(s, status) for (each, _, _), s, status in zip(given, stretches, states, strict=True)]

@@ -1,11 +1,13 @@
 """Many steps in one call equal the same steps in Python, bit for bit; also several runs at once on threads."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
 import minigrad
 from minigrad import clipping, nn, optim, random
-from minigrad.compiled.epoch import Driver, run_together
+from minigrad.compiled.epoch import Driver
 
 pytestmark = pytest.mark.sample(1)
 
@@ -171,7 +173,8 @@ def test_many_runs_at_once_are_the_same_for_any_number_of_threads():
             each = driver(step)
             each.bound.draw_from(np.random.default_rng(seed))
             runs.append((each, np.random.default_rng(seed).permutation(ROWS), STEPS, model, own))
-        outcomes = run_together([run[:3] for run in runs], threads)
+        with ThreadPoolExecutor(threads) as pool:
+            outcomes = list(pool.map(lambda run: run[0].run(*run[1:3]), runs))
         losses = [outcome.logs[0].tobytes() for outcome in outcomes]
         return losses, [state(model, own)[:3] for *_, model, own in runs]
 

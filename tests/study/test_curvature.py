@@ -152,7 +152,7 @@ def test_the_model_is_left_as_it_was():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda m: study.curvature(m, [], cross_entropy), ValueError, "no data"),
+        (lambda m: study.curvature(m, [], cross_entropy), ValueError, "data is empty"),
         (lambda m: study.curvature(m, ROWS, cross_entropy, k=9, products=8), ValueError, "8 products give at most"),
         (lambda m: study.Hessian(m.requires_grad_(False), ROWS, cross_entropy), ValueError, "no parameter"),
         (lambda m: study.Hessian(m, ROWS, cross_entropy) @ np.ones(3), ValueError, "610 elements"),

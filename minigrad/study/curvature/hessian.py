@@ -40,7 +40,7 @@ class Hessian:
         model: run in its present mode.
         data: a pair (inputs, targets), a `minigrad.data.Dataset`, or several such pairs, such as a loader whose
             batches are averaged by their numbers of rows. Take all of the data, or a fixed part: with another batch
-            for each product there is no single Hessian.
+            for each product, the products are not those of one Hessian.
         loss: a function of the model's output and the targets; a mean over the rows.
 
     Attributes:
@@ -49,7 +49,7 @@ class Hessian:
         gradient: its gradient, in float64.
 
     Raises:
-        ValueError: if there are no data, or no parameter requires a gradient.
+        ValueError: if ``data`` is empty, or no parameter requires a gradient.
 
     >>> model = nn.Linear(2, 1, bias=False)
     >>> x, y = np.array([[1.0, 0.0], [0.0, 2.0]], np.float32), np.zeros((2, 1), np.float32)
@@ -228,7 +228,7 @@ def _pairs(data: Any) -> list[tuple[Any, Any]]:
         return [data]
     pairs = list(data)
     if not pairs:
-        raise ValueError("Hessian: there are no data")
+        raise ValueError("Hessian: data is empty")
     return pairs
 
 
